@@ -1,0 +1,188 @@
+"""Validated settings, one frozen model per stage, together `TRMConfig`.
+
+Keys keep the spelling of the seed configuration (`hidden_dim`, `num_latent_steps`,
+`num_recursion_cycles`). Counts are in sessions unless the name says otherwise.
+"""
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from trm_bt.errors import ConfigError
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FeatureConfig(_Settings):
+    """Lookbacks of the ten features, in sessions."""
+
+    short_return_lookback: PositiveInt = 5
+    long_return_lookback: PositiveInt = 20
+    volume_lookback: PositiveInt = 20
+    breadth_lookback: PositiveInt = 50
+    breadth_proxy_lookback: PositiveInt = 20
+    correlation_lookback: int = Field(20, ge=2)
+    put_call_short_lookback: PositiveInt = 5
+    put_call_long_lookback: PositiveInt = 252
+    put_call_proxy_lookback: PositiveInt = 60
+    gini_lookback: int = Field(20, ge=2)
+    dispersion_lookback: PositiveInt = 20
+    efficiency_lookback: PositiveInt = 20
+
+
+class LabelConfig(_Settings):
+    """How a label looks forward: sessions held, and the price that fills it."""
+
+    horizon: PositiveInt = 5
+    fill: Literal["next_open", "close"] = "next_open"
+
+
+class ModelConfig(_Settings):
+    """Size of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871)."""
+
+    hidden_dim: PositiveInt = 512
+    num_latent_steps: PositiveInt = 6
+    num_recursion_cycles: PositiveInt = 3
+    dropout: float = Field(0.1, ge=0, lt=1)
+    max_supervision_steps: PositiveInt = 4
+    halt_threshold: float = Field(0.5, gt=0, lt=1)
+
+    @property
+    def effective_depth(self) -> int:
+        """Layers a pass goes through: cycles x (latent steps + 1) x 2."""
+        return self.num_recursion_cycles * (self.num_latent_steps + 1) * 2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_derived_depth(cls, data: Any) -> Any:
+        """Take `effective_depth` back from printed JSON if it is what it must be."""
+        if not isinstance(data, dict) or "effective_depth" not in data:
+            return data
+        settings = {k: v for k, v in data.items() if k != "effective_depth"}
+        derived = cls.model_validate(settings).effective_depth
+        if data["effective_depth"] != derived:
+            raise ValueError(
+                f"`effective_depth` is derived and must be {derived}, "
+                f"got {data['effective_depth']}"
+            )
+        return settings
+
+
+class TrainingConfig(_Settings):
+    """Losses, optimiser, schedule and validation of one training."""
+
+    strategy_loss_weight: float = Field(1.0, ge=0)
+    halt_loss_weight: float = Field(0.5, ge=0)
+    profit_loss_weight: float = Field(0.3, ge=0)
+    n_supervision_steps: PositiveInt = 4
+    epochs: PositiveInt = 12
+    patience: PositiveInt = 4
+    batch_size: PositiveInt = 768
+    learning_rate: float = Field(1e-3, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.95, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_fraction: float = Field(0.1, ge=0, le=1)
+    max_warmup_steps: PositiveInt = 2000
+    max_grad_norm: float = Field(1.0, gt=0)
+    grokfast_alpha: float = Field(0.98, ge=0, lt=1)
+    grokfast_lambda: float = Field(2.0, ge=0)
+    ema_decay: float = Field(0.999, gt=0, lt=1)
+    validation_fraction: float = Field(0.15, gt=0, lt=0.5)
+    num_threads: PositiveInt = 2
+
+
+class StrategyConfig(_Settings):
+    """How decisions become weights."""
+
+    decision: Literal["argmax", "blend"] = "argmax"
+    min_confidence: float = Field(0.0, ge=0, le=1)
+    rebalance_band: float = Field(0.0, ge=0, lt=1)
+    max_gap: float = Field(0.1, ge=0, lt=1)
+
+
+class BacktestConfig(_Settings):
+    """Starting cash in quote currency and costs in basis points of traded value."""
+
+    initial_cash: float = Field(1_000_000.0, gt=0)
+    cost_bps: float = Field(5.0, ge=0)
+
+
+class TRMConfig(_Settings):
+    """Every setting of a run.
+
+    Examples
+    --------
+    >>> TRMConfig().model.effective_depth
+    42
+    >>> TRMConfig.model_validate_json(TRMConfig().to_json()) == TRMConfig()
+    True
+    """
+
+    seed: int = Field(0, ge=0)
+    features: FeatureConfig = FeatureConfig()
+    labels: LabelConfig = LabelConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    backtest: BacktestConfig = BacktestConfig()
+
+    def to_json(self) -> str:
+        """Return the settings as indented JSON, without derived values."""
+        return self.model_dump_json(indent=2)
+
+    def describe(self) -> str:
+        """Return the settings as JSON with the derived `effective_depth` shown."""
+        shown = self.model_dump()
+        shown["model"]["effective_depth"] = self.model.effective_depth
+        return json.dumps(shown, indent=2)
+
+    def save(self, path: Path) -> None:
+        """Write the settings to `path` as JSON."""
+        path.write_text(self.to_json() + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read settings from a JSON file.
+
+        Raises
+        ------
+        ConfigError
+            If the file is missing, is not JSON, or breaks a rule; an unknown key is
+            answered with the nearest known name.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read as text: {error}.") from error
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigError(f"{path}: {_explain(cls, error)}") from error
+
+
+def _explain(model: type[BaseModel], error: ValidationError) -> str:
+    """Turn the first validation error into one sentence."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        came = "" if first["type"] == "json_invalid" else f", got {first['input']!r}"
+        return f"{f'`{key}`: ' if key else ''}{first['msg']}{came}."
+    for part in first["loc"][:-1]:
+        section = model.model_fields[str(part)].annotation
+        assert section is not None and issubclass(section, BaseModel)
+        model = section
+    nearest = get_close_matches(str(first["loc"][-1]), model.model_fields, 1, 0.0)
+    return f"unknown key `{key}`, did you mean `{nearest[0]}`?"

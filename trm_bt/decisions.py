@@ -1,0 +1,58 @@
+"""What a policy says at the close of a session, and what any policy must offer."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One allocation decision, known at the close of `decided_on`.
+
+    Parameters
+    ----------
+    decided_on : Timestamp
+        The session after whose close the decision was taken.
+    allocation : int or None
+        Class index of the most probable allocation; None when the policy abstains
+        because the session lies inside the span that its model was trained on.
+    probabilities : ndarray of shape (n_allocations,)
+        Probability of each allocation, summing to 1; NaN when the policy abstains.
+    halt_prob : float
+        Probability the halt head gives to the answer being right, in [0, 1].
+    n_steps : int
+        Supervision steps used before the halt head stopped the recursion.
+    model : str
+        Name of the model that decided; empty when the policy abstains.
+    """
+
+    decided_on: pd.Timestamp
+    allocation: int | None
+    probabilities: np.ndarray
+    halt_prob: float
+    n_steps: int
+    model: str
+
+    @property
+    def confidence(self) -> float:
+        """The largest allocation probability, NaN when the policy abstains."""
+        return float(self.probabilities.max())
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Anything that turns feature rows into decisions, row by row.
+
+    A policy must be row-independent: the decision of a session may depend on that
+    session's features alone, so that deciding in one batch or bar by bar is the same.
+    """
+
+    def check_schema(self, schema: object) -> None:
+        """Raise `CheckpointError` if features of `schema` cannot be decided on."""
+
+    def decide(
+        self, sessions: pd.DatetimeIndex, features: np.ndarray
+    ) -> list[Decision]:
+        """Decide for each row of `features`, shape (n_sessions, n_features)."""

@@ -1,0 +1,29 @@
+"""The error tree: every sentence says name, rule, what came, where and what to do."""
+
+
+class TRMError(Exception):
+    """Base of every error that `trm_bt` raises on purpose."""
+
+
+class ConfigError(TRMError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class BarsError(TRMError, ValueError):
+    """Bars break a rule: shape, order, calendar, price or role."""
+
+
+class LookAheadError(TRMError, ValueError):
+    """A value would be used before the session on which it is known."""
+
+
+class CheckpointError(TRMError, ValueError):
+    """A checkpoint is missing, damaged, or of another schema."""
+
+
+class RunError(TRMError, ValueError):
+    """A run folder is missing, incomplete, or belongs to another run."""
+
+
+class MissingExtraError(TRMError, ImportError):
+    """An optional dependency is needed and not installed."""

@@ -1,0 +1,273 @@
+"""Checked, aligned daily bars of every role, and where each of them came from.
+
+Prices are adjusted for dividends and splits. Sessions are tz-naive New York trading
+dates, strictly increasing, and one calendar is shared by every role.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.errors import BarsError
+
+ROLES: Final = (
+    "equity",
+    "bond",
+    "volatility",
+    "members",
+    "put_call",
+    "cash_rate",
+)
+PRICE_COLUMNS: Final = ("open", "high", "low", "close")
+MAX_CARRIED_SESSIONS: Final = 5
+"""A rate or a put/call ratio is carried forward over at most this many sessions."""
+_MAX_VOLATILITY_LEVEL: Final = 200.0
+_ROUNDING: Final = 1e-4
+"""Relative slack when high and low are held against open and close: files round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where one role's values came from.
+
+    Parameters
+    ----------
+    source : str
+        What was read, in words a reader of a report understands.
+    start, end : Timestamp
+        First and last session served.
+    status : {"observed", "proxy"}
+        Whether the role is what its name says, or an estimate of it.
+    notes : tuple of str
+        What was spliced, estimated, carried forward or replaced.
+    """
+
+    source: str
+    start: pd.Timestamp
+    end: pd.Timestamp
+    status: Literal["observed", "proxy"] = "observed"
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain JSON values."""
+        return {
+            "source": self.source,
+            "start": self.start.date().isoformat(),
+            "end": self.end.date().isoformat(),
+            "status": self.status,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Daily bars of all roles on one calendar; checked when made.
+
+    Parameters
+    ----------
+    equity, bond : DataFrame of shape (n_sessions, 5)
+        Columns open, high, low, close, volume; adjusted prices in quote currency,
+        volume in shares.
+    volatility : DataFrame of shape (n_sessions, 4)
+        Columns open, high, low, close of the volatility index, in index points.
+    members : DataFrame of shape (n_sessions, n_members) or None
+        Adjusted closes of the equity's constituents or sectors.
+    put_call : Series of shape (n_sessions,) or None
+        Put/call volume ratio, known at the close of its session.
+    cash_rate : Series of shape (n_sessions,) or None
+        Annual cash yield as a decimal, known at the close of its session.
+    source : str
+        One sentence naming the source, shown wherever the bars are used.
+    is_derived : bool
+        Whether the prices are derived from other series instead of quoted.
+    provenance : dict of str to Provenance
+        One entry per role present.
+
+    Raises
+    ------
+    BarsError
+        If a role breaks a rule; the sentence names role, rule and first session.
+    """
+
+    equity: pd.DataFrame
+    bond: pd.DataFrame
+    volatility: pd.DataFrame
+    members: pd.DataFrame | None = None
+    put_call: pd.Series | None = None
+    cash_rate: pd.Series | None = None
+    source: str = "bars given by the caller"
+    is_derived: bool = False
+    provenance: dict[str, Provenance] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for role in ("equity", "bond", "volatility"):
+            check_ohlc(getattr(self, role), role)
+        check_volatility(self.volatility["close"], "volatility")
+        for role in ROLES[1:]:
+            values = getattr(self, role)
+            if values is not None:
+                _check_same_calendar(self.sessions, values.index, role)
+        if self.members is not None:
+            check_positive(self.members, "members")
+        if self.put_call is not None:
+            check_positive(self.put_call.to_frame(), "put_call")
+        if self.cash_rate is not None:
+            check_finite(self.cash_rate.to_frame(), "cash_rate")
+
+    @property
+    def sessions(self) -> pd.DatetimeIndex:
+        """The shared calendar, oldest session first."""
+        index = self.equity.index
+        assert isinstance(index, pd.DatetimeIndex)
+        return index
+
+    def status(self, role: str) -> Literal["observed", "proxy"]:
+        """Tell whether `role` is observed or an estimate; unnamed roles are observed."""
+        entry = self.provenance.get(role)
+        return entry.status if entry else "observed"
+
+    def between(
+        self,
+        start: pd.Timestamp | str | None = None,
+        end: pd.Timestamp | str | None = None,
+    ) -> "Bars":
+        """Return the bars from `start` to `end`, both inclusive.
+
+        Raises
+        ------
+        BarsError
+            If no session lies between the two.
+        """
+        picked = self.sessions.slice_indexer(start, end)
+        if len(self.sessions[picked]) == 0:
+            raise BarsError(
+                f"No session lies between {start} and {end}; the bars run from "
+                f"{self.sessions[0].date()} to {self.sessions[-1].date()}."
+            )
+
+        first, last = self.sessions[picked][0], self.sessions[picked][-1]
+        cut = {
+            role: values.iloc[picked]
+            for role in ROLES
+            if (values := getattr(self, role)) is not None
+        }
+        provenance = {
+            role: replace(entry, start=first, end=last)
+            for role, entry in self.provenance.items()
+        }
+        return replace(self, **cut, provenance=provenance)
+
+
+def check_sessions(index: pd.Index, name: str) -> None:
+    """Raise `BarsError` unless `index` holds tz-naive dates in strict order."""
+    if not isinstance(index, pd.DatetimeIndex):
+        raise BarsError(f"{name}: the index must hold dates, got {index.dtype}.")
+    if len(index) == 0:
+        raise BarsError(f"{name}: there must be at least one session, got none.")
+    if index.tz is not None:
+        raise BarsError(f"{name}: sessions must be tz-naive, got zone {index.tz}.")
+    if index.hasnans:
+        raise BarsError(f"{name}: every row needs a date, row {index.isna().argmax()} has none.")
+    if index.has_duplicates:
+        first = index[index.duplicated()][0]
+        raise BarsError(f"{name}: sessions must be unique, {first.date()} is repeated.")
+    if not index.is_monotonic_increasing:
+        late = index[1:][index[1:] < index[:-1]][0]
+        raise BarsError(
+            f"{name}: sessions must be in order, {late.date()} comes after a later one."
+        )
+    if (index != index.normalize()).any():
+        first = index[index != index.normalize()][0]
+        raise BarsError(f"{name}: sessions must be dates without a time, got {first}.")
+
+
+def check_finite(values: pd.DataFrame, name: str) -> None:
+    """Raise `BarsError` at the first NaN or infinite value."""
+    _check_rule(values, np.isfinite(values.to_numpy()), name, "a finite number")
+
+
+def check_positive(values: pd.DataFrame, name: str) -> None:
+    """Raise `BarsError` at the first value that is not a positive number."""
+    numbers = values.to_numpy()
+    _check_rule(values, np.isfinite(numbers) & (numbers > 0), name, "above 0")
+
+
+def check_ohlc(frame: pd.DataFrame, name: str) -> None:
+    """Raise `BarsError` unless `frame` holds sound prices (and volume, if any)."""
+    check_sessions(frame.index, name)
+    missing = [column for column in PRICE_COLUMNS if column not in frame.columns]
+    if missing:
+        raise BarsError(
+            f"{name}: column '{missing[0]}' is missing, got {list(frame.columns)}."
+        )
+    prices = frame[list(PRICE_COLUMNS)]
+    check_positive(prices, name)
+    top = prices[["open", "close"]].max(axis=1)
+    bottom = prices[["open", "close"]].min(axis=1)
+    is_wrong = (
+        (prices["high"] < prices["low"])
+        | (prices["high"] < top * (1 - _ROUNDING))
+        | (prices["low"] > bottom * (1 + _ROUNDING))
+    )
+    if is_wrong.any():
+        first = prices.index[is_wrong.to_numpy().argmax()]
+        raise BarsError(
+            f"{name}: high must be the highest and low the lowest price of a bar, on "
+            f"{first.date()} got {prices.loc[first].to_dict()}."
+        )
+    if "volume" in frame.columns:
+        volume = frame[["volume"]]
+        is_right = np.isfinite(volume.to_numpy()) & (volume.to_numpy() >= 0)
+        _check_rule(volume, is_right, name, "at least 0")
+
+
+def check_volatility(close: pd.Series, name: str) -> None:
+    """Raise `BarsError` if a volatility index does not behave like one.
+
+    The CBOE index has never closed above 83. A fund on volatility futures (VIXY and
+    its kind) loses most of its value every year and so shows adjusted prices far
+    above that, or falls by nine tenths for good: neither is an index level.
+    """
+    if close.max() > _MAX_VOLATILITY_LEVEL:
+        first = close.index[(close > _MAX_VOLATILITY_LEVEL).to_numpy().argmax()]
+        raise BarsError(
+            f"{name}: a volatility index stays below {_MAX_VOLATILITY_LEVEL:g} points, "
+            f"on {first.date()} got {close.loc[first]:g}. Give the index itself, not a "
+            "fund such as VIXY."
+        )
+    if len(close) < 504:
+        return
+    ratio = close.to_numpy()[252:] / close.to_numpy()[:-252]
+    if np.median(ratio) < 0.75:
+        raise BarsError(
+            f"{name}: a volatility index returns to its mean, this series falls by "
+            f"{1 - np.median(ratio):.0%} in a median year from {close.index[0].date()}. "
+            "Give the index itself, not a fund such as VIXY."
+        )
+
+
+def _check_rule(
+    values: pd.DataFrame, is_right: np.ndarray, name: str, rule: str
+) -> None:
+    if is_right.all():
+        return
+    row, column = np.argwhere(~is_right)[0]
+    session = values.index[row]
+    raise BarsError(
+        f"{name}: '{values.columns[column]}' must be {rule}, on {session.date()} got "
+        f"{values.iat[row, column]}."
+    )
+
+
+def _check_same_calendar(
+    sessions: pd.DatetimeIndex, other: pd.Index, role: str
+) -> None:
+    check_sessions(other, role)
+    differing = sessions.symmetric_difference(other)
+    if len(differing):
+        raise BarsError(
+            f"{role}: must have the sessions of equity, but the two disagree on "
+            f"{len(differing)} sessions, first {differing[0].date()}."
+        )
