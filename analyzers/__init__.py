@@ -1,0 +1,1 @@
+"""Backtrader analyzers: the labelling analyzer."""

@@ -1,0 +1,121 @@
+"""The labelling analyzer: any Cerebro run over the three roles becomes labels."""
+
+from typing import Any
+
+import backtrader as bt
+import pandas as pd
+
+from trm_bt.config import FeatureConfig, LabelConfig
+from trm_bt.errors import BarsError
+from trm_bt.feeds.roles import KNOWN_NAMES, find_feed, find_roles
+from trm_bt.market.bars import PRICE_COLUMNS, Bars
+from trm_bt.market.features import compute_features
+from trm_bt.market.labels import compute_labels, summarize_labels
+
+_CORE_ROLES = tuple(KNOWN_NAMES)
+_BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
+
+
+class AllocationLabeler(bt.Analyzer):
+    """Label each session with the allocation that earned most over the horizon.
+
+    Bars are collected as the run goes and labelled at its end by the functions that
+    the batch pipeline calls, so that any preload, runonce or exactbars setting gives
+    the same labels. A label is known only `horizon` + 1 sessions after its own.
+
+    Params
+    ------
+    features : FeatureConfig
+        Lookbacks of the features.
+    labels : LabelConfig
+        Horizon and fill.
+    equity, bond, volatility : str or None
+        Feed names; None finds SPY, TLT and VIX by name, else by order.
+    members : tuple of str
+        Names of the feeds that are the equity's members; none for the proxies.
+
+    Raises
+    ------
+    BarsError
+        If a role has no feed, or the feeds stand on different sessions.
+    """
+
+    params = (
+        ("features", FeatureConfig()),
+        ("labels", LabelConfig()),
+        ("equity", None),
+        ("bond", None),
+        ("volatility", None),
+        ("members", ()),
+    )
+
+    def start(self) -> None:
+        """Find the feeds of all roles and start with no bar."""
+        feeds = self.strategy.datas
+        self._feeds: dict[str, Any] = find_roles(
+            feeds, {role: getattr(self.p, role) for role in _CORE_ROLES}
+        )
+        for name in (*self.p.members, "put_call", "cash_rate"):
+            feed = find_feed(feeds, name)
+            if feed is not None:
+                self._feeds[name] = feed
+            elif name in self.p.members:
+                raise BarsError(
+                    f"`members` names the feed '{name}', which must be in the Cerebro; "
+                    f"the feeds are {[str(feed._name) for feed in feeds]}."
+                )
+        self._bars: dict[str, list[tuple[float, ...]]] = {
+            name: [] for name in self._feeds
+        }
+        self._sessions: list[float] = []
+
+    def next(self) -> None:
+        """Collect the current bar of every role."""
+        now = self._feeds["equity"].datetime[0]
+        for name, feed in self._feeds.items():
+            if not len(feed) or feed.datetime[0] != now:
+                session = bt.num2date(now).date()
+                raise BarsError(
+                    f"The feeds must share one calendar: on {session} equity has a bar "
+                    f"and {name} has none. Align the feeds before the run."
+                )
+            columns = _BAR_COLUMNS if name in _CORE_ROLES else ("close",)
+            self._bars[name].append(
+                tuple(getattr(feed.lines, column)[0] for column in columns)
+            )
+        self._sessions.append(now)
+
+    def stop(self) -> None:
+        """Compute features, labels and their summary from the collected bars."""
+        bars = self._collected_bars()
+        features = compute_features(bars, self.p.features)
+        labels = compute_labels(bars, features, self.p.labels)
+        self.rets["features"] = features
+        self.rets["labels"] = labels
+        self.rets["summary"] = summarize_labels(labels)
+
+    def _collected_bars(self) -> Bars:
+        index = pd.DatetimeIndex(
+            [pd.Timestamp(bt.num2date(number).date()) for number in self._sessions],
+            name="session",
+        )
+
+        def frame(name: str) -> pd.DataFrame:
+            columns = _BAR_COLUMNS if name in _CORE_ROLES else ("close",)
+            return pd.DataFrame(self._bars[name], index=index, columns=columns)
+
+        def close(name: str) -> pd.Series | None:
+            return frame(name)["close"] if name in self._bars else None
+
+        members = {name: frame(name)["close"] for name in self.p.members}
+        return Bars(
+            equity=frame("equity"),
+            bond=frame("bond"),
+            volatility=frame("volatility")[list(PRICE_COLUMNS)],
+            members=pd.DataFrame(members) if members else None,
+            put_call=close("put_call"),
+            cash_rate=close("cash_rate"),
+            source="feeds of a Cerebro run",
+        )
+
+

@@ -1,0 +1,361 @@
+"""Bars from a folder of CSV or parquet files, one a symbol.
+
+`SPY`, `TLT` and `VIX` are needed. `VUSTX` serves before the first session of `TLT`.
+`members.txt` names the members (else the nine original sector SPDRs, if all are
+there), `putcall` holds a put/call ratio and `rates` the 3-month yield in percent a
+year. Prices must be adjusted; a column `adj close` adjusts the others by its ratio.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.errors import BarsError
+from trm_bt.market.bars import (
+    MAX_CARRIED_SESSIONS,
+    PRICE_COLUMNS,
+    Bars,
+    Provenance,
+    check_ohlc,
+    check_positive,
+    check_sessions,
+    check_volatility,
+)
+
+SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
+OPTIONAL_INPUTS: Final = ("members", "put_call")
+_SUFFIXES: Final = (".csv", ".parquet")
+_OLDER_BOND: Final = "VUSTX"
+
+
+def load_folder(
+    folder: Path,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    observed: Sequence[str] = (),
+) -> Bars:
+    """Load the bars of a folder on the calendar that SPY, TLT and VIX share.
+
+    An optional input serves only if it covers the whole span without a hole over five
+    sessions; the provenance says so, and what was spliced or carried forward.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder with one file a symbol.
+    start, end : str, optional
+        First and last date wanted, inclusive.
+    observed : sequence of {"members", "put_call"}
+        Inputs that must be observed: the span starts where they do.
+
+    Raises
+    ------
+    BarsError
+        If a file is missing or breaks a rule; the sentence names file, rule and the
+        first offending session.
+    """
+    if not folder.is_dir():
+        raise BarsError(
+            f"{folder}: must be a folder with SPY, TLT and VIX files, or the word "
+            "'sample'; there is no such folder."
+        )
+    equity = _read_symbol(folder, "SPY")
+    volatility = _read_symbol(folder, "VIX", has_volume=False)
+    check_volatility(volatility["close"], str(_file_of(folder, "VIX")))
+    bond, spliced_on = _spliced_bond(folder, first_wanted=equity.index[0])
+    roles = {"SPY": equity, "TLT": bond, "VIX": volatility}
+    calendar = _shared_calendar(folder, roles, start, end)
+    optional = _optional_inputs(folder)
+    calendar = _shorten_for(observed, optional, calendar, folder)
+
+    equity, bond, volatility = (frame.loc[calendar] for frame in roles.values())
+    provenance = {
+        "equity": _provenance("SPY", folder, calendar),
+        "bond": _provenance("TLT", folder, calendar),
+        "volatility": _provenance("VIX", folder, calendar),
+    }
+    if spliced_on is not None and calendar[0] < spliced_on:
+        equity, provenance["equity"], provenance["bond"] = _fill_at_closes(
+            equity, spliced_on, provenance
+        )
+    series: dict[str, pd.DataFrame | None] = {}
+    for role, entry in optional.items():
+        series[role], provenance[role] = entry.on(calendar)
+    return Bars(
+        equity=equity,
+        bond=bond,
+        volatility=volatility,
+        members=series.get("members"),
+        put_call=_only_column(series.get("put_call")),
+        cash_rate=_only_column(series.get("cash_rate")),
+        source=f"files of the folder {folder.name}",
+        provenance=provenance,
+    )
+
+
+@dataclass(frozen=True)
+class _OptionalInput:
+    """Values of an optional role as its files give them, and their name."""
+
+    values: pd.DataFrame
+    source: str
+
+    def carried(self, calendar: pd.DatetimeIndex) -> pd.DataFrame:
+        """Return the values on `calendar`, carried over short holes, NaN elsewhere."""
+        index = self.values.index.union(calendar)
+        values = self.values.reindex(index).ffill(limit=MAX_CARRIED_SESSIONS)
+        return values.loc[calendar]
+
+    def on(
+        self, calendar: pd.DatetimeIndex
+    ) -> tuple[pd.DataFrame | None, Provenance]:
+        """Return the values if they cover `calendar`, and what the provenance says."""
+        values = self.carried(calendar)
+        is_absent = values.isna().any(axis=1).to_numpy()
+        if is_absent.any():
+            note = (
+                f"not used: no value on {is_absent.sum()} of {len(calendar)} sessions, "
+                f"first {calendar[is_absent.argmax()].date()}"
+            )
+            return None, Provenance(
+                self.source, calendar[0], calendar[-1], "proxy", (note,)
+            )
+        n_carried = int(
+            self.values.reindex(calendar).isna().any(axis=1).to_numpy().sum()
+        )
+        notes = (f"carried forward on {n_carried} sessions",) if n_carried else ()
+        return values, Provenance(
+            self.source, calendar[0], calendar[-1], "observed", notes
+        )
+
+
+def _file_of(folder: Path, symbol: str) -> Path | None:
+    """Return the file that holds `symbol`, None if there is none."""
+    for suffix in _SUFFIXES:
+        path = folder / f"{symbol}{suffix}"
+        if path.is_file():
+            return path
+    return None
+
+
+def _read_symbol(
+    folder: Path, symbol: str, *, has_volume: bool = True
+) -> pd.DataFrame:
+    """Read one symbol's checked bars, adjusted, with a volume unless it has none."""
+    path = _file_of(folder, symbol)
+    if path is None:
+        present = sorted(p.name for p in folder.iterdir() if p.suffix in _SUFFIXES)
+        raise BarsError(
+            f"{folder}: must hold {symbol}.csv or {symbol}.parquet, got "
+            f"{', '.join(present[:12]) if present else 'no CSV or parquet file'}."
+        )
+    frame = read_table(path)
+    if has_volume and "volume" not in frame.columns:
+        raise BarsError(
+            f"{path}: column 'volume' is missing, got {list(frame.columns)}."
+        )
+    check_ohlc(frame, str(path))
+    adjusted = next((c for c in ("adj close", "adj_close") if c in frame), None)
+    if adjusted is not None:
+        check_positive(frame[[adjusted]], str(path))
+        ratio = frame[adjusted] / frame["close"]
+        frame[list(PRICE_COLUMNS)] = frame[list(PRICE_COLUMNS)].mul(ratio, axis=0)
+    return frame[[*PRICE_COLUMNS, *["volume"] * has_volume]]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV or parquet file of numbers with one row a session.
+
+    The sessions are the column `date` (or the first column, or a parquet index);
+    column names are lower-cased.
+
+    Raises
+    ------
+    BarsError
+        If the file cannot be read, a date or number cannot be parsed, or the sessions
+        are not unique and in order.
+    """
+    try:
+        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BarsError(f"{path}: cannot be read as a table: {reason}.") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    frame.columns = frame.columns.astype(str).str.strip().str.lower()
+    date_column = "date" if "date" in frame.columns else frame.columns[0]
+    dates = pd.to_datetime(frame.pop(date_column), errors="coerce", format="ISO8601")
+    if dates.isna().any():
+        row = int(dates.isna().to_numpy().argmax())
+        raise BarsError(
+            f"{path}: every row needs a date as YYYY-MM-DD, data row {row + 1} has none."
+        )
+    frame.index = pd.DatetimeIndex(dates, name="session")
+    check_sessions(frame.index, str(path))
+    numbers = frame.apply(pd.to_numeric, errors="coerce")
+    is_text = (numbers.isna() & frame.notna()).to_numpy()
+    if is_text.any():
+        row, column = np.argwhere(is_text)[0]
+        raise BarsError(
+            f"{path}: '{frame.columns[column]}' must be a number, on "
+            f"{frame.index[row].date()} got {frame.iat[row, column]!r}."
+        )
+    return numbers.astype(np.float64)
+
+
+def _spliced_bond(
+    folder: Path, first_wanted: pd.Timestamp
+) -> tuple[pd.DataFrame, pd.Timestamp | None]:
+    """Return TLT, preceded by the older fund's returns where TLT starts too late.
+
+    The older fund is scaled so that its close on TLT's first session equals TLT's, so
+    every return before that session is the fund's and every later one is TLT's.
+    """
+    bond = _read_symbol(folder, "TLT")
+    first = bond.index[0]
+    if first <= first_wanted or _file_of(folder, _OLDER_BOND) is None:
+        return bond, None
+    older = _read_symbol(folder, _OLDER_BOND)
+    if first not in older.index:
+        raise BarsError(
+            f"{_file_of(folder, _OLDER_BOND)}: must hold TLT's first session "
+            f"{first.date()} to be spliced before it, and does not."
+        )
+    before = older.loc[: first - pd.Timedelta(days=1)].copy()
+    prices = list(PRICE_COLUMNS)
+    before[prices] *= bond["close"].iloc[0] / older.at[first, "close"]
+    before["open"] = before["close"]
+    return pd.concat([before, bond]), first
+
+
+def _fill_at_closes(
+    equity: pd.DataFrame, spliced_on: pd.Timestamp, provenance: dict[str, Provenance]
+) -> tuple[pd.DataFrame, Provenance, Provenance]:
+    """Set the equity's open to its close where the bond has closes only."""
+    equity = equity.copy()
+    is_before = equity.index < spliced_on
+    equity.loc[is_before, "open"] = equity.loc[is_before, "close"]
+    fills = (
+        f"open set to the close before {spliced_on.date()}, so that both legs fill at "
+        "the next close: the older bond fund has closes only"
+    )
+    splice = f"before {spliced_on.date()} the returns of {_OLDER_BOND}"
+    both = provenance["equity"], provenance["bond"]
+    notes = ((fills,), (splice, fills))
+    first, second = (
+        Provenance(entry.source, entry.start, entry.end, entry.status, note)
+        for entry, note in zip(both, notes, strict=True)
+    )
+    return equity, first, second
+
+
+def _shared_calendar(
+    folder: Path, roles: dict[str, pd.DataFrame], start: str | None, end: str | None
+) -> pd.DatetimeIndex:
+    """Return the sessions all roles share; inside their span they must agree."""
+    first = max(frame.index[0] for frame in roles.values())
+    last = min(frame.index[-1] for frame in roles.values())
+    cuts = {name: frame.loc[first:last].index for name, frame in roles.items()}
+    calendar = cuts["SPY"]
+    for name, sessions in cuts.items():
+        differing = calendar.symmetric_difference(sessions)
+        if len(differing):
+            raise BarsError(
+                f"{folder}: SPY and {name} must have the same sessions, but disagree "
+                f"on {len(differing)} of {len(calendar)}, first {differing[0].date()}."
+            )
+    wanted = calendar[calendar.slice_indexer(start, end)]
+    if not len(wanted):
+        raise BarsError(
+            f"{folder}: no session lies between {start or 'the start'} and "
+            f"{end or 'the end'}; SPY, TLT and VIX share {first.date()} to "
+            f"{last.date()}."
+        )
+    assert isinstance(wanted, pd.DatetimeIndex)
+    return wanted
+
+
+def _optional_inputs(folder: Path) -> dict[str, _OptionalInput]:
+    """Read the optional roles that the folder has."""
+    found: dict[str, _OptionalInput] = {}
+    symbols = _member_symbols(folder)
+    if symbols:
+        closes = {s: _read_symbol(folder, s, has_volume=False)["close"] for s in symbols}
+        found["members"] = _OptionalInput(pd.DataFrame(closes), ", ".join(symbols))
+    put_call = _read_series(folder, "putcall", ("total_pc", "equity_pc"))
+    if put_call is not None:
+        check_positive(put_call, str(_file_of(folder, "putcall")))
+        source = f"put/call ratio {put_call.columns[0]}"
+        found["put_call"] = _OptionalInput(put_call, source)
+    rates = _read_series(folder, "rates", ("dgs3mo",))
+    if rates is not None:
+        source = f"{rates.columns[0]}, percent a year"
+        found["cash_rate"] = _OptionalInput(rates / 100.0, source)
+    return found
+
+
+def _member_symbols(folder: Path) -> list[str]:
+    listed = folder / "members.txt"
+    if listed.is_file():
+        return listed.read_text(encoding="utf-8").split()
+    has_all = all(_file_of(folder, symbol) for symbol in SECTORS)
+    return list(SECTORS) if has_all else []
+
+
+def _read_series(
+    folder: Path, name: str, preferred: tuple[str, ...]
+) -> pd.DataFrame | None:
+    """Read one column of a file: the first preferred one, else its only number."""
+    path = _file_of(folder, name)
+    if path is None:
+        return None
+    frame = read_table(path)
+    chosen = [column for column in preferred if column in frame.columns]
+    if not chosen and len(frame.columns) != 1:
+        raise BarsError(
+            f"{path}: must have a column {' or '.join(preferred)}, or one column only, "
+            f"got {list(frame.columns)}."
+        )
+    return frame[[chosen[0] if chosen else frame.columns[0]]].dropna()
+
+
+def _shorten_for(
+    observed: Sequence[str],
+    optional: dict[str, _OptionalInput],
+    calendar: pd.DatetimeIndex,
+    folder: Path,
+) -> pd.DatetimeIndex:
+    """Start the calendar after the last session on which an insisted input lacks."""
+    for name in observed:
+        if name not in OPTIONAL_INPUTS:
+            raise BarsError(
+                f"`observed` takes {' or '.join(OPTIONAL_INPUTS)}, got '{name}'."
+            )
+        if name not in optional:
+            raise BarsError(f"{folder}: must hold '{name}' to observe it, and has none.")
+        is_absent = optional[name].carried(calendar).isna().any(axis=1).to_numpy()
+        n_skipped = int(np.flatnonzero(is_absent)[-1]) + 1 if is_absent.any() else 0
+        if n_skipped == len(calendar):
+            raise BarsError(
+                f"{folder}: '{name}' must reach the last session "
+                f"{calendar[-1].date()}, and has no value there."
+            )
+        calendar = calendar[n_skipped:]
+    return calendar
+
+
+def _provenance(
+    symbol: str, folder: Path, calendar: pd.DatetimeIndex
+) -> Provenance:
+    path = _file_of(folder, symbol)
+    assert path is not None
+    return Provenance(path.name, calendar[0], calendar[-1])
+
+
+def _only_column(values: pd.DataFrame | None) -> pd.Series | None:
+    return None if values is None else values.iloc[:, 0]

@@ -1,0 +1,67 @@
+"""Which feed of a Cerebro plays which role."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from trm_bt.errors import BarsError
+
+KNOWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "equity": ("equity", "spy"),
+    "bond": ("bond", "tlt"),
+    "volatility": ("volatility", "vix", "^vix"),
+}
+
+
+def find_feed(datas: Sequence[Any], name: str) -> Any | None:
+    """Return the feed called `name` (any case), None if there is none."""
+    for data in datas:
+        if str(data._name).lower() == name.lower():
+            return data
+    return None
+
+
+def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[str, Any]:
+    """Find the equity, bond and volatility feeds among `datas`.
+
+    A name given by the caller decides; else the known names of a role (SPY, TLT, VIX
+    or ^VIX, any case); else, when no feed is known by name, the first three in order.
+
+    Parameters
+    ----------
+    datas : sequence of Backtrader data feeds
+        The strategy's feeds, in the order they were added.
+    names : mapping of str to str or None
+        Feed name by role, None where the caller named none.
+
+    Returns
+    -------
+    dict of str to data feed
+        Keys equity, bond and volatility.
+
+    Raises
+    ------
+    BarsError
+        If a named feed is absent or a role is left without a feed.
+    """
+    present = [str(data._name) for data in datas]
+    found: dict[str, Any] = {}
+    for role, known in KNOWN_NAMES.items():
+        chosen = names.get(role)
+        candidates = (chosen,) if chosen else known
+        matches = [feed for name in candidates if (feed := find_feed(datas, name))]
+        if matches:
+            found[role] = matches[0]
+        elif chosen:
+            raise BarsError(
+                f"`{role}` names a feed that must be in the Cerebro, got '{chosen}'; "
+                f"the feeds are {present}."
+            )
+    if not found and len(datas) >= len(KNOWN_NAMES):
+        return dict(zip(KNOWN_NAMES, datas, strict=False))
+    for role, known in KNOWN_NAMES.items():
+        if role not in found:
+            raise BarsError(
+                f"No feed for the role {role} among {present}: name one of them "
+                f"'{known[1].upper()}' or pass {role}='<feed name>'."
+            )
+    return found
