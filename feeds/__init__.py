@@ -8,10 +8,9 @@ from pathlib import Path
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.folder import load_folder
-from trm_bt.feeds.sample import load_sample
 from trm_bt.market.bars import Bars
 
-__all__ = ["load_bars", "load_folder", "load_sample"]
+__all__ = ["load_bars", "load_folder"]
 
 
 def load_bars(
@@ -44,6 +43,8 @@ def load_bars(
     """
     if str(source) != "sample":
         return load_folder(Path(source), start=start, end=end, observed=observed)
+    from trm_bt.feeds.sample import load_sample
+
     bars = load_sample().between(start, end)
     for name in observed:
         if getattr(bars, name, None) is None:

@@ -1,0 +1,46 @@
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+BARS   ?= sample
+OUT    ?= runs/$(notdir $(BARS))
+
+.PHONY: run install test dev lint types check wheel sample clean
+
+run: install  ## Train, backtest and report; BARS=folder for your own bars
+	$(BIN)/trm-bt run --bars $(BARS) --out $(OUT)
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --quiet --editable .
+	touch $@
+
+dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --quiet --editable '.[dev,dask]'
+	touch $@ $(VENV)/.installed
+
+test: dev  ## The default suite, doctests included
+	$(BIN)/python -m pytest
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: dev  ## The three outer folders install under trm_bt, so types are checked as built
+	rm -rf .built && mkdir .built
+	cp -R trm_bt .built/ && cp -R feeds strategies analyzers .built/trm_bt/
+	cd .built && $(abspath $(BIN))/mypy --config-file ../pyproject.toml -p trm_bt
+
+wheel: dev
+	rm -rf dist build
+	$(BIN)/python -m build --wheel --outdir dist .
+
+check: lint types test wheel
+
+clean:
+	rm -rf .built build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

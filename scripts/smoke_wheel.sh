@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Install a wheel in a new environment and use it from an empty folder.
+set -euo pipefail
+wheel=$(realpath "$1")
+constraints=$(realpath "$(dirname "$0")/../constraints.txt")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/venv"
+"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$constraints" "$wheel"
+mkdir "$work/empty" && cd "$work/empty"
+"$work/venv/bin/python" - <<'PY'
+import importlib.util
+import sys
+
+for name in ("strategies", "feeds", "analyzers"):
+    assert importlib.util.find_spec(name) is None, f"{name} is importable at top level"
+import trm_bt
+
+heavy = {"torch", "backtrader", "quantstats", "yfinance"} & set(sys.modules)
+assert not heavy, f"import trm_bt loads {heavy}"
+from trm_bt import AllocationLabeler, MarketFeatures, TRMAllocator, load_bars
+
+assert len(load_bars("sample").sessions) == 6865
+PY
+"$work/venv/bin/trm-bt" config > config.json
+"$work/venv/bin/trm-bt" features --bars sample --config config.json --out features.parquet
+"$work/venv/bin/trm-bt" labels --bars sample --config config.json --out labels
+test -s features.parquet && test -s labels/labels.csv
+echo "the wheel works outside the repository"

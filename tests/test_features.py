@@ -1,0 +1,190 @@
+"""Features against a plain-loop derivation, truncation and properties."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import make_bars
+from trm_bt.config import FeatureConfig
+from trm_bt.errors import BarsError
+from trm_bt.market.bars import Bars, Provenance
+from trm_bt.market.features import (
+    FEATURE_NAMES,
+    compute_features,
+    feature_rows,
+    input_arrays,
+    schema_for,
+)
+
+
+def plain_features(bars: Bars, t: int) -> dict[str, float]:
+    """Derive the ten features of session t with plain Python loops."""
+    spy = bars.equity["close"].tolist()
+    tlt = bars.bond["close"].tolist()
+    vix = bars.volatility["close"].tolist()
+    volume = bars.equity["volume"].tolist()
+    r = [spy[i] / spy[i - 1] - 1 for i in range(t - 19, t + 1)]
+    b = [tlt[i] / tlt[i - 1] - 1 for i in range(t - 19, t + 1)]
+
+    def mean(values):
+        return math.fsum(values) / len(values)
+
+    def gini(values):
+        n = len(values)
+        pairs = math.fsum(abs(x - y) for x in values for y in values)
+        return pairs / (2 * n * n * mean(values))
+
+    def std(values):
+        m = mean(values)
+        return math.sqrt(mean([(x - m) ** 2 for x in values]))
+
+    covariance = mean([(x - mean(r)) * (y - mean(b)) for x, y in zip(r, b, strict=True)])
+    expected = {
+        "vix_level": vix[t],
+        "spy_returns_5d": spy[t] / spy[t - 5] - 1,
+        "spy_returns_20d": spy[t] / spy[t - 20] - 1,
+        "volume_ratio": volume[t] / mean(volume[t - 19 : t + 1]),
+        "correlation": covariance / (std(r) * std(b)),
+        "signal_quality_score": abs(math.fsum(r)) / math.fsum(abs(x) for x in r),
+    }
+    if bars.members is None:
+        expected |= {
+            "market_breadth": sum(x > 0 for x in r) / 20,
+            "gini_coefficient": gini([abs(x) for x in r]),
+            "sector_dispersion": std(
+                [spy[t] / spy[t - 20] - 1, tlt[t] / tlt[t - 20] - 1]
+            ),
+        }
+    else:
+        members = [bars.members[name].tolist() for name in bars.members]
+        expected |= {
+            "market_breadth": mean(
+                [float(m[t] > mean(m[t - 49 : t + 1])) for m in members]
+            ),
+            "gini_coefficient": gini(
+                [
+                    math.fsum(abs(m[i] / m[i - 1] - 1) for i in range(t - 19, t + 1))
+                    for m in members
+                ]
+            ),
+            "sector_dispersion": std([m[t] / m[t - 20] - 1 for m in members]),
+        }
+    if bars.put_call is None:
+        expected["put_call_ratio"] = mean(vix[t - 4 : t + 1]) / mean(vix[t - 59 : t + 1])
+    else:
+        ratio = bars.put_call.tolist()
+        expected["put_call_ratio"] = mean(ratio[t - 4 : t + 1]) / mean(
+            ratio[t - 251 : t + 1]
+        )
+    return expected
+
+
+@pytest.mark.parametrize(("fixture", "n_lookback"), [("bars", 60), ("full_bars", 252)])
+def test_features_equal_plain_loops(fixture, n_lookback, request):
+    bars = request.getfixturevalue(fixture)
+    features = compute_features(bars)
+    assert features.schema.n_lookback == n_lookback
+    assert features.frame.index[0] == bars.sessions[n_lookback - 1]
+    assert features.frame.index[-1] == bars.sessions[-1]
+    for t in range(n_lookback - 1, len(bars.sessions), 13):
+        row = features.frame.loc[bars.sessions[t]]
+        expected = plain_features(bars, t)
+        assert set(expected) == set(FEATURE_NAMES)
+        for name, value in expected.items():
+            assert row[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+
+
+@pytest.mark.parametrize("fixture", ["bars", "full_bars"])
+def test_features_do_not_change_when_the_future_is_cut(fixture, request):
+    bars = request.getfixturevalue(fixture)
+    whole = compute_features(bars).frame
+    n_lookback = schema_for(bars).n_lookback
+    cuts = bars.sessions[n_lookback - 1 :: 2]
+    assert len(cuts) >= 50
+    for session in cuts:
+        cut = compute_features(bars.between(end=session)).frame
+        pd.testing.assert_series_equal(
+            cut.iloc[-1], whole.loc[session], check_exact=True
+        )
+
+
+def test_one_row_has_the_bits_of_the_whole_history(real_bars):
+    arrays, schema = input_arrays(real_bars), schema_for(real_bars)
+    whole, _ = feature_rows(arrays, schema)
+    n_lookback = schema.n_lookback
+    for end in range(n_lookback, len(real_bars.sessions), 41):
+        window = {k: v[end - n_lookback : end] for k, v in arrays.items()}
+        row, _ = feature_rows(window, schema)
+        assert row[0].tobytes() == whole[end - n_lookback].tobytes()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    scale=st.floats(1e-3, 1e3),
+    has_options=st.booleans(),
+)
+def test_price_scale_does_not_matter_and_ranges_hold(seed, scale, has_options):
+    bars = make_bars(300, seed, has_options=has_options)
+    prices = ["open", "high", "low", "close"]
+    scaled = bars.equity.copy()
+    scaled[prices] *= scale
+    frame = compute_features(bars).frame
+    again = compute_features(replace(bars, equity=scaled)).frame
+    np.testing.assert_allclose(frame, again, rtol=1e-6, atol=1e-9)
+    for name in ("market_breadth", "gini_coefficient", "signal_quality_score"):
+        assert frame[name].between(0, 1).all()
+    assert frame["correlation"].between(-1, 1).all()
+
+
+def test_flat_prices_give_zero_and_are_counted(bars):
+    flat = bars.equity.assign(open=100.0, high=100.0, low=100.0, close=100.0, volume=0.0)
+    features = compute_features(replace(bars, equity=flat))
+    n_rows = len(features.frame)
+    assert (features.frame["signal_quality_score"] == 0).all()
+    assert (features.frame["volume_ratio"] == 0).all()
+    assert features.n_zero_denominators == {
+        "volume_ratio": n_rows,
+        "correlation": n_rows,
+        "gini_coefficient": n_rows,
+        "signal_quality_score": n_rows,
+    }
+
+
+def test_schema_says_what_is_proxy(bars, full_bars):
+    proxies = dict(zip(FEATURE_NAMES, schema_for(bars).status, strict=True))
+    assert [name for name, status in proxies.items() if status == "proxy"] == [
+        "market_breadth",
+        "put_call_ratio",
+        "gini_coefficient",
+        "sector_dispersion",
+    ]
+    assert set(schema_for(full_bars).status) == {"observed"}
+    estimated = replace(
+        full_bars,
+        provenance={
+            "volatility": Provenance(
+                "an estimate", bars.sessions[0], bars.sessions[-1], "proxy"
+            )
+        },
+    )
+    assert schema_for(estimated).status[0] == "proxy"
+
+
+def test_schema_difference_names_the_first_difference(bars, full_bars):
+    schema, full = schema_for(bars), schema_for(full_bars)
+    assert schema.difference(schema_for(bars)) is None
+    assert "members [] against ['M0'" in schema.difference(full)
+    shorter = schema_for(bars, FeatureConfig(gini_lookback=10))
+    assert schema.difference(shorter) == "`gini_lookback` 20 against 10"
+
+
+def test_too_few_bars_are_refused(bars):
+    short = bars.between(end=bars.sessions[58])
+    with pytest.raises(BarsError, match="need 60 sessions of bars, got 59"):
+        compute_features(short)
