@@ -1,0 +1,117 @@
+"""Bars as Backtrader feeds whose line arrays are filled in bulk."""
+
+from array import array
+from collections.abc import Sequence
+from typing import Final
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+
+from trm_bt.market.bars import ROLES, Bars, check_sessions
+
+_COLUMNS: Final = ("open", "high", "low", "close", "volume", "openinterest")
+_EPOCH_ORDINAL: Final = 719_163
+"""Backtrader counts days from 0001-01-01; this is 1970-01-01."""
+
+
+class BarsFeed(bt.feed.DataBase):
+    """A feed over a frame of daily bars, preloaded in one step instead of row by row.
+
+    The lines hold what `bt.feeds.PandasData` gives for the same frame, in every
+    preload, runonce and exactbars mode. With filters, a time zone or date limits the
+    bars are loaded one by one.
+
+    Params
+    ------
+    dataname : DataFrame of shape (n_sessions, n_columns)
+        Columns of open, high, low, close, volume and openinterest that are there, the
+        rest are NaN; the index holds tz-naive sessions, oldest first.
+    role_status : {"observed", "proxy"}
+        Whether the values are what the feed's name says, or an estimate; kept as an
+        attribute, so that a strategy can hold it against a model's feature schema.
+
+    Raises
+    ------
+    BarsError
+        If the index holds anything but unique sessions in order.
+    """
+
+    params = (("role_status", "observed"),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.role_status = self.p.role_status
+
+    def start(self) -> None:
+        """Check the sessions and stand before the first bar."""
+        super().start()
+        check_sessions(self.p.dataname.index, str(self._name) or "feed")
+        self._row = -1
+
+    def preload(self) -> None:
+        """Fill every line at once."""
+        is_plain = not (self._filters or self.p.tzinput)
+        if not is_plain or self.p.fromdate or self.p.todate or len(self.array):
+            super().preload()
+            return
+        for name, values in self._values().items():
+            line = getattr(self.lines, name)
+            line.array = array("d", values.tobytes())
+        self._row = len(self.p.dataname)
+        self.home()
+
+    def _load(self) -> bool:
+        self._row += 1
+        if self._row == 0:
+            self._loaded = self._values()
+        if self._row >= len(self.p.dataname):
+            return False
+        for name, values in self._loaded.items():
+            getattr(self.lines, name)[0] = values[self._row]
+        return True
+
+    def _values(self) -> dict[str, np.ndarray]:
+        """Return the values of each line, shapes (n_sessions,)."""
+        frame = self.p.dataname
+        days = frame.index.to_numpy("datetime64[D]").astype(np.int64) + _EPOCH_ORDINAL
+        values = {"datetime": days.astype(np.float64)}
+        missing = np.full(len(frame), np.nan)
+        for name in _COLUMNS:
+            column = frame[name].to_numpy(np.float64) if name in frame else missing
+            values[name] = np.ascontiguousarray(column)
+        return values
+
+
+def add_bars(cerebro: bt.Cerebro, bars: Bars, *, roles: Sequence[str] = ROLES) -> None:
+    """Add a feed for each role that `bars` has.
+
+    The feeds are named equity, bond, volatility, the symbol of each member, put_call
+    and cash_rate; a member, put/call and the cash rate have their value in `close`.
+
+    Parameters
+    ----------
+    cerebro : Cerebro
+        The engine that gets the feeds, in the order of `ROLES`.
+    bars : Bars
+        Checked bars on one calendar.
+    roles : sequence of str
+        The roles to add; one that `bars` lacks is skipped.
+    """
+    for role in ROLES:
+        values = getattr(bars, role)
+        if role not in roles or values is None:
+            continue
+        for name, frame in _frames(role, values).items():
+            feed = BarsFeed(dataname=frame, role_status=bars.status(role))
+            cerebro.adddata(feed, name=name)
+
+
+def _frames(role: str, values: pd.DataFrame | pd.Series) -> dict[str, pd.DataFrame]:
+    if isinstance(values, pd.Series):
+        return {role: values.to_frame("close")}
+    if role == "members":
+        return {
+            str(name): values[[name]].set_axis(["close"], axis=1) for name in values
+        }
+    return {role: values}
