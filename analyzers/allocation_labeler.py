@@ -4,10 +4,10 @@ from typing import Any
 
 import backtrader as bt
 import pandas as pd
+from trm_bt.feeds.roles import KNOWN_NAMES, feeds_by_name, find_roles
 
 from trm_bt.config import FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
-from trm_bt.feeds.roles import KNOWN_NAMES, find_feed, find_roles
 from trm_bt.market.bars import PRICE_COLUMNS, Bars
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels, summarize_labels
@@ -55,10 +55,10 @@ class AllocationLabeler(bt.Analyzer):
         self._feeds: dict[str, Any] = find_roles(
             feeds, {role: getattr(self.p, role) for role in _CORE_ROLES}
         )
+        named = feeds_by_name(feeds)
         for name in (*self.p.members, "put_call", "cash_rate"):
-            feed = find_feed(feeds, name)
-            if feed is not None:
-                self._feeds[name] = feed
+            if name.lower() in named:
+                self._feeds[name] = named[name.lower()]
             elif name in self.p.members:
                 raise BarsError(
                     f"`members` names the feed '{name}', which must be in the Cerebro; "
@@ -117,5 +117,3 @@ class AllocationLabeler(bt.Analyzer):
             cash_rate=close("cash_rate"),
             source="feeds of a Cerebro run",
         )
-
-

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from trm_bt.feeds.tables import file_of, read_symbol, read_table
 
 from trm_bt.errors import BarsError
 from trm_bt.market.bars import (
@@ -20,15 +21,12 @@ from trm_bt.market.bars import (
     PRICE_COLUMNS,
     Bars,
     Provenance,
-    check_ohlc,
     check_positive,
-    check_sessions,
     check_volatility,
 )
 
 SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
 OPTIONAL_INPUTS: Final = ("members", "put_call")
-_SUFFIXES: Final = (".csv", ".parquet")
 _OLDER_BOND: Final = "VUSTX"
 
 
@@ -64,9 +62,9 @@ def load_folder(
             f"{folder}: must be a folder with SPY, TLT and VIX files, or the word "
             "'sample'; there is no such folder."
         )
-    equity = _read_symbol(folder, "SPY")
-    volatility = _read_symbol(folder, "VIX", has_volume=False)
-    check_volatility(volatility["close"], str(_file_of(folder, "VIX")))
+    equity = read_symbol(folder, "SPY")
+    volatility = read_symbol(folder, "VIX", has_volume=False)
+    check_volatility(volatility["close"], str(file_of(folder, "VIX")))
     bond, spliced_on = _spliced_bond(folder, first_wanted=equity.index[0])
     roles = {"SPY": equity, "TLT": bond, "VIX": volatility}
     calendar = _shared_calendar(folder, roles, start, end)
@@ -111,9 +109,7 @@ class _OptionalInput:
         values = self.values.reindex(index).ffill(limit=MAX_CARRIED_SESSIONS)
         return values.loc[calendar]
 
-    def on(
-        self, calendar: pd.DatetimeIndex
-    ) -> tuple[pd.DataFrame | None, Provenance]:
+    def on(self, calendar: pd.DatetimeIndex) -> tuple[pd.DataFrame | None, Provenance]:
         """Return the values if they cover `calendar`, and what the provenance says."""
         values = self.carried(calendar)
         is_absent = values.isna().any(axis=1).to_numpy()
@@ -134,80 +130,6 @@ class _OptionalInput:
         )
 
 
-def _file_of(folder: Path, symbol: str) -> Path | None:
-    """Return the file that holds `symbol`, None if there is none."""
-    for suffix in _SUFFIXES:
-        path = folder / f"{symbol}{suffix}"
-        if path.is_file():
-            return path
-    return None
-
-
-def _read_symbol(
-    folder: Path, symbol: str, *, has_volume: bool = True
-) -> pd.DataFrame:
-    """Read one symbol's checked bars, adjusted, with a volume unless it has none."""
-    path = _file_of(folder, symbol)
-    if path is None:
-        present = sorted(p.name for p in folder.iterdir() if p.suffix in _SUFFIXES)
-        raise BarsError(
-            f"{folder}: must hold {symbol}.csv or {symbol}.parquet, got "
-            f"{', '.join(present[:12]) if present else 'no CSV or parquet file'}."
-        )
-    frame = read_table(path)
-    if has_volume and "volume" not in frame.columns:
-        raise BarsError(
-            f"{path}: column 'volume' is missing, got {list(frame.columns)}."
-        )
-    check_ohlc(frame, str(path))
-    adjusted = next((c for c in ("adj close", "adj_close") if c in frame), None)
-    if adjusted is not None:
-        check_positive(frame[[adjusted]], str(path))
-        ratio = frame[adjusted] / frame["close"]
-        frame[list(PRICE_COLUMNS)] = frame[list(PRICE_COLUMNS)].mul(ratio, axis=0)
-    return frame[[*PRICE_COLUMNS, *["volume"] * has_volume]]
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or parquet file of numbers with one row a session.
-
-    The sessions are the column `date` (or the first column, or a parquet index);
-    column names are lower-cased.
-
-    Raises
-    ------
-    BarsError
-        If the file cannot be read, a date or number cannot be parsed, or the sessions
-        are not unique and in order.
-    """
-    try:
-        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise BarsError(f"{path}: cannot be read as a table: {reason}.") from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
-    frame.columns = frame.columns.astype(str).str.strip().str.lower()
-    date_column = "date" if "date" in frame.columns else frame.columns[0]
-    dates = pd.to_datetime(frame.pop(date_column), errors="coerce", format="ISO8601")
-    if dates.isna().any():
-        row = int(dates.isna().to_numpy().argmax())
-        raise BarsError(
-            f"{path}: every row needs a date as YYYY-MM-DD, data row {row + 1} has none."
-        )
-    frame.index = pd.DatetimeIndex(dates, name="session")
-    check_sessions(frame.index, str(path))
-    numbers = frame.apply(pd.to_numeric, errors="coerce")
-    is_text = (numbers.isna() & frame.notna()).to_numpy()
-    if is_text.any():
-        row, column = np.argwhere(is_text)[0]
-        raise BarsError(
-            f"{path}: '{frame.columns[column]}' must be a number, on "
-            f"{frame.index[row].date()} got {frame.iat[row, column]!r}."
-        )
-    return numbers.astype(np.float64)
-
-
 def _spliced_bond(
     folder: Path, first_wanted: pd.Timestamp
 ) -> tuple[pd.DataFrame, pd.Timestamp | None]:
@@ -216,14 +138,14 @@ def _spliced_bond(
     The older fund is scaled so that its close on TLT's first session equals TLT's, so
     every return before that session is the fund's and every later one is TLT's.
     """
-    bond = _read_symbol(folder, "TLT")
+    bond = read_symbol(folder, "TLT")
     first = bond.index[0]
-    if first <= first_wanted or _file_of(folder, _OLDER_BOND) is None:
+    if first <= first_wanted or file_of(folder, _OLDER_BOND) is None:
         return bond, None
-    older = _read_symbol(folder, _OLDER_BOND)
+    older = read_symbol(folder, _OLDER_BOND)
     if first not in older.index:
         raise BarsError(
-            f"{_file_of(folder, _OLDER_BOND)}: must hold TLT's first session "
+            f"{file_of(folder, _OLDER_BOND)}: must hold TLT's first session "
             f"{first.date()} to be spliced before it, and does not."
         )
     before = older.loc[: first - pd.Timedelta(days=1)].copy()
@@ -285,11 +207,11 @@ def _optional_inputs(folder: Path) -> dict[str, _OptionalInput]:
     found: dict[str, _OptionalInput] = {}
     symbols = _member_symbols(folder)
     if symbols:
-        closes = {s: _read_symbol(folder, s, has_volume=False)["close"] for s in symbols}
+        closes = {s: read_symbol(folder, s, has_volume=False)["close"] for s in symbols}
         found["members"] = _OptionalInput(pd.DataFrame(closes), ", ".join(symbols))
     put_call = _read_series(folder, "putcall", ("total_pc", "equity_pc"))
     if put_call is not None:
-        check_positive(put_call, str(_file_of(folder, "putcall")))
+        check_positive(put_call, str(file_of(folder, "putcall")))
         source = f"put/call ratio {put_call.columns[0]}"
         found["put_call"] = _OptionalInput(put_call, source)
     rates = _read_series(folder, "rates", ("dgs3mo",))
@@ -303,7 +225,7 @@ def _member_symbols(folder: Path) -> list[str]:
     listed = folder / "members.txt"
     if listed.is_file():
         return listed.read_text(encoding="utf-8").split()
-    has_all = all(_file_of(folder, symbol) for symbol in SECTORS)
+    has_all = all(file_of(folder, symbol) for symbol in SECTORS)
     return list(SECTORS) if has_all else []
 
 
@@ -311,7 +233,7 @@ def _read_series(
     folder: Path, name: str, preferred: tuple[str, ...]
 ) -> pd.DataFrame | None:
     """Read one column of a file: the first preferred one, else its only number."""
-    path = _file_of(folder, name)
+    path = file_of(folder, name)
     if path is None:
         return None
     frame = read_table(path)
@@ -337,7 +259,9 @@ def _shorten_for(
                 f"`observed` takes {' or '.join(OPTIONAL_INPUTS)}, got '{name}'."
             )
         if name not in optional:
-            raise BarsError(f"{folder}: must hold '{name}' to observe it, and has none.")
+            raise BarsError(
+                f"{folder}: must hold '{name}' to observe it, and has none."
+            )
         is_absent = optional[name].carried(calendar).isna().any(axis=1).to_numpy()
         n_skipped = int(np.flatnonzero(is_absent)[-1]) + 1 if is_absent.any() else 0
         if n_skipped == len(calendar):
@@ -349,10 +273,8 @@ def _shorten_for(
     return calendar
 
 
-def _provenance(
-    symbol: str, folder: Path, calendar: pd.DatetimeIndex
-) -> Provenance:
-    path = _file_of(folder, symbol)
+def _provenance(symbol: str, folder: Path, calendar: pd.DatetimeIndex) -> Provenance:
+    path = file_of(folder, symbol)
     assert path is not None
     return Provenance(path.name, calendar[0], calendar[-1])
 

@@ -12,12 +12,9 @@ KNOWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def find_feed(datas: Sequence[Any], name: str) -> Any | None:
-    """Return the feed called `name` (any case), None if there is none."""
-    for data in datas:
-        if str(data._name).lower() == name.lower():
-            return data
-    return None
+def feeds_by_name(datas: Sequence[Any]) -> dict[str, Any]:
+    """Return the feeds by lower-cased name; of two with one name the first counts."""
+    return {str(data._name).lower(): data for data in reversed(datas)}
 
 
 def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[str, Any]:
@@ -44,13 +41,14 @@ def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[st
         If a named feed is absent or a role is left without a feed.
     """
     present = [str(data._name) for data in datas]
+    feeds = feeds_by_name(datas)
     found: dict[str, Any] = {}
     for role, known in KNOWN_NAMES.items():
         chosen = names.get(role)
         candidates = (chosen,) if chosen else known
-        matches = [feed for name in candidates if (feed := find_feed(datas, name))]
+        matches = [name.lower() for name in candidates if name.lower() in feeds]
         if matches:
-            found[role] = matches[0]
+            found[role] = feeds[matches[0]]
         elif chosen:
             raise BarsError(
                 f"`{role}` names a feed that must be in the Cerebro, got '{chosen}'; "

@@ -45,7 +45,7 @@ def make_bars(n_sessions: int, seed: int = 0, *, has_options: bool = False) -> B
     level = 18 * np.exp(np.cumsum(rng.normal(0, 0.05, n_sessions)) * 0.2)
     level = np.clip(level, 9, 80)
     volatility = pd.DataFrame(
-        {name: level for name in ("open", "high", "low", "close")}, index=sessions
+        dict.fromkeys(("open", "high", "low", "close"), level), index=sessions
     )
     members = pd.DataFrame(
         {f"M{i}": ohlcv(50.0, 0.015)["close"] for i in range(5)}, index=sessions

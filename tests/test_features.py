@@ -43,7 +43,9 @@ def plain_features(bars: Bars, t: int) -> dict[str, float]:
         m = mean(values)
         return math.sqrt(mean([(x - m) ** 2 for x in values]))
 
-    covariance = mean([(x - mean(r)) * (y - mean(b)) for x, y in zip(r, b, strict=True)])
+    covariance = mean(
+        [(x - mean(r)) * (y - mean(b)) for x, y in zip(r, b, strict=True)]
+    )
     expected = {
         "vix_level": vix[t],
         "spy_returns_5d": spy[t] / spy[t - 5] - 1,
@@ -75,7 +77,9 @@ def plain_features(bars: Bars, t: int) -> dict[str, float]:
             "sector_dispersion": std([m[t] / m[t - 20] - 1 for m in members]),
         }
     if bars.put_call is None:
-        expected["put_call_ratio"] = mean(vix[t - 4 : t + 1]) / mean(vix[t - 59 : t + 1])
+        expected["put_call_ratio"] = mean(vix[t - 4 : t + 1]) / mean(
+            vix[t - 59 : t + 1]
+        )
     else:
         ratio = bars.put_call.tolist()
         expected["put_call_ratio"] = mean(ratio[t - 4 : t + 1]) / mean(
@@ -143,7 +147,9 @@ def test_price_scale_does_not_matter_and_ranges_hold(seed, scale, has_options):
 
 
 def test_flat_prices_give_zero_and_are_counted(bars):
-    flat = bars.equity.assign(open=100.0, high=100.0, low=100.0, close=100.0, volume=0.0)
+    flat = bars.equity.assign(
+        open=100.0, high=100.0, low=100.0, close=100.0, volume=0.0
+    )
     features = compute_features(replace(bars, equity=flat))
     n_rows = len(features.frame)
     assert (features.frame["signal_quality_score"] == 0).all()

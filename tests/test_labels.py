@@ -35,7 +35,9 @@ def test_the_allocations_are_the_table_and_sum_to_one():
     assert np.allclose(ALLOCATION_WEIGHTS.sum(axis=1), 1, atol=1e-15)
 
 
-@pytest.mark.parametrize(("fill", "column", "delay"), [("next_open", "open", 1), ("close", "close", 0)])
+@pytest.mark.parametrize(
+    ("fill", "column", "delay"), [("next_open", "open", 1), ("close", "close", 0)]
+)
 @pytest.mark.parametrize("horizon", [1, 5])
 def test_labels_equal_plain_loops(bars, fill, column, delay, horizon):
     config = LabelConfig(horizon=horizon, fill=fill)
@@ -128,7 +130,9 @@ def test_a_session_inside_two_crises_carries_both(real_bars):
     parts = {role: values.set_axis(sessions) for role, values in parts.items()}
     early = replace(moved, **parts)
     labels = compute_labels(early, compute_features(early))
-    assert labels.at[pd.Timestamp("2001-09-18"), "crises"] == "dot_com_crash;september_11"
+    assert (
+        labels.at[pd.Timestamp("2001-09-18"), "crises"] == "dot_com_crash;september_11"
+    )
 
 
 def test_summary_counts_by_class_and_by_crisis(real_bars):

@@ -7,7 +7,7 @@ Keys keep the spelling of the seed configuration (`hidden_dim`, `num_latent_step
 import json
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -66,7 +66,7 @@ class ModelConfig(_Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_derived_depth(cls, data: Any) -> Any:
+    def _accept_derived_depth(cls, data: object) -> object:
         """Take `effective_depth` back from printed JSON if it is what it must be."""
         if not isinstance(data, dict) or "effective_depth" not in data:
             return data
@@ -182,7 +182,8 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
         return f"{f'`{key}`: ' if key else ''}{first['msg']}{came}."
     for part in first["loc"][:-1]:
         section = model.model_fields[str(part)].annotation
-        assert section is not None and issubclass(section, BaseModel)
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
         model = section
     nearest = get_close_matches(str(first["loc"][-1]), model.model_fields, 1, 0.0)
     return f"unknown key `{key}`, did you mean `{nearest[0]}`?"

@@ -1,0 +1,1 @@
+"""Bars, allocations, crises, features and labels: the one home of every formula."""

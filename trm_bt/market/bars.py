@@ -124,7 +124,7 @@ class Bars:
         return index
 
     def status(self, role: str) -> Literal["observed", "proxy"]:
-        """Tell whether `role` is observed or an estimate; unnamed roles are observed."""
+        """Tell whether `role` is observed or an estimate; by default it is observed."""
         entry = self.provenance.get(role)
         return entry.status if entry else "observed"
 
@@ -169,7 +169,9 @@ def check_sessions(index: pd.Index, name: str) -> None:
     if index.tz is not None:
         raise BarsError(f"{name}: sessions must be tz-naive, got zone {index.tz}.")
     if index.hasnans:
-        raise BarsError(f"{name}: every row needs a date, row {index.isna().argmax()} has none.")
+        raise BarsError(
+            f"{name}: every row needs a date, row {index.isna().argmax()} has none."
+        )
     if index.has_duplicates:
         first = index[index.duplicated()][0]
         raise BarsError(f"{name}: sessions must be unique, {first.date()} is repeated.")
@@ -242,9 +244,9 @@ def check_volatility(close: pd.Series, name: str) -> None:
     ratio = close.to_numpy()[252:] / close.to_numpy()[:-252]
     if np.median(ratio) < 0.75:
         raise BarsError(
-            f"{name}: a volatility index returns to its mean, this series falls by "
-            f"{1 - np.median(ratio):.0%} in a median year from {close.index[0].date()}. "
-            "Give the index itself, not a fund such as VIXY."
+            f"{name}: a volatility index returns to its mean, from "
+            f"{close.index[0].date()} on this series falls by "
+            f"{1 - np.median(ratio):.0%} in a median year. Give the index itself, not a fund such as VIXY."
         )
 
 

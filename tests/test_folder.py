@@ -1,0 +1,223 @@
+"""Folders of bars: splice, optional inputs, and every kind of bad file."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from trm_bt.feeds import load_bars
+
+from tests.conftest import make_bars
+from trm_bt.errors import BarsError
+
+
+@pytest.fixture
+def folder(tmp_path, bars):
+    """A sound folder of random bars."""
+    write(tmp_path, "SPY", bars.equity)
+    write(tmp_path, "TLT", bars.bond)
+    write(tmp_path, "VIX", bars.volatility)
+    return tmp_path
+
+
+def write(folder, symbol, frame):
+    frame.rename_axis("date").to_csv(folder / f"{symbol}.csv")
+
+
+def edit(folder, symbol, change):
+    path = folder / f"{symbol}.csv"
+    frame = pd.read_csv(path, parse_dates=["date"])
+    change(frame)
+    frame.to_csv(path, index=False)
+
+
+def test_a_folder_gives_its_bars(folder, bars):
+    loaded = load_bars(folder)
+    for role in ("equity", "bond", "volatility"):
+        np.testing.assert_allclose(
+            getattr(loaded, role), getattr(bars, role), rtol=1e-12
+        )
+    assert loaded.cash_rate is None
+    assert loaded.members is None
+
+
+def test_parquet_files_serve_as_well(folder, bars):
+    (folder / "SPY.csv").unlink()
+    bars.equity.to_parquet(folder / "SPY.parquet")
+    pd.testing.assert_frame_equal(
+        load_bars(folder).equity, bars.equity, check_exact=True, check_freq=False
+    )
+
+
+def test_adjusted_close_adjusts_the_other_prices(folder, bars):
+    write(folder, "SPY", bars.equity.assign(**{"Adj Close": bars.equity["close"] / 2}))
+    loaded = load_bars(folder)
+    np.testing.assert_allclose(loaded.equity["open"], bars.equity["open"] / 2)
+    np.testing.assert_allclose(loaded.equity["volume"], bars.equity["volume"])
+
+
+def test_an_older_fund_is_spliced_by_returns(folder, bars):
+    first = bars.sessions[100]
+    older = make_bars(400, seed=9).bond
+    for name in ("open", "high", "low"):
+        older[name] = older["close"]
+    write(folder, "VUSTX", older)
+    write(folder, "TLT", bars.bond.loc[first:])
+    loaded = load_bars(folder)
+    returns = loaded.bond["close"].pct_change().to_numpy()
+    np.testing.assert_allclose(
+        returns[1:101], older["close"].pct_change().to_numpy()[1:101], rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        returns[101:], bars.bond["close"].pct_change().to_numpy()[101:], rtol=1e-9
+    )
+    for leg in (loaded.equity, loaded.bond):
+        assert (leg["open"] == leg["close"]).to_numpy()[:100].all()
+        assert not (leg["open"] == leg["close"]).to_numpy()[100:].any()
+    notes = " ".join(loaded.provenance["bond"].notes)
+    assert f"before {first.date()} the returns of VUSTX" in notes
+    assert "closes only" in " ".join(loaded.provenance["equity"].notes)
+
+
+def test_an_optional_input_with_a_long_hole_is_not_used(folder, bars):
+    rates = pd.DataFrame({"dgs3mo": 4.0}, index=bars.sessions)
+    write(folder, "rates", rates.drop(index=bars.sessions[50:55]))
+    loaded = load_bars(folder)
+    assert (loaded.cash_rate == 0.04).all()
+    assert loaded.provenance["cash_rate"].notes == ("carried forward on 5 sessions",)
+    write(folder, "rates", rates.drop(index=bars.sessions[50:56]))
+    loaded = load_bars(folder)
+    assert loaded.cash_rate is None
+    assert "no value on 1 of 400 sessions" in loaded.provenance["cash_rate"].notes[0]
+
+
+def test_an_insisted_input_shortens_the_span(folder, bars):
+    ratio = pd.DataFrame({"total_pc": 0.9, "equity_pc": 0.6}, index=bars.sessions)
+    write(folder, "putcall", ratio.iloc[70:])
+    assert load_bars(folder).put_call is None
+    loaded = load_bars(folder, observed=["put_call"])
+    assert loaded.sessions[0] == bars.sessions[70]
+    assert (loaded.put_call == 0.9).all()
+
+
+def test_listed_members_are_read(folder, bars):
+    for name in ("AAA", "BBB"):
+        write(folder, name, make_bars(400, seed=3).equity)
+    (folder / "members.txt").write_text("AAA\nBBB\n")
+    assert list(load_bars(folder).members.columns) == ["AAA", "BBB"]
+
+
+def test_the_real_history_is_spliced_and_covers_all_years(market_dir):
+    loaded = load_bars(market_dir)
+    assert loaded.sessions[0] == pd.Timestamp("1993-01-29")
+    assert loaded.sessions[-1] == pd.Timestamp("2023-12-29")
+    assert (
+        "before 2002-07-30 the returns of VUSTX" in loaded.provenance["bond"].notes[0]
+    )
+    assert loaded.volatility.at[pd.Timestamp("2008-11-20"), "close"] == 80.86
+
+
+def set_cell(row, column, value):
+    def change(frame):
+        frame.loc[row, column] = value
+
+    return change
+
+
+def swap_rows(frame):
+    frame.iloc[[10, 11]] = frame.iloc[[11, 10]].to_numpy()
+
+
+def repeat_row(frame):
+    frame.loc[10, "date"] = frame.loc[9, "date"]
+
+
+def scale_like_a_fund(frame):
+    frame[["open", "high", "low", "close"]] *= 100
+
+
+BAD = {
+    "missing column": ("SPY", lambda f: f.pop("low"), "column 'low' is missing"),
+    "missing volume": ("SPY", lambda f: f.pop("volume"), "column 'volume' is missing"),
+    "unsorted": ("TLT", swap_rows, "must be in order, {10} comes after"),
+    "duplicate": ("TLT", repeat_row, "must be unique, {9} is repeated"),
+    "nan price": (
+        "SPY",
+        set_cell(7, "close", np.nan),
+        "'close' must be above 0, on {7}",
+    ),
+    "negative price": (
+        "VIX",
+        set_cell(8, "open", -1.0),
+        "'open' must be above 0, on {8}",
+    ),
+    "high below low": ("SPY", set_cell(9, "high", 1.0), "high must be the highest"),
+    "text price": ("SPY", set_cell(5, "close", "n/a?"), "must be a number, on {5}"),
+    "time zones": (
+        "SPY",
+        lambda f: f.update(
+            {"date": f["date"].dt.tz_localize("America/New_York").astype(str)}
+        ),
+        "has '{0} 00:00:00-05:00'",
+    ),
+    "no date": ("SPY", set_cell(5, "date", None), "data row 6 has 'nan'"),
+    "a fund": ("VIX", scale_like_a_fund, "stays below 200 points, on {0}"),
+    "missing session": ("VIX", lambda f: f.drop(index=20, inplace=True), "first {20}"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.filterwarnings("ignore:Setting an item of incompatible dtype")
+def test_a_bad_file_is_refused_with_file_rule_and_session(folder, bars, case):
+    symbol, change, message = BAD[case]
+    edit(folder, symbol, change)
+    with pytest.raises(BarsError) as caught:
+        load_bars(folder)
+    sentence = str(caught.value)
+    for row in (0, 5, 7, 8, 9, 10, 20):
+        message = message.replace(f"{{{row}}}", str(bars.sessions[row].date()))
+    assert message in sentence
+    assert symbol in sentence
+    assert str(folder) in sentence
+    assert "\n" not in sentence
+
+
+def test_a_decaying_fund_is_no_volatility_index(tmp_path):
+    bars = make_bars(800)
+    decay = 90 * 0.5 ** (np.arange(800) / 252)
+    fund = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), decay))
+    write(tmp_path, "SPY", bars.equity)
+    write(tmp_path, "TLT", bars.bond)
+    write(tmp_path, "VIX", fund.set_index(bars.sessions))
+    with pytest.raises(BarsError, match="not a fund such as VIXY"):
+        load_bars(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "message"),
+    [
+        ((), "must hold SPY.csv or SPY.parquet, got no CSV or parquet file"),
+        (("SPY",), "must hold VIX.csv or VIX.parquet, got SPY.csv"),
+    ],
+)
+def test_missing_files_are_named(tmp_path, bars, symbols, message):
+    for symbol in symbols:
+        write(tmp_path, symbol, bars.equity)
+    with pytest.raises(BarsError, match=message):
+        load_bars(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(BarsError, match="must be a folder with SPY, TLT and VIX"):
+        load_bars(tmp_path / "none")
+
+
+def test_a_file_that_is_no_table_is_named(folder):
+    (folder / "SPY.csv").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff")
+    with pytest.raises(BarsError, match=r"SPY\.csv: "):
+        load_bars(folder)
+
+
+def test_an_empty_span_is_refused(folder):
+    with pytest.raises(
+        BarsError, match="no session lies between 2050-01-01 and the end"
+    ):
+        load_bars(folder, start="2050-01-01")
