@@ -116,7 +116,7 @@ class _OptionalInput:
         if is_absent.any():
             note = (
                 f"not used: no value on {is_absent.sum()} of {len(calendar)} sessions, "
-                f"first {calendar[is_absent.argmax()].date()}"
+                f"first {calendar[int(is_absent.argmax())].date()}"
             )
             return None, Provenance(
                 self.source, calendar[0], calendar[-1], "proxy", (note,)

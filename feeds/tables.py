@@ -88,4 +88,4 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path}: '{frame.columns[column]}' must be a number, on "
             f"{frame.index[row].date()} got {frame.iat[row, column]!r}."
         )
-    return numbers.astype(np.float64)
+    return pd.DataFrame(numbers.astype(np.float64))

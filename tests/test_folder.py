@@ -130,6 +130,11 @@ def repeat_row(frame):
     frame.loc[10, "date"] = frame.loc[9, "date"]
 
 
+def with_zones(frame):
+    dates = frame["date"].dt.tz_localize("America/New_York")
+    frame["date"] = dates.astype(str)
+
+
 def scale_like_a_fund(frame):
     frame[["open", "high", "low", "close"]] *= 100
 
@@ -153,9 +158,7 @@ BAD = {
     "text price": ("SPY", set_cell(5, "close", "n/a?"), "must be a number, on {5}"),
     "time zones": (
         "SPY",
-        lambda f: f.update(
-            {"date": f["date"].dt.tz_localize("America/New_York").astype(str)}
-        ),
+        with_zones,
         "has '{0} 00:00:00-05:00'",
     ),
     "no date": ("SPY", set_cell(5, "date", None), "data row 6 has 'nan'"),

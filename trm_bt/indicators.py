@@ -1,7 +1,7 @@
 """The ten features as a Backtrader indicator."""
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import backtrader as bt
@@ -48,7 +48,7 @@ class MarketFeatures(bt.Indicator):
         """Compute the current bar's row from its trailing bars."""
         n_lookback = self.p.schema.n_lookback
         row = self._rows(lambda line: line.get(size=n_lookback))[0]
-        for line, value in zip(self.lines, row, strict=True):
+        for line, value in zip(self._lines(), row, strict=True):
             line[0] = value
 
     def once(self, start: int, end: int) -> None:
@@ -57,8 +57,11 @@ class MarketFeatures(bt.Indicator):
             return
         first = start + 1 - self.p.schema.n_lookback
         rows = self._rows(lambda line: line.array[first:end])
-        for line, values in zip(self.lines, rows.T, strict=True):
+        for line, values in zip(self._lines(), rows.T, strict=True):
             line.array[start:end] = array("d", values)
+
+    def _lines(self) -> Iterator[bt.LineBuffer]:
+        return iter(self.lines)
 
     def _rows(self, read: Callable[[bt.LineBuffer], Iterable[float]]) -> np.ndarray:
         """Feed the kernel with what `read` takes from each input line."""

@@ -214,7 +214,7 @@ def check_ohlc(frame: pd.DataFrame, name: str) -> None:
         | (prices["low"] > bottom * (1 + _ROUNDING))
     )
     if is_wrong.any():
-        first = prices.index[is_wrong.to_numpy().argmax()]
+        first = prices.index[int(is_wrong.to_numpy().argmax())]
         raise BarsError(
             f"{name}: high must be the highest and low the lowest price of a bar, on "
             f"{first.date()} got {prices.loc[first].to_dict()}."
@@ -233,7 +233,7 @@ def check_volatility(close: pd.Series, name: str) -> None:
     above that, or falls by nine tenths for good: neither is an index level.
     """
     if close.max() > _MAX_VOLATILITY_LEVEL:
-        first = close.index[(close > _MAX_VOLATILITY_LEVEL).to_numpy().argmax()]
+        first = close.index[int((close > _MAX_VOLATILITY_LEVEL).to_numpy().argmax())]
         raise BarsError(
             f"{name}: a volatility index stays below {_MAX_VOLATILITY_LEVEL:g} points, "
             f"on {first.date()} got {close.loc[first]:g}. Give the index itself, not a "
@@ -246,7 +246,8 @@ def check_volatility(close: pd.Series, name: str) -> None:
         raise BarsError(
             f"{name}: a volatility index returns to its mean, from "
             f"{close.index[0].date()} on this series falls by "
-            f"{1 - np.median(ratio):.0%} in a median year. Give the index itself, not a fund such as VIXY."
+            f"{1 - np.median(ratio):.0%} in a median year. "
+            "Give the index itself, not a fund such as VIXY."
         )
 
 
@@ -267,6 +268,7 @@ def _check_same_calendar(
     sessions: pd.DatetimeIndex, other: pd.Index, role: str
 ) -> None:
     check_sessions(other, role)
+    assert isinstance(other, pd.DatetimeIndex)
     differing = sessions.symmetric_difference(other)
     if len(differing):
         raise BarsError(

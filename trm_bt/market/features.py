@@ -59,7 +59,7 @@ class FeatureSchema(BaseModel):
 
     members: tuple[str, ...] = ()
     has_put_call: bool = False
-    status: tuple[Status, ...] = ("observed",) * len(FEATURE_NAMES)
+    status: tuple[Status, ...] = ("observed",) * 10
     lookbacks: FeatureConfig = FeatureConfig()
     formula_version: int = FORMULA_VERSION
 
@@ -184,7 +184,7 @@ def compute_features(bars: Bars, config: FeatureConfig | None = None) -> Feature
 
 def input_arrays(bars: Bars) -> dict[str, np.ndarray]:
     """Return the arrays that `feature_rows` reads, shapes (n_sessions[, n_members])."""
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "equity": bars.equity["close"].to_numpy(np.float64),
         "volume": bars.equity["volume"].to_numpy(np.float64),
         "bond": bars.bond["close"].to_numpy(np.float64),
@@ -335,7 +335,7 @@ def _put_call_ratio(
 
 def _returns(values: np.ndarray, lookback: int = 1) -> np.ndarray:
     """Return simple returns over `lookback` sessions, shape (n - lookback, ...)."""
-    return values[lookback:] / values[:-lookback] - 1.0
+    return np.asarray(values[lookback:] / values[:-lookback] - 1.0)
 
 
 def _tail(values: np.ndarray, lookback: int, n_rows: int) -> np.ndarray:

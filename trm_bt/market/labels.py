@@ -129,7 +129,7 @@ def compute_labels(
     """
     config = config or LabelConfig()
     assets = forward_returns(bars, config)
-    sessions = features.frame.index.intersection(assets.index)
+    sessions = pd.DatetimeIndex(features.frame.index.intersection(assets.index))
     returns = allocation_returns(assets.loc[sessions])
     ordered = np.sort(returns, axis=1)
     winner = returns.argmax(axis=1)
