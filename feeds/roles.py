@@ -18,22 +18,23 @@ def feeds_by_name(datas: Sequence[Any]) -> dict[str, Any]:
 
 
 def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[str, Any]:
-    """Find the equity, bond and volatility feeds among `datas`.
+    """Find the feeds of the roles in `names` among `datas`.
 
     A name given by the caller decides; else the known names of a role (SPY, TLT, VIX
-    or ^VIX, any case); else, when no feed is known by name, the first three in order.
+    or ^VIX, any case); else, when no feed is known by name, the first ones in order.
 
     Parameters
     ----------
     datas : sequence of Backtrader data feeds
         The strategy's feeds, in the order they were added.
     names : mapping of str to str or None
-        Feed name by role, None where the caller named none.
+        Feed name by role (equity, bond, volatility), None where the caller named
+        none; roles that are no key are not looked for.
 
     Returns
     -------
     dict of str to data feed
-        Keys equity, bond and volatility.
+        One feed for each key of `names`.
 
     Raises
     ------
@@ -43,9 +44,8 @@ def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[st
     present = [str(data._name) for data in datas]
     feeds = feeds_by_name(datas)
     found: dict[str, Any] = {}
-    for role, known in KNOWN_NAMES.items():
-        chosen = names.get(role)
-        candidates = (chosen,) if chosen else known
+    for role, chosen in names.items():
+        candidates = (chosen,) if chosen else KNOWN_NAMES[role]
         matches = [name.lower() for name in candidates if name.lower() in feeds]
         if matches:
             found[role] = feeds[matches[0]]
@@ -54,12 +54,12 @@ def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[st
                 f"`{role}` names a feed that must be in the Cerebro, got '{chosen}'; "
                 f"the feeds are {present}."
             )
-    if not found and len(datas) >= len(KNOWN_NAMES):
-        return dict(zip(KNOWN_NAMES, datas, strict=False))
-    for role, known in KNOWN_NAMES.items():
+    if not found and len(datas) >= len(names):
+        return dict(zip(names, datas, strict=False))
+    for role in names:
         if role not in found:
             raise BarsError(
                 f"No feed for the role {role} among {present}: name one of them "
-                f"'{known[1].upper()}' or pass {role}='<feed name>'."
+                f"'{KNOWN_NAMES[role][1].upper()}' or pass {role}='<feed name>'."
             )
     return found
