@@ -88,6 +88,8 @@ class TrainingConfig(_Settings):
     profit_loss_weight: float = Field(0.3, ge=0)
     n_supervision_steps: PositiveInt = 4
     epochs: PositiveInt = 12
+    max_optimizer_steps: PositiveInt = 400
+    min_batches_per_epoch: PositiveInt = 12
     patience: PositiveInt = 4
     batch_size: PositiveInt = 768
     learning_rate: float = Field(1e-3, gt=0)
@@ -102,7 +104,7 @@ class TrainingConfig(_Settings):
     ema_decay: float = Field(0.999, gt=0, lt=1)
     min_labels: PositiveInt = 504
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
-    num_threads: PositiveInt = 2
+    num_threads: PositiveInt = 1
 
 
 class StrategyConfig(_Settings):
