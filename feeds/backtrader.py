@@ -115,3 +115,21 @@ def _frames(role: str, values: pd.DataFrame | pd.Series) -> dict[str, pd.DataFra
             str(name): values[[name]].set_axis(["close"], axis=1) for name in values
         }
     return {role: values}
+
+
+def sessions_of(numbers: Sequence[float]) -> pd.DatetimeIndex:
+    """Return the sessions of Backtrader's date numbers.
+
+    Parameters
+    ----------
+    numbers : sequence of n_sessions floats
+        Days since 0001-01-01 as the `datetime` line holds them, in any order.
+
+    Returns
+    -------
+    DatetimeIndex of shape (n_sessions,)
+        Tz-naive sessions, named "session".
+    """
+    days = np.floor(np.asarray(numbers, dtype=np.float64)) - _EPOCH_ORDINAL
+    index = pd.DatetimeIndex(days.astype("datetime64[D]"), name="session")
+    return index.as_unit("ns")

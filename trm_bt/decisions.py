@@ -49,6 +49,10 @@ class Policy(Protocol):
     session's features alone, so that deciding in one batch or bar by bar is the same.
     """
 
+    @property
+    def schema(self) -> object:
+        """The `FeatureSchema` of the features that the policy reads."""
+
     def check_schema(self, schema: object) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
 

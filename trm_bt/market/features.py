@@ -137,12 +137,34 @@ class Features:
 def schema_for(bars: Bars, config: FeatureConfig | None = None) -> FeatureSchema:
     """Return the schema of the features that `bars` can give."""
     members = () if bars.members is None else tuple(map(str, bars.members.columns))
+    status = {role: bars.status(role) for role in ("volatility", "members", "put_call")}
+    return schema_from(status, members, bars.put_call is not None, config)
+
+
+def schema_from(
+    role_status: Mapping[str, Status],
+    members: tuple[str, ...],
+    has_put_call: bool,
+    config: FeatureConfig | None = None,
+) -> FeatureSchema:
+    """Return the schema of features whose inputs have these statuses.
+
+    Parameters
+    ----------
+    role_status : mapping of str to {"observed", "proxy"}
+        Status of volatility and, where they are used, of members and put_call.
+    members : tuple of str
+        Names of the members whose formulas are used; empty for the proxies.
+    has_put_call : bool
+        Whether put/call volume is used.
+    config : FeatureConfig, optional
+        Lookbacks.
+    """
     status: dict[str, Status] = dict.fromkeys(FEATURE_NAMES, "observed")
-    status["vix_level"] = bars.status("volatility")
+    status["vix_level"] = role_status["volatility"]
     for name in _MEMBER_FEATURES:
-        status[name] = bars.status("members") if members else "proxy"
-    has_put_call = bars.put_call is not None
-    status["put_call_ratio"] = bars.status("put_call") if has_put_call else "proxy"
+        status[name] = role_status["members"] if members else "proxy"
+    status["put_call_ratio"] = role_status["put_call"] if has_put_call else "proxy"
     return FeatureSchema(
         members=members,
         has_put_call=has_put_call,

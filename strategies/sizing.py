@@ -1,0 +1,99 @@
+"""From target weights to trades that cash can pay for: plain numbers, no engine.
+
+Assets are given as equal-length sequences; two assets are too few for arrays.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+CASH_RESERVE: Final = 1e-9
+"""Share of the portfolio value kept in cash against round-off."""
+_MAX_STEPS: Final = 8
+
+
+def target_values(
+    weights: Sequence[float],
+    held: Sequence[float],
+    cash: float,
+    cost_rates: Sequence[float],
+) -> list[float]:
+    r"""Return the value to hold in each asset so that weights are exact after costs.
+
+    Parameters
+    ----------
+    weights : sequence of n_assets floats
+        Target share of each asset in what is left after costs; the rest is cash.
+    held : sequence of n_assets floats
+        Value held now, in quote currency, at the prices that the trades will have.
+    cash : float
+        Cash held now.
+    cost_rates : sequence of n_assets floats
+        Cost of trading each asset, as a share of the traded value.
+
+    Returns
+    -------
+    list of n_assets floats
+        Values in quote currency.
+
+    Notes
+    -----
+    The value S left after costs solves
+
+    .. math:: S + \sum_i c_i |w_i S - h_i| = (1 - \epsilon)(cash + \sum_i h_i)
+
+    The left side is convex and rises with S, so that Newton's method from the value
+    before costs reaches the root in at most one step more than there are assets.
+
+    Examples
+    --------
+    >>> [round(v, 6) for v in target_values([0.5, 0.5], [0.0, 0.0], 101.0, [0.01] * 2)]
+    [50.0, 50.0]
+    """
+    value = cash + sum(held)
+    scale = value
+    before: list[float] = []
+    for _ in range(_MAX_STEPS):
+        slopes = [
+            cost if weight * scale > now else -cost
+            for weight, now, cost in zip(weights, held, cost_rates, strict=True)
+        ]
+        if slopes == before:
+            break
+        before = slopes
+        sides = zip(slopes, weights, held, strict=True)
+        fixed = per_unit = 0.0
+        for slope, weight, now in sides:
+            fixed += slope * now
+            per_unit += slope * weight
+        scale = (value * (1.0 - CASH_RESERVE) + fixed) / (1.0 + per_unit)
+    return [weight * scale for weight in weights]
+
+
+def share_to_buy(need: float, available: float) -> float:
+    """Return the share of the wanted buys that the available cash pays for, up to 1.
+
+    Examples
+    --------
+    >>> share_to_buy(need=50.0, available=100.0)
+    1.0
+    >>> round(share_to_buy(need=100.0, available=50.0), 6)
+    0.5
+    """
+    if need <= available:
+        return 1.0
+    return max(available, 0.0) * (1.0 - CASH_RESERVE) / need
+
+
+def drift(weights: Sequence[float], held: Sequence[float], cash: float) -> float:
+    """Return how far the actual weights are from `weights`, at most, cash included.
+
+    Examples
+    --------
+    >>> round(drift([0.6, 0.4], [55.0, 40.0], 5.0), 6)
+    0.05
+    """
+    value = cash + sum(held)
+    gaps = [
+        abs(now - weight * value) for weight, now in zip(weights, held, strict=True)
+    ]
+    return max(*gaps, abs(cash - (1.0 - sum(weights)) * value)) / value
