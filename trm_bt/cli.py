@@ -1,0 +1,388 @@
+"""The command line: one sub-command a stage, and the only module that prints.
+
+Exit codes: 0 done, 1 the job failed, 2 bad usage or bad input.
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from trm_bt.config import TRMConfig
+from trm_bt.errors import TRMError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Train a Tiny Recursive Model on market bars and judge it out of sample.",
+)
+
+
+class Device(StrEnum):
+    """Where a model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+BarsOption = Annotated[
+    str, typer.Option("--bars", help="'sample', or a folder of CSV or parquet files.")
+]
+StartOption = Annotated[
+    str | None, typer.Option("--start", help="First date of the bars, YYYY-MM-DD.")
+]
+EndOption = Annotated[
+    str | None, typer.Option("--end", help="Last date of the bars, YYYY-MM-DD.")
+]
+ObservedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--observed",
+        help="Insist on an observed input (members, put_call); shortens the span.",
+    ),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Settings as JSON; see `trm-bt config`.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Overrides it.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where models decide.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one machine-readable object instead.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace what another run has written.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
+
+
+def main() -> None:
+    """Run the command line and turn errors into one sentence and an exit code."""
+    try:
+        app()
+    except TRMError as error:
+        _fail(str(error), 2)
+    except OSError as error:
+        _fail(f"The job failed: {error}.", 1)
+    except KeyboardInterrupt:
+        _fail("Interrupted; nothing was written.", 1)
+
+
+@app.command("run")
+def run_command(
+    out: OutOption,
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Go from bars to crisis tearsheets: label, train, backtest and report."""
+    from trm_bt.pipeline import run
+    from trm_bt.runfolder import RunRequest
+
+    request = RunRequest(
+        bars=bars,
+        config=_settings(config, seed),
+        start=start,
+        end=end,
+        observed=tuple(observed or ()),
+        device=device.value,
+    )
+    with _progress_bars() as progress:
+        summary = run(
+            request, out, command=_command_line(), force=force, progress=progress
+        )
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        _print_summary(summary, out)
+
+
+@app.command()
+def sample(
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for one CSV file a role.")
+    ] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the embedded sample is derived from; with --out, export it."""
+    from trm_bt.feeds import load_bars
+    from trm_bt.files import check_replaceable, staged_folder
+    from trm_bt.market.bars import ROLES
+    from trm_bt.runfolder import describe_bars
+
+    bars = load_bars("sample")
+    if out is not None:
+    XX in ROLES:
+                values = getattr(bars, role)
+                if values is not None:
+                    values.to_csv(folder / f"{role}.csv")
+            (folder / "README.txt").write_text(bars.source + "\n", encoding="utf-8")
+    if as_json:
+        print(json.dumps(describe_bars(bars)))
+    else:
+        _print_provenance(describe_bars(bars))
+
+
+@app.command()
+def features(
+    out: OutOption,
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute the ten features; writes parquet, and CSV where --out ends in .csv."""
+    from trm_bt.feeds import load_bars
+    from trm_bt.files import write_atomically
+    from trm_bt.market.features import compute_features
+
+    loaded = load_bars(bars, start=start, end=end, observed=observed or ())
+    computed = compute_features(loaded, _settings(config, None).features)
+    writer = (
+        computed.frame.to_csv if out.suffix == ".csv" else computed.frame.to_parquet
+    )
+    write_atomically(out, writer)
+    facts: dict[str, Any] = {
+        "out": str(out),
+        "source": loaded.source,
+        "rows": len(computed.frame),
+        "schema": computed.schema.model_dump(),
+        "n_zero_denominators": computed.n_zero_denominators,
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    table = Table(
+        title=f"{facts['rows']} rows of features in {out}", caption=loaded.source
+    )
+    for column in ("feature", "status", "min", "median", "max"):
+        table.add_column(column, justify="left" if column == "feature" else "right")
+    for name, status in zip(computed.frame, computed.schema.status, strict=True):
+        values = computed.frame[name]
+        figures = (values.min(), values.median(), values.max())
+        table.add_row(str(name), status, *[f"{value:.4g}" for value in figures])
+    Console().print(table)
+
+
+@app.command()
+def labels(
+    out: OutOption,
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Label every session with the allocation that earned most over the horizon."""
+    from trm_bt.feeds import load_bars
+    from trm_bt.files import check_replaceable, staged_folder
+    from trm_bt.market.features import compute_features
+    from trm_bt.pipeline import label_bars
+    from trm_bt.runfolder import save_labels
+
+    check_replaceable(out, marker="labels.csv", force=force)
+    settings = _settings(config, None)
+    loaded = load_bars(bars, start=start, end=end, observed=observed or ())
+    with staged_folder(out) as folder:
+        computed = compute_features(loaded, settings.features)
+        summary = save_labels(label_bars(loaded, settings), computed, loaded, folder)
+    if as_json:
+        print((out / "labels_summary.json").read_text(encoding="utf-8"))
+        return
+    table = Table(title=f"Labels in {out}", caption=loaded.source)
+    for column in ("allocation", "wins", "share", "mean return"):
+        table.add_column(column, justify="left" if column == "allocation" else "right")
+    for name, row in summary.by_class.iterrows():
+        table.add_row(
+            str(name),
+            f"{row['n_wins']:.0f}",
+            f"{row['win_share']:.1%}",
+            f"{row['mean_return']:.3%}",
+        )
+    Console().print(table)
+
+
+@app.command("train")
+def train_command(
+    out: OutOption,
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train one model on all labels of the bars and save it as a checkpoint."""
+    from trm_bt.pipeline import train_checkpoint
+    from trm_bt.runfolder import RunRequest, model_facts
+
+    request = RunRequest(
+        bars=bars,
+        config=_settings(config, seed),
+        start=start,
+        end=end,
+        observed=tuple(observed or ()),
+    )
+    with _progress_bars() as progress:
+        model = train_checkpoint(request, out, force=force, progress=progress)
+    facts = model_facts(model)
+    if as_json:
+        print(json.dumps(facts))
+        return
+    table = Table("what", "value", title=f"Checkpoint {out}")
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            for name, figure in value.items():
+                table.add_row(f"{key} {name}", f"{figure:.5g}")
+        else:
+            table.add_row(key, str(value))
+    Console().print(table)
+
+
+@app.command("report")
+def report_command(
+    run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+) -> None:
+    """Build the pages of a finished run again."""
+    from trm_bt.report import build
+
+    with _progress_bars() as progress:
+        build(
+            run_folder, progress=lambda done, total, _: progress("report", done, total)
+        )
+    print(run_folder / "index.html")
+
+
+@app.command("config")
+def config_command(config: ConfigOption = None, seed: SeedOption = None) -> None:
+    """Print the settings as JSON, ready to edit and pass as --config."""
+    print(_settings(config, seed).describe())
+
+
+def _settings(path: Path | None, seed: int | None) -> TRMConfig:
+    settings = TRMConfig() if path is None else TRMConfig.load(path)
+    return settings if seed is None else settings.model_copy(update={"seed": seed})
+
+
+@contextmanager
+def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a callback that draws one bar a stage on a terminal, nothing in a pipe."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield advance
+
+
+def _command_line() -> str:
+    return shlex.join(["trm-bt", *sys.argv[1:]])
+
+
+def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
+    console = Console()
+    _print_provenance(summary["bars"])
+    crises = Table(title="Crises, each decided by a model frozen before it")
+    for column in ("crisis", "sessions", "trained until", "trm", "spy", "60/40"):
+        crises.add_column(column, justify="left" if column == "crisis" else "right")
+    crises.add_column("trm drawdown", justify="right")
+    crises.add_column("spy drawdown", justify="right")
+    for crisis in summary["crises"]:
+        if not crisis["covered"]:
+            crises.add_row(crisis["name"], f"no data: {crisis['reason']}")
+            continue
+        earned, fallen = crisis["total_return"], crisis["max_drawdown"]
+        crises.add_row(
+            crisis["name"],
+            str(crisis["sessions"]),
+            crisis["trained_until"],
+            *[_percent(earned[name]) for name in ("trm", "spy", "sixty_forty")],
+            *[_percent(fallen[name]) for name in ("trm", "spy")],
+        )
+    console.print(crises)
+    span = summary["out_of_sample"]
+    table = Table(title=f"Out of sample {span['start']} to {span['end']}")
+    table.add_column("strategy")
+    for column in ("return", "a year", "volatility", "Sharpe", "drawdown", "turnover"):
+        table.add_column(column, justify="right")
+    for name, row in summary["strategies"].items():
+        table.add_row(
+            name,
+            _percent(row["total_return"]),
+            _percent(row["cagr"]),
+            _percent(row["volatility_annual"]),
+            "-" if row["sharpe"] is None else f"{row['sharpe']:.2f}",
+            _percent(row["max_drawdown"]),
+            "-" if row["turnover_annual"] is None else f"{row['turnover_annual']:.1f}",
+        )
+    console.print(table)
+    orders = summary["orders"]
+    console.print(
+        f"Orders: {orders['submitted']} submitted, {orders['rejected']} rejected."
+    )
+    print(out / "index.html")
+
+
+def _print_provenance(bars: Mapping[str, Any]) -> None:
+    table = Table(
+        title=f"Bars {bars['start']} to {bars['end']}", caption=bars["source"]
+    )
+    for column in ("role", "status", "source"):
+        table.add_column(column)
+    for role, entry in bars["roles"].items():
+        table.add_row(
+            role, entry["status"], "; ".join([entry["source"], *entry["notes"]])
+        )
+    Console().print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _fail(sentence: str, code: int) -> None:
+    print(f"trm-bt: {sentence}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,133 @@
+"""When each model is frozen, so that no crisis is decided by a model that saw it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from trm_bt.config import TRMConfig
+from trm_bt.learning.checkpoint import save_checkpoint
+from trm_bt.learning.dataset import known_by, samples_from_labels
+from trm_bt.learning.trainer import ProgressCallback, TrainedModel, train
+from trm_bt.market.crises import CRISES, Crisis
+from trm_bt.market.features import FeatureSchema
+
+FREEZE_LEAD: Final = 3
+"""Sessions from the freeze to the crisis.
+
+A model frozen at the close of session s - 3 first decides at the close of s - 2 and is
+invested at the close of s - 1, the base of every crisis figure; s is the first session
+of the crisis.
+"""
+
+
+@dataclass(frozen=True)
+class CrisisPlan:
+    """One crisis and the session after whose close its model stopped learning.
+
+    Parameters
+    ----------
+    crisis : Crisis
+        The window.
+    frozen_on : Timestamp or None
+        Last session whose bars the model may know; None if the crisis has no model.
+    base : Timestamp or None
+        Last session before the crisis: its figures start from this close.
+    reason : str
+        Why the crisis has no model; empty if it has one.
+    """
+
+    crisis: Crisis
+    frozen_on: pd.Timestamp | None
+    base: pd.Timestamp | None
+    reason: str = ""
+
+
+def plan_crises(
+    sessions: pd.DatetimeIndex,
+    labels: pd.DataFrame,
+    min_labels: int,
+    crises: Sequence[Crisis] = CRISES,
+) -> list[CrisisPlan]:
+    """Plan one freeze a crisis, in date order.
+
+    Parameters
+    ----------
+    sessions : DatetimeIndex of shape (n_sessions,)
+        Sessions of the bars.
+    labels : DataFrame of shape (n_labels, 24)
+        What `compute_labels` returns for these bars.
+    min_labels : int
+        Labels known at the freeze below which no model is trained.
+    crises : sequence of Crisis
+        The windows.
+
+    Returns
+    -------
+    list of CrisisPlan
+        One per crisis; a crisis that cannot be judged carries the reason.
+    """
+    plans = []
+    for crisis in crises:
+        if not crisis.is_covered(sessions):
+            plans.append(CrisisPlan(crisis, None, None, "outside the bars' span"))
+            continue
+        first = int(sessions.searchsorted(crisis.start))
+        frozen_on = sessions[max(first - FREEZE_LEAD, 0)]
+        n_known = int((labels["known_on"] <= frozen_on).sum())
+        if n_known < min_labels:
+            reason = f"{n_known} labels known before it, a model needs {min_labels}"
+            plans.append(CrisisPlan(crisis, None, None, reason))
+            continue
+        plans.append(CrisisPlan(crisis, frozen_on, sessions[first - 1]))
+    return plans
+
+
+def train_before_crises(
+    labels: pd.DataFrame,
+    schema: FeatureSchema,
+    config: TRMConfig,
+    plans: Sequence[CrisisPlan],
+    folder: Path,
+    *,
+    progress: ProgressCallback | None = None,
+) -> dict[str, TrainedModel]:
+    """Train one model per planned crisis on an expanding window and save each.
+
+    Parameters
+    ----------
+    labels : DataFrame of shape (n_labels, 24)
+        What `compute_labels` returns; a model sees those known on its freeze.
+    schema : FeatureSchema
+        Schema of the features in `labels`.
+    config : TRMConfig
+        All settings.
+    plans : sequence of CrisisPlan
+        What `plan_crises` returns.
+    folder : Path
+        Receives one checkpoint folder a crisis, named after it: a walk-forward set.
+    progress : callable, optional
+        Called after every optimiser step of every training.
+
+    Returns
+    -------
+    dict of str to TrainedModel
+        By crisis name, in date order.
+    """
+    samples = samples_from_labels(labels)
+    models = {}
+    for plan in plans:
+        if plan.frozen_on is None:
+            continue
+        name = plan.crisis.name
+        models[name] = train(
+            known_by(samples, plan.frozen_on),
+            schema,
+            config,
+            name=name,
+            progress=progress,
+        )
+        save_checkpoint(models[name], folder / name)
+    return models

@@ -1,0 +1,261 @@
+"""The stages of a run, from bars to pages, each readable alone."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import backtrader as bt
+import pandas as pd
+
+from trm_bt import report
+from trm_bt.analyzers.allocation_labeler import AllocationLabeler
+from trm_bt.backtest import BacktestResult, run_backtest
+from trm_bt.config import TRMConfig
+from trm_bt.errors import BarsError
+from trm_bt.evaluation.crises import crisis_equity
+from trm_bt.evaluation.walkforward import (
+    CrisisPlan,
+    plan_crises,
+    train_before_crises,
+)
+from trm_bt.feeds.backtrader import add_bars
+from trm_bt.files import staged_folder
+from trm_bt.learning.policy import TRMPolicy
+from trm_bt.learning.trainer import Progress as TrainingProgress
+from trm_bt.learning.trainer import ProgressCallback
+from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.bars import Bars
+from trm_bt.market.features import compute_features
+from trm_bt.runfolder import (
+    RunRequest,
+    check_target,
+    describe_run,
+    save_labels,
+    save_results,
+    summarize,
+    write_json,
+)
+from trm_bt.strategies.baselines import FixedMix
+from trm_bt.strategies.trm_allocator import TRMAllocator
+
+BASELINES: Final[Mapping[str, tuple[float, ...]]] = {
+    "spy": (1.0, 0.0, 0.0),
+    "sixty_forty": (0.6, 0.4, 0.0),
+    **dict(zip(ALLOCATION_NAMES, map(tuple, ALLOCATION_WEIGHTS), strict=True)),
+}
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, the units of work done, and those it has in all."""
+
+
+def run(
+    request: RunRequest,
+    out: Path,
+    *,
+    command: str,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, object]:
+    """Run everything: features, labels, one model per crisis, backtests, pages.
+
+    Parameters
+    ----------
+    request : RunRequest
+        Bars and settings.
+    out : Path
+        The run folder; it appears whole when the run is done, or not at all.
+    command : str
+        The command line, shown on the page.
+    force : bool
+        Replace another run's folder.
+    progress : callable, optional
+        Called as each stage moves on.
+
+    Returns
+    -------
+    dict
+        What summary.json holds.
+
+    Raises
+    ------
+    BarsError, ConfigError, RunError
+        If the input is bad; nothing is written then.
+    """
+    check_target(out, request, force=force)
+    tell = progress or (lambda stage, done, total: None)
+    seconds: dict[str, float] = {}
+    config = request.config
+    with staged_folder(out) as folder:
+        with _timed(seconds, "bars"):
+            bars = request.load()
+        with _timed(seconds, "features"):
+            features = compute_features(bars, config.features)
+            features.frame.to_parquet(folder / "features.parquet")
+        with _timed(seconds, "labels"):
+            tell("labels", 0, 1)
+            labels = label_bars(bars, config)
+            save_labels(labels, features, bars, folder)
+            tell("labels", 1, 1)
+        plans = plan_crises(bars.sessions, labels, config.training.min_labels)
+        if all(plan.frozen_on is None for plan in plans):
+            reasons = "; ".join(f"{plan.crisis.name}: {plan.reason}" for plan in plans)
+            raise BarsError(
+                f"The bars must cover at least one crisis with enough history before "
+                f"it, and cover none ({reasons})."
+            )
+        with _timed(seconds, "training"):
+            models = train_before_crises(
+                labels,
+                features.schema,
+                config,
+                plans,
+                folder / "checkpoints",
+                progress=_training_progress(labels, plans, tell),
+            )
+        with _timed(seconds, "backtests"):
+            results, crises = backtest_all(
+                bars, request, plans, folder / "checkpoints", tell
+            )
+        summary = summarize(bars, results, crises, plans, models, seed=config.seed)
+        save_results(results, crises, folder)
+        write_json(folder / "summary.json", summary)
+        record = {
+            **describe_run(request, command, bars, models.values()),
+            "seconds": seconds,
+        }
+        write_json(folder / "run.json", record)
+        with _timed(seconds, "report"):
+            report.build(
+                folder, progress=lambda done, total, _: tell("report", done, total)
+            )
+        write_json(folder / "run.json", record)
+    return summary
+
+
+def label_bars(bars: Bars, config: TRMConfig) -> pd.DataFrame:
+    """Label the bars by running the analyzer through Cerebro.
+
+    Parameters
+    ----------
+    bars : Bars
+        Checked bars.
+    config : TRMConfig
+        Its `features` and `labels` sections decide.
+
+    Returns
+    -------
+    DataFrame of shape (n_labels, 24)
+        What `compute_labels` returns.
+    """
+    cerebro = bt.Cerebro(stdstats=False)
+    add_bars(cerebro, bars)
+    cerebro.addstrategy(bt.Strategy)
+    cerebro.addanalyzer(
+        AllocationLabeler,
+        _name="labels",
+        features=config.features,
+        labels=config.labels,
+        members=() if bars.members is None else tuple(bars.members.columns),
+    )
+    labels = cerebro.run()[0].analyzers.labels.get_analysis()["labels"]
+    assert isinstance(labels, pd.DataFrame)
+    return labels
+
+
+def backtest_all(
+    bars: Bars,
+    request: RunRequest,
+    plans: Sequence[CrisisPlan],
+    folder: Path,
+    tell: Progress,
+) -> tuple[dict[str, BacktestResult], dict[str, tuple[BacktestResult, pd.DataFrame]]]:
+    """Run the allocator and every baseline out of sample, and each crisis alone.
+
+    The continuous run decides with the newest model at each session; a crisis run
+    decides with the one model frozen before that crisis. The baselines of a crisis are
+    cut from their continuous runs: a fixed mix, rebalanced each session, holds the
+    same weights at the crisis's base whenever it was started.
+
+    Returns
+    -------
+    results : dict of str to BacktestResult
+        Continuous runs by strategy, "trm" first.
+    crises : dict of str to (BacktestResult, DataFrame)
+        By crisis name, the allocator's run and every strategy's equity in the crisis.
+    """
+    planned = [plan for plan in plans if plan.frozen_on is not None]
+    total = 1 + len(BASELINES) + len(planned)
+    decide_from = _session_after(bars, planned[0].frozen_on)
+    config = request.config
+
+    def allocate(part: Bars, checkpoint: str, since: pd.Timestamp) -> BacktestResult:
+        policy = TRMPolicy.load(folder / checkpoint, device=request.device)
+        return run_backtest(
+            part,
+            TRMAllocator,
+            params={"policy": policy, **config.strategy.model_dump()},
+            config=config.backtest,
+            decide_from=since,
+            name="trm",
+        )
+
+    tell("backtests", 0, total)
+    results = {"trm": allocate(bars, ".", decide_from)}
+    for name, weights in BASELINES.items():
+        tell("backtests", len(results), total)
+        results[name] = run_backtest(
+            bars,
+            FixedMix,
+            params={"weights": weights},
+            config=config.backtest,
+            decide_from=decide_from,
+            name=name,
+        )
+    crises = {}
+    for plan in planned:
+        tell("backtests", len(results) + len(crises), total)
+        crisis = plan.crisis
+        since = _session_after(bars, plan.frozen_on)
+        result = allocate(bars.between(end=crisis.end), crisis.name, since)
+        equities = {"trm": result.equity} | {
+            name: results[name].equity for name in BASELINES
+        }
+        crises[crisis.name] = result, crisis_equity(plan, equities)
+    tell("backtests", total, total)
+    return results, crises
+
+
+def _session_after(bars: Bars, session: pd.Timestamp | None) -> pd.Timestamp:
+    """Return the first session after `session`."""
+    return bars.sessions[bars.sessions > session][0]
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note the wall seconds of a stage."""
+    started = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - started, 2)
+
+
+def _training_progress(
+    labels: pd.DataFrame, plans: Sequence[CrisisPlan], tell: Progress
+) -> ProgressCallback:
+    """Turn optimiser steps of models of unequal size into one count of work done."""
+    rows = {
+        plan.crisis.name: int((labels["known_on"] <= plan.frozen_on).sum())
+        for plan in plans
+        if plan.frozen_on is not None
+    }
+    total, before = sum(rows.values()), 0
+    starts: dict[str, int] = {}
+    for name, n_rows in rows.items():
+        starts[name] = before
+        before += n_rows
+
+    def advance(state: TrainingProgress) -> None:
+        done = starts[state.name] + rows[state.name] * state.step // state.total_steps
+        tell("training", done, total)
+
+    return advance

@@ -1,0 +1,280 @@
+"""The files of a run: what was asked for, what came out, and who may overwrite it."""
+
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from trm_bt.backtest import BacktestResult
+from trm_bt.config import TRMConfig
+from trm_bt.evaluation.crises import summarize_crises
+from trm_bt.evaluation.metrics import summarize_strategy
+from trm_bt.evaluation.walkforward import CrisisPlan
+from trm_bt.feeds import load_bars
+from trm_bt.files import check_replaceable
+from trm_bt.learning.trainer import TrainedModel
+from trm_bt.market.bars import Bars
+from trm_bt.market.features import FEATURE_NAMES, Features
+from trm_bt.market.labels import LabelSummary, cash_growth, summarize_labels
+
+OUT_OF_SAMPLE: Final = "out_of_sample"
+_VERSIONED: Final = (
+    "trm-bt",
+    "backtrader",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "quantstats",
+    "torch",
+)
+
+CrisisResults = Mapping[str, tuple[BacktestResult, pd.DataFrame]]
+"""By crisis: the allocator's run, and every strategy's equity in the crisis."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run was asked for; two runs of one request are the same run.
+
+    Parameters
+    ----------
+    bars : str
+        "sample" or a folder.
+    config : TRMConfig
+        All settings, the seed included.
+    start, end : str or None
+        First and last date of the bars.
+    observed : tuple of str
+        Optional inputs that must be observed.
+    device : {"auto", "cpu", "cuda"}
+        Where the models decide.
+    """
+
+    bars: str
+    config: TRMConfig = field(default_factory=TRMConfig)
+    start: str | None = None
+    end: str | None = None
+    observed: tuple[str, ...] = ()
+    device: str = "auto"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain JSON values."""
+        return {
+            "bars": self.bars,
+            "start": self.start,
+            "end": self.end,
+            "observed": list(self.observed),
+            "device": self.device,
+            "config": self.config.model_dump(),
+        }
+
+    def load(self) -> Bars:
+        """Load the bars that were asked for."""
+        return load_bars(
+            self.bars, start=self.start, end=self.end, observed=self.observed
+        )
+
+
+def check_target(out: Path, request: RunRequest, *, force: bool) -> None:
+    """Refuse to write over anything but an earlier run of the same request.
+
+    Raises
+    ------
+    RunError
+        If `out` is there and is no run folder, or holds another run and not `force`.
+    """
+    record = out / "run.json"
+    try:
+        earlier = json.loads(record.read_text(encoding="utf-8")).get("request")
+    except (OSError, ValueError, AttributeError):
+        earlier = None
+    is_same = earlier == request.to_dict()
+    check_replaceable(out, marker=record.name, force=force or is_same)
+
+
+def describe_bars(bars: Bars) -> dict[str, object]:
+    """Return source, span and provenance of the bars as JSON values."""
+    return {
+        "source": bars.source,
+        "derived": bars.is_derived,
+        "start": _date(bars.sessions[0]),
+        "end": _date(bars.sessions[-1]),
+        "sessions": len(bars.sessions),
+        "roles": {role: entry.to_dict() for role, entry in bars.provenance.items()},
+    }
+
+
+def describe_run(
+    request: RunRequest, command: str, bars: Bars, models: Iterable[TrainedModel]
+) -> dict[str, object]:
+    """Return what run.json records beside the seconds each stage took."""
+    return {
+        "command": command,
+        "request": request.to_dict(),
+        "config": request.config.model_dump(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in _VERSIONED},
+        },
+        "bars": describe_bars(bars),
+        "models": [model_facts(model) for model in models],
+    }
+
+
+def model_facts(model: TrainedModel) -> dict[str, object]:
+    """Return span, size and validation figures of a trained model as JSON values."""
+    record, best = model.record, model.record.best
+    return {
+        "name": model.name,
+        "trained_from": record.train_start.isoformat(),
+        "trained_until": record.last_label_known_on.isoformat(),
+        "n_rows": record.n_train + record.n_validation,
+        "n_train": record.n_train,
+        "n_validation": record.n_validation,
+        "n_purged": record.n_purged,
+        "batch_size": record.batch_size,
+        "n_optimizer_steps": record.n_optimizer_steps,
+        "best_epoch": record.best_epoch,
+        "validation": {
+            "accuracy": best.validation_accuracy,
+            "majority_accuracy": record.majority_accuracy,
+            "utility": best.validation_utility,
+            "best_fixed_utility": record.best_fixed_utility,
+        },
+    }
+
+
+def summarize(
+    bars: Bars,
+    results: Mapping[str, BacktestResult],
+    crises: CrisisResults,
+    plans: Sequence[CrisisPlan],
+    models: Mapping[str, TrainedModel],
+    *,
+    seed: int,
+) -> dict[str, object]:
+    """Return what summary.json holds.
+
+    Parameters
+    ----------
+    bars : Bars
+        The bars of the run.
+    results : mapping of str to BacktestResult
+        Continuous out-of-sample runs by strategy.
+    crises : mapping
+        By crisis, the allocator's run and every strategy's equity.
+    plans : sequence of CrisisPlan
+        All crises, those without data included.
+    models : mapping of str to TrainedModel
+        By crisis.
+    seed : int
+        Seed of the run.
+    """
+    cash_returns = None
+    if bars.cash_rate is not None:
+        cash_returns = pd.Series(cash_growth(bars.cash_rate) - 1.0, bars.sessions)
+    equity = results["trm"].equity
+    runs = [*results.values(), *(result for result, _ in crises.values())]
+    return {
+        "bars": describe_bars(bars),
+        "out_of_sample": {
+            "start": _date(equity.index[1]),
+            "end": _date(equity.index[-1]),
+            "sessions": len(equity) - 1,
+            "abstained": results["trm"].n_abstained,
+        },
+        "strategies": {
+            name: summarize_strategy(
+                result.equity, orders=result.orders, cash_returns=cash_returns
+            )
+            for name, result in results.items()
+        },
+        "crises": summarize_crises(
+            plans,
+            {name: frame for name, (_, frame) in crises.items()},
+            {name: model_facts(model) for name, model in models.items()},
+        ),
+        "orders": {
+            "submitted": sum(result.n_submitted for result in runs),
+            "completed": sum(result.n_completed for result in runs),
+            "rejected": sum(result.n_rejected for result in runs),
+        },
+        "seed": seed,
+    }
+
+
+def save_labels(
+    labels: pd.DataFrame, features: Features, bars: Bars, folder: Path
+) -> LabelSummary:
+    """Write labels.parquet, labels.csv and labels_summary.json into `folder`."""
+    labels.to_parquet(folder / "labels.parquet")
+    labels.to_csv(folder / "labels.csv")
+    summary = summarize_labels(labels)
+    status = dict(zip(FEATURE_NAMES, features.schema.status, strict=True))
+    write_json(
+        folder / "labels_summary.json",
+        {
+            "n_labels": len(labels),
+            "n_ties": summary.n_ties,
+            "by_class": summary.by_class.to_dict("index"),
+            "by_crisis": summary.by_crisis.to_dict("index"),
+            "features": status,
+            "n_zero_denominators": features.n_zero_denominators,
+            "bars": describe_bars(bars),
+        },
+    )
+    return summary
+
+
+def save_results(
+    results: Mapping[str, BacktestResult], crises: CrisisResults, folder: Path
+) -> None:
+    """Write equity, weights, decisions and orders of all runs as parquet."""
+    equity = pd.DataFrame({name: result.equity for name, result in results.items()})
+    equity.rename_axis("session").to_parquet(folder / "equity.parquet")
+    pd.concat(
+        {name: frame for name, (_, frame) in crises.items()},
+        names=["crisis", "session"],
+    ).to_parquet(folder / "crisis_equity.parquet")
+    runs = [
+        *((OUT_OF_SAMPLE, name, result) for name, result in results.items()),
+        *((crisis, "trm", result) for crisis, (result, _) in crises.items()),
+    ]
+    tables = {
+        "orders": [_tagged(result.orders, run, name) for run, name, result in runs],
+        "weights": [
+            _tagged(result.weights.rename_axis("session").reset_index(), run, name)
+            for run, name, result in runs
+            if name == "trm"
+        ],
+        "decisions": [
+            _tagged(result.decisions, run, name)
+            for run, name, result in runs
+            if name == "trm"
+        ],
+    }
+    for table, frames in tables.items():
+        whole = pd.concat(frames, ignore_index=True)
+        whole.to_parquet(folder / f"{table}.parquet")
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write JSON that any parser reads: no NaN, no infinity."""
+    text = json.dumps(content, indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _tagged(frame: pd.DataFrame, run: str, strategy: str) -> pd.DataFrame:
+    tagged = frame.copy()
+    tagged.insert(0, "run", run)
+    tagged.insert(1, "strategy", strategy)
+    return tagged
+
+
+def _date(session: pd.Timestamp) -> str:
+    return session.date().isoformat()
