@@ -4,6 +4,7 @@ from typing import Any
 
 import backtrader as bt
 import pandas as pd
+from trm_bt.feeds.backtrader import add_bars, sessions_of
 from trm_bt.feeds.roles import KNOWN_NAMES, feeds_by_name, find_roles
 
 from trm_bt.config import FeatureConfig, LabelConfig
@@ -95,10 +96,7 @@ class AllocationLabeler(bt.Analyzer):
         self.rets["summary"] = summarize_labels(labels)
 
     def _collected_bars(self) -> Bars:
-        index = pd.DatetimeIndex(
-            [pd.Timestamp(bt.num2date(number).date()) for number in self._sessions],
-            name="session",
-        )
+        index = sessions_of(self._sessions)
 
         def frame(name: str) -> pd.DataFrame:
             columns = _BAR_COLUMNS if name in _CORE_ROLES else ("close",)
@@ -117,3 +115,37 @@ class AllocationLabeler(bt.Analyzer):
             cash_rate=close("cash_rate"),
             source="feeds of a Cerebro run",
         )
+
+
+def label_bars(
+    bars: Bars, features: FeatureConfig, labels: LabelConfig
+) -> pd.DataFrame:
+    """Label bars by running `AllocationLabeler` over them in Cerebro.
+
+    Parameters
+    ----------
+    bars : Bars
+        Checked bars.
+    features : FeatureConfig
+        Lookbacks of the features.
+    labels : LabelConfig
+        Horizon and fill.
+
+    Returns
+    -------
+    DataFrame of shape (n_labels, 24)
+        What `compute_labels` returns for these bars.
+    """
+    cerebro = bt.Cerebro(stdstats=False)
+    add_bars(cerebro, bars)
+    cerebro.addstrategy(bt.Strategy)
+    cerebro.addanalyzer(
+        AllocationLabeler,
+        _name="labels",
+        features=features,
+        labels=labels,
+        members=() if bars.members is None else tuple(bars.members.columns),
+    )
+    table = cerebro.run()[0].analyzers.labels.get_analysis()["labels"]
+    assert isinstance(table, pd.DataFrame)
+    return table

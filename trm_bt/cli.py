@@ -136,7 +136,9 @@ def sample(
 
     bars = load_bars("sample")
     if out is not None:
-    XX in ROLES:
+        check_replaceable(out, marker="equity.csv", force=force)
+        with staged_folder(out) as folder:
+            for role in ROLES:
                 values = getattr(bars, role)
                 if values is not None:
                     values.to_csv(folder / f"{role}.csv")
@@ -202,10 +204,10 @@ def labels(
     as_json: JsonOption = False,
 ) -> None:
     """Label every session with the allocation that earned most over the horizon."""
+    from trm_bt.analyzers.allocation_labeler import label_bars
     from trm_bt.feeds import load_bars
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.features import compute_features
-    from trm_bt.pipeline import label_bars
     from trm_bt.runfolder import save_labels
 
     check_replaceable(out, marker="labels.csv", force=force)
@@ -213,7 +215,8 @@ def labels(
     loaded = load_bars(bars, start=start, end=end, observed=observed or ())
     with staged_folder(out) as folder:
         computed = compute_features(loaded, settings.features)
-        summary = save_labels(label_bars(loaded, settings), computed, loaded, folder)
+        table = label_bars(loaded, settings.features, settings.labels)
+        summary = save_labels(table, computed, loaded, folder)
     if as_json:
         print((out / "labels_summary.json").read_text(encoding="utf-8"))
         return

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import backtrader as bt
 import pandas as pd
 
 from trm_bt import report
-from trm_bt.analyzers.allocation_labeler import AllocationLabeler
+from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
@@ -20,7 +19,6 @@ from trm_bt.evaluation.walkforward import (
     plan_crises,
     train_before_crises,
 )
-from trm_bt.feeds.backtrader import add_bars
 from trm_bt.files import staged_folder
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.trainer import Progress as TrainingProgress
@@ -94,7 +92,7 @@ def run(
             features.frame.to_parquet(folder / "features.parquet")
         with _timed(seconds, "labels"):
             tell("labels", 0, 1)
-            labels = label_bars(bars, config)
+            labels = label_bars(bars, config.features, config.labels)
             save_labels(labels, features, bars, folder)
             tell("labels", 1, 1)
         plans = plan_crises(bars.sessions, labels, config.training.min_labels)
@@ -131,36 +129,6 @@ def run(
             )
         write_json(folder / "run.json", record)
     return summary
-
-
-def label_bars(bars: Bars, config: TRMConfig) -> pd.DataFrame:
-    """Label the bars by running the analyzer through Cerebro.
-
-    Parameters
-    ----------
-    bars : Bars
-        Checked bars.
-    config : TRMConfig
-        Its `features` and `labels` sections decide.
-
-    Returns
-    -------
-    DataFrame of shape (n_labels, 24)
-        What `compute_labels` returns.
-    """
-    cerebro = bt.Cerebro(stdstats=False)
-    add_bars(cerebro, bars)
-    cerebro.addstrategy(bt.Strategy)
-    cerebro.addanalyzer(
-        AllocationLabeler,
-        _name="labels",
-        features=config.features,
-        labels=config.labels,
-        members=() if bars.members is None else tuple(bars.members.columns),
-    )
-    labels = cerebro.run()[0].analyzers.labels.get_analysis()["labels"]
-    assert isinstance(labels, pd.DataFrame)
-    return labels
 
 
 def backtest_all(
