@@ -4,11 +4,11 @@ from typing import Any
 
 import backtrader as bt
 import pandas as pd
-from trm_bt.feeds.backtrader import add_bars, sessions_of
-from trm_bt.feeds.roles import KNOWN_NAMES, feeds_by_name, find_roles
 
 from trm_bt.config import FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
+from trm_bt.feeds.backtrader import add_bars, sessions_of
+from trm_bt.feeds.roles import KNOWN_NAMES, feeds_by_name, find_roles
 from trm_bt.market.bars import PRICE_COLUMNS, Bars
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels, summarize_labels

@@ -11,7 +11,6 @@ import pandas as pd
 from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.backtest import BacktestResult, run_backtest
-from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.crises import crisis_equity
 from trm_bt.evaluation.walkforward import (
