@@ -38,6 +38,8 @@ class BarsFeed(bt.feed.DataBase):
     """
 
     params = (("role_status", "observed"),)
+    # a daily bar has no ticks inside: without them the broker reads the bar itself
+    tick_open = tick_high = tick_low = tick_close = tick_last = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,6 +62,14 @@ class BarsFeed(bt.feed.DataBase):
             line.array = array("d", values.tobytes())
         self._row = len(self.p.dataname)
         self.home()
+
+    def _tick_nullify(self) -> None:
+        if self._filters:
+            super()._tick_nullify()
+
+    def _tick_fill(self, force: bool = False) -> None:
+        if self._filters:
+            super()._tick_fill(force)
 
     def _load(self) -> bool:
         self._row += 1

@@ -13,11 +13,11 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from trm_bt.errors import BarsError
 from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.calendars import check_current_bar, check_preloaded
 from trm_bt.feeds.roles import feeds_by_name, find_roles
 from trm_bt.market.labels import SESSIONS_PER_YEAR
+from trm_bt.strategies.broker import FINAL_STATES
 from trm_bt.strategies.sizing import drift, share_to_buy, target_values
 
 ASSETS: Final = ("equity", "bond")
@@ -33,13 +33,6 @@ ORDER_COLUMNS: Final = (
 )
 MIN_DRIFT: Final = 1e-8
 """Weights nearer to their targets than this are left alone: it is round-off."""
-_FINAL: Final = (
-    bt.Order.Completed,
-    bt.Order.Canceled,
-    bt.Order.Expired,
-    bt.Order.Margin,
-    bt.Order.Rejected,
-)
 
 
 class RebalancingStrategy(bt.Strategy):
@@ -144,7 +137,7 @@ class RebalancingStrategy(bt.Strategy):
 
     def notify_order(self, order: bt.Order) -> None:
         """Record an order once it has reached its final state."""
-        if order.status not in _FINAL:
+        if order.status not in FINAL_STATES:
             return
         opened = self._open_orders.pop(order.ref, None)
         if opened is None:

@@ -13,7 +13,7 @@ from trm_bt.errors import TRMError
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.market.bars import ROLES, Bars
 from trm_bt.strategies.baselines import FixedMix
-from trm_bt.strategies.costs import FractionalShares
+from trm_bt.strategies.broker import FractionalShares, QuietBroker
 from trm_bt.strategies.rebalancing import RebalancingStrategy
 from trm_bt.strategies.trm_allocator import DECISION_COLUMNS, TRMAllocator
 
@@ -94,7 +94,7 @@ def run_backtest(
     config, params = config or BacktestConfig(), dict(params or {})
     needed = _needed_bars(bars, strategy, params, decide_from)
     cerebro = bt.Cerebro(stdstats=False, cheat_on_open=True)
-    cerebro.broker.set_cash(config.initial_cash)
+    cerebro.broker = QuietBroker(cash=config.initial_cash)
     cerebro.broker.addcommissioninfo(
         FractionalShares(commission=config.cost_bps / 10_000.0)
     )

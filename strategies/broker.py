@@ -1,0 +1,44 @@
+"""The broker of a backtest: shares in parts, and no more messages than needed."""
+
+from typing import Final
+
+import backtrader as bt
+
+FINAL_STATES: Final = (
+    bt.Order.Completed,
+    bt.Order.Canceled,
+    bt.Order.Expired,
+    bt.Order.Margin,
+    bt.Order.Rejected,
+)
+"""States after which nothing happens to an order any more."""
+
+
+class FractionalShares(bt.CommissionInfo):
+    """Shares bought in any part, at a cost proportional to the traded value.
+
+    Params
+    ------
+    commission : float
+        Cost as a share of the traded value: 5 basis points are 0.0005.
+    """
+
+    def getsize(self, price: float, cash: float) -> float:
+        """Return the shares that `cash` buys at `price`, not rounded."""
+        return float(self.p.leverage * cash / price)
+
+
+class QuietBroker(bt.brokers.BackBroker):
+    """Backtrader's broker, reporting an order once it is final.
+
+    Every report copies the order, and the reports that it was submitted and accepted
+    are two of three. Orders are held against the cash when they are filled, no longer
+    when they are submitted too; one that cash cannot pay is refused all the same.
+    """
+
+    params = (("checksubmit", False),)
+
+    def notify(self, order: bt.Order) -> None:
+        """Report `order` if nothing will happen to it any more."""
+        if order.status in FINAL_STATES:
+            super().notify(order)
