@@ -6,9 +6,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from trm_bt.feeds.folder import load_folder
-
 from trm_bt.errors import BarsError
+from trm_bt.feeds.folder import load_folder
 from trm_bt.market.bars import Bars
 
 __all__ = ["load_bars", "load_folder"]

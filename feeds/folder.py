@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from trm_bt.feeds.tables import file_of, read_symbol, read_table
 
 from trm_bt.errors import BarsError
+from trm_bt.feeds.tables import file_of, read_symbol, read_table
 from trm_bt.market.bars import (
     MAX_CARRIED_SESSIONS,
     PRICE_COLUMNS,
