@@ -1,0 +1,83 @@
+"""Bars refuse what breaks a rule, and cut cleanly."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trm_bt.errors import BarsError
+from trm_bt.market.bars import Provenance
+from trm_bt.market.crises import CRISES, crises_on
+
+
+def test_cutting_keeps_every_role_on_one_calendar(full_bars):
+    cut = full_bars.between("2001-03-01", "2001-06-29")
+    assert cut.sessions[0] == pd.Timestamp("2001-03-01")
+    assert cut.sessions[-1] == pd.Timestamp("2001-06-29")
+    for role in ("bond", "volatility", "members", "put_call", "cash_rate"):
+        assert getattr(cut, role).index.equals(cut.sessions)
+
+
+def test_cutting_moves_the_span_of_the_provenance(bars):
+    entry = Provenance("a file", bars.sessions[0], bars.sessions[-1])
+    cut = replace(bars, provenance={"bond": entry}).between("2001-03-01", "2001-03-30")
+    assert cut.provenance["bond"].to_dict() == {
+        "source": "a file",
+        "start": "2001-03-01",
+        "end": "2001-03-30",
+        "status": "observed",
+        "notes": [],
+    }
+
+
+def test_an_empty_cut_is_refused(bars):
+    with pytest.raises(BarsError, match="No session lies between 2050-01-01 and None"):
+        bars.between("2050-01-01")
+
+
+def zone(frame):
+    return frame.tz_localize("UTC")
+
+
+def hour(frame):
+    return frame.set_axis(frame.index + pd.Timedelta(hours=16))
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "message"),
+    [
+        ("bond", lambda f: f.iloc[:-1], "disagree on 1 sessions, first 2002-07-12"),
+        ("equity", zone, "equity: sessions must be tz-naive, got zone UTC"),
+        ("equity", hour, "must be dates without a time, got 2001-01-01 16:00:00"),
+        ("bond", lambda f: f * np.nan, "bond: 'open' must be above 0, on 2001-01-01"),
+        ("members", lambda f: f * 0, "members: 'M0' must be above 0"),
+        ("put_call", lambda f: f * np.inf, "put_call: .* must be above 0"),
+        ("cash_rate", lambda f: f * np.nan, "cash_rate: .* must be a finite number"),
+        ("volatility", lambda f: f * 50, "stays below 200 points"),
+    ],
+)
+def test_a_broken_role_is_named_with_rule_and_session(full_bars, role, change, message):
+    with pytest.raises(BarsError, match=message):
+        replace(full_bars, **{role: change(getattr(full_bars, role))})
+
+
+def test_the_twelve_windows_are_in_date_order_and_may_overlap():
+    starts = [crisis.start for crisis in CRISES]
+    assert len(CRISES) == 12
+    assert starts == sorted(starts)
+    days = pd.DatetimeIndex(["2001-09-10", "2001-09-17", "2012-06-30", "2013-01-02"])
+    assert crises_on(days) == [
+        ["dot_com_crash"],
+        ["dot_com_crash", "september_11"],
+        ["european_debt_crisis"],
+        [],
+    ]
+
+
+def test_coverage_needs_a_session_before_and_the_end():
+    crisis = CRISES[0]
+    days = pd.bdate_range("1997-06-30", "1997-10-27")
+    assert crisis.is_covered(days)
+    assert not crisis.is_covered(days[:-1])
+    assert not crisis.is_covered(days[2:])
