@@ -15,20 +15,20 @@ def check_preloaded(feeds: Mapping[str, Any]) -> None:
     Parameters
     ----------
     feeds : mapping of str to data feed
-        Preloaded feeds by name; the first one is what the others are held against.
+        Preloaded feeds by role; the first one is what the others are held against.
     """
     calendars = {
-        name: np.array(feed.datetime.array[: feed.buflen()])
-        for name, feed in feeds.items()
+        role: np.array(feed.datetime.array[: feed.buflen()])
+        for role, feed in feeds.items()
     }
     first, *others = calendars
-    for name in others:
-        differing = np.setxor1d(calendars[first], calendars[name])
+    for role in others:
+        differing = np.setxor1d(calendars[first], calendars[role])
         if len(differing):
             raise BarsError(
-                f"The feeds '{first}' and '{name}' must share one calendar, but they "
-                f"disagree on {len(differing)} sessions, first "
-                f"{bt.num2date(differing[0]).date()}. Align them before the run."
+                f"{_pair(feeds, first, role)} must share one calendar, but they "
+                f"disagree on {len(differing)} sessions, first {_date(differing[0])}. "
+                "Align them before the run."
             )
 
 
@@ -38,17 +38,24 @@ def check_current_bar(feeds: Mapping[str, Any]) -> None:
     Parameters
     ----------
     feeds : mapping of str to data feed
-        Feeds by name, whether their later bars are known or not.
+        Feeds by role, whether their later bars are known or not.
     """
-    times = {
-        name: feed.datetime[0] if len(feed) else np.inf for name, feed in feeds.items()
-    }
-    latest = max((time for time in times.values() if time < np.inf), default=np.inf)
-    late = [name for name, time in times.items() if time != latest]
-    if late:
-        present = next(name for name, time in times.items() if time == latest)
-        raise BarsError(
-            f"The feeds '{present}' and '{late[0]}' must share one calendar, but on "
-            f"{bt.num2date(latest).date()} only the first has a bar. Align them "
-            "before the run."
-        )
+    first, *others = feeds
+    now = feeds[first].datetime[0] if len(feeds[first]) else np.nan
+    for role in others:
+        there = feeds[role].datetime[0] if len(feeds[role]) else np.nan
+        if now != there:
+            raise BarsError(
+                f"{_pair(feeds, first, role)} must share one calendar, but while the "
+                f"first stands on {_date(now)}, the second stands on {_date(there)}. "
+                "Align them before the run."
+            )
+
+
+def _pair(feeds: Mapping[str, Any], first: str, second: str) -> str:
+    names = [f"'{feeds[role]._name or role}'" for role in (first, second)]
+    return f"The feeds {' and '.join(names)}"
+
+
+def _date(number: float) -> str:
+    return "no bar yet" if np.isnan(number) else str(bt.num2date(number).date())

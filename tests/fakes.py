@@ -1,6 +1,7 @@
 """Small stand-ins whose answers fit on a napkin."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,8 @@ import pandas as pd
 from trm_bt.decisions import Decision
 from trm_bt.errors import CheckpointError
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
-from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.market.bars import Bars
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, schema_for
 
 VIX = FEATURE_NAMES.index("vix_level")
 N_ALLOCATIONS = len(ALLOCATION_WEIGHTS)
@@ -31,6 +33,11 @@ class FakePolicy:
     schema: FeatureSchema = field(default_factory=FeatureSchema)
     abstains_until: pd.Timestamp | None = None
     batches: list[int] = field(default_factory=list)
+
+    @classmethod
+    def reading(cls, bars: Bars) -> Self:
+        """Return a policy for the features of `bars`."""
+        return cls(schema_for(bars))
 
     def check_schema(self, schema: object) -> None:
         assert isinstance(schema, FeatureSchema)

@@ -1,0 +1,214 @@
+"""The allocator trades what its policy decides, in every engine mode."""
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.fakes import VIX, FakePolicy
+from tests.test_indicators import MODES
+from trm_bt.errors import BarsError, CheckpointError, ConfigError
+from trm_bt.feeds.backtrader import BarsFeed, add_bars
+from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.bars import Bars, Provenance
+from trm_bt.market.features import FEATURE_NAMES, compute_features
+from trm_bt.strategies.broker import FractionalShares
+from trm_bt.strategies.trm_allocator import TRMAllocator
+
+
+def run(bars, *, coo=False, settings=None, names=None, **params):
+    """Run the allocator as a user would; `names` renames feeds."""
+    cerebro = bt.Cerebro(stdstats=False, cheat_on_open=coo, **(settings or {}))
+    cerebro.broker.set_cash(1e6)
+    cerebro.broker.addcommissioninfo(FractionalShares(commission=0.0005))
+    add_bars(cerebro, bars)
+    for feed in cerebro.datas:
+        feed._name = (names or {}).get(feed._name, feed._name)
+    cerebro.addstrategy(TRMAllocator, **params)
+    return cerebro.run()[0]
+
+
+def expected_classes(bars):
+    """Derive the fake policy's choices from the volatility closes."""
+    closes = bars.volatility["close"].to_numpy()[59:]
+    return (10 * closes).astype(int) % 8
+
+
+@pytest.mark.parametrize("coo", [False, True], ids=["plain", "coo"])
+@pytest.mark.parametrize(("preload", "runonce", "exactbars"), MODES)
+def test_every_mode_decides_the_same(bars, preload, runonce, exactbars, coo):
+    bars = bars.between(None, bars.sessions[119])
+    settings = {"preload": preload, "runonce": runonce, "exactbars": exactbars}
+    policy = FakePolicy.reading(bars)
+    ran = run(bars, coo=coo, settings=settings, policy=policy)
+    features = compute_features(bars).frame
+    log = ran.decisions
+    assert log["session"].tolist() == features.index.tolist()
+    np.testing.assert_array_equal(log[list(FEATURE_NAMES)], features)
+    np.testing.assert_array_equal(log["allocation"].astype(int), expected_classes(bars))
+    is_batched = preload and runonce and not exactbars
+    assert policy.batches == ([61] if is_batched else [1] * 61)
+    assert ran.n_rejected == 0
+
+
+def test_the_decision_log_explains_each_row(bars):
+    ran = run(bars, coo=True, policy=FakePolicy.reading(bars))
+    log = ran.decisions
+    chosen = expected_classes(bars)
+    assert log["allocation_name"].tolist() == [ALLOCATION_NAMES[i] for i in chosen]
+    targets = log[["target_equity", "target_bond", "target_cash"]].to_numpy()
+    np.testing.assert_allclose(targets, ALLOCATION_WEIGHTS[chosen], atol=1e-12)
+    probs = log[[f"prob_{name}" for name in ALLOCATION_NAMES]].to_numpy()
+    np.testing.assert_array_equal(probs.argmax(axis=1), chosen)
+    np.testing.assert_array_equal(probs.max(axis=1), log["confidence"])
+    assert set(log["model"]) == {"fake"}
+    assert set(log["halt_prob"]) == {0.5}
+
+
+def test_weights_reach_the_targets_at_the_next_close(bars):
+    ran = run(bars, coo=True, policy=FakePolicy.reading(bars))
+    targets = ran.decisions[["target_equity", "target_bond", "target_cash"]].iloc[:-1]
+    weights = ran.weights.loc[ran.decisions["session"].iloc[1:]]
+    # one session of drift lies between the fill at the open and the close
+    assert np.abs(weights.to_numpy() - targets.to_numpy()).max() < 0.02
+
+
+def test_blend_mixes_the_allocations_by_probability(bars):
+    ran = run(bars, policy=FakePolicy.reading(bars), decision="blend")
+    log = ran.decisions
+    row = log.iloc[10]
+    by_hand = [
+        sum(
+            row[f"prob_{name}"] * ALLOCATION_WEIGHTS[i, asset]
+            for i, name in enumerate(ALLOCATION_NAMES)
+        )
+        for asset in range(3)
+    ]
+    targets = ["target_equity", "target_bond", "target_cash"]
+    assert row[targets].tolist() == pytest.approx(by_hand)
+
+
+def test_low_confidence_keeps_the_weights_decided_before(bars):
+    threshold = 0.5
+    ran = run(bars, policy=FakePolicy.reading(bars), min_confidence=threshold)
+    log = ran.decisions
+    kept, expected = (0.0, 0.0), []
+    for allocation, confidence in zip(
+        log["allocation"], log["confidence"], strict=True
+    ):
+        if confidence >= threshold:
+            kept = tuple(ALLOCATION_WEIGHTS[allocation][:2])
+        expected.append(kept)
+    assert 0 < (log["confidence"] < threshold).sum() < len(log)
+    np.testing.assert_array_equal(log[["target_equity", "target_bond"]], expected)
+
+
+def test_cash_is_held_while_the_policy_abstains(bars):
+    last = bars.sessions[200]
+    policy = FakePolicy.reading(bars)
+    policy.abstains_until = last
+    ran = run(bars, coo=True, policy=policy)
+    log = ran.decisions.set_index("session")
+    assert ran.n_abstained == log["allocation"].isna().sum() == 201 - 59
+    assert log.loc[:last, "allocation_name"].isna().all()
+    assert (log.loc[:last, "target_cash"] == 1.0).all()
+    assert (ran.weights.loc[:last, "cash"] == 1.0).all()
+    assert ran.orders["decided_on"].iloc[0] == bars.sessions[201]
+
+
+def test_decisions_begin_where_they_are_asked_to(bars):
+    policy = FakePolicy.reading(bars)
+    ran = run(bars, policy=policy, decide_from=bars.sessions[300])
+    assert ran.decisions["session"].iloc[0] == bars.sessions[300]
+    assert policy.batches == [100]
+
+
+@pytest.mark.parametrize("coo", [False, True], ids=["plain", "coo"])
+def test_volatility_is_never_traded(bars, coo):
+    ran = run(bars, coo=coo, policy=FakePolicy.reading(bars))
+    traded = {data._name for data, held in ran.broker.positions.items() if held.size}
+    assert traded == {"equity", "bond"}
+    assert set(ran.orders["asset"]) == {"equity", "bond"}
+    on_equity = ran.orders["asset"] == "equity"
+    for asset, is_asset in (("equity", on_equity), ("bond", ~on_equity)):
+        filled = ran.orders[is_asset]
+        opens = getattr(bars, asset)["open"].loc[filled["filled_on"]]
+        np.testing.assert_allclose(filled["price"], opens, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("names", "params"),
+    [
+        pytest.param(
+            {"equity": "SPY", "bond": "tlt", "volatility": "^VIX"}, {}, id="known"
+        ),
+        pytest.param({"equity": "a", "bond": "b", "volatility": "c"}, {}, id="order"),
+        pytest.param(
+            {"equity": "QQQ", "bond": "IEF", "volatility": "VXN"},
+            {"equity": "QQQ", "bond": "IEF", "volatility": "VXN"},
+            id="params",
+        ),
+    ],
+)
+def test_feeds_are_found_by_name_or_order(bars, names, params):
+    ran = run(bars, policy=FakePolicy.reading(bars), names=names, **params)
+    np.testing.assert_array_equal(
+        ran.decisions["allocation"].astype(int), expected_classes(bars)
+    )
+
+
+def test_members_and_put_call_are_read_by_name(full_bars):
+    ran = run(full_bars, policy=FakePolicy.reading(full_bars))
+    features = compute_features(full_bars).frame
+    np.testing.assert_array_equal(ran.decisions[list(FEATURE_NAMES)], features)
+
+
+def test_a_missing_member_is_asked_for_by_name(bars, full_bars):
+    with pytest.raises(BarsError, match="reads a feed named 'M0', which must be in"):
+        run(bars, policy=FakePolicy.reading(full_bars))
+
+
+def test_estimated_inputs_are_refused_by_a_policy_of_observed_ones(bars):
+    span = bars.sessions[0], bars.sessions[-1]
+    estimated = {"volatility": Provenance("estimated", *span, status="proxy")}
+    proxied = Bars(**vars(bars) | {"provenance": estimated})
+    with pytest.raises(CheckpointError, match="vix_level observed against proxy"):
+        run(proxied, policy=FakePolicy.reading(bars))
+    assert len(run(proxied, policy=FakePolicy.reading(proxied)).decisions) == 341
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        pytest.param({}, "needs a `checkpoint` folder or a `policy`", id="neither"),
+        pytest.param({"decision": "best"}, "`decision`: .* got 'best'", id="decision"),
+        pytest.param({"min_confidence": 2}, "`min_confidence`: .* got 2", id="share"),
+        pytest.param({"max_gap": -0.1}, "`max_gap`: .* got -0.1", id="gap"),
+    ],
+)
+def test_a_wrong_param_is_named(bars, params, message):
+    policy = FakePolicy.reading(bars) if params else None
+    with pytest.raises(ConfigError, match=message):
+        run(bars, policy=policy, **params)
+
+
+def test_the_volatility_feed_must_be_on_the_same_calendar(bars):
+    cerebro = bt.Cerebro(stdstats=False)
+    gone = bars.sessions[100]
+    frames = {
+        "SPY": bars.equity,
+        "TLT": bars.bond,
+        "VIX": bars.volatility.drop(index=gone),
+    }
+    for name, frame in frames.items():
+        cerebro.adddata(BarsFeed(dataname=frame), name=name)
+    cerebro.addstrategy(TRMAllocator, policy=FakePolicy.reading(bars))
+    with pytest.raises(BarsError, match=f"'SPY' and 'VIX' .* first {gone.date()}"):
+        cerebro.run()
+
+
+def test_the_fake_policy_varies(bars):
+    classes = expected_classes(bars)
+    assert len(np.unique(classes)) == 8
+    assert FEATURE_NAMES[VIX] == "vix_level"
+    assert pd.Series(classes).diff().ne(0).mean() > 0.5
