@@ -1,0 +1,24 @@
+"""Results to pages: tearsheets, the index of a run, and pictures.
+
+The only place where QuantStats and matplotlib are; both are imported late.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trm_bt.report.pages import build as build
+    from trm_bt.report.pictures import loss_curve as loss_curve
+    from trm_bt.report.tearsheets import tearsheet as tearsheet
+
+__all__ = ["build", "loss_curve", "tearsheet"]
+
+_HOMES = {"build": "pages", "loss_curve": "pictures", "tearsheet": "tearsheets"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

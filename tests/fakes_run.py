@@ -1,0 +1,223 @@
+"""A run folder made of random walks, as `trm-bt run` would leave one behind."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.config import TRMConfig
+from trm_bt.evaluation.metrics import (
+    max_drawdown,
+    session_returns,
+    summarize_strategy,
+    total_return,
+)
+from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.crises import CRISES
+
+STRATEGIES = ("trm", "spy", "sixty_forty", *ALLOCATION_NAMES)
+
+
+def write_fake_run(folder, *, start="1996-01-02", end="2017-03-29", seed=3):
+    """Write every file that the report reads, and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    sessions = pd.bdate_range(start, end, name="session")
+    equity, weights, classes = _walk(rng, sessions)
+    orders = _orders(equity["trm"])
+    covered = [crisis for crisis in CRISES if crisis.is_covered(sessions)]
+    windows = {crisis.name: _window(equity, crisis) for crisis in covered}
+    equity.to_parquet(folder / "equity.parquet")
+    if windows:
+        crisis_equity = pd.concat(windows, names=["crisis", "session"])
+    else:
+        crisis_equity = equity.iloc[:0].assign(crisis="").set_index("crisis", append=1)
+        crisis_equity = crisis_equity.swaplevel()
+    crisis_equity.to_parquet(folder / "crisis_equity.parquet")
+    weights.assign(run="out_of_sample", strategy="trm").reset_index().to_parquet(
+        folder / "weights.parquet"
+    )
+    _decisions(rng, sessions, classes).to_parquet(folder / "decisions.parquet")
+    orders.to_parquet(folder / "orders.parquet")
+    summary = _summary(equity, orders, windows, sessions)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+    (folder / "run.json").write_text(json.dumps(_run(covered, sessions), indent=1))
+    return folder
+
+
+def _walk(rng, sessions):
+    """Return equity by strategy, TRM's weights and the classes it chose."""
+    n = len(sessions)
+    calm = rng.normal([4e-4, 2e-4], [0.007, 0.006], (n, 2))
+    crash = np.zeros(n, dtype=bool)
+    for crisis in CRISES:
+        crash |= crisis.mask(sessions)
+    assets = calm + crash[:, None] * rng.normal([-2e-3, 5e-4], [0.012, 0.004], (n, 2))
+    classes = np.repeat(rng.integers(0, 8, n // 20 + 1), 20)[:n]
+    weights = ALLOCATION_WEIGHTS[classes]
+    mixes = {
+        "trm": weights,
+        "spy": np.array([[1.0, 0.0, 0.0]]),
+        "sixty_forty": np.array([[0.6, 0.4, 0.0]]),
+        **dict(zip(ALLOCATION_NAMES, ALLOCATION_WEIGHTS[:, None, :], strict=True)),
+    }
+    returns = np.column_stack([assets, np.full(n, 0.03 / 252)])
+    returns[0] = 0.0
+    equity = pd.DataFrame(
+        {
+            name: 1e6 * np.cumprod(1 + (returns * mix).sum(1))
+            for name, mix in mixes.items()
+        },
+        sessions,
+    )
+    frame = pd.DataFrame(weights, sessions, ["equity", "bond", "cash"])
+    return equity, frame, classes
+
+
+def _window(equity, crisis):
+    inside = np.flatnonzero(crisis.mask(equity.index))
+    return equity.iloc[inside[0] - 1 : inside[-1] + 1]
+
+
+def _orders(trm):
+    filled = trm.index[1::20]
+    return pd.DataFrame(
+        {
+            "run": "out_of_sample",
+            "strategy": "trm",
+            "decided_on": trm.index[0::20][: len(filled)],
+            "filled_on": filled,
+            "asset": "equity",
+            "size": 10.0,
+            "price": 100.0,
+            "value": trm[filled].to_numpy() * 0.1,
+            "commission": 1.0,
+            "status": "completed",
+        }
+    )
+
+
+def _decisions(rng, sessions, classes):
+    n = len(sessions)
+    probabilities = rng.dirichlet(np.ones(8), n)
+    frame = pd.DataFrame(
+        {
+            "run": "out_of_sample",
+            "session": sessions,
+            "confidence": probabilities.max(axis=1),
+            "halt_prob": rng.uniform(size=n),
+            "n_steps": rng.integers(1, 5, n),
+            "allocation": pd.array(classes, dtype="Int64"),
+            "allocation_name": [ALLOCATION_NAMES[c] for c in classes],
+            "model": "m1",
+        }
+    )
+    frame.loc[:30, ["allocation", "allocation_name"]] = [pd.NA, None]
+    return frame
+
+
+def _summary(equity, orders, windows, sessions):
+    cash = pd.Series(0.03 / 252, sessions)
+    nothing = orders.iloc[:0]
+    return {
+        "bars": {
+            "source": "Embedded sample: derived from S&P 500 and treasury-yield "
+            "history; not SPY/TLT/VIX quotes",
+            "derived": True,
+            "start": str(sessions[0].date()),
+            "end": str(sessions[-1].date()),
+            "roles": _roles(sessions),
+        },
+        "out_of_sample": {
+            "start": str(sessions[1].date()),
+            "end": str(sessions[-1].date()),
+            "sessions": len(sessions) - 1,
+            "abstained": 31,
+        },
+        "strategies": {
+            name: summarize_strategy(
+                equity[name],
+                orders=orders if name == "trm" else nothing,
+                cash_returns=cash,
+            )
+            for name in STRATEGIES
+        },
+        "crises": [_crisis(crisis, windows.get(crisis.name)) for crisis in CRISES],
+        "orders": {"submitted": 250, "completed": 250, "rejected": 0},
+        "seed": 0,
+    }
+
+
+def _roles(sessions):
+    span = {"start": str(sessions[0].date()), "end": str(sessions[-1].date())}
+    estimated = "Estimated from the index's own ranges."
+    return {
+        "equity": {
+            "source": "S&P 500 with yearly dividends spread evenly",
+            **span,
+            "status": "observed",
+            "notes": ["Open is set to the close."],
+        },
+        "bond": {
+            "source": "Par bond repriced from yields",
+            **span,
+            "status": "proxy",
+            "notes": ["59 sessions without a yield earn carry only."],
+        },
+        "volatility": {
+            "source": "Fitted to CBOE closes",
+            **span,
+            "status": "proxy",
+            "notes": [estimated],
+        },
+    }
+
+
+def _crisis(crisis, window):
+    is_covered = window is not None
+    return {
+        "name": crisis.name,
+        "start": str(crisis.start.date()),
+        "end": str(crisis.end.date()),
+        "sessions": len(session_returns(window["trm"])) if is_covered else None,
+        "covered": is_covered,
+        "reason": "" if is_covered else "the bars do not cover it",
+        "model": f"before_{crisis.name}" if is_covered else None,
+        "trained_from": "1990-04-02" if is_covered else None,
+        "trained_until": str((crisis.start - pd.Timedelta(days=10)).date())
+        if is_covered
+        else None,
+        "n_optimizer_steps": 240 if is_covered else None,
+        "total_return": {n: total_return(window[n]) for n in STRATEGIES}
+        if is_covered
+        else None,
+        "max_drawdown": {n: max_drawdown(window[n]) for n in STRATEGIES}
+        if is_covered
+        else None,
+    }
+
+
+def _run(covered, sessions):
+    return {
+        "command": "trm-bt run --bars sample --out runs/sample",
+        "config": TRMConfig().model_dump(),
+        "versions": {"python": "3.11.9", "trm_bt": "0.1.0", "torch": "2.13.0"},
+        "provenance": {"bars": {"roles": _roles(sessions)}},
+        "seconds": {"bars": 0.4, "labels": 2.2, "train": 130.5, "backtest": 12.0},
+        "models": [
+            {
+                "name": f"before_{crisis.name}",
+                "trained_from": "1990-04-02",
+                "trained_until": str((crisis.start - pd.Timedelta(days=10)).date()),
+                "n_rows": 1500,
+                "n_optimizer_steps": 240,
+                "batch_size": 256,
+                "validation": {
+                    "accuracy": 0.51,
+                    "majority_accuracy": 0.52,
+                    "utility": 0.0004,
+                },
+            }
+            for crisis in covered
+        ],
+    }

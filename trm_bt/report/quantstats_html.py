@@ -1,0 +1,201 @@
+"""QuantStats at arm's length: its tables and figures as clean HTML, nothing else.
+
+Importing QuantStats changes matplotlib settings and loads a download library, its page
+asks for an icon on the network, and it logs a line for each missing font. So it is
+imported inside a function that puts everything back, and is given a template of bare
+parts that pages of our own are made from.
+"""
+
+import html
+import logging
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+import pandas as pd
+
+from trm_bt.evaluation.metrics import MIN_SESSIONS
+
+FIGURES: Final = {
+    "returns": "Cumulative returns",
+    "log_returns": "Cumulative returns, log scale",
+    "vol_returns": "Cumulative returns, matched to the benchmark's volatility",
+    "eoy_returns": "Returns by calendar year",
+    "monthly_dist": "Distribution of monthly returns",
+    "daily_returns": "Daily returns",
+    "rolling_beta": "Rolling beta",
+    "rolling_vol": "Rolling volatility",
+    "rolling_sharpe": "Rolling Sharpe ratio, raw",
+    "rolling_sortino": "Rolling Sortino ratio",
+    "dd_periods": "Worst drawdown periods",
+    "dd_plot": "Underwater plot",
+    "monthly_heatmap": "Monthly returns",
+    "returns_dist": "Return quantiles",
+}
+"""QuantStats' figures in the order of its page, with a title of ours."""
+
+TABLES: Final = ("metrics", "eoy_table", "dd_info")
+
+MIN_ROLLING_SESSIONS: Final = 126
+"""Sessions under which QuantStats' half-year rolling figures are empty."""
+
+_ROLLING: Final = {"rolling_beta", "rolling_vol", "rolling_sharpe", "rolling_sortino"}
+_SHORT_PARTS: Final = {
+    "returns",
+    "daily_returns",
+    "dd_periods",
+    "dd_plot",
+    "metrics",
+    "dd_info",
+}
+"""What a window under `MIN_SESSIONS` keeps: nothing annual, monthly or rolling."""
+
+_SHORT_METRICS: Final = {
+    "Cumulative Return",
+    "Max Drawdown",
+    "Max DD Date",
+    "Max DD Period Start",
+    "Max DD Period End",
+    "Longest DD Days",
+    "Avg. Return",
+    "Avg. Win",
+    "Avg. Loss",
+    "Max Consecutive Wins",
+    "Max Consecutive Losses",
+    "Best Day",
+    "Worst Day",
+    "Avg. Drawdown",
+    "Avg. Drawdown Days",
+    "Win Days",
+}
+"""Rows such a window keeps: nothing annual, and nothing that the base row distorts.
+
+A list of what stays, unlike one of what goes, lets no new row of QuantStats slip in.
+"""
+
+_THEME: Final[dict[Any, Any]] = {
+    "figure.figsize": (10, 6),
+    "axes.facecolor": "white",
+    "figure.facecolor": "white",
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.5,
+    "text.color": "#333333",
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+}
+_SVG: Final[dict[Any, Any]] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "trm_bt",
+    "text.parse_math": False,
+    "path.simplify_threshold": 0.5,
+}
+
+
+def quantstats_parts(
+    returns: pd.Series, benchmark: pd.Series | None, names: tuple[str, str]
+) -> dict[str, str]:
+    """Return QuantStats' figures and tables of `returns` as HTML, by part name.
+
+    Parameters
+    ----------
+    returns : Series of shape (n_sessions + 1,)
+        Simple returns as decimals on tz-naive sessions, not all equal; the first row
+        is 0, for without it QuantStats finds no drawdown in a window that starts at
+        its peak.
+    benchmark : Series of shape (n_sessions + 1,) or None
+        Returns of the benchmark on the same sessions.
+    names : tuple of str
+        What to call the two in tables and legends.
+
+    Returns
+    -------
+    dict of str to str
+        Keys of `FIGURES` (SVG) and `TABLES`. Under `MIN_SESSIONS` sessions no part
+        holds an annualised figure, under `MIN_ROLLING_SESSIONS` none a rolling one.
+    """
+    wanted = [*FIGURES, *TABLES]
+    template = "".join(f"<!--part {part}-->{{{{{part}}}}}" for part in wanted)
+    with tempfile.TemporaryDirectory() as folder, _borrowed_matplotlib():
+        from quantstats import reports
+
+        source, page = Path(folder, "template.html"), Path(folder, "page.html")
+        source.write_text(template, encoding="utf-8")
+        reports.html(  # type: ignore[no-untyped-call]  # QuantStats has no types
+            returns.copy(),
+            benchmark=None if benchmark is None else benchmark.copy(),
+            output=str(page),
+            template_path=str(source),
+            match_dates=False,
+            strategy_title=names[0],
+            benchmark_title=names[1],
+        )
+        pieces = re.split(r"<!--part (\w+)-->", page.read_text(encoding="utf-8"))
+    parts = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    cleaned = {
+        part: clean_svg(text) if part in FIGURES else text.replace("\ufe6a", "")
+        for part, text in parts.items()
+        if text.strip()
+    }
+    return _keep_meaningful(cleaned, n_sessions=len(returns) - 1)
+
+
+def clean_svg(text: str) -> str:
+    """Return matplotlib's SVG without prologue, metadata and fixed size."""
+    svg = text[text.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"', r"\1", svg, count=2)
+
+
+def _keep_meaningful(parts: dict[str, str], n_sessions: int) -> dict[str, str]:
+    if n_sessions < MIN_ROLLING_SESSIONS:
+        parts = {part: text for part, text in parts.items() if part not in _ROLLING}
+    if n_sessions < MIN_SESSIONS:
+        parts = {part: text for part, text in parts.items() if part in _SHORT_PARTS}
+        parts["metrics"] = _short_table(parts["metrics"])
+    return parts
+
+
+def _short_table(table: str) -> str:
+    """Return the metrics table with the rows of `_SHORT_METRICS` alone."""
+
+    def keep(row: re.Match[str]) -> str:
+        name = re.search(r"<td>(.*?)</td>", row[0])
+        is_head = "<th>" in row[0]
+        is_kept = name is not None and html.unescape(name[1]) in _SHORT_METRICS
+        return row[0] if is_head or is_kept else ""
+
+    return re.sub(r"<tr>.*?</tr>\s*", keep, table, flags=re.DOTALL)
+
+
+@contextmanager
+def _borrowed_matplotlib() -> Iterator[None]:
+    """Let QuantStats draw with settings of ours, then put the user's back."""
+    import matplotlib.pyplot as plt
+
+    fonts, level = logging.getLogger("matplotlib.font_manager"), logging.ERROR
+    before, backend, figures = fonts.level, mpl.get_backend(), set(plt.get_fignums())
+    with warnings.catch_warnings(), mpl.rc_context():
+        warnings.simplefilter("ignore")
+        fonts.setLevel(level)
+        try:
+            mpl.rcdefaults()
+            import quantstats.reports  # noqa: F401 - sets its theme when imported
+            import seaborn
+
+            seaborn.set_theme(font_scale=1.1, rc=_THEME)
+            mpl.rcParams.update(_SVG)
+            plt.switch_backend("svg")
+            yield
+        finally:
+            for number in set(plt.get_fignums()) - figures:
+                plt.close(number)
+            with suppress(ImportError):
+                plt.switch_backend(backend)
+            fonts.setLevel(before)
+    mpl.rcParams["backend"] = backend

@@ -1,0 +1,242 @@
+"""Tearsheets: one page for each crisis, one for the whole run, one for any user."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from trm_bt.errors import RunError
+from trm_bt.evaluation.metrics import MIN_SESSIONS
+from trm_bt.files import write_atomically
+from trm_bt.report.quantstats_html import FIGURES, TABLES, quantstats_parts
+from trm_bt.report.templating import environment
+
+_MISSING: Final = (
+    "`{name}` holds no daily returns. Before `cerebro.run()`, add "
+    "`cerebro.addanalyzer(bt.analyzers.TimeReturn)`, or give a Series of daily returns."
+)
+_SHORT: Final = (
+    f"This window has fewer than {MIN_SESSIONS} sessions, so nothing here is scaled up "
+    "to a year: a few good days would read as a fortune."
+)
+_RAW: Final = (
+    "QuantStats prints its Sharpe ratio raw, without subtracting what cash earned, and "
+    "counts the base day as a day of zero return; the Sharpe ratio on the run's own "
+    "page is the excess over the cash rate."
+)
+_FLAT: Final = (
+    "The portfolio's return is the same in every session, so there is nothing for "
+    "QuantStats to measure."
+)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Everything one page shows.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the page; any text, it is escaped.
+    returns : Series of shape (n_sessions + 1,)
+        Simple daily returns as decimals on tz-naive sessions; the first row is the
+        base and 0.
+    benchmark : Series of shape (n_sessions + 1,) or None
+        The benchmark's returns on the same sessions.
+    facts : tuple of (str, str)
+        What is said on top: term and description.
+    compared : tuple of dict
+        Rows of the comparison: label, total_return, max_drawdown, worst_session,
+        sessions_under_water.
+    notes : tuple of str
+        Sentences under the facts.
+    back : str
+        Link to the run's index; empty for a page that stands alone.
+    names : tuple of str
+        What tables and legends call the portfolio and its benchmark.
+    """
+
+    title: str
+    returns: pd.Series
+    benchmark: pd.Series | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    compared: tuple[dict[str, object], ...] = ()
+    notes: tuple[str, ...] = ()
+    back: str = ""
+    names: tuple[str, str] = ("Strategy", "Benchmark")
+
+
+def tearsheet(
+    strategy_or_returns: object,
+    out: str | Path,
+    *,
+    benchmark: pd.Series | None = None,
+    title: str = "Tearsheet",
+) -> Path:
+    """Write a QuantStats tearsheet of any Cerebro run, or of any daily returns.
+
+    Parameters
+    ----------
+    strategy_or_returns : bt.Strategy or Series of shape (n_sessions,)
+        A strategy that ran with a `TimeReturn` or `PyFolio` analyzer, or simple daily
+        returns as decimals, indexed by session. Time zones and hours are dropped.
+    out : str or Path
+        The HTML file to write; it needs no other file and asks for nothing online.
+    benchmark : Series of shape (n_benchmark,), optional
+        Daily returns to compare with; sessions it lacks count as 0 and are reported.
+    title : str
+        Heading of the page.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    RunError
+        If no daily returns are found, or they are not daily, finite numbers.
+    """
+    returns = _with_base(_clean(_find_returns(strategy_or_returns), "returns"))
+    notes: tuple[str, ...] = ()
+    aligned = None
+    name = "Benchmark"
+    if benchmark is not None:
+        cleaned = _clean(benchmark, "benchmark")
+        aligned = cleaned.reindex(returns.index)
+        n_missing = int(aligned.isna().iloc[1:].sum())
+        if n_missing:
+            notes = (f"The benchmark has no return on {n_missing} sessions: 0 there.",)
+        aligned = aligned.fillna(0.0)
+        name = str(benchmark.name) if benchmark.name else name
+    sheet = Sheet(title, returns, aligned, notes=notes, names=("Strategy", name))
+    return write_sheet(sheet, Path(out))
+
+
+def returns_from_equity(equity: pd.Series) -> pd.Series:
+    """Return the returns of portfolio values; the base row stays, with return 0.
+
+    Parameters
+    ----------
+    equity : Series of shape (n_sessions + 1,)
+        Portfolio value at the closes, in quote currency; the first row is the base.
+    """
+    values = equity.to_numpy(np.float64)
+    return pd.Series(np.append(0.0, values[1:] / values[:-1] - 1), equity.index)
+
+
+def write_sheet(sheet: Sheet, out: Path) -> Path:
+    """Write the page of `sheet` to `out`, whole or not at all."""
+    page = render_sheet(sheet)
+    write_atomically(out, lambda draft: draft.write_text(page, encoding="utf-8"))
+    return out
+
+
+def render_sheet(sheet: Sheet) -> str:
+    """Return the page of `sheet` as one HTML document without outside links."""
+    n_sessions = len(sheet.returns) - 1
+    notes = list(sheet.notes)
+    benchmark = sheet.benchmark
+    if benchmark is not None and not _varies(benchmark):
+        benchmark = None
+        notes.append(f"{sheet.names[1]} never moves here and is left out.")
+    parts: dict[str, str] = {}
+    if _varies(sheet.returns):
+        parts = quantstats_parts(sheet.returns, benchmark, sheet.names)
+        notes.append(_SHORT if n_sessions < MIN_SESSIONS else _RAW)
+    else:
+        notes.append(_FLAT)
+    template = environment().get_template("tearsheet.html")
+    return template.render(
+        sheet=sheet,
+        notes=notes,
+        n_sessions=n_sessions,
+        start=sheet.returns.index[min(1, n_sessions)].date(),
+        end=sheet.returns.index[-1].date(),
+        figures=[(FIGURES[p], Markup(parts[p])) for p in FIGURES if p in parts],
+        tables={name: Markup(parts.get(name, "")) for name in TABLES},
+        has_benchmark=benchmark is not None,
+        quantstats_version=version("quantstats"),
+    )
+
+
+def _varies(returns: pd.Series) -> bool:
+    moves = returns.iloc[1:]
+    return bool(moves.max() - moves.min() > 1e-12)
+
+
+def _find_returns(source: object) -> pd.Series:
+    if isinstance(source, pd.Series):
+        return source
+    closes = getattr(source, "closes", None)  # Kept by every strategy of ours.
+    if isinstance(closes, pd.DataFrame) and "broker_value" in closes:
+        return returns_from_equity(closes["broker_value"]).iloc[1:]
+    analyzers = getattr(source, "analyzers", ())
+    for analyzer in analyzers if isinstance(analyzers, Iterable) else ():
+        found = _analyzed_returns(analyzer)
+        if found is not None:
+            return found
+    raise RunError(_MISSING.format(name=type(source).__name__))
+
+
+def _analyzed_returns(analyzer: object) -> pd.Series | None:
+    """Return the strategy's returns by date that an analyzer holds, if it does."""
+    if getattr(getattr(analyzer, "p", None), "data", None) is not None:
+        return None  # A TimeReturn of a feed, not of the portfolio.
+    analysis = analyzer.get_analysis() if hasattr(analyzer, "get_analysis") else None
+    if isinstance(analysis, Mapping) and isinstance(analysis.get("returns"), Mapping):
+        analysis = analysis["returns"]
+    if not isinstance(analysis, Mapping) or not analysis:
+        return None
+    if not all(isinstance(key, dt.date) for key in analysis):
+        return None
+    if not all(isinstance(value, int | float) for value in analysis.values()):
+        return None
+    return pd.Series(
+        list(analysis.values()), pd.DatetimeIndex(list(analysis)), dtype=np.float64
+    )
+
+
+def _clean(returns: pd.Series, name: str) -> pd.Series:
+    """Return `returns` on naive sessions; complain about what is not daily returns."""
+    if not isinstance(returns.index, pd.DatetimeIndex):
+        raise RunError(f"`{name}` must be indexed by dates, got {returns.index.dtype}.")
+    cleaned = returns.dropna().astype(np.float64)
+    cleaned.index = pd.DatetimeIndex(cleaned.index).tz_localize(None).normalize()
+    if cleaned.empty:
+        raise RunError(f"`{name}` must hold at least one return, got none.")
+    _check_daily(cleaned, name)
+    return cleaned
+
+
+def _check_daily(cleaned: pd.Series, name: str) -> None:
+    if not cleaned.index.is_monotonic_increasing or cleaned.index.has_duplicates:
+        wrong = cleaned.index[1:][cleaned.index[1:] <= cleaned.index[:-1]][0]
+        raise RunError(
+            f"`{name}` must hold one return a session in order, {wrong.date()} breaks "
+            "that."
+        )
+    if not np.isfinite(cleaned).all() or (cleaned < -1).any():
+        wrong = cleaned.index[~np.isfinite(cleaned) | (cleaned < -1)][0]
+        raise RunError(
+            f"`{name}` must be decimals of at least -1, on {wrong.date()} got "
+            f"{cleaned[wrong]}."
+        )
+    gaps = np.diff(cleaned.index.to_numpy()) / np.timedelta64(1, "D")
+    if len(gaps) and np.median(gaps) > 4:
+        raise RunError(
+            f"`{name}` must be daily, half of the steps are over {np.median(gaps):g} "
+            "days. Use the analyzer's daily timeframe."
+        )
+
+
+def _with_base(returns: pd.Series) -> pd.Series:
+    """Return `returns` with a row of 0 on the business day before the first."""
+    base = pd.DatetimeIndex(returns.index[:1]) - pd.offsets.BDay(1)
+    return pd.concat([pd.Series([0.0], base), returns])

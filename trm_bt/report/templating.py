@@ -1,0 +1,66 @@
+"""The templates' environment, and how numbers and names are written in pages."""
+
+import re
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+_DASH: Final = "\N{EN DASH}"
+_LABELS: Final = {"trm": "TRM", "spy": "SPY", "sixty_forty": "60/40"}
+
+
+def environment() -> Environment:
+    """Return the templates' environment: everything escaped, nothing undefined."""
+    templates = Environment(
+        loader=PackageLoader("trm_bt.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"percent": percent, "number": number, "label": label}
+    return templates
+
+
+def percent(value: float | None) -> str:
+    """Return a decimal as a percentage, or a dash where there is no figure.
+
+    Examples
+    --------
+    >>> percent(0.1234), percent(None)
+    ('12.3 %', '\N{EN DASH}')
+    """
+    return f"{number(value * 100, 1)} %" if value is not None else _DASH
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number with a true minus sign, or a dash where there is none."""
+    if value is None:
+        return _DASH
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def label(name: str) -> str:
+    """Return a name of ours as a reader would write it.
+
+    Examples
+    --------
+    >>> label("sixty_forty"), label("flash_crash")
+    ('60/40', 'Flash crash')
+    """
+    words = name.replace("_", " ")
+    return _LABELS.get(name, words[:1].upper() + words[1:])
+
+
+def safe_name(name: str) -> str:
+    """Return `name` reduced to what any file system and any link takes.
+
+    Examples
+    --------
+    >>> safe_name("../<script>Flash Crash")
+    'script_flash_crash'
+    >>> safe_name("...")
+    'unnamed'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:80] or "unnamed"
