@@ -87,9 +87,8 @@ class TrainingConfig(_Settings):
     halt_loss_weight: float = Field(0.5, ge=0)
     profit_loss_weight: float = Field(0.3, ge=0)
     n_supervision_steps: PositiveInt = 4
-    epochs: PositiveInt = 12
-    max_optimizer_steps: PositiveInt = 400
-    min_batches_per_epoch: PositiveInt = 12
+    epochs: PositiveInt = 5
+    max_batches_per_epoch: PositiveInt = 12
     patience: PositiveInt = 4
     batch_size: PositiveInt = 768
     learning_rate: float = Field(1e-3, gt=0)

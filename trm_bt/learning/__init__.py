@@ -1,0 +1,1 @@
+"""Samples, the network, its training, checkpoints and the policy."""

@@ -81,6 +81,14 @@ class Prediction:
     n_steps: Tensor
 
 
+class _SplitW1(NamedTuple):
+    """The columns of W1 that meet x, y and z, each of shape (hidden, hidden)."""
+
+    embedded: Tensor
+    answer: Tensor
+    latent: Tensor
+
+
 class TinyRecursiveModel(nn.Module):
     """Recursive network from standardised features to allocation and halt logits.
 
@@ -146,8 +154,9 @@ class TinyRecursiveModel(nn.Module):
         dropout: np.random.Generator | None = None,
     ) -> Tensor:
         """Return the next latent, all shapes (batch, hidden_dim)."""
-        fixed = self._from_embedded(embedded) + self._from_answer(states.answer)
-        return self._reason(fixed, states.latent, self._w1()[2], dropout)
+        w1 = self._split_w1()
+        fixed = self._from_embedded(embedded, w1) + states.answer @ w1.answer.t()
+        return self._reason(fixed, states.latent, w1, dropout)
 
     def solution_update(
         self, states: States, dropout: np.random.Generator | None = None
@@ -155,7 +164,8 @@ class TinyRecursiveModel(nn.Module):
         """Return the next answer, shape (batch, hidden_dim)."""
         both = torch.cat(states, dim=1)  # (batch, 2 hidden)
         hidden = self._activate(self.solve_in(both), dropout)
-        return states.answer + self.solve_norm(self.solve_out(hidden))
+        change: Tensor = self.solve_norm(self.solve_out(hidden))
+        return states.answer + change
 
     def latent_recursion(
         self,
@@ -179,7 +189,8 @@ class TinyRecursiveModel(nn.Module):
         States
             Answer and latent after the cycle.
         """
-        return self._cycle(self._from_embedded(embedded), states, dropout)[-1]
+        w1 = self._split_w1()
+        return self._cycle(self._from_embedded(embedded, w1), states, w1, dropout)[-1]
 
     def compute_halt_signal(
         self, latent: Tensor, dropout: np.random.Generator | None = None
@@ -215,15 +226,16 @@ class TinyRecursiveModel(nn.Module):
             Logits, halt logits and final states.
         """
         states = states or self.initial_states(len(features))
-        from_embedded = self._from_embedded(self.embedding(features))
+        w1 = self._split_w1()
+        from_embedded = self._from_embedded(self.embedding(features), w1)
         trace: list[States] = []
         with torch.no_grad():
             for _ in range(self.config.num_recursion_cycles - 1):
-                trace += self._cycle(from_embedded, states, dropout)
+                trace += self._cycle(from_embedded, states, w1, dropout)
                 states = trace[-1]
                 if not return_intermediate:
                     trace.clear()
-        trace += self._cycle(from_embedded, states, dropout)
+        trace += self._cycle(from_embedded, states, w1, dropout)
         states = trace[-1]
         return Pass(
             self.readout(self.readout_norm(states.answer)),
@@ -278,29 +290,26 @@ class TinyRecursiveModel(nn.Module):
         confidence, allocation = self.get_strategy_probabilities(features).max(dim=1)
         return allocation, confidence
 
-    def _w1(self) -> tuple[Tensor, ...]:
-        """Return the columns of W1 that x, y and z meet, each (hidden, hidden)."""
-        return self.reason_in.weight.split(self.config.hidden_dim, dim=1)
+    def _split_w1(self) -> _SplitW1:
+        """Split W1 once a pass, so that its gradient is put together once."""
+        return _SplitW1(*self.reason_in.weight.chunk(3, dim=1))
 
-    def _from_embedded(self, embedded: Tensor) -> Tensor:
-        return functional.linear(embedded, self._w1()[0], self.reason_in.bias)
-
-    def _from_answer(self, answer: Tensor) -> Tensor:
-        return functional.linear(answer, self._w1()[1])
+    def _from_embedded(self, embedded: Tensor, w1: _SplitW1) -> Tensor:
+        return functional.linear(embedded, w1.embedded, self.reason_in.bias)
 
     def _cycle(
         self,
         from_embedded: Tensor,
         states: States,
+        w1: _SplitW1,
         dropout: np.random.Generator | None,
     ) -> list[States]:
         """Return the states after each of the n + 1 updates of a cycle."""
         answer, latent = states
-        fixed = from_embedded + self._from_answer(answer)  # (batch, hidden)
-        w1_latent = self._w1()[2]
+        fixed = torch.addmm(from_embedded, answer, w1.answer.t())  # (batch, hidden)
         trace = []
         for _ in range(self.config.num_latent_steps):
-            latent = self._reason(fixed, latent, w1_latent, dropout)
+            latent = self._reason(fixed, latent, w1, dropout)
             trace.append(States(answer, latent))
         answer = self.solution_update(trace[-1], dropout)
         return [*trace, States(answer, latent)]
@@ -309,12 +318,13 @@ class TinyRecursiveModel(nn.Module):
         self,
         fixed: Tensor,
         latent: Tensor,
-        w1_latent: Tensor,
+        w1: _SplitW1,
         dropout: np.random.Generator | None,
     ) -> Tensor:
         """Update the latent, given W1's products with what stays fixed in a cycle."""
-        hidden = self._activate(torch.addmm(fixed, latent, w1_latent.t()), dropout)
-        return latent + self.reason_norm(self.reason_out(hidden))
+        hidden = self._activate(torch.addmm(fixed, latent, w1.latent.t()), dropout)
+        change: Tensor = self.reason_norm(self.reason_out(hidden))
+        return latent + change
 
     def _activate(self, values: Tensor, dropout: np.random.Generator | None) -> Tensor:
         """Apply gelu and, given a generator, dropout."""
@@ -328,7 +338,7 @@ class TinyRecursiveModel(nn.Module):
         n_rows = len(features)
         n_padding = -n_rows % BLOCK_ROWS
         blocks = [
-            functional.pad(rows, (0, 0, 0, n_padding)).split(BLOCK_ROWS)
+            torch.split(functional.pad(rows, (0, 0, 0, n_padding)), BLOCK_ROWS)
             for rows in (features, *states)
         ]
         passes = [

@@ -6,15 +6,12 @@ samples, settings and thread count give equal bits; global generators are untouc
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
-from typing import Final
+from itertools import islice
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from trm_bt.config import TrainingConfig, TRMConfig
@@ -23,135 +20,16 @@ from trm_bt.learning.dataset import Samples, Scaler, split_chronologically
 from trm_bt.learning.gradfilter import GrokFastFilter
 from trm_bt.learning.losses import Losses, three_part_loss, utility_scale
 from trm_bt.learning.model import Pass, TinyRecursiveModel
+from trm_bt.learning.records import (
+    EpochRecord,
+    Progress,
+    ProgressCallback,
+    TrainedModel,
+    TrainingRecord,
+)
+from trm_bt.learning.schedule import average_decay, batch_rows, learning_rate
+from trm_bt.learning.threads import cpu_threads
 from trm_bt.market.features import FeatureSchema
-
-MIN_BATCH_ROWS: Final = 64
-"""Below this a batch costs more in overhead than it saves in arithmetic."""
-
-
-class EpochRecord(BaseModel):
-    """What one epoch came to; losses are means, utilities decimals per decision."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    epoch: int
-    n_optimizer_steps: int
-    learning_rate: float
-    train_loss: float
-    train_strategy_loss: float
-    train_halt_loss: float
-    train_profit_loss: float
-    validation_loss: float
-    validation_accuracy: float
-    validation_utility: float
-    validation_mean_steps: float
-
-
-class TrainingRecord(BaseModel):
-    """How a model was trained, on what span, and how it fared on validation.
-
-    Parameters
-    ----------
-    train_start, train_end, validation_start, validation_end : date
-        First and last deciding session of the training and of the validation rows.
-    last_label_known_on : date
-        Session on which the last outcome that training or validation saw was known;
-        decisions up to and including it are in sample.
-    n_train, n_validation, n_purged : int
-        Rows trained on, validated on, and dropped between.
-    batch_size : int
-        Rows of the largest batch.
-    n_planned_steps, n_optimizer_steps : int
-        Optimiser steps the schedule was laid out for, and those made.
-    best_epoch : int
-        Epoch whose averaged parameters were kept, from 1.
-    majority_accuracy : float
-        Accuracy on the validation rows of always naming their most frequent winner.
-    best_fixed_utility : float
-        Mean return over the validation rows of the best single allocation.
-    history : tuple of EpochRecord
-        All epochs made.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    train_start: date
-    train_end: date
-    validation_start: date
-    validation_end: date
-    last_label_known_on: date
-    n_train: int
-    n_validation: int
-    n_purged: int
-    batch_size: int
-    n_planned_steps: int
-    n_optimizer_steps: int
-    best_epoch: int
-    majority_accuracy: float
-    best_fixed_utility: float
-    history: tuple[EpochRecord, ...]
-
-    @property
-    def best(self) -> EpochRecord:
-        """The epoch whose parameters were kept."""
-        return self.history[self.best_epoch - 1]
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model with all that is needed to use, judge and store it.
-
-    Parameters
-    ----------
-    name : str
-        What the model is called in logs and folders.
-    config : TRMConfig
-        Every setting, the seed among them.
-    schema : FeatureSchema
-        What the feature rows meant.
-    scaler : Scaler
-        Standardisation, fitted on the training rows only.
-    parameters : dict of str to Tensor
-        State of `TinyRecursiveModel`: averaged parameters of the best epoch.
-    record : TrainingRecord
-        Spans, counts and figures.
-    """
-
-    name: str
-    config: TRMConfig
-    schema: FeatureSchema
-    scaler: Scaler
-    parameters: dict[str, Tensor]
-    record: TrainingRecord
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands after an optimiser step.
-
-    Parameters
-    ----------
-    name : str
-        Name of the model.
-    step, total_steps : int
-        Optimiser steps made and planned; early stopping may end before.
-    epoch : int
-        Current epoch, from 1.
-    loss : float
-        Training loss of this step.
-    validation_accuracy : float or None
-        Accuracy after the last whole epoch.
-    """
-
-    name: str
-    step: int
-    total_steps: int
-    epoch: int
-    loss: float
-    validation_accuracy: float | None
-
-
-ProgressCallback = Callable[[Progress], None]
 
 
 def train(
@@ -192,14 +70,18 @@ def train(
     Notes
     -----
     Each batch is passed through the network `n_supervision_steps` times, answer and
-    latent carried detached; every pass has its loss and its optimiser step.
+    latent carried detached; every pass has its loss and its optimiser step. An epoch
+    is a sweep over the training rows or `max_batches_per_epoch` batches of it,
+    whichever is shorter; the next epoch goes on where it stopped, so every row is
+    visited before one is visited again. The averaged parameters are validated after
+    every epoch.
     """
     with cpu_threads(config.training.num_threads):
         rows = _split(samples, config.training)
         fit = _Fit(config, len(rows.training.winners))
         history: list[EpochRecord] = []
         best, best_parameters = 0, fit.averaged_parameters()
-        for epoch in range(1, fit.n_epochs + 1):
+        for epoch in range(1, config.training.epochs + 1):
             losses = _train_epoch(fit, rows.training, name, history, progress)
             history.append(_validate(fit, rows, epoch, losses))
             if epoch == 1 or (
@@ -210,52 +92,6 @@ def train(
                 break
     record = _record(samples, rows, fit, history, best + 1)
     return TrainedModel(name, config, schema, rows.scaler, best_parameters, record)
-
-
-@contextmanager
-def cpu_threads(n_threads: int) -> Iterator[None]:
-    """Have torch use `n_threads` inside the block, and as many as before after it."""
-    n_before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_before)
-
-
-def batch_rows(n_train: int, config: TrainingConfig) -> int:
-    """Return the rows of a batch, at most `batch_size`.
-
-    A quarter of a small training set would make for too few steps: an epoch gets
-    at least `min_batches_per_epoch` batches, as long as they keep 64 rows.
-
-    Examples
-    --------
-    >>> [batch_rows(n, TrainingConfig(batch_size=768)) for n in (100, 1_440, 50_000)]
-    [64, 120, 768]
-    """
-    by_count = math.ceil(n_train / config.min_batches_per_epoch)
-    return min(config.batch_size, max(MIN_BATCH_ROWS, by_count))
-
-
-def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
-    """Return the rate of a step, from 0: linear warm-up, then a cosine to zero."""
-    n_warmup = min(
-        math.ceil(config.warmup_fraction * total_steps), config.max_warmup_steps
-    )
-    if step < n_warmup:
-        return config.learning_rate * (step + 1) / n_warmup
-    share = (step - n_warmup) / max(total_steps - n_warmup, 1)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def average_decay(step: int, config: TrainingConfig) -> float:
-    """Return the decay of the parameter average at a step, from 0.
-
-    It rises from 0.1 to `ema_decay`, so that the average of a short run is not mostly
-    initialisation.
-    """
-    return min(config.ema_decay, (1 + step) / (10 + step))
 
 
 @dataclass(frozen=True)
@@ -302,8 +138,8 @@ class _Fit:
         self.generator = np.random.default_rng(config.seed)
         self.model = TinyRecursiveModel(config.model, seed=config.seed)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.parameters = list(self.model.parameters())
-        self.averages = list(self.average.parameters())
+        self.parameters: list[Tensor] = list(self.model.parameters())
+        self.averages: list[Tensor] = list(self.average.parameters())
         self.filter = GrokFastFilter(
             self.config.grokfast_alpha, self.config.grokfast_lambda
         )
@@ -315,16 +151,21 @@ class _Fit:
         )
         self.n_train = n_train
         self.n_batches = math.ceil(n_train / batch_rows(n_train, self.config))
-        steps_per_epoch = self.n_batches * self.config.n_supervision_steps
-        affordable = max(self.config.max_optimizer_steps // steps_per_epoch, 1)
-        self.n_epochs = min(self.config.epochs, affordable)
-        self.total_steps = self.n_epochs * steps_per_epoch
+        self.epoch_batches = min(self.n_batches, self.config.max_batches_per_epoch)
+        self.steps_per_epoch = self.epoch_batches * self.config.n_supervision_steps
+        self.total_steps = self.config.epochs * self.steps_per_epoch
         self.step = 0
+        self._sweeps = self._batches()
 
-    def batches(self) -> list[np.ndarray]:
-        """Shuffle the training rows into batches of nearly equal size."""
-        order = self.generator.permutation(self.n_train)
-        return np.array_split(order, self.n_batches)
+    def epoch(self) -> Iterator[Tensor]:
+        """Yield the row positions of the next epoch's batches."""
+        return islice(self._sweeps, self.epoch_batches)
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Sweep over shuffled rows for ever, in batches of nearly equal size."""
+        while True:
+            order = self.generator.permutation(self.n_train)
+            yield from map(torch.from_numpy, np.array_split(order, self.n_batches))
 
     def update(self, loss: Tensor) -> None:
         """Go one optimiser step down the gradient of `loss`."""
@@ -352,10 +193,10 @@ def _train_epoch(
     history: list[EpochRecord],
     progress: ProgressCallback | None,
 ) -> np.ndarray:
-    """Go once through the training rows; return mean losses in `Losses` order."""
+    """Train on the next batches; return mean losses in `Losses` order."""
     sums = np.zeros(len(Losses._fields))
     accuracy = history[-1].validation_accuracy if history else None
-    for batch in map(torch.from_numpy, fit.batches()):
+    for batch in fit.epoch():
         features = rows.features[batch]
         winners, utilities = rows.winners[batch], rows.utilities[batch]
         states = None
@@ -375,7 +216,7 @@ def _train_epoch(
             f"The training loss of {name} must stay finite, got {sums[0]} by optimiser "
             f"step {fit.step}. Lower `learning_rate`."
         )
-    return sums / (fit.n_batches * fit.config.n_supervision_steps)
+    return sums / fit.steps_per_epoch
 
 
 def _validate(

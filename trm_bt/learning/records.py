@@ -1,0 +1,137 @@
+"""What a training leaves behind: the model, its figures, and news on the way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from trm_bt.config import TRMConfig
+from trm_bt.learning.dataset import Scaler
+from trm_bt.market.features import FeatureSchema
+
+
+class EpochRecord(BaseModel):
+    """What one epoch came to; losses are means, utilities decimals per decision."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epoch: int
+    n_optimizer_steps: int
+    learning_rate: float
+    train_loss: float
+    train_strategy_loss: float
+    train_halt_loss: float
+    train_profit_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_utility: float
+    validation_mean_steps: float
+
+
+class TrainingRecord(BaseModel):
+    """How a model was trained, on what span, and how it fared on validation.
+
+    Parameters
+    ----------
+    train_start, train_end, validation_start, validation_end : date
+        First and last deciding session of the training and of the validation rows.
+    last_label_known_on : date
+        Session on which the last outcome that training or validation saw was known;
+        decisions up to and including it are in sample.
+    n_train, n_validation, n_purged : int
+        Rows trained on, validated on, and dropped between.
+    batch_size : int
+        Rows of the largest batch.
+    n_planned_steps, n_optimizer_steps : int
+        Optimiser steps the schedule was laid out for, and those made.
+    best_epoch : int
+        Epoch whose averaged parameters were kept, from 1.
+    majority_accuracy : float
+        Accuracy on the validation rows of always naming their most frequent winner.
+    best_fixed_utility : float
+        Mean return over the validation rows of the best single allocation.
+    history : tuple of EpochRecord
+        All epochs made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    train_start: date
+    train_end: date
+    validation_start: date
+    validation_end: date
+    last_label_known_on: date
+    n_train: int
+    n_validation: int
+    n_purged: int
+    batch_size: int
+    n_planned_steps: int
+    n_optimizer_steps: int
+    best_epoch: int
+    majority_accuracy: float
+    best_fixed_utility: float
+    history: tuple[EpochRecord, ...]
+
+    @property
+    def best(self) -> EpochRecord:
+        """The epoch whose parameters were kept."""
+        return self.history[self.best_epoch - 1]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with all that is needed to use, judge and store it.
+
+    Parameters
+    ----------
+    name : str
+        What the model is called in logs and folders.
+    config : TRMConfig
+        Every setting, the seed among them.
+    schema : FeatureSchema
+        What the feature rows meant.
+    scaler : Scaler
+        Standardisation, fitted on the training rows only.
+    parameters : dict of str to Tensor
+        State of `TinyRecursiveModel`: averaged parameters of the best epoch.
+    record : TrainingRecord
+        Spans, counts and figures.
+    """
+
+    name: str
+    config: TRMConfig
+    schema: FeatureSchema
+    scaler: Scaler
+    parameters: dict[str, Tensor]
+    record: TrainingRecord
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands after an optimiser step.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    step, total_steps : int
+        Optimiser steps made and planned; early stopping may end before.
+    epoch : int
+        Current epoch, from 1.
+    loss : float
+        Training loss of this step.
+    validation_accuracy : float or None
+        Accuracy after the last whole epoch.
+    """
+
+    name: str
+    step: int
+    total_steps: int
+    epoch: int
+    loss: float
+    validation_accuracy: float | None
+
+
+ProgressCallback = Callable[[Progress], None]
