@@ -145,12 +145,13 @@ def total_return_closes(close: pd.Series) -> pd.Series:
     A year's dividends are spread evenly over all its sessions; the first close of the
     sample stays as published and later ones grow away from it.
     """
-    year = close.index.year
+    year = pd.DatetimeIndex(close.index).year
     per_session = pd.Series(DIVIDENDS) / year.value_counts()
     dividend = per_session.reindex(year).to_numpy()
     growth = ((close + dividend) / close.shift()).loc[FIRST:LAST]
     growth.iloc[0] = 1.0
-    return close.loc[FIRST] * growth.cumprod()
+    closes: pd.Series = close.loc[FIRST] * growth.cumprod()
+    return closes
 
 
 def bond_closes(yields: pd.DataFrame) -> pd.Series:
@@ -162,16 +163,16 @@ def bond_closes(yields: pd.DataFrame) -> pd.Series:
     the accrued coupon alone.
     """
     sessions = yields.index
-    values = [100.0]
-    coupon = yields["30year"].iloc[0]
-    for before, session in pairwise(sessions):
+    twenty = yields["20year"].to_numpy()
+    levels = np.where(sessions <= SPLICE, yields["30year"].to_numpy(), twenty)
+    values, coupon = [100.0], levels[0]
+    for i, (before, session) in enumerate(pairwise(sessions), start=1):
         years = (session - before).days / DAYS_PER_YEAR
         growth = 1 + coupon * years
-        level = yields.at[session, "30year" if session <= SPLICE else "20year"]
-        if not np.isnan(level):
-            discount = (1 + level / 2) ** (-2 * (BOND_YEARS - years))
-            growth += coupon / level * (1 - discount) + discount - 1
-            coupon = yields.at[session, "20year"] if session == SPLICE else level
+        if not np.isnan(levels[i]):
+            discount = (1 + levels[i] / 2) ** (-2 * (BOND_YEARS - years))
+            growth += coupon / levels[i] * (1 - discount) + discount - 1
+            coupon = twenty[i] if session == SPLICE else levels[i]
         values.append(values[-1] * growth)
     return pd.Series(values, sessions)
 

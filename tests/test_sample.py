@@ -14,7 +14,7 @@ import exchange_calendars
 import numpy as np
 import pandas as pd
 import pytest
-from pandas.testing import assert_frame_equal, assert_index_equal, assert_series_equal
+from pandas.testing import assert_frame_equal, assert_series_equal
 
 from trm_bt.feeds import load_bars
 from trm_bt.feeds.sample import load_sample
@@ -63,13 +63,15 @@ def test_equity_earns_the_published_total_return_of_the_index(
     assert ends[year] / ends[year - 1] - 1 == pytest.approx(total_return, abs=0.003)
 
 
+# The calendar's own code meets a deprecation of newer pandas.
+@pytest.mark.filterwarnings("ignore:Series.values returning:DeprecationWarning")
 def test_sessions_are_those_of_the_exchange_without_a_gap(sample: Bars) -> None:
     calendar = exchange_calendars.get_calendar(
         "XNYS", start="1990-01-01", end="2017-12-29"
     )
     expected = calendar.sessions_in_range("1990-01-02", "2017-03-29")
     assert len(sample.sessions) == 6865
-    assert_index_equal(sample.sessions, expected, exact=False, check_names=False)
+    np.testing.assert_array_equal(sample.sessions, expected)
 
 
 def test_every_bar_of_both_assets_opens_at_its_close(sample: Bars) -> None:
@@ -184,11 +186,10 @@ def test_daily_returns_agree_with_real_funds(
     end: str,
     floor: float,
 ) -> None:
-    mine = getattr(sample, role)["close"].pct_change()
-    real = _closes(market_dir, symbol).pct_change()
-    both = pd.concat([mine, real], axis=1).loc[start:end].dropna()
-    assert len(both) > 2400
-    assert both.corr().iloc[0, 1] >= floor
+    mine = getattr(sample, role)["close"].pct_change().loc[start:end]
+    real = _closes(market_dir, symbol).pct_change().reindex(mine.index)
+    assert real.count() > 2400
+    assert mine.corr(real) >= floor
 
 
 def test_volatility_agrees_with_the_real_index(sample: Bars, market_dir: Path) -> None:
