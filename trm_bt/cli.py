@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 the job failed, 2 bad usage or bad input.
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -180,16 +180,16 @@ def features(
     if as_json:
         print(json.dumps(facts))
         return
-    table = Table(
-        title=f"{facts['rows']} rows of features in {out}", caption=loaded.source
+    _console().print(loaded.source)
+    table = _table(
+        f"{facts['rows']} rows of features in {out}",
+        ("feature", "status", "min", "median", "max"),
     )
-    for column in ("feature", "status", "min", "median", "max"):
-        table.add_column(column, justify="left" if column == "feature" else "right")
     for name, status in zip(computed.frame, computed.schema.status, strict=True):
         values = computed.frame[name]
         figures = (values.min(), values.median(), values.max())
         table.add_row(str(name), status, *[f"{value:.4g}" for value in figures])
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command()
@@ -220,9 +220,8 @@ def labels(
     if as_json:
         print((out / "labels_summary.json").read_text(encoding="utf-8"))
         return
-    table = Table(title=f"Labels in {out}", caption=loaded.source)
-    for column in ("allocation", "wins", "share", "mean return"):
-        table.add_column(column, justify="left" if column == "allocation" else "right")
+    _console().print(loaded.source)
+    table = _table(f"Labels in {out}", ("allocation", "wins", "share", "mean return"))
     for name, row in summary.by_class.iterrows():
         table.add_row(
             str(name),
@@ -230,7 +229,7 @@ def labels(
             f"{row['win_share']:.1%}",
             f"{row['mean_return']:.3%}",
         )
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command("train")
@@ -269,7 +268,7 @@ def train_command(
                 table.add_row(f"{key} {name}", f"{figure:.5g}")
         else:
             table.add_row(key, str(value))
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command("report")
@@ -326,47 +325,66 @@ def _command_line() -> str:
 
 
 def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
-    console = Console()
-    _print_provenance(summary["bars"])
-    crises = Table(title="Crises, each decided by a model frozen before it")
-    for column in ("crisis", "sessions", "trained until", "trm", "spy", "60/40"):
-        crises.add_column(column, justify="left" if column == "crisis" else "right")
-    crises.add_column("trm drawdown", justify="right")
-    crises.add_column("spy drawdown", justify="right")
-    for crisis in summary["crises"]:
+    console = _console()
+    console.print(summary["bars"]["source"])
+    console.print(_crisis_table(summary["crises"]))
+    console.print(_strategy_table(summary))
+    orders = summary["orders"]
+    console.print(
+        f"Orders: {orders['submitted']} submitted, {orders['completed']} completed, "
+        f"{orders['rejected']} rejected."
+    )
+    print(out / "index.html")
+
+
+def _crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table(
+        "Crises, each decided by a model that was frozen before it",
+        ("crisis", "sessions", "trained until", "trm", "spy", "60/40"),
+    )
+    for column in ("drawdown trm", "spy", "60/40"):
+        table.add_column(column, justify="right")
+    names = ("trm", "spy", "sixty_forty")
+    for crisis in crises:
         if not crisis["covered"]:
-            crises.add_row(crisis["name"], f"no data: {crisis['reason']}")
+            table.add_row(crisis["name"], "no data", style="dim")
             continue
-        earned, fallen = crisis["total_return"], crisis["max_drawdown"]
-        crises.add_row(
+        table.add_row(
             crisis["name"],
             str(crisis["sessions"]),
             crisis["trained_until"],
-            *[_percent(earned[name]) for name in ("trm", "spy", "sixty_forty")],
-            *[_percent(fallen[name]) for name in ("trm", "spy")],
+            *[_percent(crisis["total_return"][name]) for name in names],
+            *[_percent(crisis["max_drawdown"][name]) for name in names],
         )
-    console.print(crises)
+    missing = {c["reason"]: 0 for c in crises if not c["covered"]}
+    if missing:
+        table.caption = f"No data: {'; '.join(missing)}"
+    return table
+
+
+def _strategy_table(summary: Mapping[str, Any]) -> Table:
     span = summary["out_of_sample"]
-    table = Table(title=f"Out of sample {span['start']} to {span['end']}")
-    table.add_column("strategy")
-    for column in ("return", "a year", "volatility", "Sharpe", "drawdown", "turnover"):
-        table.add_column(column, justify="right")
+    table = _table(
+        f"Out of sample {span['start']} to {span['end']}, {span['sessions']} sessions",
+        (
+            "strategy",
+            "return",
+            "a year",
+            "volatility",
+            "Sharpe",
+            "drawdown",
+            "turnover",
+        ),
+    )
     for name, row in summary["strategies"].items():
         table.add_row(
             name,
-            _percent(row["total_return"]),
-            _percent(row["cagr"]),
-            _percent(row["volatility_annual"]),
-            "-" if row["sharpe"] is None else f"{row['sharpe']:.2f}",
+            *[_percent(row[k]) for k in ("total_return", "cagr", "volatility_annual")],
+            _number(row["sharpe"], ".2f"),
             _percent(row["max_drawdown"]),
-            "-" if row["turnover_annual"] is None else f"{row['turnover_annual']:.1f}",
+            _number(row["turnover_annual"], ".1f"),
         )
-    console.print(table)
-    orders = summary["orders"]
-    console.print(
-        f"Orders: {orders['submitted']} submitted, {orders['rejected']} rejected."
-    )
-    print(out / "index.html")
+    return table
 
 
 def _print_provenance(bars: Mapping[str, Any]) -> None:
@@ -379,11 +397,30 @@ def _print_provenance(bars: Mapping[str, Any]) -> None:
         table.add_row(
             role, entry["status"], "; ".join([entry["source"], *entry["notes"]])
         )
-    Console().print(table)
+    _console().print(table)
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    """Return a table whose first column is words and the others figures."""
+    table = Table(title=title)
+    table.add_column(columns[0], no_wrap=True)
+    for column in columns[1:]:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _console() -> Console:
+    """Return a console; a pipe gets lines wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=112)
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+    return _number(value, ".1%")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _fail(sentence: str, code: int) -> None:

@@ -1,5 +1,6 @@
 """The stages of a run, from bars to pages, each readable alone."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ from trm_bt.evaluation.walkforward import (
     plan_crises,
     train_before_crises,
 )
-from trm_bt.files import staged_folder
+from trm_bt.files import check_replaceable, staged_folder, write_atomically
+from trm_bt.learning.checkpoint import save_checkpoint
+from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.trainer import Progress as TrainingProgress
-from trm_bt.learning.trainer import ProgressCallback
+from trm_bt.learning.trainer import ProgressCallback, TrainedModel, train
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
@@ -110,6 +113,8 @@ def run(
                 folder / "checkpoints",
                 progress=_training_progress(labels, plans, tell),
             )
+            for model in models.values():
+                save_history(model, folder / "training")
         with _timed(seconds, "backtests"):
             results, crises = backtest_all(
                 bars, request, plans, folder / "checkpoints", tell
@@ -128,6 +133,74 @@ def run(
             )
         write_json(folder / "run.json", record)
     return summary
+
+
+def train_checkpoint(
+    request: RunRequest,
+    out: Path,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> TrainedModel:
+    """Train one model on every label of the bars and save it.
+
+    Parameters
+    ----------
+    request : RunRequest
+        Bars and settings; `end` decides what the model may know.
+    out : Path
+        The checkpoint folder. Its history goes beside it, as
+        `<name>_history.json` and `<name>_training.png`.
+    force : bool
+        Replace a checkpoint that is there.
+    progress : callable, optional
+        Called as the training moves on.
+
+    Returns
+    -------
+    TrainedModel
+        What was saved.
+
+    Raises
+    ------
+    BarsError, ConfigError, RunError
+        If the input is bad; nothing is written then.
+    """
+    check_replaceable(out, marker="manifest.json", force=force)
+    tell = progress or (lambda stage, done, total: None)
+    config = request.config
+    bars = request.load()
+    features = compute_features(bars, config.features)
+    labels = label_bars(bars, config.features, config.labels)
+    if len(labels) < config.training.min_labels:
+        raise BarsError(
+            f"A model needs {config.training.min_labels} labels, the bars give "
+            f"{len(labels)}. Give more history or lower `min_labels`."
+        )
+    model = train(
+        samples_from_labels(labels),
+        features.schema,
+        config,
+        name=out.name,
+        progress=lambda state: tell("training", state.step, state.total_steps),
+    )
+    tell("training", 1, 1)
+    save_checkpoint(model, out, force=force)
+    save_history(model, out.parent)
+    return model
+
+
+def save_history(model: TrainedModel, folder: Path) -> None:
+    """Write a training's history as JSON and as a picture into `folder`."""
+    history = [epoch.model_dump() for epoch in model.record.history]
+    write_atomically(
+        folder / f"{model.name}_history.json",
+        lambda draft: draft.write_text(json.dumps(history, indent=2), encoding="utf-8"),
+    )
+    write_atomically(
+        folder / f"{model.name}_training.png",
+        lambda draft: report.loss_curve(history, draft),
+    )
 
 
 def backtest_all(

@@ -1,0 +1,44 @@
+"""Train on the years to 2006, then let the allocator trade 2007 to 2010.
+
+Run: python examples/quickstart.py
+"""
+
+import tempfile
+from pathlib import Path
+
+import backtrader as bt
+
+from trm_bt import TRMAllocator, load_bars
+from trm_bt.feeds.backtrader import add_bars
+from trm_bt.pipeline import train_checkpoint
+from trm_bt.runfolder import RunRequest
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as work:
+        checkpoint = Path(work) / "model"
+        request = RunRequest("sample", start="1999-01-01", end="2006-12-29")
+        model = train_checkpoint(request, checkpoint)
+
+        bars = load_bars("sample", start="2006-06-01", end="2010-12-31")
+        cerebro = bt.Cerebro()
+        add_bars(cerebro, bars)
+        cerebro.broker.set_cash(100_000)
+        cerebro.broker.setcommission(0.0005)
+        cerebro.addstrategy(TRMAllocator, checkpoint=checkpoint)
+        (ran,) = cerebro.run()
+
+    decisions = ran.decisions.dropna(subset=["allocation"])
+    spy = bars.equity["close"].loc[decisions["session"].iloc[0] :]
+    print(bars.source)
+    print(f"trained until    {model.record.last_label_known_on}")
+    print(f"decisions        {len(decisions)}")
+    print(f"sessions in cash {ran.n_abstained} (inside the training span)")
+    print(f"orders rejected  {ran.n_rejected}")
+    print(f"allocator        {cerebro.broker.getvalue() / 100_000 - 1:+.1%}")
+    print(f"equity alone     {spy.iloc[-1] / spy.iloc[0] - 1:+.1%}")
+    print(decisions["allocation_name"].value_counts().to_string())
+
+
+if __name__ == "__main__":
+    main()
