@@ -1,7 +1,7 @@
 """Tearsheets: one page for each crisis, one for the whole run, one for any user."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -103,7 +103,7 @@ def tearsheet(
     RunError
         If no daily returns are found, or they are not daily, finite numbers.
     """
-    returns = _with_base(_clean(_find_returns(strategy_or_returns), "returns"))
+    returns = _with_base(_clean(find_returns(strategy_or_returns), "returns"))
     notes: tuple[str, ...] = ()
     aligned = None
     name = "Benchmark"
@@ -171,14 +171,30 @@ def _varies(returns: pd.Series) -> bool:
     return bool(moves.max() - moves.min() > 1e-12)
 
 
-def _find_returns(source: object) -> pd.Series:
+def find_returns(source: object) -> pd.Series:
+    """Return the daily returns that a strategy or one of its analyzers holds.
+
+    Parameters
+    ----------
+    source : bt.Strategy or Series of shape (n_sessions,)
+        What `tearsheet` takes.
+
+    Returns
+    -------
+    Series of shape (n_sessions,)
+        Simple returns as decimals, indexed by session.
+
+    Raises
+    ------
+    RunError
+        If there are none; the sentence says which analyzer to add.
+    """
     if isinstance(source, pd.Series):
         return source
     closes = getattr(source, "closes", None)  # Kept by every strategy of ours.
     if isinstance(closes, pd.DataFrame) and "broker_value" in closes:
         return returns_from_equity(closes["broker_value"]).iloc[1:]
-    analyzers = getattr(source, "analyzers", ())
-    for analyzer in analyzers if isinstance(analyzers, Iterable) else ():
+    for analyzer in iter(getattr(source, "analyzers", ())):
         found = _analyzed_returns(analyzer)
         if found is not None:
             return found
@@ -238,5 +254,6 @@ def _check_daily(cleaned: pd.Series, name: str) -> None:
 
 def _with_base(returns: pd.Series) -> pd.Series:
     """Return `returns` with a row of 0 on the business day before the first."""
-    base = pd.DatetimeIndex(returns.index[:1]) - pd.offsets.BDay(1)
-    return pd.concat([pd.Series([0.0], base), returns])
+    base = pd.bdate_range(end=returns.index[0] - pd.Timedelta(days=1), periods=1)
+    moves = np.append(0.0, returns.to_numpy())
+    return pd.Series(moves, base.append(pd.DatetimeIndex(returns.index)))

@@ -1,0 +1,332 @@
+import html
+import json
+import logging
+import re
+import warnings
+
+import backtrader as bt
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import make_bars
+from tests.fakes_run import write_fake_run
+from trm_bt.errors import RunError
+from trm_bt.feeds.backtrader import add_bars
+from trm_bt.report import build, loss_curve, tearsheet
+from trm_bt.report.tearsheets import Sheet, find_returns, render_sheet
+from trm_bt.report.templating import percent, safe_name
+from trm_bt.report.verdict import duels, verdict
+from trm_bt.strategies.baselines import FixedMix
+
+HOSTILE = "../<script>alert(1)</script>"
+ANNUAL = re.compile(
+    r"sharpe|sortino|calmar|cagr|volatil|annual|\(ann\.\)|risk-adjusted|alpha|treynor"
+    r"|rolling|yearly|year|expected|\bmonth|quarter|information ratio|serenity|\b1Y\b",
+    re.IGNORECASE,
+)
+
+
+def visible(page):
+    """Return what a page shows, the text inside its drawings included."""
+    body = re.sub(r"<(style|script)\b.*?</\1>|<!--.*?-->", "", page, flags=re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]+>", "\n", body))
+
+
+def random_returns(n_sessions, seed=0):
+    sessions = pd.bdate_range("2010-01-04", periods=n_sessions)
+    moves = np.random.default_rng(seed).normal(0.0004, 0.01, n_sessions)
+    return pd.Series(moves, sessions)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A built run over three crises, one of which has a hostile name."""
+    folder = tmp_path_factory.mktemp("run")
+    write_fake_run(folder, start="2007-06-01", end="2012-12-31")
+    text = (folder / "summary.json").read_text()
+    (folder / "summary.json").write_text(text.replace("european_debt_crisis", HOSTILE))
+    table = pd.read_parquet(folder / "crisis_equity.parquet")
+    renamed = table.rename(index={"european_debt_crisis": HOSTILE}, level="crisis")
+    renamed.to_parquet(folder / "crisis_equity.parquet")
+    told = []
+    build(folder, progress=lambda *state: told.append(state))
+    return folder, told
+
+
+def page_of(run, name):
+    return (run[0] / name).read_text(encoding="utf-8")
+
+
+def test_every_covered_crisis_has_a_tearsheet(run):
+    folder, told = run
+    assert {path.name for path in (folder / "tearsheets").iterdir()} == {
+        "out_of_sample.html",
+        "financial_crisis.html",
+        "flash_crash.html",
+        "script_alert_1_script.html",
+    }
+    assert [state[:2] for state in told] == [(i, 5) for i in range(1, 6)]
+    assert told[-1][2] == "index.html"
+
+
+def test_no_temporary_file_is_left(run):
+    assert not [path for path in run[0].rglob("*") if path.name.startswith(".")]
+
+
+def test_pages_ask_for_nothing_outside(run):
+    for path in run[0].rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        asked = re.findall(
+            r"""(?:src|href|url|@import)\s*[=(]\s*["']?([^"'> )]+)""", page
+        )
+        outside = [link for link in asked if re.match(r"(https?:)?//", link)]
+        assert outside == [], path.name
+        assert "<script" not in page
+
+
+def test_hostile_names_are_text(run):
+    for name in ("index.html", "tearsheets/script_alert_1_script.html"):
+        page = page_of(run, name)
+        assert "<script>" not in page
+        assert "&lt;script&gt;alert(1)" in page
+
+
+def test_index_lists_all_twelve_crises_and_says_which_lack_data(run):
+    index = page_of(run, "index.html")
+    table = index[index.index('id="crises"') :]
+    table = table[: table.index("</table>")]
+    rows = re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL)[1:]
+    assert len(rows) == 12
+    assert sum("no data" in row for row in rows) == 9
+
+
+def test_index_prints_the_figures_of_the_summary(run):
+    summary = json.loads(page_of(run, "summary.json"))
+    text = visible(page_of(run, "index.html"))
+    for figures in summary["strategies"].values():
+        for name in ("total_return", "cagr", "volatility_annual", "max_drawdown"):
+            assert percent(figures[name]) in text
+    for crisis in summary["crises"]:
+        if crisis["covered"]:
+            for name in ("trm", "spy", "sixty_forty"):
+                assert percent(crisis["total_return"][name]) in text
+                assert percent(crisis["max_drawdown"][name]) in text
+
+
+@pytest.mark.parametrize("name", ["out_of_sample", "financial_crisis", "flash_crash"])
+def test_every_page_names_source_model_span_proxies_and_seed(run, name):
+    text = visible(page_of(run, f"tearsheets/{name}.html"))
+    assert "derived from S&P 500 and treasury-yield history" in text
+    assert "(proxy)" in text
+    assert "59 sessions without a yield earn carry only." in text
+    assert "Seed" in text
+    summary = json.loads(page_of(run, "summary.json"))
+    entry = next(c for c in summary["crises"] if c["name"] in (name, "flash_crash"))
+    assert entry["model"] in text
+    assert entry["trained_until"] in text
+
+
+def test_a_short_window_shows_nothing_annualised(run):
+    text = visible(page_of(run, "tearsheets/flash_crash.html"))
+    assert "fewer than 60 sessions" in text
+    assert "Max Drawdown" in text
+    told = re.sub(r"so nothing here is scaled up to a year.*?fortune\.", "", text)
+    facts = re.sub(r"Proxies and splices.*?Seed", "", told, flags=re.DOTALL)
+    assert ANNUAL.findall(facts) == []
+
+
+def test_a_long_window_shows_the_whole_sheet_and_says_its_sharpe_is_raw(run):
+    page = page_of(run, "tearsheets/financial_crisis.html")
+    assert "Sharpe ratio raw" in visible(page)
+    assert page.count("<svg") == 14
+
+
+@pytest.mark.parametrize(
+    ("n_sessions", "is_short", "n_figures"),
+    [
+        pytest.param(59, True, 4, id="short"),
+        pytest.param(60, False, 9, id="long enough for all but half-year figures"),
+    ],
+)
+def test_sixty_sessions_are_the_border(n_sessions, is_short, n_figures, tmp_path):
+    returns = -random_returns(n_sessions).abs()  # under water from the first session
+    page = tearsheet(returns, tmp_path / "page.html").read_text()
+    text = visible(page)
+    assert ("Sharpe" not in text) is is_short
+    assert ("CAGR" not in text) is is_short
+    assert page.count("<svg") == n_figures
+    deepest = 100 * ((1 + returns).prod() - 1)
+    printed = re.search(r"Max Drawdown\s+(-[\d.]+)%", text)
+    assert float(printed[1]) == pytest.approx(deepest, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    "returns",
+    [
+        pytest.param(random_returns(80) * 0, id="zero"),
+        pytest.param(random_returns(80) * 0 + 1e-4, id="constant"),
+        pytest.param(random_returns(1), id="one-session"),
+    ],
+)
+def test_returns_that_never_vary_make_a_page_that_says_so(returns, tmp_path):
+    page = tearsheet(returns, tmp_path / "page.html").read_text()
+    assert "the same in every session" in page
+
+
+def test_zones_titles_and_gaps_are_dealt_with(tmp_path):
+    returns = random_returns(30).tz_localize("America/New_York")
+    benchmark = random_returns(30, seed=1).rename("<b>$\\x^{</b>")
+    benchmark.iloc[4] = np.nan
+    out = tearsheet(
+        returns,
+        tmp_path / "new" / "x.html",
+        benchmark=benchmark,
+        title=f"{HOSTILE}{{{{",
+    )
+    page = out.read_text()
+    assert "<script>" not in page
+    assert "<b>" not in page
+    assert f"<h1>{html.escape(HOSTILE)}{{{{</h1>" in page
+    assert "no return on 1 sessions" in page
+
+
+class BuyAndHold(bt.Strategy):
+    def next(self):
+        if not self.position:
+            self.buy(size=10)
+
+
+def run_cerebro(*analyzers):
+    rng = np.random.default_rng(5)
+    close = 100 * np.cumprod(1 + rng.normal(0, 0.01, 70))
+    bars = dict.fromkeys(("open", "high", "low", "close"), close)
+    frame = pd.DataFrame(bars, pd.bdate_range("2020-01-02", periods=70))
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.adddata(bt.feeds.PandasData(dataname=frame))
+    cerebro.addstrategy(BuyAndHold)
+    for analyzer in analyzers:
+        cerebro.addanalyzer(analyzer)
+    return cerebro.run()[0], cerebro.broker.getvalue()
+
+
+def test_a_cerebro_run_becomes_a_page(tmp_path):
+    strategy, value = run_cerebro(bt.analyzers.DrawDown, bt.analyzers.TimeReturn)
+    text = visible(tearsheet(strategy, tmp_path / "x.html", title="Mine").read_text())
+    printed = re.search(r"Cumulative Return\s+(-?[\d.]+)%", text)
+    assert float(printed[1]) == pytest.approx(value / 100 - 100, abs=0.006)
+
+
+def test_pyfolio_holds_the_returns_too():
+    strategy, value = run_cerebro(bt.analyzers.PyFolio)
+    assert (1 + find_returns(strategy)).prod() == pytest.approx(value / 10_000)
+
+
+def test_our_own_strategies_need_no_analyzer():
+    cerebro = bt.Cerebro(stdstats=False)
+    add_bars(cerebro, make_bars(40), roles=("equity", "bond"))
+    cerebro.addstrategy(FixedMix, weights=(0.6, 0.4, 0.0))
+    growth = (1 + find_returns(cerebro.run()[0])).prod()
+    assert growth == pytest.approx(cerebro.broker.getvalue() / 10_000)
+
+
+def test_a_run_without_returns_is_told_what_to_add(tmp_path):
+    strategy, _ = run_cerebro(bt.analyzers.DrawDown)
+    with pytest.raises(RunError, match=re.escape("addanalyzer(bt.analyzers.TimeRet")):
+        tearsheet(strategy, tmp_path / "x.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("returns", "rule"),
+    [
+        (pd.Series([0.1, 0.2]), "must be indexed by dates, got int64"),
+        (random_returns(5).iloc[::-1], "in order, 2010-01-07 breaks"),
+        (random_returns(5) - 2, "at least -1, on 2010-01-04 got"),
+        (random_returns(5) * np.nan, "at least one return, got none"),
+        (random_returns(200).iloc[::20], "must be daily"),
+    ],
+    ids=["index", "order", "range", "empty", "monthly"],
+)
+def test_bad_returns_are_refused(returns, rule, tmp_path):
+    with pytest.raises(RunError, match=re.escape(rule)):
+        tearsheet(returns, tmp_path / "x.html")
+
+
+def test_matplotlib_is_left_as_it_was():
+    mpl.use("agg")
+    fonts = logging.getLogger("matplotlib.font_manager").level
+    with mpl.rc_context({"lines.linewidth": 7.0}):
+        before, filters = dict(mpl.rcParams), list(warnings.filters)
+        returns = pd.concat([random_returns(8) * 0, random_returns(20).iloc[8:]])
+        page = render_sheet(Sheet("title", returns, returns * 0))
+        assert "Benchmark never moves here" in page
+        assert dict(mpl.rcParams) == before
+        assert list(warnings.filters) == filters
+    assert logging.getLogger("matplotlib.font_manager").level == fonts
+
+
+def test_a_missing_file_of_a_run_is_named(tmp_path):
+    with pytest.raises(RunError, match="no such run folder"):
+        build(tmp_path / "nowhere")
+    write_fake_run(tmp_path, start="2010-06-01", end="2011-06-01")
+    (tmp_path / "weights.parquet").write_bytes(b"not parquet")
+    with pytest.raises(RunError, match=re.escape("weights.parquet: cannot be read")):
+        build(tmp_path)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(RunError, match=r"run\.json: must hold an object, got list"):
+        build(tmp_path)
+
+
+def test_a_run_without_any_crisis_still_has_an_index(tmp_path):
+    write_fake_run(tmp_path, start="2013-01-02", end="2013-03-01")
+    index = build(tmp_path, jobs=1).read_text(encoding="utf-8")
+    assert index.count("no data") == 12
+    assert "Sharpe" in index  # the column is there, its figures are dashes
+
+
+def figures(sharpe, total_return, max_drawdown):
+    return {
+        "sharpe": sharpe,
+        "total_return": total_return,
+        "max_drawdown": max_drawdown,
+    }
+
+
+def test_verdict_follows_the_numbers(run):
+    names = json.loads(page_of(run, "summary.json"))["strategies"]
+    strategies = {name: figures(0.1, 0.1, -0.5) for name in names}
+    strategies["trm"] = figures(0.5, 0.3, -0.2)
+    strategies["spy"] = figures(0.4, 0.2, -0.3)
+    strategies["sixty_forty"] = figures(0.6, 0.3, -0.3)
+    strategies["growth"] = figures(0.9, 0.9, -0.1)
+    results = duels(strategies)
+    assert [(duel.rival, duel.won, duel.lost) for duel in results] == [
+        ("spy", ("Sharpe ratio", "total return", "max drawdown"), ()),
+        ("sixty_forty", ("max drawdown",), ("Sharpe ratio",)),
+        ("growth", (), ("Sharpe ratio", "total return", "max drawdown")),
+    ]
+    span = {"start": "2000-01-03", "end": "2010-12-31", "sessions": 2767}
+    assert verdict(results, span)[0] == (
+        "Out of sample, 2000-01-03 to 2010-12-31 (2,767 sessions), TRM beat SPY on "
+        "every measure and did not beat 60/40 or the best fixed allocation in "
+        "hindsight (growth)."
+    )
+
+
+def test_loss_curve_is_a_picture(tmp_path):
+    history = [
+        {"epoch": i, "train_loss": 1 / i, "validation_loss": 2 / i, "note": "x"}
+        for i in range(1, 6)
+    ]
+    picture = loss_curve(history, tmp_path / "loss.png").read_bytes()
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [("../../etc/passwd", "etc_passwd"), ("Über Crash", "ber_crash"), ("", "unnamed")],
+)
+def test_names_become_safe_file_names(name, safe):
+    assert safe_name(name) == safe
