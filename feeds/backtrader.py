@@ -28,8 +28,8 @@ class BarsFeed(bt.feed.DataBase):
         Columns of open, high, low, close, volume and openinterest that are there, the
         rest are NaN; the index holds tz-naive sessions, oldest first.
     role_status : {"observed", "proxy"}
-        Whether the values are what the feed's name says, or an estimate; kept as an
-        attribute, so that a strategy can hold it against a model's feature schema.
+        Whether the values are what the feed's name says, or an estimate; read back
+        as an attribute, so that a strategy can hold it against a model's schema.
 
     Raises
     ------
@@ -41,9 +41,10 @@ class BarsFeed(bt.feed.DataBase):
     # a daily bar has no ticks inside: without them the broker reads the bar itself
     tick_open = tick_high = tick_low = tick_close = tick_last = None
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.role_status = self.p.role_status
+    @property
+    def role_status(self) -> str:
+        """Whether the values are observed or a proxy."""
+        return str(self.p.role_status)
 
     def start(self) -> None:
         """Check the sessions and stand before the first bar."""
@@ -127,12 +128,12 @@ def _frames(role: str, values: pd.DataFrame | pd.Series) -> dict[str, pd.DataFra
     return {role: values}
 
 
-def sessions_of(numbers: Sequence[float]) -> pd.DatetimeIndex:
+def sessions_of(numbers: Sequence[float] | np.ndarray) -> pd.DatetimeIndex:
     """Return the sessions of Backtrader's date numbers.
 
     Parameters
     ----------
-    numbers : sequence of n_sessions floats
+    numbers : sequence of n_sessions floats or ndarray of shape (n_sessions,)
         Days since 0001-01-01 as the `datetime` line holds them, in any order.
 
     Returns

@@ -60,7 +60,7 @@ class RebalancingStrategy(bt.Strategy):
         If a feed is missing, or the feeds stand on different sessions.
     """
 
-    params = (
+    params: tuple[tuple[str, object], ...] = (
         ("equity", None),
         ("bond", None),
         ("rebalance_band", 0.0),
@@ -166,7 +166,7 @@ class RebalancingStrategy(bt.Strategy):
         """
         frame = pd.DataFrame(self._order_log, columns=list(ORDER_COLUMNS))
         for name in ("decided_on", "filled_on"):
-            frame[name] = sessions_of(frame[name].astype(np.float64))
+            frame[name] = sessions_of(frame[name].to_numpy(np.float64))
         return frame
 
     @property
@@ -178,7 +178,7 @@ class RebalancingStrategy(bt.Strategy):
         """
         columns = ["session", "equity", "bond", "cash", "broker_value", "credit"]
         frame = pd.DataFrame(self._closes, columns=columns, dtype=np.float64)
-        return frame.set_index(sessions_of(frame.pop("session")))
+        return frame.set_index(sessions_of(frame.pop("session").to_numpy()))
 
     @property
     def weights(self) -> pd.DataFrame:

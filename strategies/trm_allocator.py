@@ -2,6 +2,7 @@
 
 from array import array
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.roles import feeds_by_name
 from trm_bt.indicators import MarketFeatures
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
-from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, schema_from
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, Status, schema_from
 from trm_bt.strategies.rebalancing import ASSETS, RebalancingStrategy
 
 DECISION_COLUMNS = (
@@ -90,7 +91,7 @@ class TRMAllocator(RebalancingStrategy):
         self._policy = self._given_or_loaded_policy()
         schema = self._run_schema()
         self._policy.check_schema(schema)
-        self.features = MarketFeatures(
+        self.features: Any = MarketFeatures(  # type: ignore[call-arg] # Backtrader's params
             *[self._feeds[name] for name in (*self.roles, *_optional(schema))],
             schema=schema,
         )
@@ -216,7 +217,7 @@ class TRMAllocator(RebalancingStrategy):
             self._feeds[name] = feeds[name.lower()]
         roles = {"volatility": "volatility", "put_call": "put_call"}
         roles |= {"members": wanted.members[0]} if wanted.members else {}
-        status = {
+        status: dict[str, Status] = {
             role: getattr(self._feeds[name], "role_status", "observed")
             for role, name in roles.items()
             if name in self._feeds

@@ -24,14 +24,14 @@ class FakePolicy:
     ----------
     schema : FeatureSchema
         The only schema it accepts.
-    abstains_until : Timestamp or None
-        Last session on which it abstains.
+    abstains : tuple of 2 Timestamps or None
+        First and last session on which it abstains.
     batches : list of int
         Rows of each call, kept for the tests.
     """
 
     schema: FeatureSchema = field(default_factory=FeatureSchema)
-    abstains_until: pd.Timestamp | None = None
+    abstains: tuple[pd.Timestamp, pd.Timestamp] | None = None
     batches: list[int] = field(default_factory=list)
 
     @classmethod
@@ -55,7 +55,7 @@ class FakePolicy:
         ]
 
     def _decide_one(self, session: pd.Timestamp, row: np.ndarray) -> Decision:
-        if self.abstains_until is not None and session <= self.abstains_until:
+        if self.abstains and self.abstains[0] <= session <= self.abstains[1]:
             nothing = np.full(N_ALLOCATIONS, np.nan)
             return Decision(session, None, nothing, float("nan"), 0, "")
         tenths = int(10 * row[VIX])

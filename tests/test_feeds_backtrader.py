@@ -72,6 +72,25 @@ def test_limits_and_filters_are_obeyed(frames, feed_settings):
     np.testing.assert_array_equal(bulk, expected)
 
 
+@pytest.mark.parametrize("feed_class", [BarsFeed, bt.feeds.PandasData])
+def test_a_replayed_feed_fills_at_the_next_tick(frames, feed_class):
+    class BuyOnce(bt.Strategy):
+        def next(self):
+            if not self.position:
+                self.buy()
+
+        def notify_order(self, order):
+            if order.status == order.Completed:
+                self.filled = order.executed.price
+
+    cerebro = bt.Cerebro(stdstats=False)
+    feed = feed_class(dataname=frames[0])
+    cerebro.replaydata(feed, timeframe=bt.TimeFrame.Weeks)
+    cerebro.addstrategy(BuyOnce)
+    # the second daily bar of a week is its tick: its own open, not the week's
+    assert cerebro.run()[0].filled == frames[0]["open"].iloc[1]
+
+
 def test_a_cerebro_can_run_twice(frames):
     cerebro = bt.Cerebro(stdstats=False, preload=False)
     cerebro.adddata(BarsFeed(dataname=frames[0]))

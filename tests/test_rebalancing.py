@@ -209,6 +209,15 @@ def test_no_order_is_rejected_when_opens_gap(coo, is_whole, cost):
     assert (ran.closes["cash"] >= 0).all()
 
 
+def test_a_negative_yield_finds_its_cash():
+    bars = five_bars(open_=[10] * 5, close=[10] * 5, rate=[-0.252] * 5)
+    script = [(0.0, 0.0), (1.0, 0.0), (0.5, 0.0), (1.0, 0.0), None]
+    ran = run(bars, Scripted, coo=False, script=script, max_gap=0.0)
+    # 999 after one session; the yield of the second is kept out of the buy
+    assert ran.orders["value"].iloc[0] == pytest.approx(999 * 0.999, rel=1e-8)
+    assert (ran.closes["cash"] >= 0).all()
+
+
 def test_a_gap_beyond_max_gap_is_counted_as_rejected():
     bars = gapping_bars(300, max_gap=0.1)
     ran = run(bars, Scripted, coo=False, script=random_script(300), max_gap=0.0)

@@ -104,16 +104,18 @@ def test_low_confidence_keeps_the_weights_decided_before(bars):
 
 
 def test_cash_is_held_while_the_policy_abstains(bars):
-    last = bars.sessions[200]
     policy = FakePolicy.reading(bars)
-    policy.abstains_until = last
+    policy.abstains = (bars.sessions[100], bars.sessions[200])
     ran = run(bars, coo=True, policy=policy)
-    log = ran.decisions.set_index("session")
-    assert ran.n_abstained == log["allocation"].isna().sum() == 201 - 59
-    assert log.loc[:last, "allocation_name"].isna().all()
-    assert (log.loc[:last, "target_cash"] == 1.0).all()
-    assert (ran.weights.loc[:last, "cash"] == 1.0).all()
-    assert ran.orders["decided_on"].iloc[0] == bars.sessions[201]
+    log = ran.decisions.set_index("session").loc[slice(*policy.abstains)]
+    assert ran.n_abstained == len(log) == 101
+    assert log["allocation"].isna().all()
+    assert log["allocation_name"].isna().all()
+    assert (log["target_cash"] == 1.0).all()
+    held = ran.weights["cash"]
+    assert held[bars.sessions[100]] < 0.5
+    assert (held[bars.sessions[101] : bars.sessions[201]] == 1.0).all()
+    assert held[bars.sessions[202]] < 0.5
 
 
 def test_decisions_begin_where_they_are_asked_to(bars):

@@ -135,7 +135,7 @@ def _check_accounts(ran: RebalancingStrategy, bars: Bars, initial_cash: float) -
         At the first session on which the two values differ.
     """
     closes, fills = ran.closes, ran.orders.dropna(subset=["filled_on"])
-    rows = closes.index.get_indexer(fills["filled_on"])
+    rows = closes.index.get_indexer(pd.Index(fills["filled_on"]))
 
     def summed(is_counted: pd.Series, amounts: pd.Series) -> np.ndarray:
         per_session = np.zeros(len(closes))
