@@ -87,7 +87,7 @@ class TrainingConfig(_Settings):
     halt_loss_weight: float = Field(0.5, ge=0)
     profit_loss_weight: float = Field(0.3, ge=0)
     n_supervision_steps: PositiveInt = 4
-    epochs: PositiveInt = 5
+    epochs: PositiveInt = 4
     max_batches_per_epoch: PositiveInt = 12
     patience: PositiveInt = 4
     batch_size: PositiveInt = 768

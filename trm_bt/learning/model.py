@@ -108,6 +108,10 @@ class TinyRecursiveModel(nn.Module):
     products; that of x is computed once a pass and that of y once a cycle. Dropout
     follows each gelu exactly where a method is given a `dropout` generator, whatever
     `train()` or `eval()` say: randomness is always handed in.
+
+    The gains of the two update norms start at 1 / n and 1 / T, so that a cycle moves
+    the latent, and a pass the answer, by about one unit. With gains of 1 the states
+    outgrow the embedded features before the network has learned to read them.
     """
 
     def __init__(
@@ -135,6 +139,8 @@ class TinyRecursiveModel(nn.Module):
         self.reason_norm = nn.LayerNorm(hidden)
         self.solve_norm = nn.LayerNorm(hidden)
         self.readout_norm = nn.LayerNorm(hidden)
+        nn.init.constant_(self.reason_norm.weight, 1 / self.config.num_latent_steps)
+        nn.init.constant_(self.solve_norm.weight, 1 / self.config.num_recursion_cycles)
 
     @property
     def n_parameters(self) -> int:
