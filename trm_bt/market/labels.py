@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.config import LabelConfig
+from trm_bt.errors import BarsError
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.crises import crises_on
@@ -126,14 +127,24 @@ def compute_labels(
         eight, `winner` (class index; ties go to the lower), `winner_return`, `margin`
         over the runner-up, `is_tie`, `known_on` (the session whose open or close
         decides the outcome) and `crises` (names joined by ";", often empty).
+
+    Raises
+    ------
+    BarsError
+        If the bars are too short for a single label.
     """
     config = config or LabelConfig()
     assets = forward_returns(bars, config)
     sessions = pd.DatetimeIndex(features.frame.index.intersection(assets.index))
+    n_ahead = len(bars.sessions) - len(assets)
+    if sessions.empty:
+        raise BarsError(
+            f"Labels need {features.schema.n_lookback + n_ahead} sessions of bars, got "
+            f"{len(bars.sessions)}. Give more history."
+        )
     returns = allocation_returns(assets.loc[sessions])
     ordered = np.sort(returns, axis=1)
     winner = returns.argmax(axis=1)
-    n_ahead = len(bars.sessions) - len(assets)
     positions = bars.sessions.get_indexer(sessions)
     labels = features.frame.loc[sessions, list(FEATURE_NAMES)].copy()
     labels[list(RETURN_COLUMNS)] = returns
@@ -142,7 +153,8 @@ def compute_labels(
     labels["margin"] = ordered[:, -1] - ordered[:, -2]
     labels["is_tie"] = ordered[:, -1] == ordered[:, -2]
     labels["known_on"] = bars.sessions[positions + n_ahead]
-    labels["crises"] = [";".join(names) for names in crises_on(sessions)]
+    names = [";".join(crises) for crises in crises_on(sessions)]
+    labels["crises"] = names
     labels.index.name = "session"
     return labels
 

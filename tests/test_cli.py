@@ -1,0 +1,236 @@
+"""The command line: exit codes, one sentence, and nothing left half-written."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import make_bars
+from trm_bt.cli import main
+from trm_bt.config import TRMConfig
+from trm_bt.market.features import FEATURE_NAMES
+
+
+def call(monkeypatch, capsys, *arguments):
+    """Run the command line in this process; return exit code, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["trm-bt", *map(str, arguments)])
+    code = 0
+    try:
+        main()
+    except SystemExit as stopped:
+        code = stopped.code or 0
+    streams = capsys.readouterr()
+    return code, streams.out, streams.err
+
+
+@pytest.fixture
+def folder(tmp_path, bars):
+    """A sound folder of random bars."""
+    inputs = tmp_path / "bars"
+    inputs.mkdir()
+    for symbol, frame in (
+        ("SPY", bars.equity),
+        ("TLT", bars.bond),
+        ("VIX", bars.volatility),
+    ):
+        frame.rename_axis("date").to_csv(inputs / f"{symbol}.csv")
+    return inputs
+
+
+def test_config_prints_settings_that_load_back(monkeypatch, capsys, tmp_path):
+    code, out, _ = call(monkeypatch, capsys, "config", "--seed", 5)
+    assert code == 0
+    assert json.loads(out)["model"]["effective_depth"] == 42
+    path = tmp_path / "config.json"
+    path.write_text(out)
+    assert TRMConfig.load(path) == TRMConfig(seed=5)
+
+
+def test_features_are_written_as_parquet_and_csv(monkeypatch, capsys, folder, tmp_path):
+    for name in ("f.parquet", "f.csv"):
+        out = tmp_path / "new" / name
+        code, text, _ = call(
+            monkeypatch, capsys, "features", "--bars", folder, "--out", out, "--json"
+        )
+        assert code == 0
+        assert json.loads(text)["rows"] == 341
+    parquet = pd.read_parquet(tmp_path / "new" / "f.parquet")
+    csv = pd.read_csv(
+        tmp_path / "new" / "f.csv", index_col=0, float_precision="round_trip"
+    )
+    assert tuple(parquet.columns) == FEATURE_NAMES
+    np.testing.assert_array_equal(parquet, csv)
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [
+        "f.csv",
+        "f.parquet",
+    ]
+
+
+def test_labels_are_written_with_a_summary(monkeypatch, capsys, folder, tmp_path):
+    out = tmp_path / "labels"
+    arguments = ("labels", "--bars", folder, "--out", out)
+    code, text, _ = call(monkeypatch, capsys, *arguments)
+    assert code == 0
+    assert "aggressive_growth" in text
+    summary = json.loads((out / "labels_summary.json").read_text())
+    labels = pd.read_parquet(out / "labels.parquet")
+    assert summary["n_labels"] == len(labels) == len(pd.read_csv(out / "labels.csv"))
+    wins = {name: row["n_wins"] for name, row in summary["by_class"].items()}
+    assert wins["ultra_defensive"] == (labels["winner"] == 0).sum()
+    assert summary["features"]["market_breadth"] == "proxy"
+
+    code, _, error = call(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert "is there already" in error
+    assert call(monkeypatch, capsys, *arguments, "--force")[0] == 0
+
+
+def test_the_sample_says_what_it_is_derived_from(monkeypatch, capsys, tmp_path):
+    code, out, _ = call(monkeypatch, capsys, "sample", "--out", tmp_path / "sample")
+    words = " ".join(out.split())
+    assert code == 0
+    assert (
+        "derived from S&P 500 and treasury-yield history; not SPY/TLT/VIX quotes"
+        in words
+    )
+    assert (tmp_path / "sample" / "equity.csv").is_file()
+
+
+def remove(path):
+    path.unlink()
+
+
+def edit(row, column, value):
+    def change(path):
+        frame = pd.read_csv(path)
+        frame.loc[row, column] = value
+        frame.to_csv(path, index=False)
+
+    return change
+
+
+def drop_low(path):
+    pd.read_csv(path).drop(columns="low").to_csv(path, index=False)
+
+
+def unsort(path):
+    pd.read_csv(path).iloc[::-1].to_csv(path, index=False)
+
+
+def like_a_fund(path):
+    frame = pd.read_csv(path)
+    frame[["open", "high", "low", "close"]] *= 50
+    frame.to_csv(path, index=False)
+
+
+BAD = {
+    "missing file": ("TLT.csv", remove, "must hold TLT.csv"),
+    "missing column": ("SPY.csv", drop_low, "column 'low' is missing"),
+    "unsorted": ("SPY.csv", unsort, "must be in order, 2002-07-11 comes after"),
+    "duplicate": ("SPY.csv", edit(9, "date", "2001-01-11"), "2001-01-11 is repeated"),
+    "nan": ("TLT.csv", edit(9, "close", np.nan), "on 2001-01-12 got nan"),
+    "negative": ("TLT.csv", edit(9, "close", -1), "on 2001-01-12 got -1"),
+    "high below low": ("SPY.csv", edit(9, "high", 1), "on 2001-01-12 got"),
+    "VIXY": ("VIX.csv", like_a_fund, "Give the index itself, not a fund such as VIXY"),
+}
+
+
+@pytest.mark.parametrize("command", ["run", "features", "labels", "train"])
+@pytest.mark.parametrize("case", BAD)
+def test_bad_bars_end_with_one_sentence(
+    monkeypatch, capsys, folder, tmp_path, command, case
+):
+    name, change, message = BAD[case]
+    change(folder / name)
+    before = sorted(tmp_path.rglob("*"))
+    code, out, error = call(
+        monkeypatch, capsys, command, "--bars", folder, "--out", tmp_path / "out"
+    )
+    assert code == 2
+    assert out == ""
+    assert error.count("\n") == 1
+    assert message in error
+    assert str(folder) in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bars", "none"), "none: must be a folder"),
+        (("--config", "none.json"), "none.json: cannot be read"),
+        (("--start", "2017-01-01"), "Labels need 66 sessions of bars, got 60"),
+        (
+            ("--start", "2012-08-01", "--end", "2015-01-30"),
+            "cover at least one crisis",
+        ),
+        (("--bars", "sample", "--observed", "put_call"), "has no 'put_call'"),
+    ],
+)
+def test_bad_requests_end_with_one_sentence(
+    monkeypatch, capsys, tmp_path, arguments, message
+):
+    code, _, error = call(
+        monkeypatch, capsys, "run", *arguments, "--out", tmp_path / "out"
+    )
+    assert code == 2
+    assert message in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_is_refused(monkeypatch, capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    arguments = ("run", "--bars", tmp_path / "empty", "--out", tmp_path / "out")
+    code, _, error = call(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert "must hold SPY.csv or SPY.parquet, got no CSV or parquet file" in error
+
+
+def test_too_few_labels_are_refused(monkeypatch, capsys, folder, tmp_path):
+    arguments = ("train", "--bars", folder, "--out", tmp_path / "model")
+    code, _, error = call(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert "A model needs 504 labels, the bars give 335" in error
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(monkeypatch, capsys, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    for command in ("run", "labels", "train", "sample"):
+        arguments = (command, "--out", tmp_path, "--force")
+        code, _, error = call(monkeypatch, capsys, *arguments)
+        assert code == 2
+        assert "Choose another --out" in error
+        assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_fresh_process_ends_with_a_sentence_and_no_traceback(tmp_path):
+    code = "from trm_bt.cli import main; main()"
+    command = ["run", "--bars", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("trm-bt: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_option_is_bad_usage(monkeypatch, capsys):
+    assert call(monkeypatch, capsys, "run", "--no-such-option")[0] == 2
+
+
+def test_members_listed_but_absent_are_named(monkeypatch, capsys, folder, tmp_path):
+    (folder / "members.txt").write_text("AAA\n")
+    arguments = ("features", "--bars", folder, "--out", tmp_path / "f.parquet")
+    code, _, error = call(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert "must hold AAA.csv" in error
+    make_bars(400).equity.to_csv(folder / "AAA.csv")
+    assert call(monkeypatch, capsys, *arguments)[0] == 0
