@@ -31,8 +31,8 @@ class FractionalShares(bt.CommissionInfo):
 class QuietBroker(bt.brokers.BackBroker):
     """Backtrader's broker, reporting an order once it is final.
 
-    Every report copies the order, and the reports that it was submitted and accepted
-    are two of three. Orders are held against the cash when they are filled, no longer
+    The reports that it was submitted and accepted are two of three, and each copies the
+    order; the last one need not, because nothing changes after it. Orders are held against the cash when they are filled, no longer
     when they are submitted too; one that cash cannot pay is refused all the same.
     """
 
@@ -41,4 +41,5 @@ class QuietBroker(bt.brokers.BackBroker):
     def notify(self, order: bt.Order) -> None:
         """Report `order` if nothing will happen to it any more."""
         if order.status in FINAL_STATES:
-            super().notify(order)
+            order.executed.markpending()
+            self.notifs.append(order)
