@@ -120,7 +120,7 @@ def test_every_page_names_source_model_span_proxies_and_seed(run, name):
     text = visible(page_of(run, f"tearsheets/{name}.html"))
     assert "derived from S&P 500 and treasury-yield history" in text
     assert "(proxy)" in text
-    assert "59 sessions without a yield earn carry only." in text
+    assert "repriced from yields; 59 sessions without a yield" in text
     assert "Seed" in text
     summary = json.loads(page_of(run, "summary.json"))
     entry = next(c for c in summary["crises"] if c["name"] in (name, "flash_crash"))
@@ -133,7 +133,7 @@ def test_a_short_window_shows_nothing_annualised(run):
     assert "fewer than 60 sessions" in text
     assert "Max Drawdown" in text
     told = re.sub(r"so nothing here is scaled up to a year.*?fortune\.", "", text)
-    facts = re.sub(r"Proxies and splices.*?Seed", "", told, flags=re.DOTALL)
+    facts = re.sub(r"\nBars\n.*?Seed", "", told, flags=re.DOTALL)
     assert ANNUAL.findall(facts) == []
 
 

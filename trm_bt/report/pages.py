@@ -159,17 +159,15 @@ def _origin(summary: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     source = bars["source"]
     if bars["derived"]:
         source += ". These bars are derived from other series, not quotes of a market."
-    notes = [
-        f"{label(role)}{' (proxy)' if entry['status'] == 'proxy' else ''}: "
-        f"{entry['source']}. {' '.join(entry['notes'])}".strip()
+    declared = (
+        (
+            f"{label(role)} (proxy)" if entry["status"] == "proxy" else label(role),
+            "; ".join([entry["source"], *entry["notes"]]),
+        )
         for role, entry in bars["roles"].items()
         if entry["status"] == "proxy" or entry["notes"]
-    ]
-    return (
-        ("Bars", source),
-        *((("Proxies and splices", " ".join(notes)),) if notes else ()),
-        ("Seed", str(summary["seed"])),
     )
+    return ("Bars", source), *declared, ("Seed", str(summary["seed"]))
 
 
 def _write_all(root: Path, sheets: dict[str, Sheet], jobs: int) -> Iterator[str]:
