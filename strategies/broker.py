@@ -32,8 +32,9 @@ class QuietBroker(bt.brokers.BackBroker):
     """Backtrader's broker, reporting an order once it is final.
 
     The reports that it was submitted and accepted are two of three, and each copies the
-    order; the last one need not, because nothing changes after it. Orders are held against the cash when they are filled, no longer
-    when they are submitted too; one that cash cannot pay is refused all the same.
+    order; the last one need not, because nothing changes after it. Orders are held
+    against the cash when they are filled, no longer when they are submitted too; one
+    that cash cannot pay is refused all the same.
     """
 
     params = (("checksubmit", False),)

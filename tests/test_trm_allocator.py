@@ -5,13 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.conftest import make_bars
 from tests.fakes import VIX, FakePolicy
 from tests.test_indicators import MODES
+from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, CheckpointError, ConfigError
 from trm_bt.feeds.backtrader import BarsFeed, add_bars
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars, Provenance
 from trm_bt.market.features import FEATURE_NAMES, compute_features
+from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.broker import FractionalShares
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
@@ -214,3 +217,52 @@ def test_the_fake_policy_varies(bars):
     assert len(np.unique(classes)) == 8
     assert FEATURE_NAMES[VIX] == "vix_level"
     assert pd.Series(classes).diff().ne(0).mean() > 0.5
+
+
+@pytest.fixture(scope="module")
+def tiny_checkpoint(tmp_path_factory):
+    """Train a small network on the first 600 of 700 random bars."""
+    from trm_bt.learning.checkpoint import save_checkpoint
+    from trm_bt.learning.dataset import samples_from_labels
+    from trm_bt.learning.trainer import train
+
+    bars = make_bars(700, seed=3)
+    features = compute_features(bars)
+    labels = compute_labels(bars.between(None, bars.sessions[599]), features)
+    config = TRMConfig(
+        model=ModelConfig(hidden_dim=8),
+        training=TrainingConfig(epochs=1, n_supervision_steps=1),
+    )
+    trained = train(samples_from_labels(labels), features.schema, config, name="tiny")
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    save_checkpoint(trained, folder)
+    return bars, folder
+
+
+def test_a_checkpoint_decides_only_after_its_training_span(tiny_checkpoint):
+    bars, folder = tiny_checkpoint
+    ran = run(bars, coo=True, checkpoint=str(folder))
+    log = ran.decisions.set_index("session")
+    # the last of 600 sessions is the one on which the last label was known
+    assert log.index[log["allocation"].notna()][0] == bars.sessions[600]
+    assert ran.n_abstained == 600 - 59
+    assert set(log.loc[bars.sessions[600] :, "model"]) == {"tiny"}
+    in_sample = run(bars, coo=True, checkpoint=folder, allow_in_sample=True)
+    assert in_sample.n_abstained == 0
+
+
+def test_a_checkpoint_decides_alike_in_a_batch_and_bar_by_bar(tiny_checkpoint):
+    bars, folder = tiny_checkpoint
+    batched, one_by_one = (
+        run(
+            bars,
+            checkpoint=folder,
+            decide_from=bars.sessions[560],
+            settings={"runonce": runonce},
+        )
+        for runonce in (True, False)
+    )
+    pd.testing.assert_frame_equal(
+        batched.decisions, one_by_one.decisions, check_exact=True
+    )
+    pd.testing.assert_frame_equal(batched.closes, one_by_one.closes, check_exact=True)

@@ -35,7 +35,7 @@ class BacktestResult:
         Actual weights of equity, bond and cash at the same closes.
     orders : DataFrame of shape (n_orders, 8)
         Columns decided_on, filled_on, asset, size, price, value, commission, status.
-    decisions : DataFrame of shape (n_decisions, 27)
+    decisions : DataFrame of shape (n_decisions, 28)
         Columns are `DECISION_COLUMNS`; empty for a strategy without a policy.
     n_submitted, n_completed, n_rejected : int
         Orders sent, filled, and refused by the broker.
