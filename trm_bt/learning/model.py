@@ -10,6 +10,7 @@ Jolicoeur-Martineau, A. (2025). Less is More: Recursive Reasoning with Tiny Netw
 arXiv:2510.04871.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -274,6 +275,9 @@ class TinyRecursiveModel(nn.Module):
         halt_logits = features.new_empty(n_rows)
         n_steps = torch.zeros(n_rows, dtype=torch.int64, device=features.device)
         running = torch.arange(n_rows, device=features.device)
+        # Held against logits: a vector's last few sigmoids round unlike its others.
+        share = self.config.halt_threshold
+        threshold = math.log(share / (1 - share))
         for step in range(1, self.config.max_supervision_steps + 1):
             if not len(running):
                 break
@@ -283,7 +287,7 @@ class TinyRecursiveModel(nn.Module):
             logits[running], halt_logits[running] = output.logits, output.halt_logits
             states.answer[running], states.latent[running] = output.states
             n_steps[running] = step
-            is_done = output.halt_logits.sigmoid() >= self.config.halt_threshold
+            is_done = output.halt_logits >= threshold
             running = running[~is_done]
         return Prediction(logits, halt_logits, n_steps)
 

@@ -1,5 +1,6 @@
 """From feature rows to decisions, by one model or by a walk-forward set of models."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -152,7 +153,11 @@ class TRMPolicy:
             prediction = self._network(position).predict(rows)
         logits = prediction.logits.double().cpu()
         probabilities = logits.softmax(dim=1).numpy()
-        halt_probs = prediction.halt_logits.double().cpu().sigmoid().tolist()
+        # One by one: a vector's last few elements round differently from its others.
+        halt_probs = [
+            0.5 + 0.5 * math.tanh(0.5 * logit)
+            for logit in prediction.halt_logits.tolist()
+        ]
         n_steps = prediction.n_steps.tolist()
         return [
             Decision(

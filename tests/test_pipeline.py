@@ -1,0 +1,218 @@
+"""A whole run on real-length history with the default model: files, figures, rules."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trm_bt.errors import RunError
+from trm_bt.evaluation.walkforward import plan_crises
+from trm_bt.feeds import load_bars
+from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.crises import CRISES
+from trm_bt.market.features import compute_features
+from trm_bt.market.labels import compute_labels
+from trm_bt.pipeline import run
+from trm_bt.runfolder import RunRequest
+
+STRATEGIES = ["trm", "spy", "sixty_forty", *ALLOCATION_NAMES]
+REQUEST = RunRequest("sample", start="1993-01-04", end="1998-06-30")
+COMMAND = "trm-bt run --bars sample <b>"
+CRISIS = "asian_financial_crisis"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A run over one crisis of the sample."""
+    out = tmp_path_factory.mktemp("runs") / "one"
+    told = []
+    run(REQUEST, out, command=COMMAND, progress=lambda *state: told.append(state))
+    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    assert stages == ["labels", "training", "backtests", "report"]
+    for stage in stages:
+        counts = [done for name, done, _ in told if name == stage]
+        assert counts == sorted(counts)
+        assert [done == total for name, done, total in told if name == stage][-1]
+    return out
+
+
+@pytest.fixture(scope="module")
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def record(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_the_run_folder_holds_what_it_promises(folder):
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert files == {
+        "index.html",
+        "tearsheets/out_of_sample.html",
+        f"tearsheets/{CRISIS}.html",
+        "summary.json",
+        "run.json",
+        "features.parquet",
+        "labels.parquet",
+        "labels.csv",
+        "labels_summary.json",
+        "decisions.parquet",
+        "equity.parquet",
+        "crisis_equity.parquet",
+        "weights.parquet",
+        "orders.parquet",
+        f"training/{CRISIS}_history.json",
+        f"training/{CRISIS}_training.png",
+        *(
+            f"checkpoints/{CRISIS}/{name}"
+            for name in ("model.safetensors", "checkpoint.json", "manifest.json")
+        ),
+    }
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_all_twelve_crises_are_listed_in_date_order(summary):
+    crises = summary["crises"]
+    assert [c["name"] for c in crises] == [c.name for c in CRISES]
+    assert [c["covered"] for c in crises] == [True] + [False] * 11
+    assert {c["reason"] for c in crises[1:]} == {"outside the bars' span"}
+    assert {c["total_return"] for c in crises[1:]} == {None}
+    assert list(crises[0]["total_return"]) == STRATEGIES
+
+
+def test_crisis_figures_follow_from_the_equity_by_a_plain_loop(folder, summary):
+    equity = pd.read_parquet(folder / "crisis_equity.parquet").loc[CRISIS]
+    assert equity.index[0] == pd.Timestamp("1997-07-01")
+    assert equity.index[-1] == pd.Timestamp("1997-10-27")
+    assert summary["crises"][0]["sessions"] == len(equity) - 1 == 82
+    for name in STRATEGIES:
+        values = equity[name].tolist()
+        peak, deepest = values[0], 0.0
+        for value in values:
+            peak = max(peak, value)
+            deepest = min(deepest, value / peak - 1)
+        crisis = summary["crises"][0]
+        assert crisis["total_return"][name] == pytest.approx(values[-1] / values[0] - 1)
+        assert crisis["max_drawdown"][name] == pytest.approx(deepest)
+
+
+def test_a_fixed_mix_earns_what_its_legs_earn(folder, summary):
+    # In the sample both legs fill at the close, so a mix rebalanced each session earns
+    # the weighted returns of its legs, less costs of 5 basis points on small trades.
+    bars = load_bars("sample")
+    equity = pd.read_parquet(folder / "crisis_equity.parquet").loc[CRISIS]
+    legs = [
+        leg["close"].pct_change().loc[equity.index[1:]]
+        for leg in (bars.equity, bars.bond)
+    ]
+    earned = (1 + 0.6 * legs[0] + 0.4 * legs[1]).prod() - 1
+    crisis = summary["crises"][0]
+    assert crisis["total_return"]["sixty_forty"] == pytest.approx(earned, abs=3e-4)
+    alone = (1 + legs[0]).prod() - 1
+    assert crisis["total_return"]["spy"] == pytest.approx(alone, abs=1e-6)
+
+
+def test_no_order_was_rejected_and_the_counts_add_up(folder, summary):
+    orders = pd.read_parquet(folder / "orders.parquet")
+    assert summary["orders"] == {
+        "submitted": len(orders),
+        "completed": int((orders["status"] == "Completed").sum()),
+        "rejected": 0,
+    }
+    assert set(orders["asset"]) == {"equity", "bond"}
+
+
+def test_every_decision_came_from_a_model_that_had_not_seen_it(folder, record):
+    decisions = pd.read_parquet(folder / "decisions.parquet")
+    trained_until = {m["name"]: m["trained_until"] for m in record["models"]}
+    assert set(decisions["run"]) == {"out_of_sample", CRISIS}
+    assert decisions["allocation"].notna().all()
+    for model, rows in decisions.groupby("model"):
+        assert rows["session"].min() > pd.Timestamp(trained_until[model])
+    first = decisions.loc[decisions["run"] == CRISIS, "session"].min()
+    assert first == pd.Timestamp("1997-06-30")
+
+
+def test_the_crisis_run_repeats_the_continuous_one_of_the_same_model(folder):
+    decisions = pd.read_parquet(folder / "decisions.parquet")
+    runs = {
+        name: rows.set_index("session").drop(columns="run")
+        for name, rows in decisions.groupby("run")
+    }
+    pd.testing.assert_frame_equal(
+        runs[CRISIS], runs["out_of_sample"].loc[:"1997-10-27"], check_exact=True
+    )
+
+
+def test_the_model_is_described(record):
+    (model,) = record["models"]
+    assert model["trained_from"] == "1993-03-30"
+    assert model["trained_until"] == "1997-06-27"
+    assert model["n_optimizer_steps"] > 100
+    assert model["n_purged"] == 6
+    assert set(model["validation"]) >= {"accuracy", "majority_accuracy"}
+    assert record["command"] == COMMAND
+    assert set(record["seconds"]) >= {"labels", "training", "backtests", "report"}
+
+
+def test_labels_and_features_are_those_of_the_functions(folder):
+    bars = REQUEST.load()
+    features = compute_features(bars)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(folder / "features.parquet"), features.frame, check_exact=True
+    )
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(folder / "labels.parquet"),
+        compute_labels(bars, features),
+        check_exact=True,
+    )
+
+
+def test_provenance_is_shown_wherever_the_sample_is_used(folder, summary):
+    words = "derived from S&P 500 and treasury-yield history; not SPY/TLT/VIX quotes"
+    assert words in summary["bars"]["source"]
+    assert summary["bars"]["derived"]
+    for page in folder.rglob("*.html"):
+        assert words.replace("&", "&amp;") in page.read_text(encoding="utf-8"), page
+
+
+def test_the_same_request_gives_the_same_bits(folder, tmp_path):
+    again = tmp_path / "again"
+    run(REQUEST, again, command=COMMAND)
+    weights = f"checkpoints/{CRISIS}/model.safetensors"
+    assert (again / weights).read_bytes() == (folder / weights).read_bytes()
+    for table in ("decisions", "weights", "orders", "equity"):
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(again / f"{table}.parquet"),
+            pd.read_parquet(folder / f"{table}.parquet"),
+            check_exact=True,
+        )
+    summaries = [(f / "summary.json").read_bytes() for f in (again, folder)]
+    assert summaries[0] == summaries[1]
+
+
+def test_another_request_may_not_take_the_folder(folder):
+    before = (folder / "run.json").read_bytes()
+    other = RunRequest("sample", start="1993-01-04", end="1998-12-31")
+    with pytest.raises(RunError, match="pass --force to replace it"):
+        run(other, folder, command=COMMAND)
+    assert (folder / "run.json").read_bytes() == before
+
+
+def test_a_crisis_needs_history_before_it():
+    bars = load_bars("sample", start="1996-01-02", end="2003-12-31")
+    labels = compute_labels(bars, compute_features(bars))
+    plans = {p.crisis.name: p for p in plan_crises(bars.sessions, labels, 504)}
+    asian, dot_com = plans[CRISIS], plans["dot_com_crash"]
+    known = (labels["known_on"] <= pd.Timestamp("1997-06-27")).sum()
+    assert asian.frozen_on is None
+    assert asian.reason == f"{known} labels known before it, a model needs 504"
+    assert dot_com.frozen_on == pd.Timestamp("2000-03-07")
+    assert dot_com.base == pd.Timestamp("2000-03-09")
+    # The attacks closed the exchange: the first session of the window is 2001-09-17.
+    assert plans["september_11"].base == pd.Timestamp("2001-09-10")
+    assert np.all(bars.sessions != pd.Timestamp("2001-09-11"))
