@@ -90,19 +90,33 @@ def save_checkpoint(
     Raises
     ------
     CheckpointError
-        If the target exists and `force` is not given.
+        If the target exists and `force` is not given, or is no checkpoint, or cannot
+        be written.
     """
     if folder.exists() and not force:
         raise CheckpointError(
             f"{folder}: must not exist yet. Choose another folder or pass `force`."
         )
+    if folder.exists() and not is_checkpoint(folder):
+        raise CheckpointError(
+            f"{folder}: is no checkpoint, and only a checkpoint is replaced by "
+            "`force`. Choose another folder."
+        )
+    try:
+        _place(_encode(trained), folder)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error}.") from error
+
+
+def _place(contents: dict[str, bytes], folder: Path) -> None:
+    """Write files beside `folder`, flush them to disk, then rename."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True
     ) as scratch:
         made = Path(scratch) / "new"
         made.mkdir()
-        for name, content in _encode(trained).items():
+        for name, content in contents.items():
             _write(made / name, content)
         _sync(made)
         if folder.exists():
@@ -151,8 +165,8 @@ def load_checkpoint(folder: Path) -> TrainedModel:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Return whether `folder` holds any file of a single checkpoint."""
-    return any((folder / name).exists() for name in _FILES)
+    """Return whether `folder` holds a file of a checkpoint, be it damaged or whole."""
+    return any((folder / name).is_file() for name in _FILES)
 
 
 def load_checkpoints(path: Path) -> list[TrainedModel]:

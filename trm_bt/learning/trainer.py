@@ -83,7 +83,8 @@ def train(
         best, best_parameters = 0, fit.averaged_parameters()
         for epoch in range(1, config.training.epochs + 1):
             losses = _train_epoch(fit, rows.training, name, history, progress)
-            history.append(_validate(fit, rows, epoch, losses))
+            _check_finite(name, fit, float(losses.sum()))
+            history.append(_validate(fit, rows, epoch, losses, name))
             if epoch == 1 or (
                 history[-1].validation_loss < history[best].validation_loss
             ):
@@ -211,16 +212,20 @@ def _train_epoch(
                 progress(
                     Progress(name, fit.step, fit.total_steps, epoch, loss, accuracy)
                 )
-    if not np.isfinite(sums).all():
-        raise TRMError(
-            f"The training loss of {name} must stay finite, got {sums[0]} by optimiser "
-            f"step {fit.step}. Lower `learning_rate`."
-        )
     return sums / fit.steps_per_epoch
 
 
+def _check_finite(name: str, fit: _Fit, loss: float) -> None:
+    """Stop a training that has diverged."""
+    if not math.isfinite(loss):
+        raise TRMError(
+            f"The loss of model {name} must stay finite, got {loss} by optimiser step "
+            f"{fit.step}. Lower `learning_rate`."
+        )
+
+
 def _validate(
-    fit: _Fit, rows: _Rows, epoch: int, train_losses: np.ndarray
+    fit: _Fit, rows: _Rows, epoch: int, train_losses: np.ndarray, name: str
 ) -> EpochRecord:
     """Judge the averaged parameters on the validation rows."""
     data = rows.validation
@@ -228,6 +233,7 @@ def _validate(
     states = fit.average.initial_states(0)
     output = Pass(prediction.logits, prediction.halt_logits, states)
     losses = three_part_loss(output, data.winners, data.utilities, fit.config)
+    _check_finite(name, fit, losses.total.item())
     choices = prediction.logits.argmax(dim=1).numpy()
     earned = rows.new.returns[np.arange(len(choices)), choices]
     total, strategy, halt, profit = train_losses.tolist()

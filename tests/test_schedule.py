@@ -1,0 +1,47 @@
+"""Batches, learning rate and averaging against numbers worked by hand."""
+
+import math
+
+import pytest
+
+from trm_bt.config import TrainingConfig
+from trm_bt.learning.schedule import average_decay, batch_rows, learning_rate
+
+
+@pytest.mark.parametrize(
+    ("n_train", "expected"),
+    [(10, 128), (1_400, 128), (6_144, 128), (6_145, 129), (9_600, 200), (99_999, 768)],
+)
+def test_batch_rows_by_hand(n_train, expected):
+    assert batch_rows(n_train, TrainingConfig()) == expected
+
+
+def test_batch_size_is_a_ceiling():
+    assert batch_rows(1_400, TrainingConfig(batch_size=32)) == 32
+
+
+def test_rate_warms_up_over_a_tenth_then_falls_along_a_cosine():
+    config = TrainingConfig(learning_rate=1.0)
+    rates = [learning_rate(step, 100, config) for step in range(100)]
+
+    assert rates[:10] == pytest.approx([(k + 1) / 10 for k in range(10)])
+    assert rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] == pytest.approx(0.5 * (1 + math.cos(math.pi * 89 / 90)))
+    assert learning_rate(100, 100, config) == pytest.approx(0.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_warm_up_is_capped():
+    config = TrainingConfig(learning_rate=1.0, max_warmup_steps=20)
+
+    assert learning_rate(19, 1_000, config) == 1.0
+    assert learning_rate(9, 1_000, config) == 0.5
+
+
+def test_average_decay_rises_to_its_setting():
+    config = TrainingConfig()
+
+    assert average_decay(0, config) == pytest.approx(0.1)
+    assert average_decay(8, config) == pytest.approx(0.5)
+    assert average_decay(10**6, config) == 0.999
