@@ -179,9 +179,7 @@ def test_progress_reports_every_optimiser_step():
 
 
 def test_divergence_is_an_error_of_our_own():
-    with pytest.raises(
-        TRMError, match=r"must stay finite, got nan.*learning_rate"
-    ):
+    with pytest.raises(TRMError, match=r"must stay finite, got nan.*learning_rate"):
         fit(planted_samples(300), small_config(learning_rate=1e30))
 
 

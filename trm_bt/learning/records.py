@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
 from trm_bt.config import TRMConfig
@@ -73,6 +74,15 @@ class TrainingRecord(BaseModel):
     majority_accuracy: float
     best_fixed_utility: float
     history: tuple[EpochRecord, ...]
+
+    @model_validator(mode="after")
+    def _check_best_epoch(self) -> Self:
+        if not 1 <= self.best_epoch <= len(self.history):
+            raise ValueError(
+                f"`best_epoch` must lie in 1..{len(self.history)}, the epochs made, "
+                f"got {self.best_epoch}"
+            )
+        return self
 
     @property
     def best(self) -> EpochRecord:

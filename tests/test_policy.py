@@ -1,0 +1,209 @@
+"""The policy: who decides when, and that batching does not matter."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.planted import planted_samples
+from trm_bt.config import FeatureConfig, ModelConfig, TrainingConfig, TRMConfig
+from trm_bt.decisions import Policy
+from trm_bt.errors import CheckpointError, ConfigError
+from trm_bt.learning.checkpoint import save_checkpoint
+from trm_bt.learning.model import TinyRecursiveModel
+from trm_bt.learning.policy import TRMPolicy
+from trm_bt.learning.records import TrainedModel
+from trm_bt.learning.trainer import train
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+
+SCHEMA = FeatureSchema(status=("proxy",) + ("observed",) * 9)
+CONFIG = TRMConfig(
+    model=ModelConfig(hidden_dim=16, num_latent_steps=2, num_recursion_cycles=2),
+    training=TrainingConfig(epochs=1, max_batches_per_epoch=2),
+)
+SAMPLES = planted_samples(500)
+
+
+@pytest.fixture(scope="module")
+def models() -> list[TrainedModel]:
+    """Two models, the older knowing 250 labels and the newer 350."""
+    return [
+        train(SAMPLES.where(np.arange(500) < n), SCHEMA, CONFIG, name=f"model_{n}")
+        for n in (250, 350)
+    ]
+
+
+def decide(policy: TRMPolicy, rows: slice = slice(None)):
+    return policy.decide(SAMPLES.sessions[rows], SAMPLES.features[rows])
+
+
+def test_it_is_a_policy(models):
+    assert isinstance(TRMPolicy(models), Policy)
+
+
+def test_one_model_abstains_up_to_its_last_known_label(models):
+    decisions = decide(TRMPolicy(models[:1]))
+
+    last = SAMPLES.known_on[249]
+    for decision in decisions:
+        if decision.decided_on <= last:
+            assert decision.allocation is None
+            assert np.isnan(decision.probabilities).all()
+            assert np.isnan(decision.confidence)
+            assert (decision.n_steps, decision.model) == (0, "")
+        else:
+            assert decision.allocation in range(8)
+            assert decision.model == "model_250"
+    assert sum(decision.allocation is None for decision in decisions) == 256
+
+
+def test_a_set_decides_with_the_newest_model_that_knew_nothing_of_it(models):
+    policy = TRMPolicy(models[::-1])  # any order in, oldest first kept
+
+    names = [decision.model for decision in decide(policy)]
+
+    expected = []
+    for session in SAMPLES.sessions:
+        known = [m for m in models if SAMPLES.known_on[int(m.name[-3:]) - 1] < session]
+        expected.append(known[-1].name if known else "")
+    assert names == expected
+    assert {"", "model_250", "model_350"} == set(names)
+    newest = policy.model_for(SAMPLES.sessions[-1])
+    assert newest is not None
+    assert newest.name == "model_350"
+    assert policy.model_for(SAMPLES.known_on[249]) is None
+
+
+def test_in_sample_decisions_are_given_on_demand_and_marked(models):
+    policy = TRMPolicy(models, allow_in_sample=True)
+
+    decisions = decide(policy)
+
+    assert policy.in_sample
+    assert not TRMPolicy(models).in_sample
+    assert all(decision.allocation is not None for decision in decisions)
+    assert decisions[0].model == "model_250"
+
+
+def test_bar_by_bar_and_any_batching_give_the_same_bits(models):
+    policy = TRMPolicy(models)
+    together = decide(policy)
+
+    for size in (1, 7, 64, 65):
+        apart = [
+            decision
+            for start in range(0, 500, size)
+            for decision in decide(policy, slice(start, start + size))
+        ]
+        for one, other in zip(together, apart, strict=True):
+            assert one.probabilities.tobytes() == other.probabilities.tobytes()
+            assert one.allocation == other.allocation
+            assert one.n_steps == other.n_steps
+            assert one.model == other.model
+            assert one.halt_prob == other.halt_prob or np.isnan(one.halt_prob)
+
+
+def test_decisions_are_those_of_the_network(models):
+    trained = models[1]
+    model = TinyRecursiveModel(CONFIG.model)
+    model.load_state_dict(trained.parameters)
+    scaled = (SAMPLES.features[400:] - trained.scaler.mean) / trained.scaler.std
+    found = model.predict(torch.from_numpy(scaled.astype(np.float32)))
+
+    decisions = decide(TRMPolicy(models), slice(400, None))
+
+    for row, decision in enumerate(decisions):
+        weights = np.exp(found.logits[row].double().numpy())
+        np.testing.assert_allclose(decision.probabilities, weights / weights.sum())
+        assert decision.probabilities.sum() == pytest.approx(1, abs=1e-12)
+        assert decision.allocation == found.logits[row].argmax()
+        assert decision.confidence == decision.probabilities.max()
+        halt = 1 / (1 + np.exp(-found.halt_logits[row].item()))
+        assert decision.halt_prob == pytest.approx(halt)
+        assert decision.n_steps == found.n_steps[row]
+
+
+def test_a_stored_policy_decides_as_before(models, tmp_path):
+    for model in models:
+        save_checkpoint(model, tmp_path / model.name)
+
+    loaded = decide(TRMPolicy.load(tmp_path))
+    single = decide(TRMPolicy.load(str(tmp_path / "model_250")))
+
+    for one, other in zip(decide(TRMPolicy(models)), loaded, strict=True):
+        assert one.probabilities.tobytes() == other.probabilities.tobytes()
+    assert {decision.model for decision in single} == {"", "model_250"}
+
+
+def test_threads_and_precision_are_left_alone(models):
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+
+    decide(TRMPolicy(models))
+
+    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
+
+
+@pytest.mark.parametrize(
+    ("schema", "difference"),
+    [
+        (FeatureSchema(status=("observed",) * 10), "feature vix_level proxy against"),
+        (SCHEMA.model_copy(update={"members": ("XLE",)}), r"members \[\] against"),
+        (SCHEMA.model_copy(update={"has_put_call": True}), "absent against present"),
+        (SCHEMA.model_copy(update={"formula_version": 2}), "formula version 1 against"),
+        (
+            SCHEMA.model_copy(update={"lookbacks": FeatureConfig(gini_lookback=21)}),
+            "`gini_lookback` 20 against 21",
+        ),
+    ],
+    ids=["status", "members", "put_call", "version", "lookback"],
+)
+def test_another_schema_is_refused_with_the_difference(models, schema, difference):
+    policy = TRMPolicy(models)
+    policy.check_schema(SCHEMA)
+
+    with pytest.raises(CheckpointError, match=difference):
+        policy.check_schema(schema)
+
+
+def test_what_is_no_schema_is_refused(models):
+    with pytest.raises(CheckpointError, match="must be a FeatureSchema, got dict"):
+        TRMPolicy(models).check_schema({})
+
+
+def test_rows_of_another_shape_are_refused(models):
+    with pytest.raises(CheckpointError, match=r"must have shape \(3, 10\).*\(3, 9\)"):
+        TRMPolicy(models).decide(SAMPLES.sessions[:3], np.zeros((3, 9)))
+
+
+def test_a_feature_that_is_not_finite_is_named(models):
+    features = SAMPLES.features[:3].copy()
+    features[1, 4] = np.inf
+
+    with pytest.raises(CheckpointError, match=f"{FEATURE_NAMES[4]}.*1990-01-03"):
+        TRMPolicy(models).decide(SAMPLES.sessions[:3], features)
+
+
+def test_no_rows_give_no_decisions(models):
+    assert TRMPolicy(models).decide(pd.DatetimeIndex([]), np.zeros((0, 10))) == []
+
+
+def test_unknown_devices_are_refused(models):
+    with pytest.raises(ConfigError, match="auto, cpu or cuda, got 'tpu'"):
+        TRMPolicy(models, device="tpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_that_is_not_there_is_refused(models):
+    with pytest.raises(ConfigError, match="cuda needs a CUDA device"):
+        TRMPolicy(models, device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_decides_as_the_processor_does(models):
+    here = decide(TRMPolicy(models, device="cpu"))
+    there = decide(TRMPolicy(models, device="cuda"))
+
+    for one, other in zip(here, there, strict=True):
+        top = np.sort(one.probabilities)[-2:]
+        if top[1] - top[0] > 1e-3:
+            assert one.allocation == other.allocation
