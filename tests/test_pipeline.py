@@ -150,7 +150,7 @@ def test_the_crisis_run_repeats_the_continuous_one_of_the_same_model(folder):
 
 def test_the_model_is_described(record):
     (model,) = record["models"]
-    assert model["trained_from"] == "1993-03-30"
+    assert model["trained_from"] == "1993-03-29"
     assert model["trained_until"] == "1997-06-27"
     assert model["n_optimizer_steps"] > 100
     assert model["n_purged"] == 6
