@@ -88,8 +88,8 @@ class TrainingConfig(_Settings):
     profit_loss_weight: float = Field(0.3, ge=0)
     n_supervision_steps: PositiveInt = 4
     epochs: PositiveInt = 4
-    max_batches_per_epoch: PositiveInt = 12
-    patience: PositiveInt = 4
+    max_batches_per_epoch: PositiveInt = 10
+    patience: PositiveInt = 2
     batch_size: PositiveInt = 768
     learning_rate: float = Field(1e-3, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)
