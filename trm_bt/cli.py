@@ -215,8 +215,8 @@ def labels(
     loaded = load_bars(bars, start=start, end=end, observed=observed or ())
     with staged_folder(out) as folder:
         computed = compute_features(loaded, settings.features)
-        table = label_bars(loaded, settings.features, settings.labels)
-        summary = save_labels(table, computed, loaded, folder)
+        labelled = label_bars(loaded, settings.features, settings.labels)
+        summary = save_labels(labelled, computed, loaded, folder)
     if as_json:
         print((out / "labels_summary.json").read_text(encoding="utf-8"))
         return

@@ -23,8 +23,9 @@ from trm_bt.files import check_replaceable, staged_folder, write_atomically
 from trm_bt.learning.checkpoint import save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.policy import TRMPolicy
-from trm_bt.learning.trainer import Progress as TrainingProgress
-from trm_bt.learning.trainer import ProgressCallback, TrainedModel, train
+from trm_bt.learning.records import Progress as TrainingProgress
+from trm_bt.learning.records import ProgressCallback, TrainedModel
+from trm_bt.learning.trainer import train
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
@@ -98,7 +99,8 @@ def run(
             save_labels(labels, features, bars, folder)
             tell("labels", 1, 1)
         plans = plan_crises(bars.sessions, labels, config.training.min_labels)
-        if all(plan.frozen_on is None for plan in plans):
+        n_models = sum(plan.frozen_on is not None for plan in plans)
+        if not n_models:
             reasons = "; ".join(f"{plan.crisis.name}: {plan.reason}" for plan in plans)
             raise BarsError(
                 f"The bars must cover at least one crisis with enough history before "
@@ -111,8 +113,9 @@ def run(
                 config,
                 plans,
                 folder / "checkpoints",
-                progress=_training_progress(labels, plans, tell),
+                progress=_training_progress(n_models, tell),
             )
+            tell("training", 1, 1)
             for model in models.values():
                 save_history(model, folder / "training")
         with _timed(seconds, "backtests"):
@@ -252,7 +255,7 @@ def backtest_all(
             decide_from=decide_from,
             name=name,
         )
-    crises = {}
+    crises: dict[str, tuple[BacktestResult, pd.DataFrame]] = {}
     for plan in planned:
         tell("backtests", len(results) + len(crises), total)
         crisis = plan.crisis
@@ -267,7 +270,8 @@ def backtest_all(
 
 
 def _session_after(bars: Bars, session: pd.Timestamp | None) -> pd.Timestamp:
-    """Return the first session after `session`."""
+    """Return the first session after a freeze."""
+    assert session is not None
     return bars.sessions[bars.sessions > session][0]
 
 
@@ -279,23 +283,12 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] = round(time.perf_counter() - started, 2)
 
 
-def _training_progress(
-    labels: pd.DataFrame, plans: Sequence[CrisisPlan], tell: Progress
-) -> ProgressCallback:
-    """Turn optimiser steps of models of unequal size into one count of work done."""
-    rows = {
-        plan.crisis.name: int((labels["known_on"] <= plan.frozen_on).sum())
-        for plan in plans
-        if plan.frozen_on is not None
-    }
-    total, before = sum(rows.values()), 0
-    starts: dict[str, int] = {}
-    for name, n_rows in rows.items():
-        starts[name] = before
-        before += n_rows
+def _training_progress(n_models: int, tell: Progress) -> ProgressCallback:
+    """Turn the steps of trainings that run side by side into one count of steps."""
+    steps: dict[str, int] = {}
 
     def advance(state: TrainingProgress) -> None:
-        done = starts[state.name] + rows[state.name] * state.step // state.total_steps
-        tell("training", done, total)
+        steps[state.name] = state.step
+        tell("training", sum(steps.values()), n_models * state.total_steps)
 
     return advance

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from trm_bt.evaluation.metrics import summarize_strategy
 from trm_bt.evaluation.walkforward import CrisisPlan
 from trm_bt.feeds import load_bars
 from trm_bt.files import check_replaceable
-from trm_bt.learning.trainer import TrainedModel
+from trm_bt.learning.records import TrainedModel
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import FEATURE_NAMES, Features
 from trm_bt.market.labels import LabelSummary, cash_growth, summarize_labels
@@ -60,7 +60,7 @@ class RunRequest:
     start: str | None = None
     end: str | None = None
     observed: tuple[str, ...] = ()
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON values."""

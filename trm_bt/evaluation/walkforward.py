@@ -10,7 +10,8 @@ import pandas as pd
 from trm_bt.config import TRMConfig
 from trm_bt.learning.checkpoint import save_checkpoint
 from trm_bt.learning.dataset import known_by, samples_from_labels
-from trm_bt.learning.trainer import ProgressCallback, TrainedModel, train
+from trm_bt.learning.parallel import TrainingJob, train_all
+from trm_bt.learning.records import ProgressCallback, TrainedModel
 from trm_bt.market.crises import CRISES, Crisis
 from trm_bt.market.features import FeatureSchema
 
@@ -94,7 +95,7 @@ def train_before_crises(
     *,
     progress: ProgressCallback | None = None,
 ) -> dict[str, TrainedModel]:
-    """Train one model per planned crisis on an expanding window and save each.
+    """Train one model per planned crisis on an expanding window and save them.
 
     Parameters
     ----------
@@ -117,17 +118,12 @@ def train_before_crises(
         By crisis name, in date order.
     """
     samples = samples_from_labels(labels)
-    models = {}
-    for plan in plans:
-        if plan.frozen_on is None:
-            continue
-        name = plan.crisis.name
-        models[name] = train(
-            known_by(samples, plan.frozen_on),
-            schema,
-            config,
-            name=name,
-            progress=progress,
-        )
-        save_checkpoint(models[name], folder / name)
-    return models
+    jobs = [
+        TrainingJob(plan.crisis.name, known_by(samples, plan.frozen_on))
+        for plan in plans
+        if plan.frozen_on is not None
+    ]
+    models = train_all(jobs, schema, config, progress=progress)
+    for model in models:
+        save_checkpoint(model, folder / model.name)
+    return {model.name: model for model in models}
