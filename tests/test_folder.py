@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from trm_bt.feeds import load_bars
 
 from tests.conftest import make_bars
 from trm_bt.errors import BarsError
+from trm_bt.feeds import load_bars
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from trm_bt.evaluation.walkforward import plan_crises
 from trm_bt.feeds import load_bars
 from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.policy import TRMPolicy
-from trm_bt.learning.trainer import TrainedModel, train
+from trm_bt.learning.records import TrainedModel
+from trm_bt.learning.trainer import train
 from trm_bt.market.bars import Bars
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import compute_features
