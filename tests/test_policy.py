@@ -82,7 +82,11 @@ def test_in_sample_decisions_are_given_on_demand_and_marked(models):
     assert policy.in_sample
     assert not TRMPolicy(models).in_sample
     assert all(decision.allocation is not None for decision in decisions)
-    assert decisions[0].model == "model_250"
+    known_on = SAMPLES.known_on[249]
+    for decision in decisions:
+        is_stamped = decision.model.endswith(" (in sample)")
+        assert is_stamped == (decision.decided_on <= known_on)
+    assert decisions[0].model == "model_250 (in sample)"
 
 
 def test_bar_by_bar_and_any_batching_give_the_same_bits(models):

@@ -8,9 +8,7 @@ proves integrity, not origin: load checkpoints only from people you trust.
 
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import CheckpointError
+from trm_bt.files import staged_folder
 from trm_bt.learning.dataset import Scaler
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel, TrainingRecord
@@ -103,26 +102,11 @@ def save_checkpoint(
             "`force`. Choose another folder."
         )
     try:
-        _place(_encode(trained), folder)
+        with staged_folder(folder) as draft:
+            for name, content in _encode(trained).items():
+                (draft / name).write_bytes(content)
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written: {error}.") from error
-
-
-def _place(contents: dict[str, bytes], folder: Path) -> None:
-    """Write files beside `folder`, flush them to disk, then rename."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{folder.name}-", dir=folder.parent, ignore_cleanup_errors=True
-    ) as scratch:
-        made = Path(scratch) / "new"
-        made.mkdir()
-        for name, content in contents.items():
-            _write(made / name, content)
-        _sync(made)
-        if folder.exists():
-            folder.rename(Path(scratch) / "old")
-        made.rename(folder)
-        _sync(folder.parent)
 
 
 def load_checkpoint(folder: Path) -> TrainedModel:
@@ -242,24 +226,6 @@ def _encode(trained: TrainedModel) -> dict[str, bytes]:
         format_version=1, sha256={name: _sha256(data) for name, data in files.items()}
     )
     return {**files, MANIFEST: canonical_json(manifest)}
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Flush a folder's entries to disk, where the system lets folders be opened."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(content: bytes) -> str:

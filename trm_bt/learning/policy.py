@@ -166,7 +166,7 @@ class TRMPolicy:
                 probabilities[row],
                 halt_probs[row],
                 n_steps[row],
-                trained.name,
+                _stamp(trained, session),
             )
             for row, session in enumerate(sessions)
         ]
@@ -183,6 +183,12 @@ class TRMPolicy:
 
 def _known_on(model: TrainedModel) -> date:
     return model.record.last_label_known_on
+
+
+def _stamp(model: TrainedModel, session: pd.Timestamp) -> str:
+    """Name the model that decided, and say so where it had seen the session."""
+    is_in_sample = session.date() <= _known_on(model)
+    return f"{model.name} (in sample)" if is_in_sample else model.name
 
 
 def _abstain(session: pd.Timestamp) -> Decision:

@@ -10,7 +10,7 @@ from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.report.pictures import equity_chart, weights_chart
 from trm_bt.report.run_folder import OUT_OF_SAMPLE, RunFolder
 from trm_bt.report.templating import environment
-from trm_bt.report.verdict import best_and_worst, duels, verdict
+from trm_bt.report.verdict import best_and_worst, duels, habit, verdict
 
 
 def render_index(folder: RunFolder, links: dict[str, str]) -> str:
@@ -31,7 +31,13 @@ def render_index(folder: RunFolder, links: dict[str, str]) -> str:
         if crisis["covered"]
     ]
     weights = folder.weights[folder.weights["run"] == OUT_OF_SAMPLE]
-    sentences = verdict(results, summary["out_of_sample"])
+    decisions = _decision_rows(folder.decisions)
+    shares = {
+        row["name"]: row["share"]
+        for row in decisions
+        if row["name"] in ALLOCATION_NAMES
+    }
+    sentences = [*verdict(results, summary["out_of_sample"]), habit(shares)]
     return (
         environment()
         .get_template("index.html")
@@ -40,10 +46,10 @@ def render_index(folder: RunFolder, links: dict[str, str]) -> str:
             run=run,
             config=json.dumps(run["config"], indent=2),
             headline=sentences[0],
-            details=sentences[1:],
+            details=[sentence for sentence in sentences[1:] if sentence],
             crises=[_crisis_row(crisis, links) for crisis in summary["crises"]],
             strategies=_strategy_rows(summary["strategies"]),
-            decisions=_decision_rows(folder.decisions),
+            decisions=decisions,
             equity_svg=Markup(equity_chart(folder.equity, spans)),
             weights_svg=Markup(weights_chart(weights.set_index("session"))),
             seconds=sum(run["seconds"].values()),

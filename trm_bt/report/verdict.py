@@ -14,6 +14,9 @@ MEASURES: Final = {
 }
 """What is compared; more is better in each, drawdowns being negative."""
 
+NEARLY_ALWAYS: Final = 0.8
+"""Share of sessions from which one choice is called a habit."""
+
 Figures = Mapping[str, float | None]
 
 
@@ -106,6 +109,32 @@ def verdict(results: list[Duel], out_of_sample: Mapping[str, Any]) -> list[str]:
         f"({out_of_sample['sessions']:,} sessions), TRM {' and '.join(claims)}."
     )
     return [head, *(_sentence(duel) for duel in results)]
+
+
+def habit(shares: Mapping[str, float]) -> str | None:
+    """Say which allocation was chosen nearly always, None if there is none.
+
+    A policy that hardly ever changes its mind has the record of one fixed mix, and a
+    reader should hear that before any comparison.
+
+    Parameters
+    ----------
+    shares : mapping of str to float
+        Share of the sessions on which each allocation was chosen.
+
+    Examples
+    --------
+    >>> habit({"growth": 0.9, "defensive": 0.1})
+    "It chose growth on 90 % of sessions: most of this record is that fixed mix's own."
+    >>> habit({"growth": 0.6, "defensive": 0.4})
+    """
+    name = max(shares, key=shares.__getitem__)
+    if shares[name] < NEARLY_ALWAYS:
+        return None
+    return (
+        f"It chose {label(name).lower()} on {100 * shares[name]:.0f} % of sessions: "
+        "most of this record is that fixed mix's own."
+    )
 
 
 def _duel(ours: Figures, theirs: Figures, rival: str, text: str) -> Duel:
