@@ -25,7 +25,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.installed
 
 test: dev  ## The default suite, doctests included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: dev
 	$(BIN)/ruff check .
@@ -47,4 +47,4 @@ wheel: dev
 check: lint types test wheel
 
 clean:
-	rm -rf .built build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .built .ci-venv build dist *.egg-info .*_cache .hypothesis

@@ -8,13 +8,13 @@ import pandas as pd
 from trm_bt.config import FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.feeds.backtrader import add_bars, sessions_of
+from trm_bt.feeds.calendars import check_current_bar
 from trm_bt.feeds.roles import KNOWN_NAMES, feeds_by_name, find_roles
 from trm_bt.market.bars import PRICE_COLUMNS, Bars
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels, summarize_labels
 
 _CORE_ROLES = tuple(KNOWN_NAMES)
-_BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
 
 
 class AllocationLabeler(bt.Analyzer):
@@ -72,19 +72,12 @@ class AllocationLabeler(bt.Analyzer):
 
     def next(self) -> None:
         """Collect the current bar of every role."""
-        now = self._feeds["equity"].datetime[0]
+        check_current_bar(self._feeds)
         for name, feed in self._feeds.items():
-            if not len(feed) or feed.datetime[0] != now:
-                session = bt.num2date(now).date()
-                raise BarsError(
-                    f"The feeds must share one calendar: on {session} equity has a bar "
-                    f"and {name} has none. Align the feeds before the run."
-                )
-            columns = _BAR_COLUMNS if name in _CORE_ROLES else ("close",)
             self._bars[name].append(
-                tuple(getattr(feed.lines, column)[0] for column in columns)
+                tuple(getattr(feed.lines, column)[0] for column in _columns(name))
             )
-        self._sessions.append(now)
+        self._sessions.append(self._feeds["equity"].datetime[0])
 
     def stop(self) -> None:
         """Compute features, labels and their summary from the collected bars."""
@@ -99,8 +92,7 @@ class AllocationLabeler(bt.Analyzer):
         index = sessions_of(self._sessions)
 
         def frame(name: str) -> pd.DataFrame:
-            columns = _BAR_COLUMNS if name in _CORE_ROLES else ("close",)
-            return pd.DataFrame(self._bars[name], index=index, columns=columns)
+            return pd.DataFrame(self._bars[name], index, _columns(name))
 
         def close(name: str) -> pd.Series | None:
             return frame(name)["close"] if name in self._bars else None
@@ -115,6 +107,11 @@ class AllocationLabeler(bt.Analyzer):
             cash_rate=close("cash_rate"),
             source="feeds of a Cerebro run",
         )
+
+
+def _columns(name: str) -> tuple[str, ...]:
+    """Return the columns that a feed gives; optional inputs have a close alone."""
+    return (*PRICE_COLUMNS, "volume") if name in _CORE_ROLES else ("close",)
 
 
 def label_bars(

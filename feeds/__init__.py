@@ -1,7 +1,4 @@
-"""Where bars come from, and how they enter Backtrader.
-
-`load_bars` knows the sources; nothing here imports Backtrader but `feeds.backtrader`.
-"""
+"""Where bars come from, and how they enter Backtrader; `load_bars` knows the sources."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +43,7 @@ def load_bars(
         return load_folder(Path(source), start=start, end=end, observed=observed)
     bars = load_sample().between(start, end)
     for name in observed:
-        if getattr(bars, name, None) is None:
-            raise BarsError(f"The sample has no '{name}'; use bars that have it.")
+        raise BarsError(
+            f"The sample has no observed '{name}', at best a proxy. Use bars that have it."
+        )
     return bars

@@ -16,7 +16,7 @@ import pandas as pd
 from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.calendars import check_current_bar, check_preloaded
 from trm_bt.feeds.roles import feeds_by_name, find_roles
-from trm_bt.market.labels import SESSIONS_PER_YEAR
+from trm_bt.market.bars import SESSIONS_PER_YEAR
 from trm_bt.strategies.broker import FINAL_STATES
 from trm_bt.strategies.sizing import drift, share_to_buy, target_values
 

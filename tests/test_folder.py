@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import make_bars
 from trm_bt.errors import BarsError
 from trm_bt.feeds import load_bars
+from trm_bt.market.bars import check_volatility
 
 
 @pytest.fixture
@@ -183,9 +184,16 @@ def test_a_bad_file_is_refused_with_file_rule_and_session(folder, bars, case):
     assert "\n" not in sentence
 
 
+def test_the_real_index_is_one_over_any_span(market_dir):
+    close = load_bars(market_dir).volatility["close"]
+    for n_sessions in (60, 504, 756, 1010, 1300, 2600):
+        for first in range(0, len(close) - n_sessions, 7):
+            check_volatility(close.iloc[first : first + n_sessions], "VIX")
+
+
 def test_a_decaying_fund_is_no_volatility_index(tmp_path):
-    bars = make_bars(800)
-    decay = 90 * 0.5 ** (np.arange(800) / 252)
+    bars = make_bars(1100)
+    decay = 90 * 0.5 ** (np.arange(1100) / 252)
     fund = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), decay))
     write(tmp_path, "SPY", bars.equity)
     write(tmp_path, "TLT", bars.bond)

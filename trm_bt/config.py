@@ -1,7 +1,6 @@
 """Validated settings, one frozen model per stage, together `TRMConfig`.
 
-Keys keep the spelling of the seed configuration (`hidden_dim`, `num_latent_steps`,
-`num_recursion_cycles`). Counts are in sessions unless the name says otherwise.
+Lookbacks and horizons are counted in sessions.
 """
 
 import json
@@ -107,7 +106,7 @@ class TrainingConfig(_Settings):
 
 
 class StrategyConfig(_Settings):
-    """How decisions become weights."""
+    """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
 
     decision: Literal["argmax", "blend"] = "argmax"
     min_confidence: float = Field(0.0, ge=0, le=1)

@@ -13,17 +13,9 @@ class BarsError(TRMError, ValueError):
     """Bars break a rule: shape, order, calendar, price or role."""
 
 
-class LookAheadError(TRMError, ValueError):
-    """A value would be used before the session on which it is known."""
-
-
 class CheckpointError(TRMError, ValueError):
     """A checkpoint is missing, damaged, or of another schema."""
 
 
 class RunError(TRMError, ValueError):
     """A run folder is missing, incomplete, or belongs to another run."""
-
-
-class MissingExtraError(TRMError, ImportError):
-    """An optional dependency is needed and not installed."""

@@ -12,7 +12,7 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.market.bars import check_positive, check_sessions
-from trm_bt.market.labels import SESSIONS_PER_YEAR
+from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 MIN_SESSIONS: Final = 60
 """Sessions below which nothing is annualised."""

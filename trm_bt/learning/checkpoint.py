@@ -28,7 +28,6 @@ from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel, TrainingRecord
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 
-FORMAT_VERSION: Final = 1
 WEIGHTS: Final = "model.safetensors"
 DESCRIPTION: Final = "checkpoint.json"
 MANIFEST: Final = "manifest.json"
@@ -159,7 +158,7 @@ def load_checkpoints(path: Path) -> list[TrainedModel]:
     Parameters
     ----------
     path : Path
-        A checkpoint folder, or a folder of such folders and nothing else; hidden
+        A checkpoint folder, or a folder of such folders; files beside them and hidden
         entries are passed over.
 
     Returns
@@ -177,10 +176,12 @@ def load_checkpoints(path: Path) -> list[TrainedModel]:
         raise CheckpointError(f"{path}: a checkpoint must be a folder, got none.")
     if is_checkpoint(path):
         return [load_checkpoint(path)]
-    folders = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+    folders = sorted(
+        p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")
+    )
     if not folders:
         raise CheckpointError(
-            f"{path}: must hold {MANIFEST} or checkpoint folders, got an empty folder."
+            f"{path}: must hold {MANIFEST} or checkpoint folders, got none."
         )
     models = sorted(
         (load_checkpoint(folder) for folder in folders),

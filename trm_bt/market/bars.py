@@ -23,7 +23,11 @@ ROLES: Final = (
 PRICE_COLUMNS: Final = ("open", "high", "low", "close")
 MAX_CARRIED_SESSIONS: Final = 5
 """A rate or a put/call ratio is carried forward over at most this many sessions."""
+SESSIONS_PER_YEAR: Final = 252
 _MAX_VOLATILITY_LEVEL: Final = 200.0
+_MIN_DECAY_YEARS: Final = 4
+_YEARLY_DECAY: Final = -0.2
+"""No four years of the index since 1990 fell by so much each."""
 _ROUNDING: Final = 1e-4
 """Relative slack when high and low are held against open and close: files round."""
 
@@ -228,9 +232,10 @@ def check_ohlc(frame: pd.DataFrame, name: str) -> None:
 def check_volatility(close: pd.Series, name: str) -> None:
     """Raise `BarsError` if a volatility index does not behave like one.
 
-    The CBOE index has never closed above 83. A fund on volatility futures (VIXY and
-    its kind) loses most of its value every year and so shows adjusted prices far
-    above that, or falls by nine tenths for good: neither is an index level.
+    The CBOE index has never closed above 83, and over years it comes back to where it
+    was. A fund on volatility futures (VIXY and its kind) loses most of its value every
+    year: its adjusted prices begin far above any index level, or each year of a long
+    history ends far below the year before.
     """
     if close.max() > _MAX_VOLATILITY_LEVEL:
         first = close.index[int((close > _MAX_VOLATILITY_LEVEL).to_numpy().argmax())]
@@ -239,15 +244,13 @@ def check_volatility(close: pd.Series, name: str) -> None:
             f"on {first.date()} got {close.loc[first]:g}. Give the index itself, not a "
             "fund such as VIXY."
         )
-    if len(close) < 504:
-        return
-    ratio = close.to_numpy()[252:] / close.to_numpy()[:-252]
-    if np.median(ratio) < 0.75:
+    yearly = close.iloc[::SESSIONS_PER_YEAR]
+    moves = yearly.pct_change().iloc[1:]
+    if len(moves) >= _MIN_DECAY_YEARS and (moves < _YEARLY_DECAY).all():
         raise BarsError(
             f"{name}: a volatility index returns to its mean, from "
-            f"{close.index[0].date()} on this series falls by "
-            f"{1 - np.median(ratio):.0%} in a median year. "
-            "Give the index itself, not a fund such as VIXY."
+            f"{close.index[0].date()} on this series falls by over 20 % in each of "
+            f"{len(moves)} years. Give the index itself, not a fund such as VIXY."
         )
 
 

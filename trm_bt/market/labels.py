@@ -9,11 +9,10 @@ import pandas as pd
 from trm_bt.config import LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
-from trm_bt.market.bars import Bars
+from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.crises import crises_on
 from trm_bt.market.features import FEATURE_NAMES, Features
 
-SESSIONS_PER_YEAR: Final = 252
 RETURN_COLUMNS: Final = tuple(f"return_{name}" for name in ALLOCATION_NAMES)
 
 
