@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.report.pictures import equity_chart, weights_chart
-from trm_bt.report.run_folder import OUT_OF_SAMPLE, RunFolder
+from trm_bt.report.reader import OUT_OF_SAMPLE, RunFolder
 from trm_bt.report.templating import environment
 from trm_bt.report.verdict import best_and_worst, duels, habit, verdict
 

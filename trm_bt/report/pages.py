@@ -8,10 +8,15 @@ from typing import Any, Final
 
 import pandas as pd
 
-from trm_bt.evaluation.metrics import drawdowns, max_drawdown, total_return
+from trm_bt.evaluation.metrics import (
+    drawdowns,
+    max_drawdown,
+    session_returns,
+    total_return,
+)
 from trm_bt.files import write_atomically
 from trm_bt.report.index import render_index
-from trm_bt.report.run_folder import RunFolder, read_run
+from trm_bt.report.reader import RunFolder, read_run
 from trm_bt.report.tearsheets import Sheet, returns_from_equity, write_sheet
 from trm_bt.report.templating import label, safe_name
 from trm_bt.report.verdict import best_and_worst
@@ -148,7 +153,7 @@ def _compared(equity: pd.Series, text: str) -> dict[str, object]:
         "label": text,
         "total_return": total_return(equity),
         "max_drawdown": max_drawdown(equity),
-        "worst_session": float(returns_from_equity(equity).iloc[1:].min()),
+        "worst_session": float(session_returns(equity).min()),
         "sessions_under_water": int((under < 0).sum()),
     }
 

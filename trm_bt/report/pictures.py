@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from trm_bt.evaluation.metrics import drawdowns
 from trm_bt.files import write_atomically
 from trm_bt.report.quantstats_html import clean_svg
 
@@ -74,7 +75,7 @@ def equity_chart(equity: pd.DataFrame, crises: Iterable[Span]) -> str:
             line = {"color": INKS[_LINE_INKS[name]], "linewidth": 1.2}
             thin = _thinned(shown[name] / shown[name].iloc[0])
             upper.plot(thin.index, thin, **line)
-            under = _thinned(shown[name] / shown[name].cummax() - 1)
+            under = _thinned(drawdowns(shown[name]))
             lower.plot(under.index, under, **line)
         upper.set_yscale("log")
         upper.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))

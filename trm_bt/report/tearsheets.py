@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from trm_bt.errors import RunError
-from trm_bt.evaluation.metrics import MIN_SESSIONS
+from trm_bt.evaluation.metrics import MIN_SESSIONS, session_returns
 from trm_bt.files import write_atomically
 from trm_bt.report.quantstats_html import FIGURES, TABLES, quantstats_parts
 from trm_bt.report.templating import environment
@@ -127,8 +127,8 @@ def returns_from_equity(equity: pd.Series) -> pd.Series:
     equity : Series of shape (n_sessions + 1,)
         Portfolio value at the closes, in quote currency; the first row is the base.
     """
-    values = equity.to_numpy(np.float64)
-    return pd.Series(np.append(0.0, values[1:] / values[:-1] - 1), equity.index)
+    base = pd.Series([0.0], equity.index[:1])
+    return pd.concat([base, session_returns(equity)])
 
 
 def write_sheet(sheet: Sheet, out: Path) -> Path:
@@ -193,7 +193,7 @@ def find_returns(source: object) -> pd.Series:
         return source
     closes = getattr(source, "closes", None)  # Kept by every strategy of ours.
     if isinstance(closes, pd.DataFrame) and "broker_value" in closes:
-        return returns_from_equity(closes["broker_value"]).iloc[1:]
+        return session_returns(closes["broker_value"])
     for analyzer in iter(getattr(source, "analyzers", ())):
         found = _analyzed_returns(analyzer)
         if found is not None:
