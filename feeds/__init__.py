@@ -1,6 +1,7 @@
-"""Where bars come from, and how they enter Backtrader; `load_bars` knows the sources."""
+"""Where bars come from, and how they enter Backtrader."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from trm_bt.errors import BarsError
@@ -37,13 +38,27 @@ def load_bars(
     Raises
     ------
     BarsError
-        If the source is missing or breaks a rule; the sentence names the file.
+        If a date is none, or the source is missing or breaks a rule; the sentence
+        names the file.
     """
+    for name, value in (("start", start), ("end", end)):
+        _check_date(name, value)
     if str(source) != "sample":
         return load_folder(Path(source), start=start, end=end, observed=observed)
     bars = load_sample().between(start, end)
     for name in observed:
         raise BarsError(
-            f"The sample has no observed '{name}', at best a proxy. Use bars that have it."
+            f"The sample has no observed '{name}', at best a proxy. Use bars that "
+            "have it."
         )
     return bars
+
+
+def _check_date(name: str, value: str | None) -> None:
+    try:
+        if value is not None:
+            date.fromisoformat(value)
+    except ValueError as error:
+        raise BarsError(
+            f"`{name}` must be a date as YYYY-MM-DD, got '{value}'."
+        ) from error

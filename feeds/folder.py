@@ -28,6 +28,9 @@ from trm_bt.market.bars import (
 SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
 OPTIONAL_INPUTS: Final = ("members", "put_call")
 _OLDER_BOND: Final = "VUSTX"
+_LOWEST_PEAK_PERCENT: Final = 0.09
+"""Since 1990 the 3-month yield in decimals has stayed below this, and in percent it has
+peaked above it in any two years."""
 
 
 def load_folder(
@@ -203,7 +206,13 @@ def _shared_calendar(
 
 
 def _optional_inputs(folder: Path) -> dict[str, _OptionalInput]:
-    """Read the optional roles that the folder has."""
+    """Read the optional roles that the folder has.
+
+    Raises
+    ------
+    BarsError
+        If a file breaks a rule; a yield in decimals instead of percent is one.
+    """
     found: dict[str, _OptionalInput] = {}
     symbols = _member_symbols(folder)
     if symbols:
@@ -216,6 +225,11 @@ def _optional_inputs(folder: Path) -> dict[str, _OptionalInput]:
         found["put_call"] = _OptionalInput(put_call, source)
     rates = _read_series(folder, "rates", ("dgs3mo",))
     if rates is not None:
+        if 0 < rates.iloc[:, 0].max() < _LOWEST_PEAK_PERCENT:
+            raise BarsError(
+                f"{file_of(folder, 'rates')}: must hold percent a year, got at most "
+                f"{rates.iloc[:, 0].max():g}: these look like decimals."
+            )
         source = f"{rates.columns[0]}, percent a year"
         found["cash_rate"] = _OptionalInput(rates / 100.0, source)
     return found
@@ -224,7 +238,10 @@ def _optional_inputs(folder: Path) -> dict[str, _OptionalInput]:
 def _member_symbols(folder: Path) -> list[str]:
     listed = folder / "members.txt"
     if listed.is_file():
-        return listed.read_text(encoding="utf-8").split()
+        try:
+            return listed.read_text(encoding="utf-8").split()
+        except UnicodeDecodeError as error:
+            raise BarsError(f"{listed}: must be text in UTF-8.") from error
     has_all = all(file_of(folder, symbol) for symbol in SECTORS)
     return list(SECTORS) if has_all else []
 

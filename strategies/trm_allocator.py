@@ -215,16 +215,14 @@ class TRMAllocator(RebalancingStrategy):
                     f"Cerebro; the feeds are {present}."
                 )
             self._feeds[name] = feeds[name.lower()]
-        roles = {"volatility": "volatility", "put_call": "put_call"}
-        roles |= {"members": wanted.members[0]} if wanted.members else {}
+        first_member = {"members": wanted.members[0]} if wanted.members else {}
+        feed_of = {role: role for role in (*self.roles, "put_call")} | first_member
         status: dict[str, Status] = {
             role: getattr(self._feeds[name], "role_status", "observed")
-            for role, name in roles.items()
+            for role, name in feed_of.items()
             if name in self._feeds
         }
-        return schema_from(
-            status, wanted.members, wanted.has_put_call, wanted.lookbacks
-        )
+        return schema_from(status, wanted.members, wanted.lookbacks)
 
 
 def _optional(schema: FeatureSchema) -> list[str]:

@@ -81,3 +81,6 @@ def test_coverage_needs_a_session_before_and_the_end():
     assert crisis.is_covered(days)
     assert not crisis.is_covered(days[:-1])
     assert not crisis.is_covered(days[2:])
+    (weekend,) = (c for c in CRISES if c.name == "european_debt_crisis")
+    assert weekend.is_covered(pd.bdate_range("2011-07-01", "2012-06-29"))
+    assert not weekend.is_covered(pd.bdate_range("2011-07-01", "2012-06-28"))

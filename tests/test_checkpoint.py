@@ -278,7 +278,7 @@ def test_resealed_nonsense_is_no_safetensors_file(folder, content):
 def test_an_existing_target_is_refused_and_left_alone(trained, folder):
     before = {name: (folder / name).read_bytes() for name in FILES}
 
-    with pytest.raises(CheckpointError, match=r"must not exist yet.*`force`"):
+    with pytest.raises(CheckpointError, match=r"must be new or empty.*`force`"):
         save_checkpoint(trained, folder)
 
     assert {name: (folder / name).read_bytes() for name in FILES} == before
@@ -336,11 +336,13 @@ def test_a_set_must_share_one_schema(trained, tmp_path):
         load_checkpoints(tmp_path)
 
 
-def test_an_empty_set_and_a_stray_file_are_refused(trained, tmp_path):
-    with pytest.raises(CheckpointError, match="empty folder"):
+def test_a_set_passes_over_files_and_needs_a_checkpoint(trained, tmp_path):
+    (tmp_path / "one_history.json").write_text("[]")
+    with pytest.raises(
+        CheckpointError, match=r"must hold manifest\.json or"
+    ):
         load_checkpoints(tmp_path)
+    (tmp_path / "one").mkdir()
     save_checkpoint(trained, tmp_path / "one")
-    (tmp_path / "notes.txt").write_text("x")
 
-    with pytest.raises(CheckpointError, match=r"notes\.txt: a checkpoint must be"):
-        load_checkpoints(tmp_path)
+    assert [model.name for model in load_checkpoints(tmp_path)] == [trained.name]

@@ -63,10 +63,17 @@ def test_features_are_written_as_parquet_and_csv(monkeypatch, capsys, folder, tm
     )
     assert tuple(parquet.columns) == FEATURE_NAMES
     np.testing.assert_array_equal(parquet, csv)
-    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [
-        "f.csv",
-        "f.parquet",
-    ]
+    names = sorted(p.name for p in (tmp_path / "new").iterdir())
+    assert names == ["f.csv", "f.parquet"]
+    before = out.read_bytes()
+    again = ("features", "--bars", folder, "--out", out)
+    code, _, error = call(monkeypatch, capsys, *again)
+    assert (code, out.read_bytes()) == (2, before)
+    assert "is there already" in error
+    assert call(monkeypatch, capsys, *again, "--force")[0] == 0
+    code, _, error = call(monkeypatch, capsys, "features", "--out", folder, "--force")
+    assert code == 2
+    assert "must be a file, is a folder" in error
 
 
 def test_labels_are_written_with_a_summary(monkeypatch, capsys, folder, tmp_path):
@@ -167,7 +174,10 @@ def test_bad_bars_end_with_one_sentence(
             ("--start", "2012-08-01", "--end", "2015-01-30"),
             "cover at least one crisis",
         ),
-        (("--bars", "sample", "--observed", "put_call"), "has no 'put_call'"),
+        (("--observed", "put_call"), "has no observed 'put_call'"),
+        (("--observed", "members"), "has no observed 'members'"),
+        (("--start", "2015-02-30"), "`start` must be a date as YYYY-MM-DD, got '2015-"),
+        (("--bars", ".", "--end", "soon"), "`end` must be a date as YYYY-MM-DD"),
     ],
 )
 def test_bad_requests_end_with_one_sentence(
@@ -195,6 +205,87 @@ def test_too_few_labels_are_refused(monkeypatch, capsys, folder, tmp_path):
     assert code == 2
     assert "A model needs 504 labels, the bars give 335" in error
     assert not (tmp_path / "model").exists()
+
+
+@pytest.fixture
+def checkpoint(monkeypatch, capsys, folder, tmp_path):
+    """A small checkpoint of the folder's first 300 sessions."""
+    settings = {
+        "model": {"hidden_dim": 16},
+        "training": {"epochs": 1, "min_labels": 100},
+    }
+    (tmp_path / "small.json").write_text(json.dumps(settings))
+    out = tmp_path / "models" / "mine"
+    arguments = ("train", "--bars", folder, "--config", tmp_path / "small.json")
+    code, text, _ = call(
+        monkeypatch, capsys, *arguments, "--end", "2002-02-22", "--out", out, "--json"
+    )
+    assert code == 0
+    assert json.loads(text)["trained_until"] == "2002-02-22"
+    names = {path.name for path in out.parent.iterdir()}
+    assert names == {"mine", "mine_history.json", "mine_training.png"}
+    return out
+
+
+def test_a_checkpoint_is_backtested_after_its_span(
+    monkeypatch, capsys, folder, checkpoint, tmp_path
+):
+    out = tmp_path / "backtest"
+    arguments = ("backtest", "--bars", folder, "--checkpoint", checkpoint, "--out", out)
+    code, text, _ = call(monkeypatch, capsys, *arguments, "--json")
+    summary = json.loads(text)
+    assert code == 0
+    assert summary["out_of_sample"]["sessions"] == 99
+    assert summary["out_of_sample"]["abstained"] == 0
+    assert summary["orders"]["rejected"] == 0
+    assert summary["cash"] == "earned nothing: the bars have no cash rate"
+    decisions = pd.read_parquet(out / "decisions.parquet")
+    assert decisions["session"].min() == pd.Timestamp("2002-02-25")
+    assert set(decisions["model"]) == {"mine"}
+    assert call(monkeypatch, capsys, *arguments)[0] == 2
+
+    code, _, _ = call(monkeypatch, capsys, *arguments, "--allow-in-sample", "--force")
+    decisions = pd.read_parquet(out / "decisions.parquet").set_index("session")
+    assert code == 0
+    assert set(decisions.loc[:"2002-02-22", "model"]) == {"mine (in sample)"}
+    assert set(decisions.loc["2002-02-25":, "model"]) == {"mine"}
+
+
+def test_a_checkpoint_of_another_schema_ends_with_one_sentence(
+    monkeypatch, capsys, checkpoint, tmp_path
+):
+    out = tmp_path / "backtest"
+    arguments = (
+        "backtest",
+        "--bars",
+        "sample",
+        "--checkpoint",
+        checkpoint,
+        "--out",
+        out,
+    )
+    code, _, error = call(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert "feature vix_level observed against proxy" in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_checkpoint_with_a_flipped_byte_ends_with_one_sentence(
+    monkeypatch, capsys, folder, checkpoint, tmp_path
+):
+    path = checkpoint / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    before = sorted(tmp_path.rglob("*"))
+    out = tmp_path / "backtest"
+    arguments = ("backtest", "--bars", folder, "--checkpoint", checkpoint, "--out", out)
+    code, _, error = call(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert f"{path}: its SHA-256 must be the one in manifest.json" in error
+    assert error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(monkeypatch, capsys, tmp_path):

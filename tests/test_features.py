@@ -179,7 +179,15 @@ def test_schema_says_what_is_proxy(bars, full_bars):
             )
         },
     )
-    assert schema_for(estimated).status[0] == "proxy"
+    assert schema_for(estimated).status == ("proxy", *["observed"] * 9)
+    index = replace(
+        full_bars,
+        provenance={
+            "bond": Provenance("yields", bars.sessions[0], bars.sessions[-1], "proxy")
+        },
+    )
+    status = dict(zip(FEATURE_NAMES, schema_for(index).status, strict=True))
+    assert [n for n, value in status.items() if value == "proxy"] == ["correlation"]
 
 
 def test_schema_difference_names_the_first_difference(bars, full_bars):

@@ -90,6 +90,12 @@ def test_an_optional_input_with_a_long_hole_is_not_used(folder, bars):
     assert "no value on 1 of 400 sessions" in loaded.provenance["cash_rate"].notes[0]
 
 
+def test_yields_in_decimals_are_refused(folder, bars):
+    write(folder, "rates", pd.DataFrame({"dgs3mo": 0.05}, index=bars.sessions))
+    with pytest.raises(BarsError, match=r"must hold percent a year, got at most 0\.05"):
+        load_bars(folder)
+
+
 def test_an_insisted_input_shortens_the_span(folder, bars):
     ratio = pd.DataFrame({"total_pc": 0.9, "equity_pc": 0.6}, index=bars.sessions)
     write(folder, "putcall", ratio.iloc[70:])

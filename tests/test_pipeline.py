@@ -79,7 +79,7 @@ def test_all_twelve_crises_are_listed_in_date_order(summary):
     crises = summary["crises"]
     assert [c["name"] for c in crises] == [c.name for c in CRISES]
     assert [c["covered"] for c in crises] == [True] + [False] * 11
-    assert {c["reason"] for c in crises[1:]} == {"outside the bars' span"}
+    assert {c["reason"] for c in crises[1:]} == {"not within the bars' span"}
     assert {c["total_return"] for c in crises[1:]} == {None}
     assert list(crises[0]["total_return"]) == STRATEGIES
 

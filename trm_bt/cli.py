@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,6 +26,9 @@ from rich.table import Table
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import TRMError
+
+if TYPE_CHECKING:
+    from trm_bt.runfolder import RunRequest
 
 app = typer.Typer(
     add_completion=False,
@@ -78,7 +81,8 @@ def main() -> None:
     try:
         app()
     except TRMError as error:
-        _fail(str(error), 2)
+        is_bad_input = isinstance(error, ValueError)
+        _fail(str(error), 2 if is_bad_input else 1)
     except OSError as error:
         _fail(f"The job failed: {error}.", 1)
     except KeyboardInterrupt:
@@ -100,16 +104,8 @@ def run_command(
 ) -> None:
     """Go from bars to crisis tearsheets: label, train, backtest and report."""
     from trm_bt.pipeline import run
-    from trm_bt.runfolder import RunRequest
 
-    request = RunRequest(
-        bars=bars,
-        config=_settings(config, seed),
-        start=start,
-        end=end,
-        observed=tuple(observed or ()),
-        device=device.value,
-    )
+    request = _request(bars, _settings(config, seed), start, end, observed, device)
     with _progress_bars() as progress:
         summary = run(
             request, out, command=_command_line(), force=force, progress=progress
@@ -157,13 +153,15 @@ def features(
     end: EndOption = None,
     observed: ObservedOption = None,
     config: ConfigOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compute the ten features; writes parquet, and CSV where --out ends in .csv."""
     from trm_bt.feeds import load_bars
-    from trm_bt.files import write_atomically
+    from trm_bt.files import check_new_file, write_atomically
     from trm_bt.market.features import compute_features
 
+    check_new_file(out, force=force)
     loaded = load_bars(bars, start=start, end=end, observed=observed or ())
     computed = compute_features(loaded, _settings(config, None).features)
     writer = (
@@ -246,15 +244,9 @@ def train_command(
 ) -> None:
     """Train one model on all labels of the bars and save it as a checkpoint."""
     from trm_bt.pipeline import train_checkpoint
-    from trm_bt.runfolder import RunRequest, model_facts
+    from trm_bt.runfolder import model_facts
 
-    request = RunRequest(
-        bars=bars,
-        config=_settings(config, seed),
-        start=start,
-        end=end,
-        observed=tuple(observed or ()),
-    )
+    request = _request(bars, _settings(config, seed), start, end, observed)
     with _progress_bars() as progress:
         model = train_checkpoint(request, out, force=force, progress=progress)
     facts = model_facts(model)
@@ -269,6 +261,50 @@ def train_command(
         else:
             table.add_row(key, str(value))
     _console().print(table)
+
+
+@app.command()
+def backtest(
+    checkpoint: Annotated[
+        Path, typer.Option("--checkpoint", help="A checkpoint, or a folder of them.")
+    ],
+    out: OutOption,
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    device: DeviceOption = Device.auto,
+    allow_in_sample: Annotated[
+        bool,
+        typer.Option(
+            "--allow-in-sample",
+            help="Also decide what the model was trained on; stamped everywhere.",
+        ),
+    ] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Backtest a checkpoint that is there already, beside SPY and the fixed mixes."""
+    from trm_bt.pipeline import backtest_checkpoint
+
+    request = _request(bars, _settings(config, None), start, end, observed, device)
+    with _progress_bars() as progress:
+        summary: Mapping[str, Any] = backtest_checkpoint(
+            request,
+            checkpoint,
+            out,
+            allow_in_sample=allow_in_sample,
+            force=force,
+            progress=progress,
+        )
+    if as_json:
+        print(json.dumps(summary))
+        return
+    console = _console()
+    console.print(summary["bars"]["source"])
+    console.print(_strategy_table(summary))
+    print(out / "summary.json")
 
 
 @app.command("report")
@@ -289,6 +325,19 @@ def report_command(
 def config_command(config: ConfigOption = None, seed: SeedOption = None) -> None:
     """Print the settings as JSON, ready to edit and pass as --config."""
     print(_settings(config, seed).describe())
+
+
+def _request(
+    bars: str,
+    config: TRMConfig,
+    start: str | None,
+    end: str | None,
+    observed: list[str] | None,
+    device: Device = Device.auto,
+) -> "RunRequest":
+    from trm_bt.runfolder import RunRequest
+
+    return RunRequest(bars, config, start, end, tuple(observed or ()), device.value)
 
 
 def _settings(path: Path | None, seed: int | None) -> TRMConfig:

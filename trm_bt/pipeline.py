@@ -12,6 +12,7 @@ import pandas as pd
 from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.backtest import BacktestResult, run_backtest
+from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.crises import crisis_equity
 from trm_bt.evaluation.walkforward import (
@@ -98,14 +99,7 @@ def run(
             labels = label_bars(bars, config.features, config.labels)
             save_labels(labels, features, bars, folder)
             tell("labels", 1, 1)
-        plans = plan_crises(bars.sessions, labels, config.training.min_labels)
-        n_models = sum(plan.frozen_on is not None for plan in plans)
-        if not n_models:
-            reasons = "; ".join(f"{plan.crisis.name}: {plan.reason}" for plan in plans)
-            raise BarsError(
-                f"The bars must cover at least one crisis with enough history before "
-                f"it, and cover none ({reasons})."
-            )
+        plans = _planned(bars, labels, config)
         with _timed(seconds, "training"):
             models = train_before_crises(
                 labels,
@@ -113,7 +107,7 @@ def run(
                 config,
                 plans,
                 folder / "checkpoints",
-                progress=_training_progress(n_models, tell),
+                progress=_training_progress(plans, tell),
             )
             tell("training", 1, 1)
             for model in models.values():
@@ -230,43 +224,162 @@ def backtest_all(
     planned = [plan for plan in plans if plan.frozen_on is not None]
     total = 1 + len(BASELINES) + len(planned)
     decide_from = _session_after(bars, planned[0].frozen_on)
-    config = request.config
-
-    def allocate(part: Bars, checkpoint: str, since: pd.Timestamp) -> BacktestResult:
-        policy = TRMPolicy.load(folder / checkpoint, device=request.device)
-        return run_backtest(
-            part,
-            TRMAllocator,
-            params={"policy": policy, **config.strategy.model_dump()},
-            config=config.backtest,
-            decide_from=since,
-            name="trm",
-        )
-
     tell("backtests", 0, total)
-    results = {"trm": allocate(bars, ".", decide_from)}
-    for name, weights in BASELINES.items():
-        tell("backtests", len(results), total)
-        results[name] = run_backtest(
-            bars,
-            FixedMix,
-            params={"weights": weights},
-            config=config.backtest,
-            decide_from=decide_from,
-            name=name,
-        )
+    ours = allocate(bars, folder, decide_from, request)
+    tell("backtests", 1, total)
+    baselines = run_baselines(
+        bars, request, decide_from, lambda done: tell("backtests", 1 + done, total)
+    )
+    results = {"trm": ours, **baselines}
     crises: dict[str, tuple[BacktestResult, pd.DataFrame]] = {}
     for plan in planned:
         tell("backtests", len(results) + len(crises), total)
         crisis = plan.crisis
         since = _session_after(bars, plan.frozen_on)
-        result = allocate(bars.between(end=crisis.end), crisis.name, since)
+        checkpoint = folder / crisis.name
+        result = allocate(bars.between(end=crisis.end), checkpoint, since, request)
         equities = {"trm": result.equity} | {
             name: results[name].equity for name in BASELINES
         }
         crises[crisis.name] = result, crisis_equity(plan, equities)
     tell("backtests", total, total)
     return results, crises
+
+
+def allocate(
+    bars: Bars,
+    checkpoint: Path,
+    decide_from: pd.Timestamp | None,
+    request: RunRequest,
+    *,
+    allow_in_sample: bool = False,
+) -> BacktestResult:
+    """Run the allocator on a checkpoint or a walk-forward set.
+
+    Parameters
+    ----------
+    bars : Bars
+        Bars that reach back far enough for the first decision's features.
+    checkpoint : Path
+        Folder of a checkpoint or of a set.
+    decide_from : Timestamp or None
+        First session to decide on; None: the first that no model has seen.
+    request : RunRequest
+        Device and settings.
+    allow_in_sample : bool
+        Whether sessions that a model was trained on are decided, and stamped.
+
+    Raises
+    ------
+    BarsError
+        If the bars end before any session may be decided.
+    CheckpointError
+        If the checkpoint cannot be believed or reads features of another schema.
+    """
+    config = request.config
+    policy = TRMPolicy.load(
+        checkpoint, device=request.device, allow_in_sample=allow_in_sample
+    )
+    if decide_from is None:
+        first = policy.schema.n_lookback - 1
+        possible = bars.sessions[first:]
+        known_on = pd.Timestamp(policy.models[0].record.last_label_known_on)
+        if not allow_in_sample:
+            possible = possible[possible > known_on]
+        if not len(possible):
+            raise BarsError(
+                f"{checkpoint}: knows labels up to {known_on.date()}, and the bars "
+                f"end on {bars.sessions[-1].date()}: no session is left to decide."
+            )
+        decide_from = possible[0]
+    return run_backtest(
+        bars,
+        TRMAllocator,
+        params={"policy": policy, **config.strategy.model_dump()},
+        config=config.backtest,
+        decide_from=decide_from,
+        name="trm",
+    )
+
+
+def run_baselines(
+    bars: Bars,
+    request: RunRequest,
+    decide_from: pd.Timestamp,
+    tell: Callable[[int], None],
+) -> dict[str, BacktestResult]:
+    """Run SPY, 60/40 and the eight allocations over the allocator's sessions.
+
+    `tell` is called with the number of runs done.
+    """
+    results = {}
+    for name, weights in BASELINES.items():
+        results[name] = run_backtest(
+            bars,
+            FixedMix,
+            params={"weights": weights},
+            config=request.config.backtest,
+            decide_from=decide_from,
+            name=name,
+        )
+        tell(len(results))
+    return results
+
+
+def backtest_checkpoint(
+    request: RunRequest,
+    checkpoint: Path,
+    out: Path,
+    *,
+    allow_in_sample: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, object]:
+    """Backtest a checkpoint that is there already, beside the baselines.
+
+    Parameters
+    ----------
+    request : RunRequest
+        Bars, device and settings.
+    checkpoint : Path
+        Folder of a checkpoint or of a walk-forward set.
+    out : Path
+        Folder for summary.json and the tables of equity, weights, decisions, orders.
+    allow_in_sample : bool
+        Whether sessions that the model was trained on are decided, and stamped.
+    force : bool
+        Replace an earlier backtest.
+    progress : callable, optional
+        Called after each run.
+
+    Returns
+    -------
+    dict
+        What summary.json holds; its crises are empty.
+
+    Raises
+    ------
+    BarsError, CheckpointError, ConfigError, RunError
+        If the input is bad; nothing is written then.
+    """
+    check_replaceable(out, marker="equity.parquet", force=force)
+    tell = progress or (lambda stage, done, total: None)
+    total = 1 + len(BASELINES)
+    bars = request.load()
+    ours = allocate(bars, checkpoint, None, request, allow_in_sample=allow_in_sample)
+    tell("backtests", 1, total)
+    baselines = run_baselines(
+        bars,
+        request,
+        ours.equity.index[0],
+        lambda done: tell("backtests", 1 + done, total),
+    )
+    results = {"trm": ours, **baselines}
+    summary = summarize(bars, results, {}, [], {}, seed=request.config.seed)
+    with staged_folder(out) as folder:
+        save_results(results, {}, folder)
+        write_json(folder / "summary.json", summary)
+    return summary
 
 
 def _session_after(bars: Bars, session: pd.Timestamp | None) -> pd.Timestamp:
@@ -283,8 +396,21 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] = round(time.perf_counter() - started, 2)
 
 
-def _training_progress(n_models: int, tell: Progress) -> ProgressCallback:
+def _planned(bars: Bars, labels: pd.DataFrame, config: TRMConfig) -> list[CrisisPlan]:
+    """Plan all crises; refuse bars on which no model could be trained."""
+    plans = plan_crises(bars.sessions, labels, config.training.min_labels)
+    if all(plan.frozen_on is None for plan in plans):
+        reasons = "; ".join(f"{plan.crisis.name}: {plan.reason}" for plan in plans)
+        raise BarsError(
+            "The bars must cover at least one crisis with enough history before it, "
+            f"and cover none ({reasons})."
+        )
+    return plans
+
+
+def _training_progress(plans: Sequence[CrisisPlan], tell: Progress) -> ProgressCallback:
     """Turn the steps of trainings that run side by side into one count of steps."""
+    n_models = sum(plan.frozen_on is not None for plan in plans)
     steps: dict[str, int] = {}
 
     def advance(state: TrainingProgress) -> None:

@@ -109,6 +109,16 @@ def describe_bars(bars: Bars) -> dict[str, object]:
     }
 
 
+def describe_cash(bars: Bars) -> str:
+    """Say what cash earned, or why it earned nothing."""
+    entry = bars.provenance.get("cash_rate")
+    if bars.cash_rate is not None:
+        return f"earned {entry.source if entry else 'the cash rate given'}"
+    if entry is None:
+        return "earned nothing: the bars have no cash rate"
+    return f"earned nothing: {entry.source} {'; '.join(entry.notes)}"
+
+
 def describe_run(
     request: RunRequest, command: str, bars: Bars, models: Iterable[TrainedModel]
 ) -> dict[str, object]:
@@ -182,6 +192,7 @@ def summarize(
     runs = [*results.values(), *(result for result, _ in crises.values())]
     return {
         "bars": describe_bars(bars),
+        "cash": describe_cash(bars),
         "out_of_sample": {
             "start": _date(equity.index[1]),
             "end": _date(equity.index[-1]),
@@ -237,10 +248,11 @@ def save_results(
     """Write equity, weights, decisions and orders of all runs as parquet."""
     equity = pd.DataFrame({name: result.equity for name, result in results.items()})
     equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-    pd.concat(
-        {name: frame for name, (_, frame) in crises.items()},
-        names=["crisis", "session"],
-    ).to_parquet(folder / "crisis_equity.parquet")
+    if crises:
+        pd.concat(
+            {name: frame for name, (_, frame) in crises.items()},
+            names=["crisis", "session"],
+        ).to_parquet(folder / "crisis_equity.parquet")
     runs = [
         *((OUT_OF_SAMPLE, name, result) for name, result in results.items()),
         *((crisis, "trm", result) for crisis, (result, _) in crises.items()),

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.market.bars import check_positive, check_sessions
-from trm_bt.market.bars import SESSIONS_PER_YEAR
+from trm_bt.market.bars import SESSIONS_PER_YEAR, check_positive, check_sessions
 
 MIN_SESSIONS: Final = 60
 """Sessions below which nothing is annualised."""

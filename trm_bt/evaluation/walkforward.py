@@ -73,7 +73,7 @@ def plan_crises(
     plans = []
     for crisis in crises:
         if not crisis.is_covered(sessions):
-            plans.append(CrisisPlan(crisis, None, None, "outside the bars' span"))
+            plans.append(CrisisPlan(crisis, None, None, "not within the bars' span"))
             continue
         first = int(sessions.searchsorted(crisis.start))
         frozen_on = sessions[max(first - FREEZE_LEAD, 0)]

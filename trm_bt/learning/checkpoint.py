@@ -91,11 +91,12 @@ def save_checkpoint(
         If the target exists and `force` is not given, or is no checkpoint, or cannot
         be written.
     """
-    if folder.exists() and not force:
+    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_free and not force:
         raise CheckpointError(
-            f"{folder}: must not exist yet. Choose another folder or pass `force`."
+            f"{folder}: must be new or empty. Choose another folder or pass `force`."
         )
-    if folder.exists() and not is_checkpoint(folder):
+    if not is_free and not is_checkpoint(folder):
         raise CheckpointError(
             f"{folder}: is no checkpoint, and only a checkpoint is replaced by "
             "`force`. Choose another folder."

@@ -20,10 +20,12 @@ class Crisis:
         return np.asarray((sessions >= self.start) & (sessions <= self.end))
 
     def is_covered(self, sessions: pd.DatetimeIndex) -> bool:
-        """Tell whether `sessions` begin before the window and reach its end."""
-        return bool(
-            len(sessions) and sessions[0] < self.start and sessions[-1] >= self.end
-        )
+        """Tell whether `sessions` begin before the window and reach its last weekday.
+
+        A window may end on a weekend; no crisis ends on a weekday without a session.
+        """
+        last = pd.offsets.BDay().rollback(self.end)
+        return bool(len(sessions) and sessions[0] < self.start and sessions[-1] >= last)
 
 
 CRISES: Final = tuple(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from trm_bt.config import FeatureConfig
 from trm_bt.errors import BarsError
-from trm_bt.market.bars import Bars
+from trm_bt.market.bars import ROLES, Bars
 
 FEATURE_NAMES: Final = (
     "vix_level",
@@ -34,7 +34,19 @@ FEATURE_NAMES: Final = (
 FORMULA_VERSION: Final = 1
 
 Status = Literal["observed", "proxy"]
-_MEMBER_FEATURES: Final = ("market_breadth", "gini_coefficient", "sector_dispersion")
+_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "vix_level": ("volatility",),
+    "spy_returns_5d": ("equity",),
+    "spy_returns_20d": ("equity",),
+    "volume_ratio": ("equity",),
+    "market_breadth": ("members",),
+    "correlation": ("equity", "bond"),
+    "put_call_ratio": ("put_call",),
+    "gini_coefficient": ("members",),
+    "sector_dispersion": ("members",),
+    "signal_quality_score": ("equity",),
+}
+"""What each feature must have read to count as observed, if that is observed itself."""
 
 
 class FeatureSchema(BaseModel):
@@ -137,14 +149,13 @@ class Features:
 def schema_for(bars: Bars, config: FeatureConfig | None = None) -> FeatureSchema:
     """Return the schema of the features that `bars` can give."""
     members = () if bars.members is None else tuple(map(str, bars.members.columns))
-    status = {role: bars.status(role) for role in ("volatility", "members", "put_call")}
-    return schema_from(status, members, bars.put_call is not None, config)
+    present = [role for role in ROLES if getattr(bars, role) is not None]
+    return schema_from({role: bars.status(role) for role in present}, members, config)
 
 
 def schema_from(
     role_status: Mapping[str, Status],
     members: tuple[str, ...],
-    has_put_call: bool,
     config: FeatureConfig | None = None,
 ) -> FeatureSchema:
     """Return the schema of features whose inputs have these statuses.
@@ -152,23 +163,22 @@ def schema_from(
     Parameters
     ----------
     role_status : mapping of str to {"observed", "proxy"}
-        Status of volatility and, where they are used, of members and put_call.
+        Status of each role that is there.
     members : tuple of str
         Names of the members whose formulas are used; empty for the proxies.
-    has_put_call : bool
-        Whether put/call volume is used.
     config : FeatureConfig, optional
         Lookbacks.
     """
-    status: dict[str, Status] = dict.fromkeys(FEATURE_NAMES, "observed")
-    status["vix_level"] = role_status["volatility"]
-    for name in _MEMBER_FEATURES:
-        status[name] = role_status["members"] if members else "proxy"
-    status["put_call_ratio"] = role_status["put_call"] if has_put_call else "proxy"
+    status: list[Status] = [
+        "observed"
+        if all(role_status.get(role) == "observed" for role in _INPUTS[name])
+        else "proxy"
+        for name in FEATURE_NAMES
+    ]
     return FeatureSchema(
         members=members,
-        has_put_call=has_put_call,
-        status=tuple(status.values()),
+        has_put_call="put_call" in role_status,
+        status=tuple(status),
         lookbacks=config or FeatureConfig(),
     )
 
