@@ -90,6 +90,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     _flush(path.parent)
 
 
+def write_text_atomically(path: Path, text: str) -> None:
+    """Make `path` a file that holds `text` as UTF-8, whole or not at all."""
+    write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
 def _flush_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
         _flush(path)

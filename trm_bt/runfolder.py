@@ -12,7 +12,7 @@ import pandas as pd
 
 from trm_bt.backtest import BacktestResult
 from trm_bt.config import TRMConfig
-from trm_bt.evaluation.crises import summarize_crises
+from trm_bt.evaluation.crises import OUT_OF_SAMPLE, summarize_crises
 from trm_bt.evaluation.metrics import summarize_strategy
 from trm_bt.evaluation.walkforward import CrisisPlan
 from trm_bt.feeds import load_bars
@@ -22,7 +22,6 @@ from trm_bt.market.bars import Bars
 from trm_bt.market.features import FEATURE_NAMES, Features
 from trm_bt.market.labels import LabelSummary, cash_growth, summarize_labels
 
-OUT_OF_SAMPLE: Final = "out_of_sample"
 _VERSIONED: Final = (
     "trm-bt",
     "backtrader",

@@ -1,14 +1,22 @@
 """What each crisis cost: figures of every strategy from the close before it."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
 from trm_bt.evaluation.metrics import max_drawdown, total_return
-from trm_bt.evaluation.walkforward import CrisisPlan
+
+if TYPE_CHECKING:  # It loads torch, and a report needs only the name below.
+    from trm_bt.evaluation.walkforward import CrisisPlan
+
+OUT_OF_SAMPLE: Final = "out_of_sample"
+"""What the continuous run is called where its rows stand beside a crisis's."""
 
 
-def crisis_equity(plan: CrisisPlan, equities: Mapping[str, pd.Series]) -> pd.DataFrame:
+def crisis_equity(
+    plan: "CrisisPlan", equities: Mapping[str, pd.Series]
+) -> pd.DataFrame:
     """Cut every strategy's portfolio value to one crisis.
 
     Parameters
@@ -32,7 +40,7 @@ def crisis_equity(plan: CrisisPlan, equities: Mapping[str, pd.Series]) -> pd.Dat
 
 
 def summarize_crises(
-    plans: Sequence[CrisisPlan],
+    plans: Sequence["CrisisPlan"],
     equities: Mapping[str, pd.DataFrame],
     models: Mapping[str, Mapping[str, object]],
 ) -> list[dict[str, object]]:
@@ -62,7 +70,7 @@ def summarize_crises(
 
 
 def _entry(
-    plan: CrisisPlan, equity: pd.DataFrame | None, model: Mapping[str, object]
+    plan: "CrisisPlan", equity: pd.DataFrame | None, model: Mapping[str, object]
 ) -> dict[str, object]:
     crisis = plan.crisis
     figures = {"total_return": total_return, "max_drawdown": max_drawdown}

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from trm_bt.evaluation.crises import OUT_OF_SAMPLE
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.report.pictures import equity_chart, weights_chart
-from trm_bt.report.reader import OUT_OF_SAMPLE, RunFolder
+from trm_bt.report.reader import RunFolder
 from trm_bt.report.templating import environment
 from trm_bt.report.verdict import best_and_worst, duels, habit, verdict
 

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import pandas as pd
 
+from trm_bt.evaluation.crises import OUT_OF_SAMPLE
 from trm_bt.evaluation.metrics import (
     drawdowns,
     max_drawdown,
     session_returns,
     total_return,
 )
-from trm_bt.files import write_atomically
+from trm_bt.files import write_text_atomically
 from trm_bt.report.index import render_index
 from trm_bt.report.reader import RunFolder, read_run
 from trm_bt.report.tearsheets import Sheet, returns_from_equity, write_sheet
@@ -64,8 +65,7 @@ def build(
     for done, name in enumerate(_write_all(folder.path, sheets, jobs), 1):
         tell(done, total, name)
     index = folder.path / "index.html"
-    page = render_index(folder, links)
-    write_atomically(index, lambda draft: draft.write_text(page, encoding="utf-8"))
+    write_text_atomically(index, render_index(folder, links))
     tell(total, total, index.name)
     return index
 
@@ -73,7 +73,7 @@ def build(
 def _links(crises: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Return a safe and unique relative link for each crisis that has data."""
     links: dict[str, str] = {}
-    taken = {"out_of_sample"}
+    taken = {OUT_OF_SAMPLE}
     for crisis in crises:
         if not crisis["covered"]:
             continue
@@ -93,7 +93,7 @@ def _sheets(folder: RunFolder, links: dict[str, str]) -> Iterator[tuple[str, She
     spans = ", ".join(f"{m['name']} (until {m['trained_until']})" for m in models)
     facts = (("Models, and the last session each knew", spans),)
     yield (
-        f"{FOLDER}/out_of_sample.html",
+        f"{FOLDER}/{OUT_OF_SAMPLE}.html",
         _sheet(folder, "The whole run, out of sample", equity, facts),
     )
     for crisis in folder.summary["crises"]:

@@ -9,8 +9,6 @@ import pandas as pd
 
 from trm_bt.errors import RunError
 
-OUT_OF_SAMPLE = "out_of_sample"
-
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from trm_bt.errors import RunError
 from trm_bt.evaluation.metrics import MIN_SESSIONS, session_returns
-from trm_bt.files import write_atomically
+from trm_bt.files import write_text_atomically
 from trm_bt.report.quantstats_html import FIGURES, TABLES, quantstats_parts
 from trm_bt.report.templating import environment
 
@@ -133,8 +133,7 @@ def returns_from_equity(equity: pd.Series) -> pd.Series:
 
 def write_sheet(sheet: Sheet, out: Path) -> Path:
     """Write the page of `sheet` to `out`, whole or not at all."""
-    page = render_sheet(sheet)
-    write_atomically(out, lambda draft: draft.write_text(page, encoding="utf-8"))
+    write_text_atomically(out, render_sheet(sheet))
     return out
 
 
