@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from trm_bt.config import StrategyConfig
 from trm_bt.decisions import Decision, Policy
-from trm_bt.errors import BarsError, ConfigError
+from trm_bt.errors import BarsError, ConfigError, LookAheadError
 from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.roles import feeds_by_name
 from trm_bt.indicators import MarketFeatures
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.bars import check_volatility
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, Status, schema_from
 from trm_bt.strategies.rebalancing import ASSETS, RebalancingStrategy
 
@@ -69,9 +70,12 @@ class TRMAllocator(RebalancingStrategy):
     ConfigError
         If a parameter breaks its rule, or neither checkpoint nor policy is given.
     BarsError
-        If a feed is missing, or the feeds stand on different sessions.
+        If a feed is missing, the feeds stand on different sessions, or the volatility
+        feed is no volatility index.
     CheckpointError
         If the policy cannot read the features that these feeds give.
+    LookAheadError
+        If the policy decides a session differently when it is shown later ones.
     """
 
     params = (
@@ -103,7 +107,11 @@ class TRMAllocator(RebalancingStrategy):
         """Return the weights that the policy wants at this close; None keeps."""
         if not self._ahead:
             rows, numbers = self._rows_from_here()
-            decided = self._policy.decide(sessions_of(numbers), rows)
+            sessions = sessions_of(numbers)
+            levels = pd.Series(rows[:, 0], sessions)
+            check_volatility(levels, str(self._feeds["volatility"]._name))
+            decided = self._policy.decide(sessions, rows)
+            self._check_rows_alone(sessions, rows, decided)
             self._ahead = decided[::-1]
             self._rows.extend(rows)
         decision = self._ahead.pop()
@@ -148,6 +156,28 @@ class TRMAllocator(RebalancingStrategy):
     def n_abstained(self) -> int:
         """Sessions on which the policy abstained and cash was held."""
         return sum(decision.allocation is None for decision, _ in self._decisions)
+
+    def _check_rows_alone(
+        self, sessions: pd.DatetimeIndex, rows: np.ndarray, decided: list[Decision]
+    ) -> None:
+        """Decide a few rows of a batch alone: later rows must not change a decision.
+
+        Raises
+        ------
+        LookAheadError
+            At the first row decided differently.
+        """
+        if len(rows) == 1:
+            return
+        for i in {0, len(rows) // 3, len(rows) // 2}:
+            (alone,) = self._policy.decide(sessions[[i]], rows[[i]])
+            pair = alone.probabilities, decided[i].probabilities
+            if pair[0].tobytes() != pair[1].tobytes():
+                raise LookAheadError(
+                    f"{type(self._policy).__name__} must decide each row from that row "
+                    f"alone, but decides {sessions[i].date()} differently when later "
+                    f"rows are there: {pair[1].round(6)} against {pair[0].round(6)}."
+                )
 
     def _weights_of(self, decision: Decision) -> tuple[float, float] | None:
         """Turn a decision into weights of equity and bond; None keeps the last ones."""

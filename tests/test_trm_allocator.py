@@ -9,7 +9,12 @@ from tests.conftest import make_bars
 from tests.fakes import VIX, FakePolicy
 from tests.test_indicators import MODES
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.errors import BarsError, CheckpointError, ConfigError
+from trm_bt.errors import (
+    BarsError,
+    CheckpointError,
+    ConfigError,
+    LookAheadError,
+)
 from trm_bt.feeds.backtrader import BarsFeed, add_bars
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars, Provenance
@@ -50,7 +55,8 @@ def test_every_mode_decides_the_same(bars, preload, runonce, exactbars, coo):
     np.testing.assert_array_equal(log[list(FEATURE_NAMES)], features)
     np.testing.assert_array_equal(log["allocation"].astype(int), expected_classes(bars))
     is_batched = preload and runonce and not exactbars
-    assert policy.batches == ([61] if is_batched else [1] * 61)
+    # Of a batch, a few rows are decided alone once more.
+    assert policy.batches == ([61, 1, 1, 1] if is_batched else [1] * 61)
     assert ran.n_rejected == 0
 
 
@@ -125,7 +131,7 @@ def test_decisions_begin_where_they_are_asked_to(bars):
     policy = FakePolicy.reading(bars)
     ran = run(bars, policy=policy, decide_from=bars.sessions[300])
     assert ran.decisions["session"].iloc[0] == bars.sessions[300]
-    assert policy.batches == [100]
+    assert policy.batches[0] == 100
 
 
 @pytest.mark.parametrize("coo", [False, True], ids=["plain", "coo"])
@@ -197,17 +203,39 @@ def test_a_wrong_param_is_named(bars, params, message):
         run(bars, policy=policy, **params)
 
 
-def test_the_volatility_feed_must_be_on_the_same_calendar(bars):
+class PeekingPolicy(FakePolicy):
+    """Lean on the mean of all rows it is shown, as a whole-sample scaler would."""
+
+    def decide(self, sessions, features):
+        rows = features - features.mean(axis=0, keepdims=True)
+        rows[:, VIX] = np.abs(rows[:, VIX]) + 1
+        return super().decide(sessions, rows)
+
+
+def test_a_policy_that_leans_on_later_rows_is_refused(bars):
+    with pytest.raises(LookAheadError, match="PeekingPolicy must decide each row from"):
+        run(bars, policy=PeekingPolicy.reading(bars))
+
+
+def test_a_feed_that_is_no_volatility_index_is_refused(bars):
+    cerebro = with_volatility(bars, bars.volatility * 50)
+    with pytest.raises(BarsError, match="VIX: a volatility index stays below 200"):
+        cerebro.run()
+
+
+def with_volatility(bars, volatility):
+    """Set up the allocator over plain feeds, the volatility one replaced."""
     cerebro = bt.Cerebro(stdstats=False)
-    gone = bars.sessions[100]
-    frames = {
-        "SPY": bars.equity,
-        "TLT": bars.bond,
-        "VIX": bars.volatility.drop(index=gone),
-    }
+    frames = {"SPY": bars.equity, "TLT": bars.bond, "VIX": volatility}
     for name, frame in frames.items():
         cerebro.adddata(BarsFeed(dataname=frame), name=name)
     cerebro.addstrategy(TRMAllocator, policy=FakePolicy.reading(bars))
+    return cerebro
+
+
+def test_the_volatility_feed_must_be_on_the_same_calendar(bars):
+    gone = bars.sessions[100]
+    cerebro = with_volatility(bars, bars.volatility.drop(index=gone))
     with pytest.raises(BarsError, match=f"'SPY' and 'VIX' .* first {gone.date()}"):
         cerebro.run()
 

@@ -13,6 +13,10 @@ class BarsError(TRMError, ValueError):
     """Bars break a rule: shape, order, calendar, price or role."""
 
 
+class LookAheadError(TRMError, ValueError):
+    """A value depends on what comes after the session on which it is known."""
+
+
 class CheckpointError(TRMError, ValueError):
     """A checkpoint is missing, damaged, or of another schema."""
 
