@@ -20,7 +20,7 @@ from trm_bt.evaluation.walkforward import (
     plan_crises,
     train_before_crises,
 )
-from trm_bt.files import check_replaceable, staged_folder, write_atomically
+from trm_bt.files import check_replaceable, staged_folder, write_text_atomically
 from trm_bt.learning.checkpoint import save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.policy import TRMPolicy
@@ -190,14 +190,10 @@ def train_checkpoint(
 def save_history(model: TrainedModel, folder: Path) -> None:
     """Write a training's history as JSON and as a picture into `folder`."""
     history = [epoch.model_dump() for epoch in model.record.history]
-    write_atomically(
-        folder / f"{model.name}_history.json",
-        lambda draft: draft.write_text(json.dumps(history, indent=2), encoding="utf-8"),
+    write_text_atomically(
+        folder / f"{model.name}_history.json", json.dumps(history, indent=2)
     )
-    write_atomically(
-        folder / f"{model.name}_training.png",
-        lambda draft: report.loss_curve(history, draft),
-    )
+    report.loss_curve(history, folder / f"{model.name}_training.png")
 
 
 def backtest_all(
