@@ -1,5 +1,7 @@
 """Training: reproducible, blind to the future, and able to learn a planted rule."""
 
+import multiprocessing
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -203,8 +205,35 @@ def test_training_side_by_side_gives_the_same_bits():
     assert {report.name for report in reports} == {"older", "newer"}
 
 
-def test_a_failure_in_another_process_is_raised_here():
-    jobs = [TrainingJob(name, planted_samples(5)) for name in ("a", "b")]
+def test_a_failure_ends_the_other_trainings_promptly():
+    samples = planted_samples(400)
+    unsound = replace(samples, features=np.full_like(samples.features, np.nan))
+    jobs = [TrainingJob("long", samples), TrainingJob("unsound", unsound)]
+    endless = small_config(epochs=10_000, patience=10_000, max_batches_per_epoch=100)
+    news_at = []
 
-    with pytest.raises(BarsError, match="got 5 labels"):
-        train_all(jobs, FeatureSchema(), small_config(), n_processes=2)
+    with pytest.raises(TRMError, match="model unsound must stay finite, got nan"):
+        train_all(
+            jobs,
+            FeatureSchema(),
+            endless,
+            n_processes=2,
+            progress=lambda _: news_at.append(time.monotonic()),
+        )
+
+    assert multiprocessing.active_children() == []
+    assert time.monotonic() - news_at[-1] < 5
+
+
+def test_a_process_that_dies_is_an_error_of_our_own():
+    jobs = [TrainingJob(name, planted_samples(400)) for name in ("a", "b")]
+    endless = small_config(epochs=10_000, patience=10_000, max_batches_per_epoch=100)
+
+    def end_all(_):
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(TRMError, match="A training process ended before"):
+        train_all(jobs, FeatureSchema(), endless, n_processes=2, progress=end_all)
+
+    assert multiprocessing.active_children() == []

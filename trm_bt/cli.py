@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the job failed, 2 bad usage or bad input.
 
 import json
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,9 +76,13 @@ ForceOption = Annotated[
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 
+_TYPER_INTERRUPTED = 130
+"""Exit code into which Typer turns a KeyboardInterrupt, without a word."""
+
 
 def main() -> None:
     """Run the command line and turn errors into one sentence and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except TRMError as error:
@@ -85,8 +90,10 @@ def main() -> None:
         _fail(str(error), 2 if is_bad_input else 1)
     except OSError as error:
         _fail(f"The job failed: {error}.", 1)
-    except KeyboardInterrupt:
-        _fail("Interrupted; nothing was written.", 1)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != _TYPER_INTERRUPTED:
+            raise
+        _fail("Interrupted.", 1)
 
 
 @app.command("run")

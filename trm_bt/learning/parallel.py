@@ -5,13 +5,12 @@ gains a third and, on a busy machine, loses ten times that. A model's bits do no
 depend on how many processes there are.
 """
 
-import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing.queues import Queue
+from multiprocessing.queues import SimpleQueue
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from trm_bt.errors import TRMError
 from trm_bt.learning.dataset import Samples
 from trm_bt.learning.records import Progress, ProgressCallback, TrainedModel
 from trm_bt.learning.trainer import train
+from trm_bt.learning.workers import interrupts_held_back, send, worker_pool
 from trm_bt.market.features import FeatureSchema
 
 _Arrays = dict[str, np.ndarray]
@@ -70,7 +70,7 @@ def train_all(
     Raises
     ------
     TRMError
-        If a training fails, or its process dies.
+        If a training fails, or its process dies; the others are given up.
     """
     n_processes = min(n_processes or n_available_cpus(), len(jobs))
     if n_processes <= 1:
@@ -78,22 +78,17 @@ def train_all(
             train(job.samples, schema, config, name=job.name, progress=progress)
             for job in jobs
         ]
-    context = multiprocessing.get_context("spawn")
-    news: Queue[Progress] = context.Queue()
-    with ProcessPoolExecutor(
-        n_processes, mp_context=context, initializer=_remember, initargs=(news,)
-    ) as pool:
-        futures = [pool.submit(_train_job, job, schema, config) for job in jobs]
-        try:
+    try:
+        with worker_pool(n_processes) as (pool, news):
+            with interrupts_held_back():
+                futures = [pool.submit(_train_job, job, schema, config) for job in jobs]
             _follow(futures, news, progress)
             return [_rebuild(*future.result()) for future in futures]
-        except BrokenProcessPool as error:
-            raise TRMError(
-                "A training process ended before its model was done, perhaps for want "
-                "of memory. Train fewer at a time: lower `n_processes`."
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    except BrokenProcessPool as error:
+        raise TRMError(
+            "A training process ended before its model was done, perhaps for want "
+            "of memory. Close other programs and run again."
+        ) from error
 
 
 def n_available_cpus() -> int:
@@ -105,10 +100,13 @@ def n_available_cpus() -> int:
 
 def _follow(
     futures: Sequence[Future[tuple[TrainedModel, _Arrays]]],
-    news: "Queue[Progress]",
+    news: "SimpleQueue[Progress]",
     progress: ProgressCallback | None,
 ) -> None:
-    """Pass the news on until all trainings are done or one has failed."""
+    """Pass the news on until all trainings are done; raise when one has failed.
+
+    A process sends its last news before its result, so none is left at the end.
+    """
     running = set(futures)
     while running:
         done, running = wait(running, timeout=_SECONDS_BETWEEN_NEWS)
@@ -116,25 +114,15 @@ def _follow(
             report = news.get()
             if progress is not None:
                 progress(report)
-        if any(future.exception() is not None for future in done):
-            return
-
-
-_news: "Queue[Progress] | None" = None
-"""Set once in each training process, where its news goes."""
-
-
-def _remember(news: "Queue[Progress]") -> None:
-    global _news
-    _news = news
+        for future in done:
+            future.result()
 
 
 def _train_job(
     job: TrainingJob, schema: FeatureSchema, config: TRMConfig
 ) -> tuple[TrainedModel, _Arrays]:
     """Train in a process of its own; parameters travel as plain arrays."""
-    assert _news is not None
-    trained = train(job.samples, schema, config, name=job.name, progress=_news.put)
+    trained = train(job.samples, schema, config, name=job.name, progress=send)
     arrays = {name: value.numpy() for name, value in trained.parameters.items()}
     return replace(trained, parameters={}), arrays
 
