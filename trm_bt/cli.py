@@ -7,7 +7,7 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +27,7 @@ from rich.table import Table
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import TRMError
+from trm_bt.tables import crisis_table, figure_table, provenance_table, strategy_table
 
 if TYPE_CHECKING:
     from trm_bt.runfolder import RunRequest
@@ -149,7 +150,7 @@ def sample(
     if as_json:
         print(json.dumps(describe_bars(bars)))
     else:
-        _print_provenance(describe_bars(bars))
+        _console().print(provenance_table(describe_bars(bars)))
 
 
 @app.command()
@@ -186,7 +187,7 @@ def features(
         print(json.dumps(facts))
         return
     _console().print(loaded.source)
-    table = _table(
+    table = figure_table(
         f"{facts['rows']} rows of features in {out}",
         ("feature", "status", "min", "median", "max"),
     )
@@ -226,7 +227,9 @@ def labels(
         print((out / "labels_summary.json").read_text(encoding="utf-8"))
         return
     _console().print(loaded.source)
-    table = _table(f"Labels in {out}", ("allocation", "wins", "share", "mean return"))
+    table = figure_table(
+        f"Labels in {out}", ("allocation", "wins", "share", "mean return")
+    )
     for name, row in summary.by_class.iterrows():
         table.add_row(
             str(name),
@@ -310,7 +313,7 @@ def backtest(
         return
     console = _console()
     console.print(summary["bars"]["source"])
-    console.print(_strategy_table(summary))
+    console.print(strategy_table(summary))
     print(out / "summary.json")
 
 
@@ -383,8 +386,8 @@ def _command_line() -> str:
 def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
     console = _console()
     console.print(summary["bars"]["source"])
-    console.print(_crisis_table(summary["crises"]))
-    console.print(_strategy_table(summary))
+    console.print(crisis_table(summary["crises"]))
+    console.print(strategy_table(summary))
     orders = summary["orders"]
     console.print(
         f"Orders: {orders['submitted']} submitted, {orders['completed']} completed, "
@@ -393,90 +396,10 @@ def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
     print(out / "index.html")
 
 
-def _crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table(
-        "Crises, each decided by a model that was frozen before it",
-        ("crisis", "sessions", "trained until", "trm", "spy", "60/40"),
-    )
-    for column in ("drawdown trm", "spy", "60/40"):
-        table.add_column(column, justify="right")
-    names = ("trm", "spy", "sixty_forty")
-    for crisis in crises:
-        if not crisis["covered"]:
-            table.add_row(crisis["name"], "no data", style="dim")
-            continue
-        table.add_row(
-            crisis["name"],
-            str(crisis["sessions"]),
-            crisis["trained_until"],
-            *[_percent(crisis["total_return"][name]) for name in names],
-            *[_percent(crisis["max_drawdown"][name]) for name in names],
-        )
-    missing = {c["reason"]: 0 for c in crises if not c["covered"]}
-    if missing:
-        table.caption = f"No data: {'; '.join(missing)}"
-    return table
-
-
-def _strategy_table(summary: Mapping[str, Any]) -> Table:
-    span = summary["out_of_sample"]
-    table = _table(
-        f"Out of sample {span['start']} to {span['end']}, {span['sessions']} sessions",
-        (
-            "strategy",
-            "return",
-            "a year",
-            "volatility",
-            "Sharpe",
-            "drawdown",
-            "turnover",
-        ),
-    )
-    for name, row in summary["strategies"].items():
-        table.add_row(
-            name,
-            *[_percent(row[k]) for k in ("total_return", "cagr", "volatility_annual")],
-            _number(row["sharpe"], ".2f"),
-            _percent(row["max_drawdown"]),
-            _number(row["turnover_annual"], ".1f"),
-        )
-    return table
-
-
-def _print_provenance(bars: Mapping[str, Any]) -> None:
-    table = Table(
-        title=f"Bars {bars['start']} to {bars['end']}", caption=bars["source"]
-    )
-    for column in ("role", "status", "source"):
-        table.add_column(column)
-    for role, entry in bars["roles"].items():
-        table.add_row(
-            role, entry["status"], "; ".join([entry["source"], *entry["notes"]])
-        )
-    _console().print(table)
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    """Return a table whose first column is words and the others figures."""
-    table = Table(title=title)
-    table.add_column(columns[0], no_wrap=True)
-    for column in columns[1:]:
-        table.add_column(column, justify="right")
-    return table
-
-
 def _console() -> Console:
     """Return a console; a pipe gets lines wide enough for the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=112)
-
-
-def _percent(value: float | None) -> str:
-    return _number(value, ".1%")
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
 
 
 def _fail(sentence: str, code: int) -> None:
