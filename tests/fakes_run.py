@@ -18,7 +18,7 @@ from trm_bt.market.crises import CRISES
 STRATEGIES = ("trm", "spy", "sixty_forty", *ALLOCATION_NAMES)
 
 
-def write_fake_run(folder, *, start="1996-01-02", end="2017-03-29", seed=3):
+def write_fake_run(folder, *, start, end, seed=3):
     """Write every file that the report reads, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -92,7 +92,7 @@ def _orders(trm):
             "price": 100.0,
             "value": trm[filled].to_numpy() * 0.1,
             "commission": 1.0,
-            "status": "completed",
+            "status": "Completed",
         }
     )
 
@@ -103,13 +103,14 @@ def _decisions(rng, sessions, classes):
     frame = pd.DataFrame(
         {
             "run": "out_of_sample",
+            "strategy": "trm",
             "session": sessions,
             "confidence": probabilities.max(axis=1),
             "halt_prob": rng.uniform(size=n),
             "n_steps": rng.integers(1, 5, n),
             "allocation": pd.array(classes, dtype="Int64"),
             "allocation_name": [ALLOCATION_NAMES[c] for c in classes],
-            "model": "m1",
+            "model": "september_11",
         }
     )
     frame.loc[:30, ["allocation", "allocation_name"]] = [pd.NA, None]
@@ -120,14 +121,8 @@ def _summary(equity, orders, windows, sessions):
     cash = pd.Series(0.03 / 252, sessions)
     nothing = orders.iloc[:0]
     return {
-        "bars": {
-            "source": "Embedded sample: derived from S&P 500 and treasury-yield "
-            "history; not SPY/TLT/VIX quotes",
-            "derived": True,
-            "start": str(sessions[0].date()),
-            "end": str(sessions[-1].date()),
-            "roles": _roles(sessions),
-        },
+        "bars": _bars(sessions),
+        "cash": "earned 3-month constant-maturity treasury yield",
         "out_of_sample": {
             "start": str(sessions[1].date()),
             "end": str(sessions[-1].date()),
@@ -145,6 +140,18 @@ def _summary(equity, orders, windows, sessions):
         "crises": [_crisis(crisis, windows.get(crisis.name)) for crisis in CRISES],
         "orders": {"submitted": 250, "completed": 250, "rejected": 0},
         "seed": 0,
+    }
+
+
+def _bars(sessions):
+    return {
+        "source": "Embedded sample, derived from S&P 500 and treasury-yield history; "
+        "not SPY/TLT/VIX quotes",
+        "derived": True,
+        "start": str(sessions[0].date()),
+        "end": str(sessions[-1].date()),
+        "sessions": len(sessions),
+        "roles": _roles(sessions),
     }
 
 
@@ -181,8 +188,8 @@ def _crisis(crisis, window):
         "end": str(crisis.end.date()),
         "sessions": len(session_returns(window["trm"])) if is_covered else None,
         "covered": is_covered,
-        "reason": "" if is_covered else "the bars do not cover it",
-        "model": f"before_{crisis.name}" if is_covered else None,
+        "reason": "" if is_covered else "not within the bars' span",
+        "model": crisis.name if is_covered else None,
         "trained_from": "1990-04-02" if is_covered else None,
         "trained_until": str((crisis.start - pd.Timedelta(days=10)).date())
         if is_covered
@@ -201,12 +208,19 @@ def _run(covered, sessions):
     return {
         "command": "trm-bt run --bars sample --out runs/sample",
         "config": TRMConfig().model_dump(),
-        "versions": {"python": "3.11.9", "trm_bt": "0.1.0", "torch": "2.13.0"},
-        "provenance": {"bars": {"roles": _roles(sessions)}},
-        "seconds": {"bars": 0.4, "labels": 2.2, "train": 130.5, "backtest": 12.0},
+        "versions": {"python": "3.11.9", "trm-bt": "0.1.0", "torch": "2.13.0"},
+        "bars": _bars(sessions),
+        "seconds": {
+            "bars": 0.1,
+            "features": 0.2,
+            "labels": 2.5,
+            "training": 101.0,
+            "backtests": 38.3,
+            "report": 20.5,
+        },
         "models": [
             {
-                "name": f"before_{crisis.name}",
+                "name": crisis.name,
                 "trained_from": "1990-04-02",
                 "trained_until": str((crisis.start - pd.Timedelta(days=10)).date()),
                 "n_rows": 1500,

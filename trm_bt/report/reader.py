@@ -3,11 +3,21 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
+from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import RunError
+from trm_bt.report.records import RUN_STRATEGIES, Run, Summary
+
+_COLUMNS: Final = {
+    "equity": RUN_STRATEGIES,
+    "crisis_equity": RUN_STRATEGIES,
+    "weights": ("run", "session", "equity", "bond", "cash"),
+    "decisions": ("run", "allocation", "confidence", "halt_prob"),
+}
+"""Columns that the report reads, by table."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +29,9 @@ class RunFolder:
     path : Path
         The folder.
     run : dict
-        `run.json`: command, config, versions, seconds, models.
+        `run.json`, with at least what `Run` lists.
     summary : dict
-        `summary.json`: bars, out_of_sample, strategies, crises, orders, seed.
+        `summary.json`, with at least what `Summary` lists.
     equity : DataFrame of shape (n_sessions + 1, n_strategies)
         Portfolio values at the closes out of sample; the first row is the base.
     crisis_equity : DataFrame of shape (n_rows, n_strategies)
@@ -50,33 +60,78 @@ def read_run(path: Path) -> RunFolder:
     Raises
     ------
     RunError
-        If a file is missing or damaged; the sentence names it.
+        If a file is missing or damaged, or lacks something that the report shows; the
+        sentence names the file and what it lacks.
     """
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder. Make one with `trm-bt run`.")
-    return RunFolder(
+    folder = RunFolder(
         path=path,
-        run=_read_json(path / "run.json"),
-        summary=_read_json(path / "summary.json"),
-        equity=_read_table(path / "equity.parquet"),
-        crisis_equity=_read_table(path / "crisis_equity.parquet"),
-        weights=_read_table(path / "weights.parquet"),
-        decisions=_read_table(path / "decisions.parquet"),
+        run=_read_json(path / "run.json", Run),
+        summary=_read_json(path / "summary.json", Summary),
+        **{name: _read_table(path / f"{name}.parquet") for name in _COLUMNS},
     )
+    _check_spans(folder)
+    return folder
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, record: type[BaseModel]) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read as JSON: {error}.") from error
     if not isinstance(content, dict):
         raise RunError(f"{path}: must hold an object, got {type(content).__name__}.")
+    try:
+        record.model_validate(content)
+    except ValidationError as error:
+        raise RunError(f"{path}: {_explain(error)}") from error
     return content
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn the first validation error into one sentence."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"must hold `{key}`, which is missing. Make the run again."
+    rule = first["msg"].removeprefix("Value error, ")
+    came = "" if first["type"] == "value_error" else f", got {first['input']!r:.80}"
+    return f"`{key}`: {rule}{came}. Make the run again."
 
 
 def _read_table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read as parquet: {error}.") from error
+    missing = [name for name in _COLUMNS[path.stem] if name not in table]
+    if missing:
+        raise RunError(
+            f"{path}: must have the column `{missing[0]}`, got {list(table.columns)}."
+        )
+    return table
+
+
+def _check_spans(folder: RunFolder) -> None:
+    """Raise `RunError` unless each span has a base row and a session of its own."""
+    levels = list(folder.crisis_equity.index.names)
+    if levels != ["crisis", "session"]:
+        raise RunError(
+            f"{folder.path / 'crisis_equity.parquet'}: must be indexed by crisis and "
+            f"session, got {levels}."
+        )
+    covered = [crisis for crisis in folder.summary["crises"] if crisis["covered"]]
+    spans = {
+        "equity.parquet": folder.equity,
+        **{
+            f"crisis_equity.parquet, {crisis['name']}": folder.crisis(crisis["name"])
+            for crisis in covered
+        },
+    }
+    for name, span in spans.items():
+        if len(span) < 2:
+            raise RunError(
+                f"{folder.path / name}: must hold a base row and at least one session, "
+                f"got {len(span)} rows."
+            )
