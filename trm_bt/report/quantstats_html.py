@@ -138,7 +138,7 @@ def quantstats_parts(
         pieces = re.split(r"<!--part (\w+)-->", page.read_text(encoding="utf-8"))
     parts = dict(zip(pieces[1::2], pieces[2::2], strict=True))
     cleaned = {
-        part: clean_svg(text) if part in FIGURES else text.replace("\ufe6a", "")
+        part: clean_svg(text) if part in FIGURES else _clean_table(text)
         for part, text in parts.items()
         if text.strip()
     }
@@ -150,6 +150,14 @@ def clean_svg(text: str) -> str:
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     return re.sub(r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"', r"\1", svg, count=2)
+
+
+def _clean_table(text: str) -> str:
+    """Return a table without odd percent signs, and with a column named rightly.
+
+    A drawdown that the window cuts off ends there without any recovery.
+    """
+    return text.replace("\ufe6a", "").replace("<th>Recovered</th>", "<th>Ended</th>")
 
 
 def _keep_meaningful(parts: dict[str, str], n_sessions: int) -> dict[str, str]:

@@ -1,11 +1,10 @@
 """Tearsheets: one page for each crisis, one for the whole run, one for any user."""
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
@@ -26,14 +25,21 @@ _SHORT: Final = (
     "to a year: a few good days would read as a fortune."
 )
 _RAW: Final = (
-    "QuantStats prints its Sharpe ratio raw, without subtracting what cash earned, and "
-    "counts the base day as a day of zero return; the Sharpe ratio on the run's own "
-    "page is the excess over the cash rate."
+    "QuantStats prints its Sharpe ratio raw, without subtracting a cash rate, and "
+    "counts the base day as a day of zero return."
 )
 _FLAT: Final = (
     "The portfolio's return is the same in every session, so there is nothing for "
     "QuantStats to measure."
 )
+
+
+class _Analyzer(Protocol):
+    """What a `TimeReturn` or a `PyFolio` of Backtrader has; others hold no returns."""
+
+    p: Any
+
+    def get_analysis(self) -> Mapping[Any, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,8 @@ def tearsheet(
     ----------
     strategy_or_returns : bt.Strategy or Series of shape (n_sessions,)
         A strategy that ran with a `TimeReturn` or `PyFolio` analyzer, or simple daily
-        returns as decimals, indexed by session. Time zones and hours are dropped.
+        returns as decimals, indexed by session. Time zones and hours are dropped;
+        missing returns are left out and reported.
     out : str or Path
         The HTML file to write; it needs no other file and asks for nothing online.
     benchmark : Series of shape (n_benchmark,), optional
@@ -103,20 +110,27 @@ def tearsheet(
     RunError
         If no daily returns are found, or they are not daily, finite numbers.
     """
-    returns = _with_base(_clean(find_returns(strategy_or_returns), "returns"))
-    notes: tuple[str, ...] = ()
+    found = find_returns(strategy_or_returns)
+    returns = _with_base(_clean(found, "returns"))
+    notes: list[str] = []
+    if n_missing := int(found.isna().sum()):
+        notes.append(f"Left out: {_sessions(n_missing)} without a return.")
     aligned = None
     name = "Benchmark"
     if benchmark is not None:
         cleaned = _clean(benchmark, "benchmark")
         aligned = cleaned.reindex(returns.index)
-        n_missing = int(aligned.isna().iloc[1:].sum())
-        if n_missing:
-            notes = (f"The benchmark has no return on {n_missing} sessions: 0 there.",)
+        if n_missing := int(aligned.isna().iloc[1:].sum()):
+            notes.append(f"The benchmark has no return on {_sessions(n_missing)}: 0.")
         aligned = aligned.fillna(0.0)
         name = str(benchmark.name) if benchmark.name else name
-    sheet = Sheet(title, returns, aligned, notes=notes, names=("Strategy", name))
+    names = ("Strategy", name)
+    sheet = Sheet(title, returns, aligned, notes=tuple(notes), names=names)
     return write_sheet(sheet, Path(out))
+
+
+def _sessions(count: int) -> str:
+    return "1 session" if count == 1 else f"{count:,} sessions"
 
 
 def returns_from_equity(equity: pd.Series) -> pd.Series:
@@ -193,29 +207,23 @@ def find_returns(source: object) -> pd.Series:
     closes = getattr(source, "closes", None)  # Kept by every strategy of ours.
     if isinstance(closes, pd.DataFrame) and "broker_value" in closes:
         return session_returns(closes["broker_value"])
-    for analyzer in iter(getattr(source, "analyzers", ())):
-        found = _analyzed_returns(analyzer)
-        if found is not None:
-            return found
-    raise RunError(_MISSING.format(name=type(source).__name__))
+    analyzers = iter(getattr(source, "analyzers", ()))
+    found = [returns for a in analyzers if len(returns := _analyzed_returns(a))]
+    if not found:
+        raise RunError(_MISSING.format(name=type(source).__name__))
+    return max(found, key=len)  # The daily one, where a monthly one is there too.
 
 
-def _analyzed_returns(analyzer: object) -> pd.Series | None:
-    """Return the strategy's returns by date that an analyzer holds, if it does."""
-    if getattr(getattr(analyzer, "p", None), "data", None) is not None:
-        return None  # A TimeReturn of a feed, not of the portfolio.
-    analysis = analyzer.get_analysis() if hasattr(analyzer, "get_analysis") else None
-    if isinstance(analysis, Mapping) and isinstance(analysis.get("returns"), Mapping):
-        analysis = analysis["returns"]
-    if not isinstance(analysis, Mapping) or not analysis:
-        return None
-    if not all(isinstance(key, dt.date) for key in analysis):
-        return None
-    if not all(isinstance(value, int | float) for value in analysis.values()):
-        return None
-    return pd.Series(
-        list(analysis.values()), pd.DatetimeIndex(list(analysis)), dtype=np.float64
-    )
+def _analyzed_returns(analyzer: _Analyzer) -> pd.Series:
+    """Return the portfolio's simple returns that an analyzer holds, empty if none."""
+    names = {kind.__name__ for kind in type(analyzer).__mro__}
+    moves: Mapping[Any, Any] = {}
+    if "PyFolio" in names:
+        moves = analyzer.get_analysis().get("returns", {})
+    elif "TimeReturn" in names and analyzer.p.data is None:  # Of no single feed.
+        moves = analyzer.get_analysis()
+    dates = pd.DatetimeIndex(list(moves))
+    return pd.Series(list(moves.values()), dates, dtype=np.float64)
 
 
 def _clean(returns: pd.Series, name: str) -> pd.Series:
