@@ -15,8 +15,9 @@ from tests.fakes_run import write_fake_run
 from trm_bt.errors import RunError
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.report import build, loss_curve, tearsheet
+from trm_bt.report.records import RUN_STRATEGIES
 from trm_bt.report.tearsheets import Sheet, find_returns, render_sheet
-from trm_bt.report.templating import percent, safe_name
+from trm_bt.report.templating import label, percent, safe_name
 from trm_bt.report.verdict import duels, verdict
 from trm_bt.strategies.baselines import FixedMix
 
@@ -44,7 +45,7 @@ def random_returns(n_sessions, seed=0):
 def run(tmp_path_factory):
     """A built run over three crises, one of which has a hostile name."""
     folder = tmp_path_factory.mktemp("run")
-    write_fake_run(folder, start="2007-06-01", end="2012-12-31")
+    write_fake_run(folder, start="2008-09-12", end="2012-06-30")
     text = (folder / "summary.json").read_text()
     (folder / "summary.json").write_text(text.replace("european_debt_crisis", HOSTILE))
     table = pd.read_parquet(folder / "crisis_equity.parquet")
@@ -141,6 +142,29 @@ def test_a_long_window_shows_the_whole_sheet_and_says_its_sharpe_is_raw(run):
     page = page_of(run, "tearsheets/financial_crisis.html")
     assert "Sharpe ratio raw" in visible(page)
     assert page.count("<svg") == 14
+    assert "<th>Ended</th>" in page  # a drawdown at its end need not have recovered
+    assert "Recovered" not in page
+
+
+def test_index_and_tearsheets_say_what_cash_earned(run):
+    text = visible(page_of(run, "index.html"))
+    assert "Cash: earned 3-month constant-maturity treasury yield." in text
+    assert "Sharpe, excess of cash" in text
+    for name in ("out_of_sample", "flash_crash"):
+        page = page_of(run, f"tearsheets/{name}.html")
+        assert "<dt>Cash</dt><dd>earned 3-month constant-maturity treas" in page
+
+
+def test_decisions_are_counted_by_the_likeliest_allocation(run):
+    index = page_of(run, "index.html")
+    table = index[index.index('id="decisions"') :]
+    rows = re.findall(r"<tr><td>(.*?)</td><td>([\d,]+)</td>", table)
+    decisions = pd.read_parquet(run[0] / "decisions.parquet")
+    counts = decisions["allocation_name"].fillna("abstained (cash)").value_counts()
+    assert "<th>Most probable allocation</th>" in table
+    assert {name: int(n.replace(",", "")) for name, n in rows[:9]} == {
+        label(name): count for name, count in counts.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -177,6 +201,7 @@ def test_returns_that_never_vary_make_a_page_that_says_so(returns, tmp_path):
 
 def test_zones_titles_and_gaps_are_dealt_with(tmp_path):
     returns = random_returns(30).tz_localize("America/New_York")
+    returns.iloc[[0, 9]] = np.nan
     benchmark = random_returns(30, seed=1).rename("<b>$\\x^{</b>")
     benchmark.iloc[4] = np.nan
     out = tearsheet(
@@ -189,7 +214,8 @@ def test_zones_titles_and_gaps_are_dealt_with(tmp_path):
     assert "<script>" not in page
     assert "<b>" not in page
     assert f"<h1>{html.escape(HOSTILE)}{{{{</h1>" in page
-    assert "no return on 1 sessions" in page
+    assert "The benchmark has no return on 1 session: 0." in page
+    assert "Left out: 2 sessions without a return." in page
 
 
 class BuyAndHold(bt.Strategy):
@@ -198,7 +224,11 @@ class BuyAndHold(bt.Strategy):
             self.buy(size=10)
 
 
+MONTHLY = {"timeframe": bt.TimeFrame.Months}
+
+
 def run_cerebro(*analyzers):
+    """Return a strategy that ran with `analyzers`, and what 1 became."""
     rng = np.random.default_rng(5)
     close = 100 * np.cumprod(1 + rng.normal(0, 0.01, 70))
     bars = dict.fromkeys(("open", "high", "low", "close"), close)
@@ -206,21 +236,34 @@ def run_cerebro(*analyzers):
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.adddata(bt.feeds.PandasData(dataname=frame))
     cerebro.addstrategy(BuyAndHold)
-    for analyzer in analyzers:
-        cerebro.addanalyzer(analyzer)
-    return cerebro.run()[0], cerebro.broker.getvalue()
+    for number, (analyzer, params) in enumerate(analyzers):
+        cerebro.addanalyzer(analyzer, _name=str(number), **params)
+    return cerebro.run()[0], cerebro.broker.getvalue() / 10_000
 
 
-def test_a_cerebro_run_becomes_a_page(tmp_path):
-    strategy, value = run_cerebro(bt.analyzers.DrawDown, bt.analyzers.TimeReturn)
-    text = visible(tearsheet(strategy, tmp_path / "x.html", title="Mine").read_text())
-    printed = re.search(r"Cumulative Return\s+(-?[\d.]+)%", text)
-    assert float(printed[1]) == pytest.approx(value / 100 - 100, abs=0.006)
-
-
-def test_pyfolio_holds_the_returns_too():
-    strategy, value = run_cerebro(bt.analyzers.PyFolio)
-    assert (1 + find_returns(strategy)).prod() == pytest.approx(value / 10_000)
+@pytest.mark.parametrize(
+    "analyzers",
+    [
+        pytest.param([(bt.analyzers.TimeReturn, {})], id="TimeReturn"),
+        pytest.param([(bt.analyzers.PyFolio, {})], id="PyFolio"),
+        pytest.param(
+            [
+                (bt.analyzers.GrossLeverage, {}),
+                (bt.analyzers.LogReturnsRolling, {}),
+                (bt.analyzers.PositionsValue, {}),
+                (bt.analyzers.TimeReturn, MONTHLY),
+                (type("Mine", (bt.analyzers.TimeReturn,), {}), {}),
+            ],
+            id="a subclass after others that map dates to numbers",
+        ),
+    ],
+)
+def test_returns_are_found_among_the_analyzers(analyzers):
+    for order in (analyzers, analyzers[::-1]):
+        strategy, growth = run_cerebro(*order)
+        found = find_returns(strategy)
+        assert len(found) == 70
+        assert (1 + found).prod() == pytest.approx(growth)
 
 
 def test_our_own_strategies_need_no_analyzer():
@@ -231,8 +274,11 @@ def test_our_own_strategies_need_no_analyzer():
     assert growth == pytest.approx(cerebro.broker.getvalue() / 10_000)
 
 
-def test_a_run_without_returns_is_told_what_to_add(tmp_path):
-    strategy, _ = run_cerebro(bt.analyzers.DrawDown)
+@pytest.mark.parametrize(
+    "analyzer", ["DrawDown", "GrossLeverage", "LogReturnsRolling", "PositionsValue"]
+)
+def test_a_run_without_returns_is_told_what_to_add(analyzer, tmp_path):
+    strategy, _ = run_cerebro((getattr(bt.analyzers, analyzer), {}))
     with pytest.raises(RunError, match=re.escape("addanalyzer(bt.analyzers.TimeRet")):
         tearsheet(strategy, tmp_path / "x.html")
     assert list(tmp_path.iterdir()) == []
@@ -279,11 +325,81 @@ def test_a_missing_file_of_a_run_is_named(tmp_path):
         build(tmp_path)
 
 
-def test_a_run_without_any_crisis_still_has_an_index(tmp_path):
+def spoil_summary(folder, path, value):
+    """Write `value` at `path` of summary.json; remove the key where it is None."""
+    content = json.loads((folder / "summary.json").read_text())
+    *parents, last = path
+    inner = content
+    for key in parents:
+        inner = inner[key]
+    inner.pop(last) if value is None else inner.update({last: value})
+    (folder / "summary.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "rule"),
+    [
+        (["cash"], None, "must hold `cash`, which is missing"),
+        (["bars", "roles", "bond", "notes"], None, "`bars.roles.bond.notes`, which is"),
+        (["strategies", "trm", "sharpe"], None, "`strategies.trm.sharpe`, which is"),
+        (["strategies", "spy"], None, "`strategies`: must hold every strategy, spy"),
+        (["crises", 4, "model"], None, "must hold `crises.4.model`, which is missing"),
+        (["crises", 4, "total_return"], {}, "`crises.4.total_return`: must hold every"),
+        (["crises", 0, "covered"], True, "a covered crisis must hold sessions, which"),
+        (["seed"], "x", "`seed`: Input should be a valid integer"),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_what_a_summary_lacks_is_named(path, value, rule, tmp_path):
+    write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
+    spoil_summary(tmp_path, path, value)
+    with pytest.raises(RunError, match=rf"summary\.json: .*{re.escape(rule)}"):
+        build(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("equity", "spy"),
+        ("crisis_equity", "growth"),
+        ("weights", "bond"),
+        ("decisions", "halt_prob"),
+    ],
+)
+def test_a_column_that_a_table_lacks_is_named(table, column, tmp_path):
+    write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
+    path = tmp_path / f"{table}.parquet"
+    pd.read_parquet(path).drop(columns=column).to_parquet(path)
+    rule = rf"{table}\.parquet: must have the column `{column}`"
+    with pytest.raises(RunError, match=rule):
+        build(tmp_path)
+
+
+def test_tables_without_rows_or_levels_are_refused(tmp_path):
+    write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
+    path = tmp_path / "crisis_equity.parquet"
+    table = pd.read_parquet(path)
+    table.rename(index={"flash_crash": "other"}, level="crisis").to_parquet(path)
+    with pytest.raises(RunError, match="flash_crash: must hold a base row and at leas"):
+        build(tmp_path)
+    table.reset_index().to_parquet(path)
+    with pytest.raises(RunError, match="must be indexed by crisis and session"):
+        build(tmp_path)
+
+
+def test_a_run_without_crisis_or_cash_rate_still_has_an_index(tmp_path):
     write_fake_run(tmp_path, start="2013-01-02", end="2013-03-01")
+    spoil_summary(tmp_path, ["cash"], "earned nothing: the bars have no cash rate")
     index = build(tmp_path, jobs=1).read_text(encoding="utf-8")
     assert index.count("no data") == 12
-    assert "Sharpe" in index  # the column is there, its figures are dashes
+    text = visible(index)
+    assert "Cash: earned nothing: the bars have no cash rate." in text
+    assert "\nSharpe\n" in text  # the column is there, its figures are dashes
+    assert "excess" not in text
+    assert "Sharpe ratio without a figure" in text
+
+
+SPAN = {"start": "2000-01-03", "end": "2010-12-31", "sessions": 2767}
 
 
 def figures(sharpe, total_return, max_drawdown):
@@ -294,9 +410,8 @@ def figures(sharpe, total_return, max_drawdown):
     }
 
 
-def test_verdict_follows_the_numbers(run):
-    names = json.loads(page_of(run, "summary.json"))["strategies"]
-    strategies = {name: figures(0.1, 0.1, -0.5) for name in names}
+def test_verdict_follows_the_numbers():
+    strategies = {name: figures(0.1, 0.1, -0.5) for name in RUN_STRATEGIES}
     strategies["trm"] = figures(0.5, 0.3, -0.2)
     strategies["spy"] = figures(0.4, 0.2, -0.3)
     strategies["sixty_forty"] = figures(0.6, 0.3, -0.3)
@@ -307,12 +422,53 @@ def test_verdict_follows_the_numbers(run):
         ("sixty_forty", ("max drawdown",), ("Sharpe ratio",)),
         ("growth", (), ("Sharpe ratio", "total return", "max drawdown")),
     ]
-    span = {"start": "2000-01-03", "end": "2010-12-31", "sessions": 2767}
-    assert verdict(results, span)[0] == (
+    assert verdict(results, SPAN)[0] == (
         "Out of sample, 2000-01-03 to 2010-12-31 (2,767 sessions), TRM beat SPY on "
         "every measure and did not beat 60/40 or the best fixed allocation in "
         "hindsight (growth)."
     )
+
+
+@pytest.mark.parametrize(
+    ("ours", "claim", "detail"),
+    [
+        (
+            (0.5, 0.2, -0.2),
+            "was no worse than SPY on any measure",
+            "better in max drawdown, level in Sharpe ratio and total return",
+        ),
+        (
+            (0.5, 0.2, -0.3 + 1e-15),
+            "did not beat SPY",
+            "level in Sharpe ratio, total return and max drawdown",
+        ),
+        (
+            (None, 0.3, -0.2),
+            "beat SPY on every measure that has a figure",
+            "better in total return and max drawdown; Sharpe ratio without a figure",
+        ),
+        (
+            (None, 0.2, -0.2),
+            "was no worse than SPY on any measure that has a figure",
+            "better in max drawdown, level in total return; Sharpe ratio without a "
+            "figure",
+        ),
+        (
+            (0.6, 0.3, -0.4),
+            "did not beat SPY",
+            "better in Sharpe ratio and total return, worse in max drawdown",
+        ),
+    ],
+    ids=["two ties", "all ties", "short", "short with a tie", "one lost"],
+)
+def test_ties_and_blanks_are_not_called_wins(ours, claim, detail):
+    strategies = {name: figures(0.1, 0.1, -0.5) for name in RUN_STRATEGIES}
+    strategies["trm"] = figures(*ours)
+    strategies["spy"] = figures(0.5, 0.2, -0.3)
+    spy = [duel for duel in duels(strategies) if duel.rival == "spy"]
+    head, sentence = verdict(spy, SPAN)
+    assert head.endswith(f"(2,767 sessions), TRM {claim}.")
+    assert sentence == f"Against SPY it was {detail}."
 
 
 def test_loss_curve_is_a_picture(tmp_path):

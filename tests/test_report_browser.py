@@ -24,7 +24,7 @@ PAGES = ("index.html", "tearsheets/flash_crash.html", "tearsheets/out_of_sample.
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    write_fake_run(folder, start="2010-01-04", end="2010-12-31")
+    write_fake_run(folder, start="2010-01-04", end="2010-07-16")
     build(folder, jobs=1)
     return folder
 

@@ -44,6 +44,7 @@ def render_index(folder: RunFolder, links: dict[str, str]) -> str:
         .get_template("index.html")
         .render(
             summary=summary,
+            cash_earned=not summary["cash"].startswith("earned nothing"),
             run=run,
             config=json.dumps(run["config"], indent=2),
             headline=sentences[0],
@@ -87,22 +88,25 @@ def _strategy_rows(strategies: dict[str, dict[str, Any]]) -> list[dict[str, Any]
 
 
 def _decision_rows(decisions: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how often each allocation was chosen out of sample, abstentions last."""
-    chosen = decisions.loc[decisions["run"] == OUT_OF_SAMPLE]
-    counts = chosen["allocation"].value_counts()
+    """Return how often each allocation was the likeliest, abstentions last.
+
+    What was held may differ: a blend holds some of each, a doubtful decision is left.
+    """
+    asked = decisions.loc[decisions["run"] == OUT_OF_SAMPLE]
+    counts = asked["allocation"].value_counts()
     rows: list[dict[str, Any]] = [
         {
             "name": name,
             "n_sessions": int(counts.get(allocation, 0)),
-            "confidence": _mean(chosen, allocation, "confidence"),
-            "halt_prob": _mean(chosen, allocation, "halt_prob"),
+            "confidence": _mean(asked, allocation, "confidence"),
+            "halt_prob": _mean(asked, allocation, "halt_prob"),
         }
         for allocation, name in enumerate(ALLOCATION_NAMES)
     ]
-    n_abstained = int(chosen["allocation"].isna().sum())
+    n_abstained = int(asked["allocation"].isna().sum())
     nothing = {"confidence": None, "halt_prob": None}
     rows.append({"name": "abstained (cash)", "n_sessions": n_abstained, **nothing})
-    return [{**row, "share": row["n_sessions"] / max(len(chosen), 1)} for row in rows]
+    return [{**row, "share": row["n_sessions"] / max(len(asked), 1)} for row in rows]
 
 
 def _mean(decisions: pd.DataFrame, allocation: int, column: str) -> float | None:

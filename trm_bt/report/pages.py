@@ -159,7 +159,7 @@ def _compared(equity: pd.Series, text: str) -> dict[str, object]:
 
 
 def _origin(summary: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Say where the bars come from, what is a proxy or spliced, and the seed."""
+    """Say where the bars come from, what is a proxy, what cash earned, and the seed."""
     bars = summary["bars"]
     source = bars["source"]
     if bars["derived"]:
@@ -172,7 +172,8 @@ def _origin(summary: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         for role, entry in bars["roles"].items()
         if entry["status"] == "proxy" or entry["notes"]
     )
-    return ("Bars", source), *declared, ("Seed", str(summary["seed"]))
+    cash = ("Cash", summary["cash"])
+    return ("Bars", source), *declared, cash, ("Seed", str(summary["seed"]))
 
 
 def _write_all(root: Path, sheets: dict[str, Sheet], jobs: int) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """What the numbers say in plain words, and nothing beyond the numbers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from trm_bt.market.allocations import ALLOCATION_NAMES
-from trm_bt.report.templating import label
+from trm_bt.report.templating import label, percent
 
 MEASURES: Final = {
     "sharpe": "Sharpe ratio",
@@ -30,15 +31,22 @@ class Duel:
         Name of the strategy.
     text : str
         What a reader calls it.
-    won, lost : tuple of str
-        Measures on which the model was ahead, and behind. A tie, or a measure without
-        a figure on either side, is in neither.
+    won, lost, tied : tuple of str
+        Measures on which the model was ahead, behind, and level. A measure without a
+        figure on either side is in none.
     """
 
     rival: str
     text: str
-    won: tuple[str, ...]
-    lost: tuple[str, ...]
+    won: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    tied: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Measures without a figure on either side."""
+        known = {*self.won, *self.lost, *self.tied}
+        return tuple(name for name in MEASURES.values() if name not in known)
 
 
 def best_and_worst(values: Figures) -> tuple[str, str]:
@@ -97,55 +105,69 @@ def verdict(results: list[Duel], out_of_sample: Mapping[str, Any]) -> list[str]:
     Out of sample, 1998-01-02 to 1998-12-31 (252 sessions), TRM did not beat SPY.
     Against SPY it was better in max drawdown, worse in Sharpe ratio and total return.
     """
-    beaten = [duel.text for duel in results if duel.won and not duel.lost]
-    unbeaten = [duel.text for duel in results if not (duel.won and not duel.lost)]
-    claims = []
-    if beaten:
-        claims.append(f"beat {_listed(beaten, 'and')} on every measure")
-    if unbeaten:
-        claims.append(f"did not beat {_listed(unbeaten, 'or')}")
+    rivals: dict[str, list[str]] = {}
+    for duel in results:
+        rivals.setdefault(_claim(duel), []).append(duel.text)
+    claims = [
+        claim.format(_listed(texts, "and" if claim.startswith("beat") else "or"))
+        for claim, texts in sorted(rivals.items())
+    ]
     head = (
         f"Out of sample, {out_of_sample['start']} to {out_of_sample['end']} "
-        f"({out_of_sample['sessions']:,} sessions), TRM {' and '.join(claims)}."
+        f"({out_of_sample['sessions']:,} sessions), TRM {_listed(claims, 'and')}."
     )
     return [head, *(_sentence(duel) for duel in results)]
 
 
 def habit(shares: Mapping[str, float]) -> str | None:
-    """Say which allocation was chosen nearly always, None if there is none.
+    """Say which allocation was most probable nearly always, None if there is none.
 
-    A policy that hardly ever changes its mind has the record of one fixed mix, and a
-    reader should hear that before any comparison.
+    A policy that hardly ever changes its mind has much the record of one fixed mix, and
+    a reader should hear that before any comparison.
 
     Parameters
     ----------
     shares : mapping of str to float
-        Share of the sessions on which each allocation was chosen.
+        Share of the sessions on which each allocation was the most probable.
 
     Examples
     --------
-    >>> habit({"growth": 0.9, "defensive": 0.1})
-    "It chose growth on 90 % of sessions: most of this record is that fixed mix's own."
+    >>> print(habit({"growth": 0.9, "defensive": 0.1}))  # doctest: +ELLIPSIS
+    Growth was its most probable allocation on 90.0 % of sessions: ...
     >>> habit({"growth": 0.6, "defensive": 0.4})
     """
     name = max(shares, key=shares.__getitem__)
     if shares[name] < NEARLY_ALWAYS:
         return None
     return (
-        f"It chose {label(name).lower()} on {100 * shares[name]:.0f} % of sessions: "
-        "most of this record is that fixed mix's own."
+        f"{label(name)} was its most probable allocation on {percent(shares[name])} of "
+        "sessions: read this record beside that fixed mix's own."
     )
 
 
 def _duel(ours: Figures, theirs: Figures, rival: str, text: str) -> Duel:
     won: list[str] = []
     lost: list[str] = []
+    tied: list[str] = []
     for measure, name in MEASURES.items():
         mine, other = ours[measure], theirs[measure]
-        if mine is None or other is None or mine == other:
+        if mine is None or other is None:
             continue
-        (won if mine > other else lost).append(name)
-    return Duel(rival, text, tuple(won), tuple(lost))
+        if math.isclose(mine, other, rel_tol=1e-9, abs_tol=1e-12):  # Rounding alone.
+            tied.append(name)
+        else:
+            (won if mine > other else lost).append(name)
+    return Duel(rival, text, tuple(won), tuple(lost), tuple(tied))
+
+
+def _claim(duel: Duel) -> str:
+    """Return what may be said of the duel as a whole, with a blank for the rival."""
+    if duel.lost or not duel.won:
+        return "did not beat {}"
+    claim = "beat {} on every measure"
+    if duel.tied:
+        claim = "was no worse than {} on any measure"
+    return f"{claim} that has a figure" if duel.missing else claim
 
 
 def _sentence(duel: Duel) -> str:
@@ -154,7 +176,10 @@ def _sentence(duel: Duel) -> str:
         sides.append(f"better in {_listed(duel.won, 'and')}")
     if duel.lost:
         sides.append(f"worse in {_listed(duel.lost, 'and')}")
-    return f"Against {duel.text} it was {', '.join(sides) or 'no different'}."
+    if duel.tied:
+        sides.append(f"level in {_listed(duel.tied, 'and')}")
+    blank = f"; {_listed(duel.missing, 'and')} without a figure" if duel.missing else ""
+    return f"Against {duel.text} it was {', '.join(sides)}{blank}."
 
 
 def _listed(words: list[str] | tuple[str, ...], last: str) -> str:
