@@ -3,6 +3,7 @@ import json
 import logging
 import re
 import warnings
+from contextlib import contextmanager
 
 import backtrader as bt
 import matplotlib as mpl
@@ -15,8 +16,10 @@ from tests.fakes_run import write_fake_run
 from trm_bt.errors import RunError
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.report import build, loss_curve, tearsheet
+from trm_bt.report.index import render_index
+from trm_bt.report.reader import read_run
 from trm_bt.report.records import RUN_STRATEGIES
-from trm_bt.report.tearsheets import Sheet, find_returns, render_sheet
+from trm_bt.report.tearsheets import find_returns
 from trm_bt.report.templating import label, percent, safe_name
 from trm_bt.report.verdict import duels, verdict
 from trm_bt.strategies.baselines import FixedMix
@@ -176,8 +179,10 @@ def test_decisions_are_counted_by_the_likeliest_allocation(run):
 )
 def test_sixty_sessions_are_the_border(n_sessions, is_short, n_figures, tmp_path):
     returns = -random_returns(n_sessions).abs()  # under water from the first session
-    page = tearsheet(returns, tmp_path / "page.html").read_text()
+    flat = returns * 0
+    page = tearsheet(returns, tmp_path / "page.html", benchmark=flat).read_text()
     text = visible(page)
+    assert "Benchmark never moves here" in text
     assert ("Sharpe" not in text) is is_short
     assert ("CAGR" not in text) is is_short
     assert page.count("<svg") == n_figures
@@ -199,17 +204,30 @@ def test_returns_that_never_vary_make_a_page_that_says_so(returns, tmp_path):
     assert "the same in every session" in page
 
 
+@contextmanager
+def untouched_matplotlib():
+    """Check that a block leaves settings, warning filters and loggers as they were."""
+    mpl.use("agg")
+    fonts = logging.getLogger("matplotlib.font_manager").level
+    with mpl.rc_context({"lines.linewidth": 7.0}):
+        before, filters = dict(mpl.rcParams), list(warnings.filters)
+        yield
+        assert dict(mpl.rcParams) == before
+        assert list(warnings.filters) == filters
+    assert logging.getLogger("matplotlib.font_manager").level == fonts
+
+
 def test_zones_titles_and_gaps_are_dealt_with(tmp_path):
     returns = random_returns(30).tz_localize("America/New_York")
+    returns.iloc[:8] = 0.0
     returns.iloc[[0, 9]] = np.nan
     benchmark = random_returns(30, seed=1).rename("<b>$\\x^{</b>")
     benchmark.iloc[4] = np.nan
-    out = tearsheet(
-        returns,
-        tmp_path / "new" / "x.html",
-        benchmark=benchmark,
-        title=f"{HOSTILE}{{{{",
-    )
+    title = f"{HOSTILE}{{{{"
+    with untouched_matplotlib():
+        out = tearsheet(
+            returns, tmp_path / "new.html", benchmark=benchmark, title=title
+        )
     page = out.read_text()
     assert "<script>" not in page
     assert "<b>" not in page
@@ -300,19 +318,6 @@ def test_bad_returns_are_refused(returns, rule, tmp_path):
         tearsheet(returns, tmp_path / "x.html")
 
 
-def test_matplotlib_is_left_as_it_was():
-    mpl.use("agg")
-    fonts = logging.getLogger("matplotlib.font_manager").level
-    with mpl.rc_context({"lines.linewidth": 7.0}):
-        before, filters = dict(mpl.rcParams), list(warnings.filters)
-        returns = pd.concat([random_returns(8) * 0, random_returns(20).iloc[8:]])
-        page = render_sheet(Sheet("title", returns, returns * 0))
-        assert "Benchmark never moves here" in page
-        assert dict(mpl.rcParams) == before
-        assert list(warnings.filters) == filters
-    assert logging.getLogger("matplotlib.font_manager").level == fonts
-
-
 def test_a_missing_file_of_a_run_is_named(tmp_path):
     with pytest.raises(RunError, match="no such run folder"):
         build(tmp_path / "nowhere")
@@ -390,7 +395,7 @@ def test_tables_without_rows_or_levels_are_refused(tmp_path):
 def test_a_run_without_crisis_or_cash_rate_still_has_an_index(tmp_path):
     write_fake_run(tmp_path, start="2013-01-02", end="2013-03-01")
     spoil_summary(tmp_path, ["cash"], "earned nothing: the bars have no cash rate")
-    index = build(tmp_path, jobs=1).read_text(encoding="utf-8")
+    index = render_index(read_run(tmp_path), {})
     assert index.count("no data") == 12
     text = visible(index)
     assert "Cash: earned nothing: the bars have no cash rate." in text

@@ -142,7 +142,8 @@ def returns_from_equity(equity: pd.Series) -> pd.Series:
         Portfolio value at the closes, in quote currency; the first row is the base.
     """
     base = pd.Series([0.0], equity.index[:1])
-    return pd.concat([base, session_returns(equity)])
+    moves: pd.Series = pd.concat([base, session_returns(equity)])
+    return moves
 
 
 def write_sheet(sheet: Sheet, out: Path) -> Path:
