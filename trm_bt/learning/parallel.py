@@ -20,7 +20,7 @@ from trm_bt.errors import TRMError
 from trm_bt.learning.dataset import Samples
 from trm_bt.learning.records import Progress, ProgressCallback, TrainedModel
 from trm_bt.learning.trainer import train
-from trm_bt.learning.workers import interrupts_held_back, send, worker_pool
+from trm_bt.learning.workers import send, signals_held_back, worker_pool
 from trm_bt.market.features import FeatureSchema
 
 _Arrays = dict[str, np.ndarray]
@@ -80,7 +80,7 @@ def train_all(
         ]
     try:
         with worker_pool(n_processes) as (pool, news):
-            with interrupts_held_back():
+            with signals_held_back():
                 futures = [pool.submit(_train_job, job, schema, config) for job in jobs]
             _follow(futures, news, progress)
             return [_rebuild(*future.result()) for future in futures]

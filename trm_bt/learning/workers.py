@@ -16,6 +16,9 @@ from multiprocessing.queues import SimpleQueue
 from threading import Thread
 from typing import Any
 
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_HAS_MASKS = hasattr(signal, "pthread_sigmask")  # Windows has none.
+
 
 @contextmanager
 def worker_pool(
@@ -41,16 +44,17 @@ def worker_pool(
 
 
 @contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Submit tasks in here, so that workers are deaf to Ctrl-C from their first moment.
+def signals_held_back() -> Iterator[None]:
+    """Submit tasks in here, so that no worker is half started when a signal comes.
 
-    A terminal sends it to all processes, and the answer is the parent's alone; what
-    comes meanwhile reaches the parent afterwards.
+    Ctrl-C reaches all processes of a terminal, and the answer is the parent's alone:
+    workers are deaf to it from their first moment. What comes meanwhile reaches the
+    parent afterwards.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield  # Windows has no masks; `_begin` does what can be done there.
+    if not _HAS_MASKS:
+        yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
@@ -72,6 +76,8 @@ def _begin(news: "SimpleQueue[Any]", ending: Connection) -> None:
     global _news
     _news = news
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _HAS_MASKS:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     Thread(target=_end_with, args=(ending,), daemon=True).start()
 
 
