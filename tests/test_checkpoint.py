@@ -338,9 +338,7 @@ def test_a_set_must_share_one_schema(trained, tmp_path):
 
 def test_a_set_passes_over_files_and_needs_a_checkpoint(trained, tmp_path):
     (tmp_path / "one_history.json").write_text("[]")
-    with pytest.raises(
-        CheckpointError, match=r"must hold manifest\.json or"
-    ):
+    with pytest.raises(CheckpointError, match=r"must hold manifest\.json or"):
         load_checkpoints(tmp_path)
     (tmp_path / "one").mkdir()
     save_checkpoint(trained, tmp_path / "one")
