@@ -399,7 +399,7 @@ def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
 def _console() -> Console:
     """Return a console; a pipe gets lines wide enough for the tables."""
     console = Console()
-    return console if console.is_terminal else Console(width=112)
+    return console if console.is_terminal else Console(width=120)
 
 
 def _fail(sentence: str, code: int) -> None:

@@ -10,7 +10,7 @@ def crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
     """Return a row for each entry of `crises` in summary.json."""
     table = figure_table(
         "Crises, each decided by a model that was frozen before it",
-        ("crisis", "sessions", "trained until", "trm", "spy", "60/40"),
+        ("crisis", "sessions", "trained until", "steps", "trm", "spy", "60/40"),
     )
     for column in ("drawdown trm", "spy", "60/40"):
         table.add_column(column, justify="right")
@@ -23,6 +23,7 @@ def crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
             crisis["name"],
             str(crisis["sessions"]),
             crisis["trained_until"],
+            str(crisis["n_optimizer_steps"]),
             *[_percent(crisis["total_return"][name]) for name in names],
             *[_percent(crisis["max_drawdown"][name]) for name in names],
         )
