@@ -83,7 +83,8 @@ _TYPER_INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and turn errors into one sentence and an exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
     except TRMError as error:
@@ -400,6 +401,13 @@ def _console() -> Console:
     """Return a console; a pipe gets lines wide enough for the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=120)
+
+
+def _interrupt(*_: object) -> None:
+    """Stop at the first signal, and let no second one disturb the tidying up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _fail(sentence: str, code: int) -> None:
