@@ -42,6 +42,10 @@ BORDERS = {
     "matplotlib": {7},
     "typer": {8},
     "rich": {8},
+    "yfinance": {4},
+    "exchange_calendars": {4},
+    "filelock": {4},
+    "tenacity": {4},
 }
 
 

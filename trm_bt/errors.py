@@ -13,6 +13,10 @@ class BarsError(TRMError, ValueError):
     """Bars break a rule: shape, order, calendar, price or role."""
 
 
+class FetchError(TRMError):
+    """A vendor of bars refuses, fails, or sends what cannot be believed."""
+
+
 class LookAheadError(TRMError, ValueError):
     """A value depends on what comes after the session on which it is known."""
 

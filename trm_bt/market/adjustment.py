@@ -1,0 +1,109 @@
+"""Prices as they were traded, and the total-return prices derived from them on read.
+
+Raw bars never change when a later dividend is paid or a share is split, so older and
+newer raw bars can be joined. Adjusted ones cannot: every later dividend lowers all
+earlier adjusted prices.
+"""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.errors import BarsError
+from trm_bt.market.bars import PRICE_COLUMNS
+
+RAW_COLUMNS: Final = (
+    *PRICE_COLUMNS,
+    "volume",
+    "dividends",
+    "capital_gains",
+    "splits",
+)
+"""Prices, shares traded, cash paid a share and new shares for an old one (0: none)."""
+
+
+def undo_splits(vendor: pd.DataFrame) -> pd.DataFrame:
+    """Turn bars that a vendor has adjusted for splits back into those traded.
+
+    Parameters
+    ----------
+    vendor : DataFrame of shape (n_sessions, 8)
+        `RAW_COLUMNS`, with prices, cash and volume in shares of the last session; all
+        splits up to the vendor's last session must be among the rows.
+
+    Returns
+    -------
+    DataFrame of shape (n_sessions, 8)
+        The same, in shares of each row's own session. The cash of a session on which
+        shares were split is in new shares.
+    """
+    later = _later_splits(vendor["splits"])
+    raw = vendor.copy()
+    cash = ["dividends", "capital_gains"]
+    raw[[*PRICE_COLUMNS, *cash]] = vendor[[*PRICE_COLUMNS, *cash]].mul(later, axis=0)
+    raw["volume"] = vendor["volume"] / later
+    return raw
+
+
+def adjust(raw: pd.DataFrame) -> pd.DataFrame:
+    r"""Derive total-return prices from raw bars.
+
+    Parameters
+    ----------
+    raw : DataFrame of shape (n_sessions, 8)
+        `RAW_COLUMNS`, oldest session first.
+
+    Returns
+    -------
+    DataFrame of shape (n_sessions, 5)
+        Columns open, high, low, close, volume. The last session's prices are those
+        traded; volume is in shares of the last session. Ratios of prices are known
+        at the close of the later of the two sessions, levels are not.
+
+    Raises
+    ------
+    BarsError
+        If a distribution is as large as the close before it.
+
+    Notes
+    -----
+    With raw closes :math:`C`, cash :math:`D` a new share and :math:`s` new shares for
+    an old one, prices before session t are multiplied by
+
+    .. math:: (1 - s_t D_t / C_{t-1}) / s_t
+
+    which is the method of the Center for Research in Security Prices (CRSP).
+
+    Examples
+    --------
+    >>> raw = pd.DataFrame(0.0, index=range(2), columns=list(RAW_COLUMNS))
+    >>> raw[list(PRICE_COLUMNS)] = [[100.0] * 4, [49.0] * 4]
+    >>> raw.loc[1, ["dividends", "splits"]] = [1.0, 2.0]
+    >>> adjust(raw)["close"].tolist()
+    [49.0, 49.0]
+    """
+    split = raw["splits"].where(raw["splits"] > 0, 1.0)
+    cash = raw["dividends"] + raw["capital_gains"]
+    share_kept = 1.0 - cash * split / raw["close"].shift()
+    share_kept.iloc[:1] = 1.0
+    if (share_kept <= 0).any():
+        first = raw.index[int((share_kept <= 0).to_numpy().argmax())]
+        raise BarsError(
+            f"A distribution must be below the close before it, on {first} it is "
+            f"{cash.loc[first]:g}. Fetch the symbol again."
+        )
+    factor = _product_of_later(share_kept) / _later_splits(raw["splits"])
+    adjusted = raw[list(PRICE_COLUMNS)].mul(factor, axis=0)
+    adjusted["volume"] = raw["volume"] * _later_splits(raw["splits"])
+    return adjusted
+
+
+def _later_splits(splits: pd.Series) -> pd.Series:
+    return _product_of_later(splits.where(splits > 0, 1.0))
+
+
+def _product_of_later(values: pd.Series) -> pd.Series:
+    """Return the product of all later values, 1 on the last session."""
+    products = np.cumprod(values.to_numpy(np.float64)[::-1])[::-1]
+    return pd.Series(np.append(products[1:], 1.0)[: len(values)], values.index)
