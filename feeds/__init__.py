@@ -5,11 +5,13 @@ from datetime import date
 from pathlib import Path
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds.folder import load_folder
+from trm_bt.feeds.assembly import assemble
+from trm_bt.feeds.long_bond import LongBond
 from trm_bt.feeds.sample import load_sample
+from trm_bt.feeds.sources import open_source
 from trm_bt.market.bars import Bars
 
-__all__ = ["load_bars", "load_folder", "load_sample"]
+__all__ = ["load_bars"]
 
 
 def load_bars(
@@ -18,17 +20,22 @@ def load_bars(
     start: str | None = None,
     end: str | None = None,
     observed: Sequence[str] = (),
+    long_bond: LongBond = "fund",
 ) -> Bars:
-    """Load checked bars from the embedded sample or a folder of files.
+    """Load checked bars from the embedded sample, a store or a folder of files.
 
     Parameters
     ----------
     source : str or Path
-        "sample", or a folder with one CSV or parquet file a symbol.
+        "sample"; "yahoo", the store that ``trm-bt fetch`` fills; or a folder, which is
+        such a store or has one CSV or parquet file a symbol.
     start, end : str, optional
         First and last date of the bars wanted, inclusive, as YYYY-MM-DD.
     observed : sequence of {"members", "put_call"}
         Optional inputs that must be observed; the span is shortened until they are.
+    long_bond : {"fund", "yields", "none"}
+        What stands before TLT's first session: the returns of VUSTX where it is there,
+        a par bond repriced from constant-maturity yields, or nothing.
 
     Returns
     -------
@@ -39,12 +46,18 @@ def load_bars(
     ------
     BarsError
         If a date is none, or the source is missing or breaks a rule; the sentence
-        names the file.
+        names where.
     """
     for name, value in (("start", start), ("end", end)):
         _check_date(name, value)
     if str(source) != "sample":
-        return load_folder(Path(source), start=start, end=end, observed=observed)
+        return assemble(
+            open_source(source),
+            start=start,
+            end=end,
+            observed=observed,
+            long_bond=long_bond,
+        )
     bars = load_sample().between(start, end)
     for name in observed:
         raise BarsError(

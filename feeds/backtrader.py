@@ -8,15 +8,15 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
+from trm_bt.errors import BarsError
 from trm_bt.market.bars import ROLES, Bars, check_sessions
 
-_COLUMNS: Final = ("open", "high", "low", "close", "volume", "openinterest")
 _EPOCH_ORDINAL: Final = 719_163
 """Backtrader counts days from 0001-01-01; this is 1970-01-01."""
 
 
-class BarsFeed(bt.feed.DataBase):
-    """A feed over a frame of daily bars, preloaded in one step instead of row by row.
+class TRMPandasData(bt.feeds.PandasData):
+    """A `PandasData` over daily bars, preloaded in one step instead of row by row.
 
     The lines hold what `bt.feeds.PandasData` gives for the same frame, in every
     preload, runonce and exactbars mode. With filters, a time zone or date limits the
@@ -25,8 +25,11 @@ class BarsFeed(bt.feed.DataBase):
     Params
     ------
     dataname : DataFrame of shape (n_sessions, n_columns)
-        Columns of open, high, low, close, volume and openinterest that are there, the
-        rest are NaN; the index holds tz-naive sessions, oldest first.
+        Columns of open, high, low, close, volume and openinterest that are there, any
+        case, the rest are NaN; the index holds sessions, oldest first. A frame of
+        yfinance is taken as it comes: with one ticker's MultiIndex columns, and with
+        midnights of New York as sessions. Its `Adj Close` is not used, as in
+        `PandasData`: ask yfinance for `auto_adjust=True`, or dividends are lost.
     role_status : {"observed", "proxy"}
         Whether the values are what the feed's name says, or an estimate; read back
         as an attribute, so that a strategy can hold it against a model's schema.
@@ -34,12 +37,18 @@ class BarsFeed(bt.feed.DataBase):
     Raises
     ------
     BarsError
-        If the index holds anything but unique sessions in order.
+        If the index holds anything but unique sessions in order, or the columns those
+        of several tickers.
     """
 
     params = (("role_status", "observed"),)
     # a daily bar has no ticks inside: without them the broker reads the bar itself
     tick_open = tick_high = tick_low = tick_close = tick_last = None
+
+    def __init__(self) -> None:
+        name = str(self.p.name or "feed")
+        self.p.dataname = _plain_frame(self.p.dataname, name)
+        super().__init__()
 
     @property
     def role_status(self) -> str:
@@ -48,20 +57,19 @@ class BarsFeed(bt.feed.DataBase):
 
     def start(self) -> None:
         """Check the sessions and stand before the first bar."""
+        if self.p.datetime is None:
+            check_sessions(self.p.dataname.index, str(self._name) or "feed")
         super().start()
-        check_sessions(self.p.dataname.index, str(self._name) or "feed")
-        self._row = -1
 
     def preload(self) -> None:
         """Fill every line at once."""
-        is_plain = not (self._filters or self.p.tzinput)
+        is_plain = not (self._filters or self.p.tzinput or self.p.datetime is not None)
         if not is_plain or self.p.fromdate or self.p.todate or len(self.array):
             super().preload()
             return
         for name, values in self._values().items():
-            line = getattr(self.lines, name)
-            line.array = array("d", values.tobytes())
-        self._row = len(self.p.dataname)
+            getattr(self.lines, name).array = array("d", values.tobytes())
+        self._idx = len(self.p.dataname)
         self.home()
 
     def _tick_nullify(self) -> None:
@@ -72,26 +80,40 @@ class BarsFeed(bt.feed.DataBase):
         if self._filters:
             super()._tick_fill(force)
 
-    def _load(self) -> bool:
-        self._row += 1
-        if self._row == 0:
-            self._loaded = self._values()
-        if self._row >= len(self.p.dataname):
-            return False
-        for name, values in self._loaded.items():
-            getattr(self.lines, name)[0] = values[self._row]
-        return True
-
     def _values(self) -> dict[str, np.ndarray]:
         """Return the values of each line, shapes (n_sessions,)."""
         frame = self.p.dataname
         days = frame.index.to_numpy("datetime64[D]").astype(np.int64) + _EPOCH_ORDINAL
         values = {"datetime": days.astype(np.float64)}
-        missing = np.full(len(frame), np.nan)
-        for name in _COLUMNS:
-            column = frame[name].to_numpy(np.float64) if name in frame else missing
-            values[name] = np.ascontiguousarray(column)
+        for name in self.getlinealiases():
+            if name == "datetime":
+                continue
+            column = self._colmapping.get(name)
+            values[name] = np.full(len(frame), np.nan)
+            if column is not None:
+                values[name][:] = frame.iloc[:, column].to_numpy(np.float64)
         return values
+
+
+def _plain_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Take one ticker's columns and tz-naive sessions out of a frame of yfinance."""
+    columns = frame.columns
+    if isinstance(columns, pd.MultiIndex):
+        prices = next(
+            (i for i, level in enumerate(columns.levels) if "Close" in level), 0
+        )
+        plain = columns.get_level_values(prices)
+        if plain.has_duplicates:
+            raise BarsError(
+                f"{name}: a feed takes the columns of one ticker, got "
+                f"{[tuple(column) for column in columns[:8]]}. Pass one ticker's: "
+                "`frame.xs('SPY', axis=1, level='Ticker')`."
+            )
+        frame = frame.set_axis(plain, axis=1)
+    index = frame.index
+    if isinstance(index, pd.DatetimeIndex) and index.tz is not None:
+        frame = frame.set_axis(index.tz_convert("America/New_York").tz_localize(None))
+    return frame
 
 
 def add_bars(cerebro: bt.Cerebro, bars: Bars, *, roles: Sequence[str] = ROLES) -> None:
@@ -114,7 +136,7 @@ def add_bars(cerebro: bt.Cerebro, bars: Bars, *, roles: Sequence[str] = ROLES) -
         if role not in roles or values is None:
             continue
         for name, frame in _frames(role, values).items():
-            feed = BarsFeed(dataname=frame, role_status=bars.status(role))
+            feed = TRMPandasData(dataname=frame, role_status=bars.status(role))
             cerebro.adddata(feed, name=name)
 
 

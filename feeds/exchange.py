@@ -1,4 +1,4 @@
-"""The sessions of the New York Stock Exchange: which there were, and which has closed."""
+"""The sessions of the New York Stock Exchange, and which of them has closed."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -12,10 +12,16 @@ FIRST_SESSION: Final = pd.Timestamp("1962-01-02")
 """No bar before this one is looked for: Yahoo's daily history begins here."""
 
 
+def _calendar(last: pd.Timestamp) -> "ExchangeCalendar":
+    return _calendar_of_decades(last.year // 10 * 10 + 9)
+
+
 @cache
-def _calendar(end: pd.Timestamp) -> "ExchangeCalendar":
+def _calendar_of_decades(last_year: int) -> "ExchangeCalendar":
+    """Return the calendar up to the end of a year: it takes a second to make one."""
     from exchange_calendars import get_calendar
 
+    end = pd.Timestamp(year=last_year, month=12, day=31)
     return get_calendar("XNYS", start=FIRST_SESSION, end=end)
 
 
@@ -38,8 +44,7 @@ def nyse_sessions(start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
     >>> [session.date().isoformat() for session in week]
     ['2001-09-10', '2001-09-17', '2001-09-18']
     """
-    year_end = max(end, FIRST_SESSION) + pd.offsets.YearEnd(0)
-    sessions = _calendar(year_end.normalize()).sessions
+    sessions = _calendar(max(end, FIRST_SESSION)).sessions
     found = sessions[(sessions >= start) & (sessions <= end)]
     return pd.DatetimeIndex(found, freq=None, name="session")
 
@@ -61,6 +66,5 @@ def last_closed_session(now: pd.Timestamp) -> pd.Timestamp:
     >>> last_closed_session(pd.Timestamp(friday, tz="America/New_York")).date()
     datetime.date(2024, 7, 5)
     """
-    year_end = (now.tz_convert(None) + pd.offsets.YearEnd(0)).normalize()
-    closes = _calendar(year_end).closes
+    closes = _calendar(now).closes
     return closes.index[closes <= now.tz_convert("UTC")][-1]

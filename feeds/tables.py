@@ -1,5 +1,11 @@
-"""Files of bars: found by symbol, read as a table, checked as prices."""
+"""Files of numbers with one row a session, in the spellings that people have.
 
+Understood are the columns of Yahoo (``Date, Open, ..., Adj Close``), of Stooq
+(``<DATE>, <OPEN>, ..., <VOL>``), of Backtrader (``datetime, ..., openinterest``) and of
+the CBOE's put/call files, whose header follows lines of prose.
+"""
+
+import csv
 from pathlib import Path
 from typing import Final
 
@@ -7,14 +13,15 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.market.bars import (
-    PRICE_COLUMNS,
-    check_ohlc,
-    check_positive,
-    check_sessions,
-)
 
 SUFFIXES: Final = (".csv", ".parquet")
+_DATE_COLUMNS: Final = ("date", "datetime", "session", "trade date")
+_SPELLINGS: Final = {"vol": "volume", "adj_close": "adj close", "adjclose": "adj close"}
+_NO_NUMBERS: Final = ("ticker", "symbol", "per", "time")
+_DATE_FORMATS: Final = ("%Y-%m-%d", "%Y%m%d", "%m/%d/%Y")
+_NEW_YORK_MIDNIGHT: Final = r"[ T]00:00:00(?:-0[45]:00)?$"
+"""What yfinance and Backtrader write after the date of a daily bar."""
+_MOST_HEADER_LINES: Final = 10
 
 
 def file_of(folder: Path, symbol: str) -> Path | None:
@@ -26,60 +33,80 @@ def file_of(folder: Path, symbol: str) -> Path | None:
     return None
 
 
-def read_symbol(folder: Path, symbol: str, *, has_volume: bool = True) -> pd.DataFrame:
-    """Read one symbol's checked bars, adjusted, with a volume unless it has none."""
-    path = file_of(folder, symbol)
-    if path is None:
-        present = sorted(p.name for p in folder.iterdir() if p.suffix in SUFFIXES)
-        raise BarsError(
-            f"{folder}: must hold {symbol}.csv or {symbol}.parquet, got "
-            f"{', '.join(present[:12]) if present else 'no CSV or parquet file'}."
-        )
-    frame = read_table(path)
-    if has_volume and "volume" not in frame.columns:
-        raise BarsError(
-            f"{path}: column 'volume' is missing, got {list(frame.columns)}."
-        )
-    check_ohlc(frame, str(path))
-    adjusted = next((c for c in ("adj close", "adj_close") if c in frame), None)
-    if adjusted is not None:
-        check_positive(frame[[adjusted]], str(path))
-        ratio = frame[adjusted] / frame["close"]
-        frame[list(PRICE_COLUMNS)] = frame[list(PRICE_COLUMNS)].mul(ratio, axis=0)
-    return frame[[*PRICE_COLUMNS, *["volume"] * has_volume]]
-
-
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or parquet file of numbers with one row a session.
+    """Read a CSV or parquet file of numbers; order and values are not checked.
 
-    The sessions are the column `date` (or the first column, or a parquet index);
-    column names are lower-cased.
+    Parameters
+    ----------
+    path : Path
+        The sessions are the column `date`, `datetime` or `session` (else the first
+        column, or a parquet index), as YYYY-MM-DD, YYYYMMDD or MM/DD/YYYY, or as
+        midnight in New York.
+
+    Returns
+    -------
+    DataFrame of shape (n_rows, n_columns)
+        Lower-cased columns of floats, indexed by tz-naive dates named "session".
 
     Raises
     ------
     BarsError
-        If the file cannot be read, a date or number cannot be parsed, or the sessions
-        are not unique and in order.
+        If the file cannot be read, or a date or number cannot be parsed.
     """
     try:
-        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_csv(path, skiprows=_n_lines_before_header(path))
+    except (OSError, ValueError, csv.Error) as error:
         reason = str(error).splitlines()[0]
         raise BarsError(f"{path}: cannot be read as a table: {reason}.") from error
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
-    frame.columns = frame.columns.astype(str).str.strip().str.lower()
-    date_column = "date" if "date" in frame.columns else frame.columns[0]
-    written = frame.pop(date_column).astype(str)
-    dates = pd.to_datetime(written, errors="coerce", format="%Y-%m-%d")
+    if not len(frame.columns):
+        raise BarsError(f"{path}: must have a column of dates, and has no column.")
+    frame.columns = frame.columns.astype(str).str.strip(" <>").str.lower()
+    frame = frame.rename(columns=_SPELLINGS)
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise BarsError(f"{path}: column '{repeated[0]}' must be there once only.")
+    dates = [name for name in _DATE_COLUMNS if name in frame.columns]
+    written = frame.pop(dates[0] if dates else frame.columns[0])
+    frame = frame.drop(columns=[name for name in _NO_NUMBERS if name in frame])
+    frame.index = _parse_dates(written, path)
+    return _parse_numbers(frame, path)
+
+
+def _n_lines_before_header(path: Path) -> int:
+    """Count the lines before the first that begins with the name of a date column."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for i, cells in enumerate(csv.reader(file)):
+            names = {cell.strip(" <>").lower() for cell in cells}
+            if names & {*_DATE_COLUMNS}:
+                return i
+            if i >= _MOST_HEADER_LINES:
+                break
+    return 0
+
+
+def _parse_dates(written: pd.Series, path: Path) -> pd.DatetimeIndex:
+    """Return the sessions; all of them must be written in one of the formats."""
+    text = written.astype(str).str.strip()
+    days = text.str.replace(_NEW_YORK_MIDNIGHT, "", regex=True)
+    for date_format in _DATE_FORMATS:
+        dates = pd.to_datetime(days, errors="coerce", format=date_format)
+        if dates.notna().any():
+            break
     if dates.isna().any():
         row = int(dates.isna().to_numpy().argmax())
         raise BarsError(
             f"{path}: every row needs a New York trading date as YYYY-MM-DD, data row "
-            f"{row + 1} has '{written.iloc[row]}'."
+            f"{row + 1} has '{text.iloc[row]}'."
         )
-    frame.index = pd.DatetimeIndex(dates, name="session")
-    check_sessions(frame.index, str(path))
+    return pd.DatetimeIndex(dates, name="session").as_unit("ns")
+
+
+def _parse_numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     numbers = frame.apply(pd.to_numeric, errors="coerce")
     is_text = (numbers.isna() & frame.notna()).to_numpy()
     if is_text.any():

@@ -20,12 +20,13 @@ is derived is rounded before it is written, so that every platform writes equal 
 import argparse
 import lzma
 import pickle
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
+
+from trm_bt.market.par_bond import par_bond_closes
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SOURCES: Final = ROOT / "build" / "sample-sources"
@@ -35,10 +36,6 @@ FIRST: Final = pd.Timestamp("1990-01-02")
 LAST: Final = pd.Timestamp("2017-03-29")
 """The last session with a yield in the package."""
 WARM_UP: Final = "1986-01-01"
-SPLICE: Final = pd.Timestamp("1993-10-01")
-"""The first session with a 20-year yield."""
-BOND_YEARS: Final = 24.0
-DAYS_PER_YEAR: Final = 365.25
 SESSIONS_PER_YEAR: Final = 252
 STALE_MEMBERS: Final = ("RRC",)
 """Its closes repeat for days on end until 1995."""
@@ -154,29 +151,6 @@ def total_return_closes(close: pd.Series) -> pd.Series:
     return closes
 
 
-def bond_closes(yields: pd.DataFrame) -> pd.Series:
-    """Return the value of 100 held in a par bond of 24 years, renewed each session.
-
-    The bond bought at the close of session t - 1 pays that close's yield as its coupon,
-    twice a year. At the close of t it has aged by the days between, has accrued its
-    coupon over them and is priced at the new yield. A session without a yield earns
-    the accrued coupon alone.
-    """
-    sessions = yields.index
-    twenty = yields["20year"].to_numpy()
-    levels = np.where(sessions <= SPLICE, yields["30year"].to_numpy(), twenty)
-    values, coupon = [100.0], levels[0]
-    for i, (before, session) in enumerate(pairwise(sessions), start=1):
-        years = (session - before).days / DAYS_PER_YEAR
-        growth = 1 + coupon * years
-        if not np.isnan(levels[i]):
-            discount = (1 + levels[i] / 2) ** (-2 * (BOND_YEARS - years))
-            growth += coupon / levels[i] * (1 - discount) + discount - 1
-            coupon = twenty[i] if session == SPLICE else levels[i]
-        values.append(values[-1] * growth)
-    return pd.Series(values, sessions)
-
-
 def volatility_terms(bars: pd.DataFrame) -> pd.DataFrame:
     """Return the three terms of the volatility estimate, in index points."""
     bars = bars.loc[WARM_UP:]
@@ -222,7 +196,7 @@ def build_sample(sources: Path) -> pd.DataFrame:
     sample = bars.loc[sessions].add_prefix("index_")
     sample["index_volume"] = sample["index_volume"].astype("int64")
     sample["equity_close"] = total_return_closes(bars["close"]).round(4)
-    sample["bond_close"] = bond_closes(yields).round(4)
+    sample["bond_close"] = par_bond_closes(yields["30year"], yields["20year"]).round(4)
     sample["volatility"] = (terms.loc[sessions] @ coefficients).round(2)
     sample["cash_rate"] = yields["3month"].ffill()
     sample = sample.join(read_members(sources, sessions))

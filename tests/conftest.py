@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.market.bars import Bars
 
 
@@ -27,9 +28,14 @@ def real_bars(market_dir: Path) -> Bars:
 
 
 def make_bars(n_sessions: int, seed: int = 0, *, has_options: bool = False) -> Bars:
-    """Draw bars from a random walk with gaps, an estimate of nothing real."""
+    """Draw bars from a random walk with gaps, an estimate of nothing real.
+
+    As in any market, the volatility index rises where the equity falls.
+    """
     rng = np.random.default_rng(seed)
-    sessions = pd.bdate_range("2001-01-01", periods=n_sessions, name="session")
+    first = pd.Timestamp("2001-01-02")
+    last = first + pd.Timedelta(days=round(1.5 * n_sessions) + 30)
+    sessions = nyse_sessions(first, last)[:n_sessions]
 
     def ohlcv(start: float, vol: float) -> pd.DataFrame:
         close = start * np.exp(np.cumsum(rng.normal(2e-4, vol, n_sessions)))
@@ -42,8 +48,12 @@ def make_bars(n_sessions: int, seed: int = 0, *, has_options: bool = False) -> B
             index=sessions,
         )
 
-    level = 18 * np.exp(np.cumsum(rng.normal(0, 0.05, n_sessions)) * 0.2)
-    level = np.clip(level, 9, 80)
+    equity = ohlcv(100.0, 0.01)
+    fear = np.r_[0.0, -4.0 * np.diff(np.log(equity["close"]))]
+    level = np.zeros(n_sessions)
+    for i in range(1, n_sessions):
+        level[i] = 0.98 * level[i - 1] + fear[i] + rng.normal(0, 0.02)
+    level = np.clip(18 * np.exp(level), 9, 80)
     volatility = pd.DataFrame(
         dict.fromkeys(("open", "high", "low", "close"), level), index=sessions
     )
@@ -52,7 +62,7 @@ def make_bars(n_sessions: int, seed: int = 0, *, has_options: bool = False) -> B
     )
     put_call = pd.Series(rng.uniform(0.5, 1.3, n_sessions), sessions)
     return Bars(
-        equity=ohlcv(100.0, 0.01),
+        equity=equity,
         bond=ohlcv(80.0, 0.006),
         volatility=volatility,
         members=members if has_options else None,

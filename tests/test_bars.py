@@ -47,10 +47,10 @@ def hour(frame):
 @pytest.mark.parametrize(
     ("role", "change", "message"),
     [
-        ("bond", lambda f: f.iloc[:-1], "disagree on 1 sessions, first 2002-07-12"),
+        ("bond", lambda f: f.iloc[:-1], "disagree on 1 sessions, first 2002-08-08"),
         ("equity", zone, "equity: sessions must be tz-naive, got zone UTC"),
-        ("equity", hour, "must be dates without a time, got 2001-01-01 16:00:00"),
-        ("bond", lambda f: f * np.nan, "bond: 'open' must be above 0, on 2001-01-01"),
+        ("equity", hour, "must be dates without a time, got 2001-01-02 16:00:00"),
+        ("bond", lambda f: f * np.nan, "bond: 'open' must be above 0, on 2001-01-02"),
         ("members", lambda f: f * 0, "members: 'M0' must be above 0"),
         ("put_call", lambda f: f * np.inf, "put_call: .* must be above 0"),
         ("cash_rate", lambda f: f * np.nan, "cash_rate: .* must be a finite number"),

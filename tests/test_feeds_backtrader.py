@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import make_bars
 from tests.test_indicators import MODES
 from trm_bt.errors import BarsError
-from trm_bt.feeds.backtrader import BarsFeed, add_bars
+from trm_bt.feeds.backtrader import TRMPandasData, add_bars
 from trm_bt.market.bars import Provenance
 
 LINES = ("datetime", "open", "high", "low", "close", "volume", "openinterest")
@@ -54,7 +54,7 @@ def test_bulk_feed_equals_pandas_data(frames, preload, runonce, exactbars):
     settings = {"preload": preload, "runonce": runonce, "exactbars": exactbars}
     expected = record(bt.feeds.PandasData, frames, **settings)
     assert len(expected) == 58
-    np.testing.assert_array_equal(record(BarsFeed, frames, **settings), expected)
+    np.testing.assert_array_equal(record(TRMPandasData, frames, **settings), expected)
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_bulk_feed_equals_pandas_data(frames, preload, runonce, exactbars):
 )
 def test_limits_and_filters_are_obeyed(frames, feed_settings):
     expected = record(bt.feeds.PandasData, frames[:1], feed_settings=feed_settings)
-    bulk = record(BarsFeed, frames[:1], feed_settings=feed_settings)
+    bulk = record(TRMPandasData, frames[:1], feed_settings=feed_settings)
     assert 0 < len(expected) < 58
     np.testing.assert_array_equal(bulk, expected)
 
 
-@pytest.mark.parametrize("feed_class", [BarsFeed, bt.feeds.PandasData])
+@pytest.mark.parametrize("feed_class", [TRMPandasData, bt.feeds.PandasData])
 def test_a_replayed_feed_fills_at_the_next_tick(frames, feed_class):
     class BuyOnce(bt.Strategy):
         def next(self):
@@ -93,7 +93,7 @@ def test_a_replayed_feed_fills_at_the_next_tick(frames, feed_class):
 
 def test_a_cerebro_can_run_twice(frames):
     cerebro = bt.Cerebro(stdstats=False, preload=False)
-    cerebro.adddata(BarsFeed(dataname=frames[0]))
+    cerebro.adddata(TRMPandasData(dataname=frames[0]))
     cerebro.addstrategy(Recorder)
     first, second = (np.array(cerebro.run()[0].rows) for _ in range(2))
     np.testing.assert_array_equal(first, second)
@@ -119,11 +119,58 @@ def test_add_bars_leaves_out_what_was_not_asked_for(bars):
 
 def test_sessions_out_of_order_are_refused(frames):
     backwards = frames[0].iloc[::-1]
-    with pytest.raises(BarsError, match="feed: sessions must be in order, 2001-03-22"):
-        record(BarsFeed, [backwards])
+    with pytest.raises(BarsError, match="feed: sessions must be in order, 2001-03-27"):
+        record(TRMPandasData, [backwards])
 
 
 def test_sessions_with_a_time_are_refused(frames):
     shifted = frames[0].set_axis(frames[0].index + pd.Timedelta("9h"))
     with pytest.raises(BarsError, match="must be dates without a time"):
-        record(BarsFeed, [shifted])
+        record(TRMPandasData, [shifted])
+
+
+def yfinance_frame(frame, *, ticker_first=False):
+    """Give a frame the columns of `yfinance.download` and New York midnights."""
+    capital = frame.rename(columns=str.capitalize)
+    pairs = [("SPY", c) if ticker_first else (c, "SPY") for c in capital.columns]
+    names = ["Ticker", "Price"] if ticker_first else ["Price", "Ticker"]
+    columns = pd.MultiIndex.from_tuples(pairs, names=names)
+    return capital.set_axis(columns, axis=1).tz_localize("America/New_York")
+
+
+@pytest.mark.parametrize("ticker_first", [False, True])
+def test_a_frame_of_yfinance_is_taken_as_it_comes(frames, ticker_first):
+    plain = record(bt.feeds.PandasData, frames[:1])
+    found = record(
+        TRMPandasData, [yfinance_frame(frames[0], ticker_first=ticker_first)]
+    )
+    np.testing.assert_array_equal(found, plain)
+
+
+def test_the_columns_of_two_tickers_are_refused(frames):
+    both = pd.concat([frames[0], frames[0]], axis=1, keys=["SPY", "TLT"])
+    with pytest.raises(BarsError, match="takes the columns of one ticker"):
+        TRMPandasData(dataname=both)
+
+
+def test_midnights_of_another_zone_are_refused(frames):
+    shifted = frames[0].tz_localize("UTC")
+    with pytest.raises(BarsError, match="must be dates without a time"):
+        record(TRMPandasData, [shifted])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"close": "open"}, {"volume": None}, {"close": 0}, {"nocase": False}]
+)
+def test_columns_are_mapped_as_pandas_data_maps_them(frames, settings):
+    expected = record(bt.feeds.PandasData, frames, feed_settings=settings)
+    found = record(TRMPandasData, frames, feed_settings=settings)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_sessions_in_a_column_are_read_as_pandas_data_reads_them(frames):
+    frame = frames[0].reset_index(names="when")
+    settings = {"datetime": "when"}
+    expected = record(bt.feeds.PandasData, [frame], feed_settings=settings)
+    found = record(TRMPandasData, [frame], feed_settings=settings)
+    np.testing.assert_array_equal(found, expected)

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import make_bars
 from tests.test_indicators import MODES
 from trm_bt.errors import BarsError, ConfigError
-from trm_bt.feeds.backtrader import BarsFeed, add_bars
+from trm_bt.feeds.backtrader import TRMPandasData, add_bars
 from trm_bt.market.bars import Bars
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.broker import FractionalShares
@@ -273,8 +273,8 @@ def test_unequal_calendars_are_refused(preload, runonce, exactbars):
     bars = make_bars(40)
     cerebro = bt.Cerebro(preload=preload, runonce=runonce, exactbars=exactbars)
     gone = bars.sessions[[25, 30]]
-    cerebro.adddata(BarsFeed(dataname=bars.equity), name="SPY")
-    cerebro.adddata(BarsFeed(dataname=bars.bond.drop(index=gone)), name="TLT")
+    cerebro.adddata(TRMPandasData(dataname=bars.equity), name="SPY")
+    cerebro.adddata(TRMPandasData(dataname=bars.bond.drop(index=gone)), name="TLT")
     cerebro.addstrategy(FixedMix)
     is_known = preload and exactbars != 1
     found = "they disagree on 2 sessions, first" if is_known else "first stands on"
@@ -287,9 +287,9 @@ def test_unequal_calendars_are_refused(preload, runonce, exactbars):
 def test_other_feeds_are_left_alone():
     bars = make_bars(40)
     cerebro = bt.Cerebro(cheat_on_open=True)
-    cerebro.adddata(BarsFeed(dataname=bars.volatility), name="GLD")
-    cerebro.adddata(BarsFeed(dataname=bars.bond), name="tlt")
-    cerebro.adddata(BarsFeed(dataname=bars.equity), name="QQQ")
+    cerebro.adddata(TRMPandasData(dataname=bars.volatility), name="GLD")
+    cerebro.adddata(TRMPandasData(dataname=bars.bond), name="tlt")
+    cerebro.adddata(TRMPandasData(dataname=bars.equity), name="QQQ")
     cerebro.addstrategy(FixedMix, equity="QQQ")
     orders = cerebro.run()[0].orders
     filled = orders[orders["asset"] == "equity"]

@@ -15,7 +15,7 @@ from trm_bt.errors import (
     ConfigError,
     LookAheadError,
 )
-from trm_bt.feeds.backtrader import BarsFeed, add_bars
+from trm_bt.feeds.backtrader import TRMPandasData, add_bars
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars, Provenance
 from trm_bt.market.features import FEATURE_NAMES, compute_features
@@ -228,7 +228,7 @@ def with_volatility(bars, volatility):
     cerebro = bt.Cerebro(stdstats=False)
     frames = {"SPY": bars.equity, "TLT": bars.bond, "VIX": volatility}
     for name, frame in frames.items():
-        cerebro.adddata(BarsFeed(dataname=frame), name=name)
+        cerebro.adddata(TRMPandasData(dataname=frame), name=name)
     cerebro.addstrategy(TRMAllocator, policy=FakePolicy.reading(bars))
     return cerebro
 

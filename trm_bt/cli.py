@@ -49,7 +49,7 @@ class Device(StrEnum):
 
 
 BarsOption = Annotated[
-    str, typer.Option("--bars", help="'sample', or a folder of CSV or parquet files.")
+    str, typer.Option("--bars", help="'sample', 'yahoo', or a folder of bars.")
 ]
 StartOption = Annotated[
     str | None, typer.Option("--start", help="First date of the bars, YYYY-MM-DD.")
@@ -166,13 +166,13 @@ def features(
     as_json: JsonOption = False,
 ) -> None:
     """Compute the ten features; writes parquet, and CSV where --out ends in .csv."""
-    from trm_bt.feeds import load_bars
     from trm_bt.files import check_new_file, write_atomically
     from trm_bt.market.features import compute_features
 
     check_new_file(out, force=force)
-    loaded = load_bars(bars, start=start, end=end, observed=observed or ())
-    computed = compute_features(loaded, _settings(config, None).features)
+    request = _request(bars, _settings(config, None), start, end, observed)
+    loaded = request.load()
+    computed = compute_features(loaded, request.config.features)
     writer = (
         computed.frame.to_csv if out.suffix == ".csv" else computed.frame.to_parquet
     )
@@ -212,14 +212,13 @@ def labels(
 ) -> None:
     """Label every session with the allocation that earned most over the horizon."""
     from trm_bt.analyzers.allocation_labeler import label_bars
-    from trm_bt.feeds import load_bars
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.features import compute_features
     from trm_bt.runfolder import save_labels
 
     check_replaceable(out, marker="labels.csv", force=force)
     settings = _settings(config, None)
-    loaded = load_bars(bars, start=start, end=end, observed=observed or ())
+    loaded = _request(bars, settings, start, end, observed).load()
     with staged_folder(out) as folder:
         computed = compute_features(loaded, settings.features)
         labelled = label_bars(loaded, settings.features, settings.labels)

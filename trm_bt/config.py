@@ -24,6 +24,12 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class BarsConfig(_Settings):
+    """What stands before TLT: VUSTX where it is there, a bond from yields, nothing."""
+
+    long_bond: Literal["fund", "yields", "none"] = "fund"
+
+
 class FeatureConfig(_Settings):
     """Lookbacks of the ten features, in sessions."""
 
@@ -133,6 +139,7 @@ class TRMConfig(_Settings):
     """
 
     seed: int = Field(0, ge=0)
+    bars: BarsConfig = BarsConfig()
     features: FeatureConfig = FeatureConfig()
     labels: LabelConfig = LabelConfig()
     model: ModelConfig = ModelConfig()

@@ -43,7 +43,7 @@ class RunRequest:
     Parameters
     ----------
     bars : str
-        "sample" or a folder.
+        "sample", "yahoo", or a folder.
     config : TRMConfig
         All settings, the seed included.
     start, end : str or None
@@ -75,7 +75,11 @@ class RunRequest:
     def load(self) -> Bars:
         """Load the bars that were asked for."""
         return load_bars(
-            self.bars, start=self.start, end=self.end, observed=self.observed
+            self.bars,
+            start=self.start,
+            end=self.end,
+            observed=self.observed,
+            long_bond=self.config.bars.long_bond,
         )
 
 

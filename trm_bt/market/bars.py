@@ -200,6 +200,17 @@ def check_positive(values: pd.DataFrame, name: str) -> None:
     _check_rule(values, np.isfinite(numbers) & (numbers > 0), name, "above 0")
 
 
+def is_outside_range(prices: pd.DataFrame) -> pd.Series:
+    """Mark the bars whose high or low lies inside open and close, beyond rounding."""
+    top = prices[["open", "close"]].max(axis=1)
+    bottom = prices[["open", "close"]].min(axis=1)
+    return pd.Series(
+        (prices["high"] < prices["low"])
+        | (prices["high"] < top * (1 - _ROUNDING))
+        | (prices["low"] > bottom * (1 + _ROUNDING))
+    )
+
+
 def check_ohlc(frame: pd.DataFrame, name: str) -> None:
     """Raise `BarsError` unless `frame` holds sound prices (and volume, if any)."""
     check_sessions(frame.index, name)
@@ -210,13 +221,7 @@ def check_ohlc(frame: pd.DataFrame, name: str) -> None:
         )
     prices = frame[list(PRICE_COLUMNS)]
     check_positive(prices, name)
-    top = prices[["open", "close"]].max(axis=1)
-    bottom = prices[["open", "close"]].min(axis=1)
-    is_wrong = (
-        (prices["high"] < prices["low"])
-        | (prices["high"] < top * (1 - _ROUNDING))
-        | (prices["low"] > bottom * (1 + _ROUNDING))
-    )
+    is_wrong = is_outside_range(prices)
     if is_wrong.any():
         first = prices.index[int(is_wrong.to_numpy().argmax())]
         raise BarsError(

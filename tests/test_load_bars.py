@@ -1,4 +1,4 @@
-"""Folders of bars: splice, optional inputs, and every kind of bad file."""
+"""Bars of a folder: splice, calendar, optional inputs, every kind of bad file."""
 
 import numpy as np
 import pandas as pd
@@ -138,7 +138,7 @@ def repeat_row(frame):
 
 
 def with_zones(frame):
-    dates = frame["date"].dt.tz_localize("America/New_York")
+    dates = frame["date"].dt.tz_localize("UTC")
     frame["date"] = dates.astype(str)
 
 
@@ -166,11 +166,10 @@ BAD = {
     "time zones": (
         "SPY",
         with_zones,
-        "has '{0} 00:00:00-05:00'",
+        "has '{0} 00:00:00+00:00'",
     ),
     "no date": ("SPY", set_cell(5, "date", None), "data row 6 has 'nan'"),
     "a fund": ("VIX", scale_like_a_fund, "stays below 200 points, on {0}"),
-    "missing session": ("VIX", lambda f: f.drop(index=20, inplace=True), "first {20}"),
 }
 
 
@@ -188,6 +187,25 @@ def test_a_bad_file_is_refused_with_file_rule_and_session(folder, bars, case):
     assert symbol in sentence
     assert str(folder) in sentence
     assert "\n" not in sentence
+
+
+def test_a_session_that_one_role_lacks_is_dropped_and_said(folder, bars):
+    edit(folder, "VIX", lambda frame: frame.drop(index=20, inplace=True))
+    loaded = load_bars(folder)
+    assert list(loaded.sessions) == [*bars.sessions[:20], *bars.sessions[21:]]
+    notes = " ".join(loaded.provenance["volatility"].notes)
+    gone = bars.sessions[20].date()
+    assert f"lacks 1 sessions that other roles have, first {gone}: dropped" in notes
+    assert loaded.provenance["equity"].notes == ()
+
+
+def test_breaks_of_the_put_call_ratio_are_listed(market_dir):
+    loaded = load_bars(market_dir, start="2002-08-01", observed=["put_call"])
+    notes = " ".join(loaded.provenance["put_call"].notes)
+    for day in ("2012-06-11", "2019-10-07"):
+        assert f"breaks on {day}" in notes
+    later = load_bars(market_dir, start="2013-01-02", end="2015-01-02")
+    assert not any("breaks" in note for note in later.provenance["put_call"].notes)
 
 
 def test_the_real_index_is_one_over_any_span(market_dir):
@@ -211,8 +229,8 @@ def test_a_decaying_fund_is_no_volatility_index(tmp_path):
 @pytest.mark.parametrize(
     ("symbols", "message"),
     [
-        ((), "must hold SPY.csv or SPY.parquet, got no CSV or parquet file"),
-        (("SPY",), "must hold VIX.csv or VIX.parquet, got SPY.csv"),
+        ((), r"SPY\.csv: is needed and missing; there is nothing"),
+        (("SPY",), r"TLT\.csv: is needed and missing; there is SPY"),
     ],
 )
 def test_missing_files_are_named(tmp_path, bars, symbols, message):
@@ -235,6 +253,6 @@ def test_a_file_that_is_no_table_is_named(folder):
 
 def test_an_empty_span_is_refused(folder):
     with pytest.raises(
-        BarsError, match="no session lies between 2050-01-01 and the end"
+        BarsError, match="have no session between 2050-01-01 and the end"
     ):
         load_bars(folder, start="2050-01-01")

@@ -1,0 +1,154 @@
+"""Bars of all roles put together from a source's symbols, on one NYSE calendar.
+
+`SPY`, `TLT` and `VIX` are needed. Only they make the calendar; a session that one of
+them lacks is dropped from all, and the provenance says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from trm_bt.errors import BarsError
+from trm_bt.feeds.checked import checked_prices
+from trm_bt.feeds.long_bond import LongBond, older_closes, splice
+from trm_bt.feeds.optional_inputs import read_optional_inputs, shorten_for
+from trm_bt.feeds.sources import Source
+from trm_bt.market.bars import Bars, Provenance
+from trm_bt.market.validation import Role, examine_together, refuse
+
+_SYMBOLS: dict[Role, str] = {"equity": "SPY", "bond": "TLT", "volatility": "VIX"}
+
+
+def assemble(
+    source: Source,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    observed: Sequence[str] = (),
+    long_bond: LongBond = "fund",
+) -> Bars:
+    """Load the bars of a source on the calendar that SPY, TLT and VIX share.
+
+    An optional input serves only if it covers the whole span without a hole over five
+    sessions; the provenance says so, and what was spliced, dropped or carried forward.
+
+    Parameters
+    ----------
+    source : Source
+        Folder or store.
+    start, end : str, optional
+        First and last date wanted, inclusive.
+    observed : sequence of {"members", "put_call"}
+        Inputs that must be observed: the span starts where they do.
+    long_bond : {"fund", "yields", "none"}
+        What stands before TLT's first session.
+
+    Raises
+    ------
+    BarsError
+        If a table is missing or breaks a rule; the sentence names where, the rule and
+        the first offending session.
+    """
+    frames: dict[str, pd.DataFrame] = {}
+    notes: dict[str, tuple[str, ...]] = {}
+    for role, symbol in _SYMBOLS.items():
+        frames[role], notes[role] = checked_prices(source, symbol, role)
+    refuse(examine_together(frames), source.title)
+    spliced_on, first_wanted = frames["bond"].index[0], frames["equity"].index[0]
+    older = older_closes(source, frames["bond"], long_bond, first_wanted)
+    if older is not None:
+        frames["bond"] = splice(frames["bond"], older[0])
+
+    calendar = _shared_calendar(frames, source, start, end)
+    optional = read_optional_inputs(source)
+    calendar = shorten_for(observed, optional, calendar, source.title)
+    provenance = {
+        role: Provenance(
+            _SYMBOLS[role],
+            calendar[0],
+            calendar[-1],
+            notes=notes[role] + _dropped(frames, role, calendar),
+        )
+        for role in _SYMBOLS
+    }
+    cut = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
+    if older is not None and calendar[0] < spliced_on:
+        _fill_at_closes(cut["equity"], provenance, spliced_on, older[1])
+    series: dict[str, pd.DataFrame | None] = {}
+    for name, entry in optional.items():
+        series[name], provenance[name] = entry.on(calendar)
+    return Bars(
+        equity=cut["equity"],
+        bond=cut["bond"],
+        volatility=cut["volatility"][["open", "high", "low", "close"]],
+        members=series.get("members"),
+        put_call=_only_column(series.get("put_call")),
+        cash_rate=_only_column(series.get("cash_rate")),
+        source=source.title,
+        provenance=provenance,
+    )
+
+
+def _shared_calendar(
+    frames: Mapping[str, pd.DataFrame],
+    source: Source,
+    start: str | None,
+    end: str | None,
+) -> pd.DatetimeIndex:
+    """Return the sessions that all roles have, between `start` and `end`."""
+    calendar = frames["equity"].index
+    for frame in frames.values():
+        calendar = calendar.intersection(frame.index)
+    if not len(calendar):
+        raise BarsError(f"The {source.title} must share sessions, and share none.")
+    wanted = calendar[calendar.slice_indexer(start, end)]
+    if not len(wanted):
+        raise BarsError(
+            f"The {source.title} have no session between {start or 'the start'} and "
+            f"{end or 'the end'}; SPY, TLT and VIX share {calendar[0].date()} to "
+            f"{calendar[-1].date()}."
+        )
+    return pd.DatetimeIndex(wanted, name="session")
+
+
+def _dropped(
+    frames: Mapping[str, pd.DataFrame], role: str, calendar: pd.DatetimeIndex
+) -> tuple[str, ...]:
+    """Name the sessions that another role has and this one lacks."""
+    first, last = calendar[0], calendar[-1]
+    others = [frame.loc[first:last].index for frame in frames.values()]
+    union = others[0].union(others[1]).union(others[2])
+    lacking = union.difference(frames[role].index)
+    if not len(lacking):
+        return ()
+    return (
+        f"lacks {len(lacking)} sessions that other roles have, first "
+        f"{lacking[0].date()}: dropped from all",
+    )
+
+
+def _fill_at_closes(
+    equity: pd.DataFrame,
+    provenance: dict[str, Provenance],
+    spliced_on: pd.Timestamp,
+    older_name: str,
+) -> None:
+    """Set the equity's open to its close where the bond has closes only."""
+    is_before = equity.index < spliced_on
+    equity.loc[is_before, "open"] = equity.loc[is_before, "close"]
+    fills = (
+        f"open set to the close before {spliced_on.date()}, so that both legs fill at "
+        "the next close: what stands before TLT has closes only"
+    )
+    added = {
+        "equity": (fills,),
+        "bond": (f"before {spliced_on.date()} {older_name}", fills),
+    }
+    for role, sentences in added.items():
+        entry = provenance[role]
+        provenance[role] = replace(entry, notes=(*sentences, *entry.notes))
+
+
+def _only_column(values: pd.DataFrame | None) -> pd.Series | None:
+    return None if values is None else values.iloc[:, 0]

@@ -1,0 +1,207 @@
+"""Bring a store of bars up to date, one symbol after another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.errors import FetchError
+from trm_bt.feeds.exchange import nyse_sessions
+from trm_bt.feeds.store import BarStore, check_symbol
+from trm_bt.feeds.yahoo import SOURCE, Download
+from trm_bt.market.adjustment import RAW_COLUMNS
+
+DEFAULT_SYMBOLS: Final = (
+    "SPY", "TLT", "^VIX", "VUSTX", "^IRX",
+    "XLB", "XLC", "XLE", "XLF", "XLI", "XLK", "XLP", "XLRE", "XLU", "XLV", "XLY",
+)  # fmt: skip
+"""Core roles, the older bond fund, the cash rate and the eleven sector funds."""
+_OVERLAP: Final = 15
+"""Sessions that are asked for again and compared."""
+_RELATIVE_SLACK: Final = 1e-5
+"""Undoing a split leaves the vendor's rounding; a cent on a price of 500 is twice this.
+"""
+
+
+class Downloader(Protocol):
+    """Something that downloads one symbol's raw bars, as `yahoo.download` does."""
+
+    def __call__(
+        self, symbol: str, *, now: pd.Timestamp, start: pd.Timestamp | None = None
+    ) -> Download:
+        """Return the bars from `start` on, or all there are."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one symbol.
+
+    Parameters
+    ----------
+    symbol : str
+        As the vendor spells it.
+    action : {"new", "extended", "unchanged", "rebuilt", "kept", "missing"}
+        "rebuilt" where the vendor's history had changed, "kept" where the download
+        failed and the copy serves, "missing" where there is no copy either.
+    n_new : int
+        Sessions added.
+    messages : tuple of str
+        Warnings and reasons.
+    """
+
+    symbol: str
+    action: Literal["new", "extended", "unchanged", "rebuilt", "kept", "missing"]
+    n_new: int = 0
+    messages: tuple[str, ...] = ()
+
+
+def fetch_all(
+    store: BarStore,
+    symbols: Sequence[str],
+    *,
+    download: Downloader,
+    now: pd.Timestamp,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[Outcome, ...]:
+    """Bring every symbol up to date; one that fails does not keep the others back.
+
+    Parameters
+    ----------
+    store : BarStore
+        Where the bars are kept.
+    symbols : sequence of str
+        Symbols as the vendor spells them.
+    download : callable
+        As `trm_bt.feeds.yahoo.download`.
+    now : Timestamp
+        The moment of the fetch, with a time zone.
+    progress : callable, optional
+        Called with the symbol, the number done and the number in all.
+
+    Returns
+    -------
+    tuple of Outcome
+        One for each symbol, in order.
+
+    Raises
+    ------
+    BarsError
+        If a symbol is none, or the store is damaged.
+    OSError
+        If bars cannot be written; what was there stays.
+    """
+    for symbol in symbols:
+        check_symbol(symbol)
+    outcomes = []
+    for done, symbol in enumerate(symbols):
+        if progress:
+            progress(symbol, done, len(symbols))
+        try:
+            outcome = update(store, symbol, download=download, now=now)
+        except FetchError as error:
+            outcome = Outcome(symbol, "missing", messages=(str(error),))
+        outcomes.append(outcome)
+    if progress and symbols:
+        progress(symbols[-1], len(symbols), len(symbols))
+    return tuple(outcomes)
+
+
+def update(
+    store: BarStore, symbol: str, *, download: Downloader, now: pd.Timestamp
+) -> Outcome:
+    """Bring one symbol up to date.
+
+    The last `_OVERLAP` sessions are asked for again. If they are what the store holds,
+    later sessions are added; if not, the vendor has changed its history, and the whole
+    of it is taken again.
+
+    Returns
+    -------
+    Outcome
+        What was done. If the download fails, the copy is kept and the outcome says how
+        old it is.
+
+    Raises
+    ------
+    FetchError
+        If the download fails and there is no copy.
+    """
+    with store.updating(symbol):
+        entry = store.entry(symbol)
+        if entry is None:
+            full = download(symbol, now=now)
+            _save(store, symbol, full.raw, now)
+            return Outcome(symbol, "new", len(full.raw), full.warnings)
+        kept = store.read(symbol)
+        try:
+            return _renew(store, symbol, kept, download=download, now=now)
+        except FetchError as error:
+            return Outcome(symbol, "kept", 0, (str(error), _say_age(symbol, kept, now)))
+
+
+def _renew(
+    store: BarStore,
+    symbol: str,
+    kept: pd.DataFrame,
+    *,
+    download: Downloader,
+    now: pd.Timestamp,
+) -> Outcome:
+    last = kept.index[-1]
+    first = kept.index[-min(_OVERLAP, len(kept))]
+    later = download(symbol, now=now, start=first)
+    change = _first_change(kept.loc[first:], later.raw.loc[:last])
+    if change is None:
+        new = later.raw[later.raw.index > last]
+        if new.empty:
+            return Outcome(symbol, "unchanged", 0, later.warnings)
+        _save(store, symbol, pd.concat([kept, new]), now)
+        return Outcome(symbol, "extended", len(new), later.warnings)
+    full = download(symbol, now=now)
+    if len(full.raw.loc[:last]) < len(kept):
+        raise FetchError(
+            f"{symbol}: the vendor's history has changed ({change}) and is shorter: "
+            f"{len(full.raw.loc[:last])} sessions up to {last.date()} instead of "
+            f"{len(kept)}."
+        )
+    _save(store, symbol, full.raw, now)
+    sentence = f"{symbol}: rebuilt, the vendor's history has changed: {change}."
+    n_new = int((full.raw.index > last).sum())
+    return Outcome(symbol, "rebuilt", n_new, (sentence, *full.warnings))
+
+
+def _first_change(kept: pd.DataFrame, sent: pd.DataFrame) -> str | None:
+    """Say where the overlap differs first, None if it does not."""
+    differing = kept.index.symmetric_difference(sent.index)
+    if len(differing):
+        holder = "kept" if differing[0] in kept.index else "sent"
+        return f"{differing[0].date()} is only in what was {holder}"
+    columns = list(RAW_COLUMNS)
+    is_close = np.isclose(
+        kept[columns], sent[columns], rtol=_RELATIVE_SLACK, atol=1e-6, equal_nan=True
+    )
+    if is_close.all():
+        return None
+    row, column = np.argwhere(~is_close)[0]
+    name = columns[column]
+    return (
+        f"'{name}' on {kept.index[row].date()} was {kept[name].iloc[row]:g} and is "
+        f"{sent[name].iloc[row]:g}"
+    )
+
+
+def _save(store: BarStore, symbol: str, raw: pd.DataFrame, now: pd.Timestamp) -> None:
+    moment = now.tz_convert("UTC").isoformat(timespec="seconds")
+    store.write(symbol, raw, source=SOURCE, retrieved_at=moment)
+
+
+def _say_age(symbol: str, kept: pd.DataFrame, now: pd.Timestamp) -> str:
+    last = kept.index[-1]
+    today = now.tz_convert("America/New_York").tz_localize(None).normalize()
+    n_behind = len(nyse_sessions(last, today)) - 1
+    return (
+        f"{symbol}: the copy that serves ends on {last.date()}, "
+        f"{n_behind} sessions ago."
+    )

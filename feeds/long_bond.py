@@ -1,0 +1,106 @@
+"""What stands before the first session of TLT: an older fund, yields, or nothing."""
+
+from typing import Final, Literal
+
+import pandas as pd
+
+from trm_bt.errors import BarsError
+from trm_bt.feeds.sources import Source, adjusted
+from trm_bt.market.bars import PRICE_COLUMNS
+from trm_bt.market.par_bond import par_bond_closes
+
+OLDER_FUND: Final = "VUSTX"
+LongBond = Literal["fund", "yields", "none"]
+
+
+def older_closes(
+    source: Source, bond: pd.DataFrame, long_bond: LongBond, first_wanted: pd.Timestamp
+) -> tuple[pd.Series, str] | None:
+    """Return what serves before TLT, and its name.
+
+    Parameters
+    ----------
+    source : Source
+        Where VUSTX or the yields are read from.
+    bond : DataFrame of shape (n_sessions, 5)
+        TLT's adjusted bars.
+    long_bond : {"fund", "yields", "none"}
+        "fund" takes VUSTX where the source has it, "yields" a par bond repriced from
+        constant-maturity yields.
+    first_wanted : Timestamp
+        The first session that the other roles have.
+
+    Returns
+    -------
+    tuple of Series of shape (n_older,) and str, or None
+        Closes up to TLT's first session, that one included. None if TLT reaches back
+        far enough, or nothing older is there or wanted.
+
+    Raises
+    ------
+    BarsError
+        If yields are asked for and missing, or TLT's first session has no older close.
+    """
+    first = bond.index[0]
+    if first <= first_wanted or long_bond == "none":
+        return None
+    if long_bond == "yields":
+        return _from_yields(source, first_wanted, first)
+    table = source.table(OLDER_FUND)
+    if table is None:
+        return None
+    closes = adjusted(table)["close"].loc[:first]
+    if closes.empty or closes.index[-1] != first:
+        raise BarsError(
+            f"{source.where(OLDER_FUND)}: must hold TLT's first session "
+            f"{first.date()} to be spliced before it, and does not."
+        )
+    return closes, f"the returns of {OLDER_FUND}"
+
+
+def _from_yields(
+    source: Source, first_wanted: pd.Timestamp, first: pd.Timestamp
+) -> tuple[pd.Series, str]:
+    rates = source.table("rates")
+    names = [] if rates is None else [n for n in ("dgs30", "dgs20") if n in rates]
+    if rates is None or not names:
+        raise BarsError(
+            f"{source.where('rates')}: must hold yields dgs30 or dgs20 to stand before "
+            "TLT, and has none. Add them, or set `bars.long_bond` to 'fund' or 'none'."
+        )
+    yields = rates.loc[first_wanted:first, names] / 100.0
+    present = yields.index[yields.notna().any(axis=1)]
+    if not len(present) or present[-1] != first:
+        raise BarsError(
+            f"{source.where('rates')}: must hold a yield on TLT's first session "
+            f"{first.date()} to be spliced before it, and does not."
+        )
+    yields = yields.loc[present[0] :]
+    twenty = yields["dgs20"] if "dgs20" in names else None
+    closes = par_bond_closes(yields[names[0]], twenty)
+    n_carried = int(yields.isna().all(axis=1).sum())
+    return closes, (
+        f"a par bond of 24 years, repriced each session from {' and '.join(names)} "
+        f"({n_carried} sessions without a yield earn the coupon only)"
+    )
+
+
+def splice(bond: pd.DataFrame, older: pd.Series) -> pd.DataFrame:
+    """Put older closes before the bond's bars so that every return is one source's own.
+
+    Parameters
+    ----------
+    bond : DataFrame of shape (n_sessions, 5)
+        Adjusted bars.
+    older : Series of shape (n_older,)
+        Closes up to the bond's first session, scaled to meet its close there.
+
+    Returns
+    -------
+    DataFrame of shape (n_older - 1 + n_sessions, 5)
+        Before the bond's first session open, high, low and close are equal, and the
+        volume is 0.
+    """
+    scaled = older.iloc[:-1] * (bond["close"].iloc[0] / older.iloc[-1])
+    before = pd.DataFrame(dict.fromkeys(PRICE_COLUMNS, scaled)).assign(volume=0.0)
+    return pd.concat([before, bond])

@@ -1,0 +1,157 @@
+"""Members, put/call ratio and cash rate: served whole, or not at all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.errors import BarsError
+from trm_bt.feeds.checked import checked_prices
+from trm_bt.feeds.sources import Source
+from trm_bt.market.bars import (
+    MAX_CARRIED_SESSIONS,
+    Provenance,
+    check_positive,
+    check_sessions,
+)
+
+INSISTABLE: Final = ("members", "put_call")
+_LOWEST_PEAK_PERCENT: Final = 0.09
+"""Since 1990 the 3-month yield in decimals has stayed below this, and in percent it has
+peaked above it in any two years."""
+_PUT_CALL_BREAKS: Final = {
+    "2003-05-19": "placeholders up to 2003-05-21, another basis by 2006",
+    "2012-06-11": "the basis changed",
+    "2019-10-07": "the basis changed",
+}
+"""Where the CBOE's ratio is no longer what it was before."""
+
+
+@dataclass(frozen=True)
+class OptionalInput:
+    """Values of an optional role as its tables give them, and where they are from.
+
+    Parameters
+    ----------
+    values : DataFrame of shape (n_rows, n_columns)
+        Values on the sessions of the source.
+    source : str
+        Name for the provenance.
+    breaks : mapping of str to str
+        Sessions at which the series changes its meaning, and how.
+    """
+
+    values: pd.DataFrame
+    source: str
+    breaks: Mapping[str, str]
+
+    def carried(self, calendar: pd.DatetimeIndex) -> pd.DataFrame:
+        """Return the values on `calendar`, carried over short holes, NaN elsewhere."""
+        index = self.values.index.union(calendar)
+        values = self.values.reindex(index).ffill(limit=MAX_CARRIED_SESSIONS)
+        return values.loc[calendar]
+
+    def on(self, calendar: pd.DatetimeIndex) -> tuple[pd.DataFrame | None, Provenance]:
+        """Return the values if they cover `calendar`, and what the provenance says."""
+        values = self.carried(calendar)
+        first, last = calendar[0], calendar[-1]
+        is_absent = values.isna().any(axis=1).to_numpy()
+        if is_absent.any():
+            note = (
+                f"not used: no value on {is_absent.sum()} of {len(calendar)} sessions, "
+                f"first {calendar[int(is_absent.argmax())].date()}"
+            )
+            return None, Provenance(self.source, first, last, "proxy", (note,))
+        is_carried = self.values.reindex(calendar).isna().any(axis=1)
+        notes = [
+            f"breaks on {day}: {what}; a ratio to the trailing mean forgets it within "
+            "252 sessions"
+            for day, what in self.breaks.items()
+            if first < pd.Timestamp(day) <= last
+        ]
+        if is_carried.any():
+            notes.insert(0, f"carried forward on {is_carried.sum()} sessions")
+        return values, Provenance(self.source, first, last, "observed", tuple(notes))
+
+
+def read_optional_inputs(source: Source) -> dict[str, OptionalInput]:
+    """Read the optional roles that the source has.
+
+    Raises
+    ------
+    BarsError
+        If a table breaks a rule; a yield in decimals instead of percent is one.
+    """
+    found: dict[str, OptionalInput] = {}
+    symbols = source.members()
+    if symbols:
+        closes = {
+            symbol: checked_prices(source, symbol, "member")[0]["close"]
+            for symbol in symbols
+        }
+        found["members"] = OptionalInput(pd.DataFrame(closes), ", ".join(symbols), {})
+    put_call = _read_series(source, "putcall", ("total_pc", "equity_pc", "p/c ratio"))
+    if put_call is not None:
+        check_positive(put_call, source.where("putcall"))
+        name = f"put/call ratio {put_call.columns[0]}"
+        found["put_call"] = OptionalInput(put_call, name, _PUT_CALL_BREAKS)
+    rates = _read_series(source, "rates", ("dgs3mo",))
+    if rates is not None:
+        if 0 < rates.iloc[:, 0].max() < _LOWEST_PEAK_PERCENT:
+            raise BarsError(
+                f"{source.where('rates')}: must hold percent a year, got at most "
+                f"{rates.iloc[:, 0].max():g}: these look like decimals."
+            )
+        name = f"{rates.columns[0]}, percent a year"
+        found["cash_rate"] = OptionalInput(rates / 100.0, name, {})
+    return found
+
+
+def _read_series(
+    source: Source, name: str, preferred: tuple[str, ...]
+) -> pd.DataFrame | None:
+    """Read one column of a table: the first preferred one, else its only number."""
+    table = source.table(name)
+    if table is None:
+        return None
+    check_sessions(table.index, source.where(name))
+    chosen = [column for column in preferred if column in table.columns]
+    if not chosen and len(table.columns) != 1:
+        raise BarsError(
+            f"{source.where(name)}: must have a column {' or '.join(preferred)}, or "
+            f"one column only, got {list(table.columns)}."
+        )
+    return table[[chosen[0] if chosen else table.columns[0]]].dropna()
+
+
+def shorten_for(
+    observed: Sequence[str],
+    optional: Mapping[str, OptionalInput],
+    calendar: pd.DatetimeIndex,
+    title: str,
+) -> pd.DatetimeIndex:
+    """Start the calendar after the last session on which an insisted input lacks.
+
+    Raises
+    ------
+    BarsError
+        If an input cannot be insisted on, is missing, or ends before the calendar.
+    """
+    for name in observed:
+        if name not in INSISTABLE:
+            raise BarsError(
+                f"`observed` takes {' or '.join(INSISTABLE)}, got '{name}'."
+            )
+        if name not in optional:
+            raise BarsError(f"The {title} must hold '{name}' to observe it: none does.")
+        is_absent = optional[name].carried(calendar).isna().any(axis=1).to_numpy()
+        n_skipped = int(np.flatnonzero(is_absent)[-1]) + 1 if is_absent.any() else 0
+        if n_skipped == len(calendar):
+            raise BarsError(
+                f"The {title} must hold '{name}' up to the last session "
+                f"{calendar[-1].date()}, and have no value there."
+            )
+        calendar = calendar[n_skipped:]
+    return calendar

@@ -1,0 +1,90 @@
+"""A store gives the bars, and the equity, that a folder of the same bars gives."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.test_load_bars import write
+from trm_bt.backtest import run_backtest
+from trm_bt.errors import BarsError
+from trm_bt.feeds import load_bars
+from trm_bt.feeds.store import BarStore
+from trm_bt.market.adjustment import RAW_COLUMNS
+from trm_bt.strategies.baselines import FixedMix
+
+
+def raw_of(frame, *, split_on=None, dividends=()):
+    """Return raw bars, and the adjusted ones by a plain loop over the sessions.
+
+    Parameters: `split_on` is the row of a 2-for-1 split, `dividends` pairs of a row
+    and the cash paid.
+    """
+    raw = frame.reindex(columns=list(RAW_COLUMNS)).fillna(0.0)
+    paid = dict(dividends)
+    adjusted = raw[["open", "high", "low", "close", "volume"]].copy()
+    for row in range(len(raw) - 1, 0, -1):
+        split = 2.0 if row == split_on else 1.0
+        cash = paid.get(row, 0.0)
+        raw.iloc[row, raw.columns.get_loc("dividends")] = cash
+        raw.iloc[row, raw.columns.get_loc("splits")] = split if split > 1 else 0.0
+        keep = (1 - split * cash / raw["close"].iloc[row - 1]) / split
+        adjusted.iloc[:row, :4] *= keep
+        adjusted.iloc[:row, 4] *= split
+    return raw, adjusted
+
+
+@pytest.fixture
+def both(tmp_path, bars):
+    """One market as a store of raw bars and as a folder of adjusted files."""
+    store, folder = BarStore(tmp_path / "store"), tmp_path / "files"
+    folder.mkdir()
+    equity = bars.equity.copy()
+    equity.iloc[200:, :4] /= 2
+    equity.iloc[200:, 4] *= 2
+    kept = {
+        "SPY": raw_of(equity, split_on=200, dividends=[(60, 0.4), (260, 0.3)]),
+        "TLT": raw_of(bars.bond, dividends=[(k, 0.2) for k in range(20, 400, 21)]),
+        "^VIX": raw_of(bars.volatility),
+        "^IRX": raw_of(
+            pd.DataFrame(
+                dict.fromkeys(("open", "high", "low", "close"), bars.cash_rate * 100)
+            )
+        ),
+    }
+    for symbol, (raw, adjusted) in kept.items():
+        now = pd.Timestamp("2026-01-02 12:00", tz="UTC")
+        store.write(symbol, raw, source="a test", retrieved_at=now.isoformat())
+        if symbol != "^IRX":
+            write(folder, symbol.removeprefix("^"), adjusted)
+    rates = pd.DataFrame({"dgs3mo": bars.cash_rate * 100})
+    write(folder, "rates", rates)
+    return store.folder, folder
+
+
+def test_a_store_gives_the_bars_of_its_files(both):
+    kept, written = (load_bars(folder) for folder in both)
+    for role in ("equity", "bond", "volatility"):
+        np.testing.assert_allclose(
+            getattr(kept, role), getattr(written, role), rtol=1e-12
+        )
+    np.testing.assert_allclose(kept.cash_rate, written.cash_rate, rtol=1e-12)
+    assert kept.source == "daily bars from Yahoo Finance, adjusted on read"
+
+
+def test_a_store_gives_the_equity_of_its_files(both):
+    mix = {"weights": (0.6, 0.4, 0.0)}
+    kept, written = (
+        run_backtest(load_bars(folder), FixedMix, params=mix).equity for folder in both
+    )
+    np.testing.assert_allclose(kept, written, rtol=1e-11)
+
+
+def test_yahoo_without_a_store_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRM_BT_STORE", str(tmp_path / "none"))
+    with pytest.raises(BarsError, match="Run `trm-bt fetch`"):
+        load_bars("yahoo")
+
+
+def test_yahoo_reads_the_default_store(both, monkeypatch):
+    monkeypatch.setenv("TRM_BT_STORE", str(both[0]))
+    assert len(load_bars("yahoo").sessions) == 400

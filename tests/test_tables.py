@@ -1,0 +1,65 @@
+"""Files in the spellings of Yahoo, Stooq, Backtrader and the CBOE."""
+
+import pandas as pd
+import pytest
+
+from trm_bt.errors import BarsError
+from trm_bt.feeds.tables import read_table
+
+SPELLINGS = {
+    "Yahoo": (
+        "Date,Open,High,Low,Close,Adj Close,Volume\n"
+        "2020-01-02,1,4,0.5,2,1.8,100\n2020-01-03,2,5,1,3,2.7,200\n"
+    ),
+    "yfinance": (
+        "Date,Open,High,Low,Close,Adj Close,Volume\n"
+        "2020-01-02 00:00:00-05:00,1,4,0.5,2,1.8,100\n"
+        "2020-01-03 00:00:00-05:00,2,5,1,3,2.7,200\n"
+    ),
+    "Stooq": (
+        "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"
+        "SPY.US,D,20200102,000000,1,4,0.5,2,100,0\n"
+        "SPY.US,D,20200103,000000,2,5,1,3,200,0\n"
+    ),
+    "Backtrader": (
+        "datetime,open,high,low,close,volume,openinterest\n"
+        "2020-01-02 00:00:00,1,4,0.5,2,100,0\n2020-01-03 00:00:00,2,5,1,3,200,0\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("vendor", SPELLINGS)
+def test_every_vendors_spelling_gives_the_same_bars(tmp_path, vendor):
+    (tmp_path / "SPY.csv").write_text(SPELLINGS[vendor])
+    table = read_table(tmp_path / "SPY.csv")
+    assert list(table.index) == [pd.Timestamp("2020-01-02"), pd.Timestamp("2020-01-03")]
+    bars = table[["open", "high", "low", "close", "volume"]]
+    assert bars.to_numpy().tolist() == [[1, 4, 0.5, 2, 100], [2, 5, 1, 3, 200]]
+
+
+def test_the_header_of_a_cboe_file_follows_prose(tmp_path):
+    path = tmp_path / "putcall.csv"
+    path.write_text(
+        "Cboe Equity Volume and Put/Call Ratios,,,,\n,PRODUCT: EQUITY,,,\n"
+        "DATE,CALLS,PUTS,TOTAL,P/C Ratio\n11/1/2006,976510,623929,1600439,0.64\n"
+        "11/2/2006,972347,617427,1589774,0.63\n"
+    )
+    table = read_table(path)
+    assert table["p/c ratio"].tolist() == [0.64, 0.63]
+    assert table.index[0] == pd.Timestamp("2006-11-01")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Date,Close\n2020-01-02 05:00:00+00:00,1\n", "data row 1 has '2020-01-02 05"),
+        ("Date,Close\n2020-01-02,1\n01/03/2020,2\n", "data row 2 has '01/03/2020'"),
+        ("Date,Close\n2020-01-02,one\n", "'close' must be a number, on 2020-01-02"),
+        ("Date,Close,close\n2020-01-02,1,2\n", "'close' must be there once only"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, text, message):
+    (tmp_path / "SPY.csv").write_text(text)
+    with pytest.raises(BarsError, match=message.replace("+", r"\+")) as caught:
+        read_table(tmp_path / "SPY.csv")
+    assert "SPY.csv" in str(caught.value)
