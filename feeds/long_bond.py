@@ -5,7 +5,8 @@ from typing import Final, Literal
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds.sources import Source, adjusted
+from trm_bt.feeds.checked import checked_prices
+from trm_bt.feeds.sources import Source
 from trm_bt.market.bars import PRICE_COLUMNS
 from trm_bt.market.par_bond import par_bond_closes
 
@@ -46,10 +47,10 @@ def older_closes(
         return None
     if long_bond == "yields":
         return _from_yields(source, first_wanted, first)
-    table = source.table(OLDER_FUND)
-    if table is None:
+    if source.table(OLDER_FUND) is None:
         return None
-    closes = adjusted(table)["close"].loc[:first]
+    fund, _ = checked_prices(source, OLDER_FUND, "fund_nav")
+    closes = fund["close"].loc[:first]
     if closes.empty or closes.index[-1] != first:
         raise BarsError(
             f"{source.where(OLDER_FUND)}: must hold TLT's first session "

@@ -134,13 +134,17 @@ def like_a_fund(path):
 
 
 BAD = {
-    "missing file": ("TLT.csv", remove, "must hold TLT.csv"),
+    "missing file": (
+        "TLT.csv",
+        remove,
+        "TLT.csv: is needed and missing; there is SPY, VIX",
+    ),
     "missing column": ("SPY.csv", drop_low, "column 'low' is missing"),
-    "unsorted": ("SPY.csv", unsort, "must be in order, 2002-07-11 comes after"),
-    "duplicate": ("SPY.csv", edit(9, "date", "2001-01-11"), "2001-01-11 is repeated"),
-    "nan": ("TLT.csv", edit(9, "close", np.nan), "on 2001-01-12 got nan"),
-    "negative": ("TLT.csv", edit(9, "close", -1), "on 2001-01-12 got -1"),
-    "high below low": ("SPY.csv", edit(9, "high", 1), "on 2001-01-12 got"),
+    "unsorted": ("SPY.csv", unsort, "must be in order, 2002-08-07 comes after"),
+    "duplicate": ("SPY.csv", edit(9, "date", "2001-01-12"), "2001-01-12 is repeated"),
+    "nan": ("TLT.csv", edit(9, "close", np.nan), "got nan; first 2001-01-16"),
+    "negative": ("TLT.csv", edit(9, "close", -1), "got -1.0; first 2001-01-16"),
+    "high below low": ("SPY.csv", edit(9, "high", 1), "first 2001-01-16"),
     "VIXY": ("VIX.csv", like_a_fund, "Give the index itself, not a fund such as VIXY"),
 }
 
@@ -196,7 +200,7 @@ def test_an_empty_folder_is_refused(monkeypatch, capsys, tmp_path):
     arguments = ("run", "--bars", tmp_path / "empty", "--out", tmp_path / "out")
     code, _, error = call(monkeypatch, capsys, *arguments)
     assert code == 2
-    assert "must hold SPY.csv or SPY.parquet, got no CSV or parquet file" in error
+    assert "SPY.csv: is needed and missing; there is nothing" in error
 
 
 def test_too_few_labels_are_refused(monkeypatch, capsys, folder, tmp_path):
@@ -235,7 +239,7 @@ def test_a_checkpoint_is_backtested_after_its_span(
     code, text, _ = call(monkeypatch, capsys, *arguments, "--json")
     summary = json.loads(text)
     assert code == 0
-    assert summary["out_of_sample"]["sessions"] == 99
+    assert summary["out_of_sample"]["sessions"] == 115
     assert summary["out_of_sample"]["abstained"] == 0
     assert summary["orders"]["rejected"] == 0
     assert summary["cash"] == "earned nothing: the bars have no cash rate"
@@ -322,6 +326,6 @@ def test_members_listed_but_absent_are_named(monkeypatch, capsys, folder, tmp_pa
     arguments = ("features", "--bars", folder, "--out", tmp_path / "f.parquet")
     code, _, error = call(monkeypatch, capsys, *arguments)
     assert code == 2
-    assert "must hold AAA.csv" in error
+    assert "AAA.csv: is needed and missing" in error
     make_bars(400).equity.to_csv(folder / "AAA.csv")
     assert call(monkeypatch, capsys, *arguments)[0] == 0

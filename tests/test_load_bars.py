@@ -154,12 +154,12 @@ BAD = {
     "nan price": (
         "SPY",
         set_cell(7, "close", np.nan),
-        "'close' must be above 0, on {7}",
+        "'close' must be above 0, got nan; first {7}",
     ),
     "negative price": (
         "VIX",
         set_cell(8, "open", -1.0),
-        "'open' must be above 0, on {8}",
+        "'open' must be above 0, got -1.0; first {8}",
     ),
     "high below low": ("SPY", set_cell(9, "high", 1.0), "high must be the highest"),
     "text price": ("SPY", set_cell(5, "close", "n/a?"), "must be a number, on {5}"),

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,8 +27,15 @@ from rich.progress import (
 from rich.table import Table
 
 from trm_bt.config import TRMConfig
-from trm_bt.errors import TRMError
-from trm_bt.tables import crisis_table, figure_table, provenance_table, strategy_table
+from trm_bt.errors import BarsError, FetchError, TRMError
+from trm_bt.tables import (
+    crisis_table,
+    fetch_table,
+    figure_table,
+    provenance_table,
+    strategy_table,
+    symbol_table,
+)
 
 if TYPE_CHECKING:
     from trm_bt.runfolder import RunRequest
@@ -152,6 +160,70 @@ def sample(
         print(json.dumps(describe_bars(bars)))
     else:
         _console().print(provenance_table(describe_bars(bars)))
+
+
+@app.command()
+def fetch(
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store", envvar="TRM_BT_STORE", help="Folder of the bars that are kept."
+        ),
+    ] = None,
+    symbols: Annotated[
+        str, typer.Option("--symbols", help="More symbols, separated by commas.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the store of raw bars up to date from Yahoo Finance."""
+    import pandas as pd
+
+    from trm_bt.feeds.fetch import DEFAULT_SYMBOLS, fetch_all
+    from trm_bt.feeds.store import BarStore, default_store
+    from trm_bt.feeds.yahoo import download
+
+    kept = BarStore(store or default_store())
+    added = [name.strip() for name in symbols.split(",") if name.strip()]
+    wanted = list(dict.fromkeys([*DEFAULT_SYMBOLS, *added]))
+    now = pd.Timestamp.now("UTC")
+    with _progress_bars() as progress:
+        outcomes = fetch_all(
+            kept, wanted, download=download, now=now, progress=_one_bar(progress)
+        )
+    for outcome in outcomes:
+        for message in outcome.messages:
+            print(f"trm-bt: {message}", file=sys.stderr)
+    if as_json:
+        print(json.dumps([asdict(outcome) for outcome in outcomes]))
+    else:
+        _console().print(fetch_table(outcomes, kept))
+    missing = [outcome.symbol for outcome in outcomes if outcome.action == "missing"]
+    if missing:
+        raise FetchError(
+            f"{', '.join(missing)} could not be fetched, and {kept.folder} has no "
+            "copy. Try again later, or use files of your own with --bars DIR."
+        )
+
+
+@app.command()
+def validate(
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold every symbol against the calendar, the rules of prices and its role."""
+    from trm_bt.feeds.validate import validate_source
+
+    reports = validate_source(bars, start=start, end=end)
+    if as_json:
+        print(json.dumps([report.to_dict() for report in reports]))
+    else:
+        for report in reports:
+            _console().print(symbol_table(report))
+    errors = [f for r in reports for f in r.findings if f.severity == "error"]
+    if errors:
+        raise BarsError(f"{len(errors)} errors, first: {errors[0].sentence}")
 
 
 @app.command()
@@ -377,6 +449,13 @@ def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield advance
+
+
+def _one_bar(
+    advance: Callable[[str, int, int], None],
+) -> Callable[[str, int, int], None]:
+    """Return a callback that moves one bar, whatever the symbol."""
+    return lambda _, done, total: advance("fetch", done, total)
 
 
 def _command_line() -> str:

@@ -1,9 +1,17 @@
 """Tables for a terminal: figures in, `rich` tables out; nothing is printed here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
+
+from trm_bt.market.validation import RULES, TOGETHER_RULES
+
+if TYPE_CHECKING:
+    from trm_bt.feeds.fetch import Outcome
+    from trm_bt.feeds.store import BarStore
+    from trm_bt.feeds.validate import SymbolReport
 
 
 def crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
@@ -71,6 +79,47 @@ def provenance_table(bars: Mapping[str, Any]) -> Table:
         table.add_row(
             role, entry["status"], "; ".join([entry["source"], *entry["notes"]])
         )
+    return table
+
+
+def symbol_table(report: "SymbolReport") -> Table:
+    """Return a row for each rule that a symbol was held against."""
+    span = f"{report.start:%Y-%m-%d} to {report.end:%Y-%m-%d}" if report.start else ""
+    table = Table(title=f"{report.symbol} {span}".strip(), title_justify="left")
+    table.add_column("rule", no_wrap=True)
+    table.add_column("rows", justify="right")
+    for column in ("first", "finding"):
+        table.add_column(column)
+    if report.start:
+        table.add_row("rows", str(report.rows), "", f"{report.sessions} sessions")
+    found = {finding.rule: finding for finding in report.findings}
+    rules = RULES if report.start else [*found] or TOGETHER_RULES
+    if report.start and report.role is None:
+        rules = ()
+        table.caption = "no table of bars: not examined"
+    for rule in rules:
+        if rule not in found:
+            table.add_row(rule, "0", "", "ok", style="dim")
+            continue
+        finding = found[rule]
+        first = f"{finding.first:%Y-%m-%d}" if finding.first is not None else ""
+        style = "red" if finding.severity == "error" else "yellow"
+        sentence = f"{finding.severity}: {finding.sentence}"
+        table.add_row(rule, str(finding.count), first, escape(sentence), style=style)
+    return table
+
+
+def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
+    """Return what became of each symbol of a fetch."""
+    table = Table(title=f"Bars in {store.folder}")
+    for column in ("symbol", "what", "new", "rows", "first", "last"):
+        table.add_column(
+            column, justify="right" if column in ("new", "rows") else "left"
+        )
+    for outcome in outcomes:
+        entry = store.entry(outcome.symbol)
+        kept = (str(entry.rows), entry.start, entry.end) if entry else ("-", "-", "-")
+        table.add_row(outcome.symbol, outcome.action, str(outcome.n_new), *kept)
     return table
 
 

@@ -25,6 +25,36 @@ Role = Literal["equity", "bond", "volatility", "member", "fund_nav", "rate"]
 Severity = Literal["error", "warning"]
 
 
+RULES: Final = (
+    "readable",
+    "dates",
+    "time zone",
+    "duplicates",
+    "order",
+    "columns",
+    "missing sessions",
+    "extra sessions",
+    "prices",
+    "high and low",
+    "volume",
+    "zero volume",
+    "adjusted and raw mixed",
+    "one-day moves",
+    "wicks",
+    "bad ticks",
+    "displaced bars",
+    "stale",
+    "role",
+)
+"""What one symbol is held against, in this order."""
+TOGETHER_RULES: Final = (
+    "shifted",
+    "volatility is no index",
+    "swapped roles",
+    "bond above equity",
+)
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a role's bars may do in a session: at most (warning, error).
@@ -64,6 +94,13 @@ LIMITS: Final[Mapping[Role, Limits]] = {
 _SPIKE: Final = (7.0, 12.0)
 """Robust deviations there and back within two sessions: SPY did 5.6 in October 1997."""
 _SPIKE_LEFT: Final = 0.35
+_DISPLACED: Final = 3.0
+_DISPLACED_SHARE: Final = (0.010, 0.03)
+"""Bars that open away from the close before and return over night, by three robust
+deviations of such gaps: .001 of the sessions of SPY, .008 of its worst year."""
+_CLOSES_BACK: Final = 2.0
+_CLOSES_BACK_SHARE: Final = (0.022, 0.04)
+"""The same from close to close, by two deviations: .005 of SPY, .020 of a year."""
 _SPIKE_LOOKBACK: Final = 63
 _MISSING_SHARE: Final = 0.005
 _MISSING_FREE: Final = 3
@@ -72,7 +109,7 @@ _MISSING_RUN: Final = 3
 _EXTRA_SHARE: Final = 0.002
 _EXTRA_FREE: Final = 2
 _ZERO_VOLUME_SHARE: Final = 0.01
-_RATIO_STEP: Final = (0.02, 0.12)
+_RATIO_STEP: Final = (0.012, 0.12)
 """Distributions in one day, as a share of the price: SPY pays .008 at most."""
 _RATIO_ROUNDING: Final = 2e-4
 _MIN_SESSIONS: Final = 120
@@ -240,7 +277,21 @@ def _index_findings(frame: pd.DataFrame, name: str) -> Iterator[Finding]:
     try:
         check_sessions(frame.index, name)
     except BarsError as error:
-        yield Finding("error", "sessions", 1, None, str(error))
+        rule, count = _broken_index_rule(frame.index)
+        yield Finding("error", rule, count, None, str(error))
+
+
+def _broken_index_rule(index: pd.Index) -> tuple[str, int]:
+    """Return the rule that the index breaks first, and on how many rows."""
+    if not isinstance(index, pd.DatetimeIndex) or index.hasnans or not len(index):
+        return "dates", max(1, int(index.isna().sum()))
+    if index.tz is not None or (index != index.normalize()).all():
+        return "time zone", len(index)
+    if index.has_duplicates:
+        return "duplicates", int(index.duplicated().sum())
+    if not index.is_monotonic_increasing:
+        return "order", int((index[1:] < index[:-1]).sum())
+    return "dates", int((index != index.normalize()).sum())
 
 
 def _calendar_findings(
@@ -287,8 +338,8 @@ def _value_findings(frame: pd.DataFrame, role: Role, name: str) -> Iterator[Find
             "error",
             "prices",
             frame.index[is_bad.any(axis=1)],
-            f"{name}: '{prices.columns[column]}' must be above 0, on "
-            f"{frame.index[row].date()} got {numbers[row, column]}",
+            f"{name}: '{prices.columns[column]}' must be above 0, got "
+            f"{numbers[row, column]}",
         )
         return
     is_wrong = is_outside_range(prices)
@@ -298,8 +349,8 @@ def _value_findings(frame: pd.DataFrame, role: Role, name: str) -> Iterator[Find
             "error",
             "high and low",
             frame.index[is_wrong],
-            f"{name}: high must be the highest and low the lowest price of a bar, on "
-            f"{first.date()} got {prices.loc[first].to_dict()}",
+            f"{name}: high must be the highest and low the lowest price of a bar, got "
+            f"{prices.loc[first].to_dict()}",
         )
     if "volume" in frame and role not in ("volatility", "fund_nav"):
         yield from _volume_findings(frame["volume"], role, name)
@@ -357,8 +408,8 @@ def _ratio_findings(frame: pd.DataFrame, name: str) -> Iterator[Finding]:
             "error" if is_error.any() else "warning",
             "adjusted and raw mixed",
             frame.index[is_wrong],
-            f"{name}: adjusted and raw closes may part at a distribution only, on "
-            f"{first.date()} their ratio changes by {step[first]:.2%}",
+            f"{name}: adjusted and raw closes may part at a distribution only, their "
+            f"ratio changes by {step[first]:.2%}",
         )
 
 
@@ -378,9 +429,12 @@ def _move_findings(
     yield from _above(
         wick, limits.wick, "wicks", f"{name}: high or low part from open and close by"
     )
+    spikes = _spikes(move, move.shift(-1))
     yield from _above(
-        _spikes(move), _SPIKE, "bad ticks", f"{name}: a price leaps and comes back, by"
+        spikes, _SPIKE, "bad ticks", f"{name}: a price leaps and comes back, by"
     )
+    if len(frame) > _MIN_SESSIONS and not (adjusted["open"] == adjusted["close"]).all():
+        yield from _displaced_findings(_spikes(gap, gap.shift(-1)), spikes, name)
     is_same = (frame[list(PRICE_COLUMNS)].diff() == 0).all(axis=1)
     run = is_same.groupby((~is_same).cumsum()).cumsum().astype(float)
     warning, error = limits.stale
@@ -389,12 +443,32 @@ def _move_findings(
     )
 
 
-def _spikes(move: pd.Series) -> pd.Series:
+def _displaced_findings(
+    gaps: pd.Series, spikes: pd.Series, name: str
+) -> Iterator[Finding]:
+    """Count the bars that stand apart from both neighbours: too many are bad ticks."""
+    for sizes, size, (warning, error) in (
+        (gaps, _DISPLACED, _DISPLACED_SHARE),
+        (spikes, _CLOSES_BACK, _CLOSES_BACK_SHARE),
+    ):
+        is_apart = sizes > size
+        share = float(is_apart.mean())
+        if share > warning:
+            yield _rows(
+                "error" if share > error else "warning",
+                "displaced bars",
+                sizes.index[is_apart],
+                f"{name}: {is_apart.sum()} bars, {share:.1%}, stand apart from both "
+                f"neighbours, where {warning:.1%} would be many",
+            )
+            return
+
+
+def _spikes(move: pd.Series, back: pd.Series) -> pd.Series:
     """Return the smaller of two opposite moves in robust deviations, 0 elsewhere."""
     scale = move.abs().rolling(_SPIKE_LOOKBACK, center=True, min_periods=20).median()
-    back = move.shift(-1)
     is_back = (move * back < 0) & ((move + back).abs() < _SPIKE_LEFT * move.abs())
-    size = np.minimum(move.abs(), back.abs()) / (1.4826 * scale.clip(lower=1e-6))
+    size = np.minimum(move.abs(), back.abs()) / (1.4826 * scale.clip(lower=1e-4))
     return size.where(is_back, 0.0)
 
 
@@ -404,6 +478,7 @@ def _level_findings(close: pd.Series, role: Role, name: str) -> Iterator[Finding
             check_volatility(close, name)
         except BarsError as error:
             yield Finding("error", "role", 1, close.index[0], str(error))
+            return
         if close.min() < _LOWEST_VOLATILITY:
             yield _rows(
                 "error",
@@ -412,6 +487,7 @@ def _level_findings(close: pd.Series, role: Role, name: str) -> Iterator[Finding
                 f"{name}: a volatility index stays above {_LOWEST_VOLATILITY:g} "
                 f"points, got {close.min():g}",
             )
+            return
     if len(close) <= _MIN_SESSIONS:
         return
     deviation = float(np.log(close).diff().std())

@@ -1,0 +1,191 @@
+"""Every symbol of a source held against every rule, without stopping at the first."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from trm_bt.errors import BarsError
+from trm_bt.feeds.exchange import nyse_sessions
+from trm_bt.feeds.long_bond import OLDER_FUND
+from trm_bt.feeds.sample import load_sample
+from trm_bt.feeds.sources import Source, adjusted, open_source
+from trm_bt.market.bars import PRICE_COLUMNS
+from trm_bt.market.validation import Finding, Role, examine, examine_together
+
+_ROLES: Final[dict[str, Role]] = {
+    "SPY": "equity",
+    "TLT": "bond",
+    "VIX": "volatility",
+    OLDER_FUND: "fund_nav",
+    "rates": "rate",
+    "putcall": "rate",
+}
+_CORE: Final = ("equity", "bond", "volatility")
+TOGETHER: Final = "SPY, TLT and VIX together"
+
+
+@dataclass(frozen=True)
+class SymbolReport:
+    """What was found in one symbol.
+
+    Parameters
+    ----------
+    symbol : str
+        The symbol, or `TOGETHER`.
+    role : str or None
+        What it was examined as, None where it is no table of bars.
+    start, end : Timestamp or None
+        First and last session.
+    rows : int
+        Number of rows.
+    sessions : int
+        Sessions of the exchange over the span.
+    findings : tuple of Finding
+        Errors and warnings.
+    """
+
+    symbol: str
+    role: Role | None
+    start: pd.Timestamp | None = None
+    end: pd.Timestamp | None = None
+    rows: int = 0
+    sessions: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain JSON values."""
+        return {
+            "symbol": self.symbol,
+            "role": self.role,
+            "start": _iso(self.start),
+            "end": _iso(self.end),
+            "rows": self.rows,
+            "sessions": self.sessions,
+            "findings": [
+                {
+                    "severity": finding.severity,
+                    "rule": finding.rule,
+                    "count": finding.count,
+                    "first": _iso(finding.first),
+                    "sentence": finding.sentence,
+                }
+                for finding in self.findings
+            ],
+        }
+
+
+def validate_source(
+    source: str | Path, *, start: str | None = None, end: str | None = None
+) -> tuple[SymbolReport, ...]:
+    """Examine every symbol of a source, and the core roles together.
+
+    Parameters
+    ----------
+    source : str or Path
+        "sample", "yahoo", a store, or a folder of files.
+    start, end : str, optional
+        First and last date looked at, inclusive, as YYYY-MM-DD.
+
+    Returns
+    -------
+    tuple of SymbolReport
+        One a symbol, the core roles first, and one for the core roles together where
+        all of them are sound by themselves.
+
+    Raises
+    ------
+    BarsError
+        If there is no such source.
+    """
+    opened: Source = _Sample() if str(source) == "sample" else open_source(source)
+    span = slice(start, end)
+    ordered = sorted(opened.symbols(), key=lambda s: (s not in _ROLES, s))
+    absent = [symbol for symbol in ("SPY", "TLT", "VIX") if symbol not in ordered]
+    reports = [_absent(opened, symbol) for symbol in absent]
+    reports += [_report(opened, symbol, span) for symbol in ordered]
+    core = {report.role: report for report in reports if report.role in _CORE}
+    if all(not _has_error(report) for report in core.values()):
+        frames = {
+            role: adjusted(_table(opened, report.symbol).loc[span])
+            for role, report in core.items()
+            if role is not None
+        }
+        findings = examine_together(frames)
+        reports.append(SymbolReport(TOGETHER, None, findings=findings))
+    return tuple(reports)
+
+
+def _report(source: Source, symbol: str, span: slice) -> SymbolReport:
+    try:
+        table = _table(source, symbol)
+    except BarsError as error:
+        return _unreadable(symbol, str(error))
+    if table.index.is_monotonic_increasing:
+        table = table.loc[span]
+    has_prices = set(PRICE_COLUMNS) <= set(table.columns)
+    role: Role | None = _ROLES.get(symbol, "member" if has_prices else None)
+    if table.empty:
+        return _unreadable(symbol, f"{source.where(symbol)}: has no row in the span.")
+    first, last = table.index.min(), table.index.max()
+    sessions = nyse_sessions(first, last)
+    findings: tuple[Finding, ...] = ()
+    if role is not None:
+        findings = examine(table, role=role, sessions=sessions, name=symbol)
+    return SymbolReport(symbol, role, first, last, len(table), len(sessions), findings)
+
+
+def _table(source: Source, symbol: str) -> pd.DataFrame:
+    table = source.table(symbol)
+    assert table is not None
+    return table
+
+
+def _absent(source: Source, symbol: str) -> SymbolReport:
+    return _unreadable(symbol, f"{source.where(symbol)}: is needed and missing.")
+
+
+def _unreadable(symbol: str, sentence: str) -> SymbolReport:
+    finding = Finding("error", "readable", 1, None, sentence)
+    return SymbolReport(symbol, _ROLES.get(symbol), findings=(finding,))
+
+
+def _has_error(report: SymbolReport) -> bool:
+    return any(finding.severity == "error" for finding in report.findings)
+
+
+def _iso(moment: pd.Timestamp | None) -> str | None:
+    return None if moment is None else moment.date().isoformat()
+
+
+class _Sample:
+    """The embedded sample by the symbols that its roles stand for."""
+
+    title = "the embedded sample"
+
+    def __init__(self) -> None:
+        bars = load_sample()
+        assert bars.cash_rate is not None
+        self._tables = {
+            "SPY": bars.equity,
+            "TLT": bars.bond,
+            "VIX": bars.volatility,
+            "rates": bars.cash_rate.to_frame("dgs3mo") * 100.0,
+        }
+
+    def symbols(self) -> tuple[str, ...]:
+        """Return the core roles and the cash rate."""
+        return tuple(self._tables)
+
+    def members(self) -> tuple[str, ...]:
+        """Return none: members have closes only."""
+        return ()
+
+    def table(self, symbol: str) -> pd.DataFrame | None:
+        """Return a role's values."""
+        return self._tables.get(symbol)
+
+    def where(self, symbol: str) -> str:
+        """Name the sample."""
+        return f"sample: {symbol}"

@@ -1,0 +1,438 @@
+"""Damage real SPY, TLT and VIX bars in every way we know, and count what passes.
+
+Each set is a window of 1 to 21 years; one way of damage, at the magnitude its name
+states, is done to it. "silent" is what would have been believed without a word: it must
+be 0. The last table does the same with windows that were left whole.
+    python scripts/fuzz_bars.py [folder] [--sets 10000] [--clean 1000] [--seed 0]
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.feeds.exchange import nyse_sessions
+from trm_bt.feeds.tables import read_table
+from trm_bt.market.bars import PRICE_COLUMNS
+from trm_bt.market.validation import examine, examine_together
+
+SYMBOLS = {"equity": "SPY", "bond": "TLT", "volatility": "VIX"}
+PRICES = list(PRICE_COLUMNS)
+Set = dict[str, pd.DataFrame]
+Damage = Callable[[Set, np.random.Generator], None]
+WAYS: dict[str, Damage] = {}
+
+
+def way(name: str) -> Callable[[Damage], Damage]:
+    """Register a way of damage under words that state its magnitude."""
+
+    def register(damage: Damage) -> Damage:
+        WAYS[name] = damage
+        return damage
+
+    return register
+
+
+def any_role(rng: np.random.Generator) -> str:
+    """Draw one of the three roles."""
+    return str(rng.choice(list(SYMBOLS)))
+
+
+def traded(rng: np.random.Generator) -> str:
+    """Draw equity or bond."""
+    return str(rng.choice(["equity", "bond"]))
+
+
+def row_of(frame: pd.DataFrame, rng: np.random.Generator) -> int:
+    """Draw a row that is neither among the first nor the last ten."""
+    return int(rng.integers(10, len(frame) - 10))
+
+
+def cell_becomes(value: float) -> Damage:
+    """Put one value into one price."""
+
+    def damage(frames: Set, rng: np.random.Generator) -> None:
+        frame = frames[any_role(rng)]
+        frame.iloc[row_of(frame, rng), int(rng.integers(4))] = value
+
+    return damage
+
+
+for _value in (np.nan, np.inf, 0.0, -1.0):
+    WAYS[f"one price is {_value}"] = cell_becomes(_value)
+
+
+@way("one high is 1 % below open or close")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[any_role(rng)]
+    row = row_of(frame, rng)
+    frame.iloc[row, 1] = frame.iloc[row][["open", "close"]].max() * 0.99
+
+
+@way("one low is 1 % above open or close")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[any_role(rng)]
+    row = row_of(frame, rng)
+    frame.iloc[row, 2] = frame.iloc[row][["open", "close"]].min() * 1.01
+
+
+@way("high and close change places in every row")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[any_role(rng)]
+    frame[["high", "close"]] = frame[["close", "high"]].to_numpy()
+
+
+@way("one low is half of what it was")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    frame.iloc[row_of(frame, rng), 2] *= 0.5
+
+
+@way("one high is 1.5 times what it was")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    frame.iloc[row_of(frame, rng), 1] *= 1.5
+
+
+@way("one row is there twice")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    row = row_of(frames[role], rng)
+    frames[role] = pd.concat([frames[role].iloc[: row + 1], frames[role].iloc[row:]])
+
+
+@way("two neighbouring rows change places")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    order = np.arange(len(frames[role]))
+    row = row_of(frames[role], rng)
+    order[[row, row + 1]] = order[[row + 1, row]]
+    frames[role] = frames[role].iloc[order]
+
+
+@way("newest row first")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    frames[role] = frames[role].iloc[::-1]
+
+
+@way("one session is missing")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    frames[role] = frames[role].drop(frames[role].index[row_of(frames[role], rng)])
+
+
+@way("10 sessions in a row are missing")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    row = int(rng.integers(10, len(frames[role]) - 20))
+    frames[role] = frames[role].drop(frames[role].index[row : row + 10])
+
+
+@way("1 % of the sessions are missing")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    n_sessions = len(frames[role])
+    gone = rng.choice(np.arange(1, n_sessions - 1), n_sessions // 100, replace=False)
+    frames[role] = frames[role].drop(frames[role].index[gone])
+
+
+@way("one Saturday repeats its Friday")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    add_days(frames, rng, np.array([5]))
+
+
+@way("one holiday repeats the session before")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    add_days(frames, rng, np.arange(5))
+
+
+def add_days(frames: Set, rng: np.random.Generator, weekdays: np.ndarray) -> None:
+    """Add one day without a session on one of the weekdays."""
+    role = any_role(rng)
+    index = frames[role].index
+    days = pd.date_range(index[0], index[-1]).difference(index)
+    day = rng.choice(days[days.dayofweek.isin(weekdays)])
+    before = frames[role].loc[:day].iloc[[-1]].set_axis([pd.Timestamp(day)])
+    frames[role] = pd.concat([frames[role], before]).sort_index()
+
+
+@way("sessions have the zone of New York")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    frames[role] = frames[role].tz_localize("America/New_York")
+
+
+@way("time zone shifted by 5 hours")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    frames[role] = frames[role].shift(freq="5h")
+
+
+@way("time zone shifted to the day before")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    frames[role] = frames[role].shift(freq="-1D")
+
+
+@way("volatility is one session late")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["volatility"] = frames["volatility"].shift(1).iloc[1:]
+
+
+@way("equity is one session late")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["equity"] = frames["equity"].shift(1).iloc[1:]
+
+
+@way("one row has no date")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = any_role(rng)
+    dates = frames[role].index.to_series()
+    dates.iloc[row_of(frames[role], rng)] = pd.NaT
+    frames[role].index = pd.DatetimeIndex(dates)
+
+
+@way("swapped roles: equity and bond")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["equity"], frames["bond"] = frames["bond"], frames["equity"]
+
+
+@way("swapped roles: equity and volatility")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["equity"], frames["volatility"] = frames["volatility"], frames["equity"]
+
+
+@way("swapped roles: bond and volatility")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["bond"], frames["volatility"] = frames["volatility"], frames["bond"]
+
+
+@way("volatility in decimals")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["volatility"][PRICES] /= 100
+
+
+@way("volatility times 100")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["volatility"][PRICES] *= 100
+
+
+@way("volatility falls by 60 % a year, over 5 years or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    # only long windows are taken for this way, see `draw`
+    index = np.arange(len(frames["volatility"]))
+    steps = 0.5 * np.log(frames["volatility"]["close"]).diff().fillna(0).to_numpy()
+    level = 150 * np.exp(np.cumsum(steps) + index / 252 * np.log(0.4))
+    for name in PRICES:
+        frames["volatility"][name] = level
+
+
+@way("volatility is a random walk of its own")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    level = np.zeros(len(frames["volatility"]))
+    for i in range(1, len(level)):
+        level[i] = 0.98 * level[i - 1] + rng.normal(0, 0.06)
+    for name in PRICES:
+        frames["volatility"][name] = 18 * np.exp(level)
+
+
+@way("equity is a random walk of its own")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    walk = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, len(frames["equity"]))))
+    for name in PRICES:
+        frames["equity"][name] = walk
+
+
+@way("bond moves three times as much")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    bond = frames["bond"]
+    steps = 3 * np.log(bond["close"]).diff().fillna(0)
+    factor = 100 * np.exp(steps.cumsum()) / bond["close"]
+    bond[PRICES] = bond[PRICES].mul(factor, axis=0)
+
+
+@way("5 % bad ticks: one price of the bar wrong by 10 %")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    spoil_cells(frames[any_role(rng)], rng, 0.10)
+
+
+@way("5 % bad ticks: one price of the bar wrong by 5 %")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    spoil_cells(frames[any_role(rng)], rng, 0.05)
+
+
+@way("5 % bad ticks: whole bars wrong by 5 %")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    rows = rng.choice(len(frame), len(frame) // 20, replace=False)
+    factor = np.ones(len(frame))
+    factor[rows] += rng.choice([-0.05, 0.05], len(rows))
+    frame[PRICES] = frame[PRICES].mul(factor, axis=0)
+
+
+def spoil_cells(frame: pd.DataFrame, rng: np.random.Generator, size: float) -> None:
+    """Make one price wrong in each of 5 % of the rows."""
+    rows = rng.choice(len(frame), len(frame) // 20, replace=False)
+    for row in rows:
+        frame.iloc[row, int(rng.integers(4))] *= 1 + rng.choice([-size, size])
+
+
+@way("one bar of equity or bond is 25 % too high")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    row = row_of(frame, rng)
+    frame.iloc[row, :4] *= 1.25
+
+
+@way("one bar is 10 times too high")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[any_role(rng)]
+    frame.iloc[row_of(frame, rng), :4] *= 10
+
+
+@way("20 bars in cents")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    row = int(rng.integers(10, len(frame) - 30))
+    frame.iloc[row : row + 20, :4] *= 100
+
+
+@way("a 2-for-1 split was not adjusted")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    frame.iloc[: row_of(frame, rng), :4] *= 2
+
+
+def with_raw(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give a frame raw prices, and adjusted closes beside them: 0.45 % a quarter."""
+    n_later = (len(frame) - 1 - np.arange(len(frame))) // 63
+    raw = frame.copy()
+    raw[PRICES] = raw[PRICES].div(0.9955**n_later, axis=0)
+    return raw.assign(**{"adj close": frame["close"]})
+
+
+@way("mixed adjusted/raw: 60 adjusted closes are raw, a year before the end or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = traded(rng)
+    frame = frames[role] = with_raw(frames[role])
+    row = int(rng.integers(10, len(frame) - 160))
+    column = frame.columns.get_loc("adj close")
+    frame.iloc[row : row + 60, column] = frame["close"].iloc[row : row + 60]
+
+
+@way("mixed adjusted/raw: 60 raw bars are adjusted, half a year before the end or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = traded(rng)
+    adjusted = frames[role]
+    frame = frames[role] = with_raw(adjusted)
+    row = int(rng.integers(10, len(frame) - 190))
+    frame.iloc[row : row + 60, :4] = adjusted[PRICES].iloc[row : row + 60]
+
+
+@way("mixed adjusted/raw: adjusted in the first half, raw later, over 2 years or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = traded(rng)
+    frame = frames[role] = with_raw(frames[role])
+    half = len(frame) // 2
+    column = frame.columns.get_loc("adj close")
+    frame.iloc[half:, column] = frame["close"].iloc[half:]
+
+
+@way("10 bars repeat the one before")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[any_role(rng)]
+    row = int(rng.integers(10, len(frame) - 20))
+    frame.iloc[row + 1 : row + 11, :4] = frame.iloc[[row], :4].to_numpy()
+
+
+@way("the column of lows is missing")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames[any_role(rng)].pop("low")
+
+
+@way("one volume is missing")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    frame.iloc[row_of(frame, rng), 4] = np.nan
+
+
+@way("one volume is negative")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    frame.iloc[row_of(frame, rng), 4] *= -1
+
+
+@way("5 % of the volumes are 0")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    frame.iloc[rng.choice(len(frame), len(frame) // 20, replace=False), 4] = 0.0
+
+
+def judge(frames: Set) -> str:
+    """Tell whether a set is refused, warned of, or passes without a word."""
+    found = []
+    for role, frame in frames.items():
+        first, last = frame.index.min(), frame.index.max()
+        sessions = nyse_sessions(
+            first.tz_localize(None).normalize(), last.tz_localize(None).normalize()
+        )
+        found += examine(frame, role=role, sessions=sessions, name=SYMBOLS[role])
+    if not any(finding.severity == "error" for finding in found):
+        found += examine_together(frames)
+    if any(finding.severity == "error" for finding in found):
+        return "refused"
+    return "warned" if found else "silent"
+
+
+def draw(whole: Set, rng: np.random.Generator, name: str = "") -> Set:
+    """Draw a window of 1 to 21 years."""
+    n_sessions = len(whole["equity"])
+    shortest = next((n * 252 for n in (2, 5) if f"{n} years" in name), 252)
+    length = int(rng.integers(shortest, n_sessions + 1))
+    first = int(rng.integers(0, n_sessions - length + 1))
+    return {
+        role: frame.iloc[first : first + length].copy() for role, frame in whole.items()
+    }
+
+
+def main() -> None:
+    """Print a line for each way, and for the windows left whole."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("../shared/market")
+    )
+    parser.add_argument("--sets", type=int, default=10_000)
+    parser.add_argument("--clean", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
+    tables = {
+        role: read_table(options.folder / f"{s}.csv") for role, s in SYMBOLS.items()
+    }
+    shared = tables["bond"].index
+    whole = {role: table.loc[shared] for role, table in tables.items()}
+
+    names = list(WAYS)
+    counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+    for i in range(options.sets):
+        name = names[i % len(names)]
+        frames = draw(whole, rng, name)
+        WAYS[name](frames, rng)
+        counts[name][judge(frames)] += 1
+    clean = Counter(judge(draw(whole, rng)) for _ in range(options.clean))
+    print(f"{'damage':<78} refused  warned  silent")
+    for name, count in [*counts.items(), ("none: left whole", clean)]:
+        verdicts = (count[key] for key in ("refused", "warned", "silent"))
+        print(f"{name:<78} " + " ".join(f"{verdict:>7}" for verdict in verdicts))
+    total = sum(counts.values(), Counter())
+    print(f"{options.sets} sets damaged in {len(names)} ways: {dict(total)}")
+    sys.exit(1 if total["silent"] or clean["refused"] > options.clean / 1000 else 0)
+
+
+if __name__ == "__main__":
+    main()
