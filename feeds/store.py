@@ -27,7 +27,7 @@ from trm_bt.market.adjustment import RAW_COLUMNS
 MANIFEST: Final = "manifest.json"
 _FORMAT: Final = "trm_bt bar store"
 _VERSION: Final = 1
-_SYMBOL: Final = re.compile(r"[\^A-Za-z0-9][A-Za-z0-9.=-]{0,19}")
+_SYMBOL: Final = re.compile(r"\^?[A-Za-z0-9][A-Za-z0-9.=-]{0,19}")
 _N_READS: Final = 5
 """A reader looks again this often when a writer replaces the file under its hands."""
 

@@ -174,6 +174,8 @@ def _ask(
     except ValueError as error:
         raise _TransientError(f"{symbol}: Yahoo's answer {_say(error)}.") from error
     except (OSError, KeyError, TypeError, IndexError) as error:
+        if getattr(getattr(error, "response", None), "status_code", None) == 404:
+            raise FetchError(f"{symbol}: Yahoo knows no such symbol.") from error
         what = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
         raise _TransientError(f"{symbol}: Yahoo cannot be read ({what}).") from error
 

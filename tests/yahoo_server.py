@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -49,6 +49,16 @@ class Vendor:
     faults: list = field(default_factory=list)
     last_fault: object = None
     requests: Counter = field(default_factory=Counter)
+    bodies: dict = field(default_factory=dict)
+
+    def body(self, symbol, first, last):
+        """Return the answer for a span; one that was asked for before is ready."""
+        frame = self.frames[symbol]
+        key = (symbol, id(frame), first, last)
+        if key not in self.bodies:
+            answer = chart(symbol, frame.loc[first.normalize() : last])
+            self.bodies[key] = json.dumps(answer).encode()
+        return self.bodies[key]
 
 
 def chart(symbol, frame):
@@ -142,6 +152,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         path = urlsplit(self.path)
         if not path.path.startswith("/v8/finance/chart/"):
+            if "quoteSummary" in path.path:  # asked for a symbol without a chart
+                self.answer(
+                    json.dumps({"quoteSummary": UNKNOWN["chart"]}).encode(), 404
+                )
+                return
             self.answer(b"crumb" if "getcrumb" in path.path else b"<html></html>")
             return
         vendor, symbol = self.server.vendor, unquote(path.path.rsplit("/", 1)[1])
@@ -169,7 +184,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # the one who asked may be gone
+            self.wfile.write(body)
 
     def log_message(self, *args):
         pass

@@ -212,13 +212,14 @@ def examine_together(frames: Mapping[str, pd.DataFrame]) -> tuple[Finding, ...]:
     lags = {lag: equity.corr(fear.shift(lag)) for lag in (-1, 1)}
     stronger = [lag for lag, other in lags.items() if other < together]
     if stronger:
-        days = "a session early" if stronger[0] > 0 else "a session late"
+        side = "late" if stronger[0] < 0 else "early"
         found.append(
             _whole(
                 "shifted",
-                f"volatility must fall when equity rises on the same session; the two "
-                f"fit better with equity {days} ({lags[stronger[0]]:.2f}) than as they "
-                f"are ({together:.2f}). Look at the time zones of their dates",
+                "volatility must fall when equity rises on the same session, but it "
+                f"stands a session {side}: moved back, their correlation is "
+                f"{lags[stronger[0]]:.2f} instead of {together:.2f}. Look at the time "
+                "zones of both",
             )
         )
     elif together > _EQUITY_TO_VOLATILITY:
