@@ -42,6 +42,11 @@ def load_bars(
     Bars
         Bars of every role that the source has.
 
+    Warns
+    -----
+    BarsWarning
+        For each symbol that is odd, though not wrong; the provenance keeps it.
+
     Raises
     ------
     BarsError

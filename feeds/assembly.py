@@ -4,18 +4,21 @@
 them lacks is dropped from all, and the provenance says so.
 """
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import pandas as pd
 
-from trm_bt.errors import BarsError
+from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.long_bond import LongBond, older_closes, splice
 from trm_bt.feeds.optional_inputs import read_optional_inputs, shorten_for
 from trm_bt.feeds.sources import Source
-from trm_bt.market.bars import Bars, Provenance
-from trm_bt.market.validation import Role, examine_together, refuse
+from trm_bt.market.bars import PRICE_COLUMNS, Bars, Provenance
+from trm_bt.market.core_roles import examine_together
+from trm_bt.market.findings import Role, refuse
 
 _SYMBOLS: dict[Role, str] = {"equity": "SPY", "bond": "TLT", "volatility": "VIX"}
 
@@ -44,6 +47,11 @@ def assemble(
     long_bond : {"fund", "yields", "none"}
         What stands before TLT's first session.
 
+    Warns
+    -----
+    BarsWarning
+        For each symbol that is odd, though not wrong; the provenance keeps it.
+
     Raises
     ------
     BarsError
@@ -54,40 +62,49 @@ def assemble(
     notes: dict[str, tuple[str, ...]] = {}
     for role, symbol in _SYMBOLS.items():
         frames[role], notes[role] = checked_prices(source, symbol, role)
-    refuse(examine_together(frames), source.title)
+    together = examine_together(frames)
+    refuse(together, source.title)
+    notes["bond"] += tuple(finding.sentence for finding in together)
     spliced_on, first_wanted = frames["bond"].index[0], frames["equity"].index[0]
     older = older_closes(source, frames["bond"], long_bond, first_wanted)
     if older is not None:
-        frames["bond"] = splice(frames["bond"], older[0])
+        frames["bond"] = splice(frames["bond"], older.closes)
+        notes["bond"] += older.warnings
 
     calendar = _shared_calendar(frames, source, start, end)
     optional = read_optional_inputs(source)
     calendar = shorten_for(observed, optional, calendar, source.title)
+    for role in _SYMBOLS:
+        notes[role] += _dropped(frames, role, calendar)
+    _warn_caller([*notes.values(), *(entry.warnings for entry in optional.values())])
     provenance = {
-        role: Provenance(
-            _SYMBOLS[role],
-            calendar[0],
-            calendar[-1],
-            notes=notes[role] + _dropped(frames, role, calendar),
+        str(role): Provenance(
+            source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]
         )
-        for role in _SYMBOLS
+        for role, symbol in _SYMBOLS.items()
     }
     cut = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
     if older is not None and calendar[0] < spliced_on:
-        _fill_at_closes(cut["equity"], provenance, spliced_on, older[1])
+        _fill_at_closes(cut["equity"], provenance, spliced_on, older.name)
     series: dict[str, pd.DataFrame | None] = {}
     for name, entry in optional.items():
         series[name], provenance[name] = entry.on(calendar)
     return Bars(
         equity=cut["equity"],
         bond=cut["bond"],
-        volatility=cut["volatility"][["open", "high", "low", "close"]],
+        volatility=cut["volatility"][list(PRICE_COLUMNS)],
         members=series.get("members"),
         put_call=_only_column(series.get("put_call")),
         cash_rate=_only_column(series.get("cash_rate")),
         source=source.title,
         provenance=provenance,
     )
+
+
+def _warn_caller(sentences: Iterable[Iterable[str]]) -> None:
+    """Say what is odd to whoever called `load_bars`."""
+    for sentence in dict.fromkeys(chain.from_iterable(sentences)):
+        warnings.warn(sentence, BarsWarning, stacklevel=4)
 
 
 def _shared_calendar(
@@ -113,7 +130,7 @@ def _shared_calendar(
 
 
 def _dropped(
-    frames: Mapping[str, pd.DataFrame], role: str, calendar: pd.DatetimeIndex
+    frames: Mapping[str, pd.DataFrame], role: Role, calendar: pd.DatetimeIndex
 ) -> tuple[str, ...]:
     """Name the sessions that another role has and this one lacks."""
     first, last = calendar[0], calendar[-1]
@@ -123,8 +140,8 @@ def _dropped(
     if not len(lacking):
         return ()
     return (
-        f"lacks {len(lacking)} sessions that other roles have, first "
-        f"{lacking[0].date()}: dropped from all",
+        f"{_SYMBOLS[role]} lacks {len(lacking)} sessions that other roles have, first "
+        f"{lacking[0].date()}: dropped from all.",
     )
 
 

@@ -136,8 +136,8 @@ def add_bars(cerebro: bt.Cerebro, bars: Bars, *, roles: Sequence[str] = ROLES) -
         if role not in roles or values is None:
             continue
         for name, frame in _frames(role, values).items():
-            feed = TRMPandasData(dataname=frame, role_status=bars.status(role))
-            cerebro.adddata(feed, name=name)
+            settings = {"dataname": frame, "role_status": bars.status(role)}
+            cerebro.adddata(TRMPandasData(**settings), name=name)
 
 
 def _frames(role: str, values: pd.DataFrame | pd.Series) -> dict[str, pd.DataFrame]:

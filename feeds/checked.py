@@ -4,8 +4,10 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.exchange import nyse_sessions
-from trm_bt.feeds.sources import Source, adjusted
-from trm_bt.market.validation import Role, examine, refuse
+from trm_bt.feeds.sources import Source
+from trm_bt.market.adjustment import adjusted_prices
+from trm_bt.market.findings import Role, refuse
+from trm_bt.market.validation import examine
 
 
 def checked_prices(
@@ -33,5 +35,6 @@ def checked_prices(
     sessions = nyse_sessions(table.index.min(), table.index.max())
     findings = examine(table, role=role, sessions=sessions, name=where)
     refuse(findings, where)
-    frame = adjusted(table)
-    return frame.loc[frame.index.isin(sessions)], tuple(f.sentence for f in findings)
+    frame = adjusted_prices(table)
+    warnings = tuple(finding.sentence for finding in findings)
+    return frame.loc[frame.index.isin(sessions)], warnings

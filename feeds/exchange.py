@@ -46,7 +46,7 @@ def nyse_sessions(start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
     """
     sessions = _calendar(max(end, FIRST_SESSION)).sessions
     found = sessions[(sessions >= start) & (sessions <= end)]
-    return pd.DatetimeIndex(found, freq=None, name="session")
+    return pd.DatetimeIndex(found.to_numpy(), name="session")
 
 
 def last_closed_session(now: pd.Timestamp) -> pd.Timestamp:
@@ -67,4 +67,4 @@ def last_closed_session(now: pd.Timestamp) -> pd.Timestamp:
     datetime.date(2024, 7, 5)
     """
     closes = _calendar(now).closes
-    return closes.index[closes <= now.tz_convert("UTC")][-1]
+    return pd.Timestamp(closes.index[closes <= now.tz_convert("UTC")][-1])

@@ -1,5 +1,6 @@
 """What stands before the first session of TLT: an older fund, yields, or nothing."""
 
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.sources import Source
+from trm_bt.feeds.yields import LONG_YIELDS, read_yields
 from trm_bt.market.bars import PRICE_COLUMNS
 from trm_bt.market.par_bond import par_bond_closes
 
@@ -14,10 +16,29 @@ OLDER_FUND: Final = "VUSTX"
 LongBond = Literal["fund", "yields", "none"]
 
 
+@dataclass(frozen=True)
+class OlderBond:
+    """Closes that stand before TLT's bars.
+
+    Parameters
+    ----------
+    closes : Series of shape (n_older,)
+        Up to TLT's first session, that one included.
+    name : str
+        What they are, for the provenance.
+    warnings : tuple of str
+        What is odd about them.
+    """
+
+    closes: pd.Series
+    name: str
+    warnings: tuple[str, ...] = ()
+
+
 def older_closes(
     source: Source, bond: pd.DataFrame, long_bond: LongBond, first_wanted: pd.Timestamp
-) -> tuple[pd.Series, str] | None:
-    """Return what serves before TLT, and its name.
+) -> OlderBond | None:
+    """Return what serves before TLT.
 
     Parameters
     ----------
@@ -33,9 +54,8 @@ def older_closes(
 
     Returns
     -------
-    tuple of Series of shape (n_older,) and str, or None
-        Closes up to TLT's first session, that one included. None if TLT reaches back
-        far enough, or nothing older is there or wanted.
+    OlderBond or None
+        None if TLT reaches back far enough, or nothing older is there or wanted.
 
     Raises
     ------
@@ -49,25 +69,27 @@ def older_closes(
         return _from_yields(source, first_wanted, first)
     if source.table(OLDER_FUND) is None:
         return None
-    fund, _ = checked_prices(source, OLDER_FUND, "fund_nav")
+    fund, warnings = checked_prices(source, OLDER_FUND, "fund_nav")
     closes = fund["close"].loc[:first]
     if closes.empty or closes.index[-1] != first:
         raise BarsError(
             f"{source.where(OLDER_FUND)}: must hold TLT's first session "
             f"{first.date()} to be spliced before it, and does not."
         )
-    return closes, f"the returns of {OLDER_FUND}"
+    name = f"the returns of {source.origin(OLDER_FUND)}"
+    return OlderBond(closes, name, warnings)
 
 
 def _from_yields(
     source: Source, first_wanted: pd.Timestamp, first: pd.Timestamp
-) -> tuple[pd.Series, str]:
-    rates = source.table("rates")
-    names = [] if rates is None else [n for n in ("dgs30", "dgs20") if n in rates]
+) -> OlderBond:
+    rates = read_yields(source)
+    names = [] if rates is None else [n for n in LONG_YIELDS if n in rates]
     if rates is None or not names:
         raise BarsError(
-            f"{source.where('rates')}: must hold yields dgs30 or dgs20 to stand before "
-            "TLT, and has none. Add them, or set `bars.long_bond` to 'fund' or 'none'."
+            f"{source.where('rates')}: must hold yields {' or '.join(LONG_YIELDS)} to "
+            "stand before TLT, and has none. Add them, or set `bars.long_bond` to "
+            "'fund' or 'none'."
         )
     yields = rates.loc[first_wanted:first, names] / 100.0
     present = yields.index[yields.notna().any(axis=1)]
@@ -80,9 +102,10 @@ def _from_yields(
     twenty = yields["dgs20"] if "dgs20" in names else None
     closes = par_bond_closes(yields[names[0]], twenty)
     n_carried = int(yields.isna().all(axis=1).sum())
-    return closes, (
+    return OlderBond(
+        closes,
         f"a par bond of 24 years, repriced each session from {' and '.join(names)} "
-        f"({n_carried} sessions without a yield earn the coupon only)"
+        f"({n_carried} sessions without a yield earn the coupon only)",
     )
 
 

@@ -1,7 +1,7 @@
 """Members, put/call ratio and cash rate: served whole, or not at all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.sources import Source
+from trm_bt.feeds.yields import read_cash_yield
 from trm_bt.market.bars import (
     MAX_CARRIED_SESSIONS,
     Provenance,
@@ -18,9 +19,7 @@ from trm_bt.market.bars import (
 )
 
 INSISTABLE: Final = ("members", "put_call")
-_LOWEST_PEAK_PERCENT: Final = 0.09
-"""Since 1990 the 3-month yield in decimals has stayed below this, and in percent it has
-peaked above it in any two years."""
+_PUT_CALL_COLUMNS: Final = ("total_pc", "equity_pc", "p/c ratio")
 _PUT_CALL_BREAKS: Final = {
     "2003-05-19": "placeholders up to 2003-05-21, another basis by 2006",
     "2012-06-11": "the basis changed",
@@ -41,11 +40,14 @@ class OptionalInput:
         Name for the provenance.
     breaks : mapping of str to str
         Sessions at which the series changes its meaning, and how.
+    warnings : tuple of str
+        What is odd about the values.
     """
 
     values: pd.DataFrame
     source: str
-    breaks: Mapping[str, str]
+    breaks: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def carried(self, calendar: pd.DatetimeIndex) -> pd.DataFrame:
         """Return the values on `calendar`, carried over short holes, NaN elsewhere."""
@@ -73,6 +75,7 @@ class OptionalInput:
         ]
         if is_carried.any():
             notes.insert(0, f"carried forward on {is_carried.sum()} sessions")
+        notes += self.warnings
         return values, Provenance(self.source, first, last, "observed", tuple(notes))
 
 
@@ -87,43 +90,51 @@ def read_optional_inputs(source: Source) -> dict[str, OptionalInput]:
     found: dict[str, OptionalInput] = {}
     symbols = source.members()
     if symbols:
-        closes = {
-            symbol: checked_prices(source, symbol, "member")[0]["close"]
-            for symbol in symbols
+        checked = {
+            symbol: checked_prices(source, symbol, "member") for symbol in symbols
         }
-        found["members"] = OptionalInput(pd.DataFrame(closes), ", ".join(symbols), {})
-    put_call = _read_series(source, "putcall", ("total_pc", "equity_pc", "p/c ratio"))
+        found["members"] = OptionalInput(
+            pd.DataFrame(
+                {symbol: frame["close"] for symbol, (frame, _) in checked.items()}
+            ),
+            ", ".join(symbols),
+            warnings=tuple(
+                said for _, warnings in checked.values() for said in warnings
+            ),
+        )
+    put_call = read_put_call(source)
     if put_call is not None:
-        check_positive(put_call, source.where("putcall"))
-        name = f"put/call ratio {put_call.columns[0]}"
-        found["put_call"] = OptionalInput(put_call, name, _PUT_CALL_BREAKS)
-    rates = _read_series(source, "rates", ("dgs3mo",))
-    if rates is not None:
-        if 0 < rates.iloc[:, 0].max() < _LOWEST_PEAK_PERCENT:
-            raise BarsError(
-                f"{source.where('rates')}: must hold percent a year, got at most "
-                f"{rates.iloc[:, 0].max():g}: these look like decimals."
-            )
-        name = f"{rates.columns[0]}, percent a year"
-        found["cash_rate"] = OptionalInput(rates / 100.0, name, {})
+        name = f"{source.origin('putcall')}: put/call ratio {put_call.name}"
+        found["put_call"] = OptionalInput(put_call.to_frame(), name, _PUT_CALL_BREAKS)
+    cash = read_cash_yield(source)
+    if cash is not None:
+        name = f"{source.origin('rates')}: {cash.name}, percent a year"
+        found["cash_rate"] = OptionalInput(cash.to_frame() / 100.0, name)
     return found
 
 
-def _read_series(
-    source: Source, name: str, preferred: tuple[str, ...]
-) -> pd.DataFrame | None:
-    """Read one column of a table: the first preferred one, else its only number."""
-    table = source.table(name)
+def read_put_call(source: Source) -> pd.Series | None:
+    """Read the put/call ratio: of all options, else of equities, else the only column.
+
+    Raises
+    ------
+    BarsError
+        If the sessions break a rule, no column is known, or a ratio is not positive.
+    """
+    table = source.table("putcall")
     if table is None:
         return None
-    check_sessions(table.index, source.where(name))
-    chosen = [column for column in preferred if column in table.columns]
-    if not chosen and len(table.columns) != 1:
+    where = source.where("putcall")
+    check_sessions(table.index, where)
+    known = [column for column in _PUT_CALL_COLUMNS if column in table.columns]
+    if not known and len(table.columns) != 1:
         raise BarsError(
-            f"{source.where(name)}: must have a column {' or '.join(preferred)}, or "
-            f"one column only, got {list(table.columns)}."
+            f"{where}: must have a column {' or '.join(_PUT_CALL_COLUMNS)}, or one "
+            f"column only, got {list(table.columns)}."
         )
-    return table[[chosen[0] if chosen else table.columns[0]]].dropna()
+    ratio = table[known[0] if known else table.columns[0]].dropna()
+    check_positive(ratio.to_frame(), where)
+    return ratio
 
 
 def shorten_for(

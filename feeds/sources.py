@@ -1,5 +1,6 @@
 """Where the tables of symbols are read from: a folder of files, or a store of bars."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -8,8 +9,6 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.store import BarStore, default_store, is_store
 from trm_bt.feeds.tables import SUFFIXES, file_of, read_table
-from trm_bt.market.adjustment import RAW_COLUMNS, adjust
-from trm_bt.market.bars import PRICE_COLUMNS
 
 SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
 """The nine sector funds of 1998, which all reach back as far as any."""
@@ -40,13 +39,12 @@ class Source(Protocol):
     def where(self, symbol: str) -> str:
         """Say where the table of `symbol` is, or would have to be."""
 
+    def origin(self, symbol: str) -> str:
+        """Say what the table of `symbol` is and whose, for a report."""
+
 
 class FolderSource:
-    """A folder with one CSV or parquet file a symbol.
-
-    `members.txt` names the members; else they are the nine original sector funds, if
-    all are there.
-    """
+    """A folder with one CSV or parquet file a symbol."""
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -68,14 +66,7 @@ class FolderSource:
 
     def members(self) -> tuple[str, ...]:
         """Return the symbols in members.txt, else the sector funds."""
-        listed = self.folder / "members.txt"
-        if listed.is_file():
-            try:
-                return tuple(listed.read_text(encoding="utf-8").split())
-            except UnicodeDecodeError as error:
-                raise BarsError(f"{listed}: must be text in UTF-8.") from error
-        has_all = all(file_of(self.folder, symbol) for symbol in SECTORS)
-        return SECTORS if has_all else ()
+        return _members(self.folder, self.symbols())
 
     def table(self, symbol: str) -> pd.DataFrame | None:
         """Read the symbol's file."""
@@ -86,9 +77,13 @@ class FolderSource:
         """Return the path of the symbol's file."""
         return str(file_of(self.folder, symbol) or self.folder / f"{symbol}.csv")
 
+    def origin(self, symbol: str) -> str:
+        """Return the name of the symbol's file."""
+        return Path(self.where(symbol)).name
+
 
 class StoreSource:
-    """A store of raw bars; a `putcall.csv` in its folder is read beside them."""
+    """A store of raw bars; `putcall.csv` and `members.txt` are read beside them."""
 
     def __init__(self, store: BarStore) -> None:
         self.store = store
@@ -107,8 +102,8 @@ class StoreSource:
         return tuple(sorted(kept - set(_YAHOO_YIELDS.values()) | rates | put_call))
 
     def members(self) -> tuple[str, ...]:
-        """Return the nine original sector funds, if all are there."""
-        return SECTORS if set(SECTORS) <= set(self.store.symbols()) else ()
+        """Return the symbols in members.txt, else the sector funds."""
+        return _members(self.store.folder, self.store.symbols())
 
     def table(self, symbol: str) -> pd.DataFrame | None:
         """Read the symbol's raw bars."""
@@ -117,13 +112,25 @@ class StoreSource:
         if symbol == "putcall":
             path = file_of(self.store.folder, symbol)
             return None if path is None else read_table(path)
-        kept = _YAHOO_INDEXES.get(symbol, symbol)
+        kept = self._spelled(symbol)
         return self.store.read(kept) if self.store.entry(kept) else None
 
     def where(self, symbol: str) -> str:
         """Return the store's folder and the symbol as Yahoo spells it."""
-        spelled = {**_YAHOO_INDEXES, "rates": "^IRX"}.get(symbol, symbol)
-        return f"{self.store.folder}: {spelled}"
+        if symbol == "putcall":
+            return str(file_of(self.store.folder, symbol))
+        return f"{self.store.folder}: {self._spelled(symbol)}"
+
+    def origin(self, symbol: str) -> str:
+        """Return the symbol as Yahoo spells it and when it was retrieved."""
+        entry = self.store.entry(self._spelled(symbol))
+        if entry is None:
+            return Path(self.where(symbol)).name
+        day = entry.retrieved_at[:10]
+        return f"{self._spelled(symbol)} from {entry.source}, retrieved {day}"
+
+    def _spelled(self, symbol: str) -> str:
+        return {**_YAHOO_INDEXES, "rates": "^IRX"}.get(symbol, symbol)
 
     def _yields(self) -> pd.DataFrame | None:
         closes = {
@@ -132,6 +139,17 @@ class StoreSource:
             if self.store.entry(symbol)
         }
         return pd.DataFrame(closes) if closes else None
+
+
+def _members(folder: Path, symbols: Sequence[str]) -> tuple[str, ...]:
+    """Return what members.txt lists, else the nine sector funds if all are there."""
+    listed = folder / "members.txt"
+    if not listed.is_file():
+        return SECTORS if set(SECTORS) <= set(symbols) else ()
+    try:
+        return tuple(listed.read_text(encoding="utf-8").split())
+    except UnicodeDecodeError as error:
+        raise BarsError(f"{listed}: must be text in UTF-8.") from error
 
 
 def open_source(source: str | Path) -> Source:
@@ -150,24 +168,3 @@ def open_source(source: str | Path) -> Source:
             f"{folder}: must be a store of bars, and is none yet. Run `trm-bt fetch`."
         )
     return FolderSource(folder)
-
-
-def adjusted(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the prices of a table, adjusted for dividends and splits.
-
-    A column `adj close` adjusts by its ratio to the close, raw bars by their dividends
-    and splits, and any other table holds adjusted prices already.
-
-    Returns
-    -------
-    DataFrame of shape (n_sessions, 5)
-        Columns open, high, low, close, and volume where there is one.
-    """
-    if set(RAW_COLUMNS) <= set(table.columns):
-        return adjust(table)
-    has_volume = "volume" in table.columns
-    frame = table[[*PRICE_COLUMNS, *["volume"] * has_volume]].copy()
-    if "adj close" in table.columns:
-        ratio = table["adj close"] / table["close"]
-        frame[list(PRICE_COLUMNS)] = frame[list(PRICE_COLUMNS)].mul(ratio, axis=0)
-    return frame

@@ -7,8 +7,8 @@ each symbol's old or new bars, whole.
 
 import hashlib
 import json
-import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -24,10 +24,15 @@ from trm_bt.errors import BarsError
 from trm_bt.files import write_atomically, write_text_atomically
 from trm_bt.market.adjustment import RAW_COLUMNS
 
-MANIFEST: Final = "manifest.json"
+MANIFEST: Final = "bars-manifest.json"
 _FORMAT: Final = "trm_bt bar store"
 _VERSION: Final = 1
 _SYMBOL: Final = re.compile(r"\^?[A-Za-z0-9][A-Za-z0-9.=-]{0,19}")
+_BARS_FILE: Final = re.compile(rf"{_SYMBOL.pattern}\.[0-9a-f]{{12}}\.parquet")
+_DRAFT_FOLDER: Final = re.compile(
+    rf"\.({_BARS_FILE.pattern}|{re.escape(MANIFEST)})\.[^.]+"
+)
+"""What `write_atomically` makes beside the file that it writes."""
 _N_READS: Final = 5
 """A reader looks again this often when a writer replaces the file under its hands."""
 
@@ -63,18 +68,13 @@ class StoreEntry(BaseModel):
 
 
 def default_store() -> Path:
-    """Return $TRM_BT_STORE, else a folder for bars in the user's data folder."""
-    chosen = os.environ.get("TRM_BT_STORE")
-    return Path(chosen) if chosen else user_data_path("trm-bt", False) / "bars"
+    """Return the folder for bars in the user's data folder."""
+    return user_data_path("trm-bt", appauthor=False) / "bars"
 
 
 def is_store(folder: Path) -> bool:
-    """Tell whether the folder's manifest is that of a store."""
-    try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("format") == _FORMAT
+    """Tell whether the folder has the manifest of a store, sound or damaged."""
+    return (folder / MANIFEST).is_file()
 
 
 class BarStore:
@@ -229,14 +229,15 @@ class BarStore:
             raise BarsError(f"{path}: is damaged: {reason}. Fetch again.") from error
 
     def _remove_strays(self, live: set[str]) -> None:
-        """Remove replaced bars and what killed processes left behind."""
-        for path in self.folder.glob("*.parquet"):
-            if path.name not in live:
+        """Remove replaced bars and what killed processes left; nothing of the user's.
+
+        The manifest's lock is held: no other process has a draft at this moment.
+        """
+        for path in self.folder.iterdir():
+            if _BARS_FILE.fullmatch(path.name) and path.name not in live:
                 path.unlink(missing_ok=True)
-        for folder in self.folder.glob(".*.*.*/"):
-            for path in folder.iterdir():
-                path.unlink(missing_ok=True)
-            folder.rmdir()
+            elif _DRAFT_FOLDER.fullmatch(path.name):
+                shutil.rmtree(path)
 
 
 def check_symbol(symbol: str) -> None:

@@ -9,19 +9,25 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.long_bond import OLDER_FUND
+from trm_bt.feeds.optional_inputs import read_put_call
 from trm_bt.feeds.sample import load_sample
-from trm_bt.feeds.sources import Source, adjusted, open_source
+from trm_bt.feeds.sources import Source, open_source
+from trm_bt.feeds.yields import read_cash_yield
+from trm_bt.market.adjustment import adjusted_prices
 from trm_bt.market.bars import PRICE_COLUMNS
-from trm_bt.market.validation import Finding, Role, examine, examine_together
+from trm_bt.market.core_roles import examine_together
+from trm_bt.market.findings import Finding, Role
+from trm_bt.market.validation import examine
 
 _ROLES: Final[dict[str, Role]] = {
     "SPY": "equity",
     "TLT": "bond",
     "VIX": "volatility",
     OLDER_FUND: "fund_nav",
-    "rates": "rate",
-    "putcall": "rate",
+    "rates": "series",
+    "putcall": "series",
 }
+_READERS: Final = {"rates": read_cash_yield, "putcall": read_put_call}
 _CORE: Final = ("equity", "bond", "volatility")
 TOGETHER: Final = "SPY, TLT and VIX together"
 
@@ -35,7 +41,7 @@ class SymbolReport:
     symbol : str
         The symbol, or `TOGETHER`.
     role : str or None
-        What it was examined as, None where it is no table of bars.
+        What it was examined as, None where it is nothing that a run reads.
     start, end : Timestamp or None
         First and last session.
     rows : int
@@ -108,9 +114,8 @@ def validate_source(
     core = {report.role: report for report in reports if report.role in _CORE}
     if all(not _has_error(report) for report in core.values()):
         frames = {
-            role: adjusted(_table(opened, report.symbol).loc[span])
+            str(role): adjusted_prices(_table(opened, report.symbol).loc[span])
             for role, report in core.items()
-            if role is not None
         }
         findings = examine_together(frames)
         reports.append(SymbolReport(TOGETHER, None, findings=findings))
@@ -133,7 +138,18 @@ def _report(source: Source, symbol: str, span: slice) -> SymbolReport:
     findings: tuple[Finding, ...] = ()
     if role is not None:
         findings = examine(table, role=role, sessions=sessions, name=symbol)
+    findings += _series_findings(source, symbol)
     return SymbolReport(symbol, role, first, last, len(table), len(sessions), findings)
+
+
+def _series_findings(source: Source, symbol: str) -> tuple[Finding, ...]:
+    """Read a series as a run reads it, and tell what it would refuse."""
+    try:
+        if symbol in _READERS:
+            _READERS[symbol](source)
+    except BarsError as error:
+        return (Finding("error", "role", 1, None, str(error)),)
+    return ()
 
 
 def _table(source: Source, symbol: str) -> pd.DataFrame:
@@ -189,3 +205,5 @@ class _Sample:
     def where(self, symbol: str) -> str:
         """Name the sample."""
         return f"sample: {symbol}"
+
+    origin = where

@@ -13,7 +13,7 @@ import pandas as pd
 
 from trm_bt.errors import BarsError, FetchError
 from trm_bt.feeds.exchange import FIRST_SESSION, last_closed_session, nyse_sessions
-from trm_bt.market.adjustment import RAW_COLUMNS, adjust, undo_splits
+from trm_bt.market.adjustment import RAW_COLUMNS, adjust, drop_rows, undo_splits
 from trm_bt.market.bars import PRICE_COLUMNS
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ _COLUMNS: Final = {
     "Capital Gains": "capital_gains",
     "Stock Splits": "splits",
 }
+_EVENTS: Final = ["dividends", "capital_gains", "splits"]
+_FEW_MISSING: Final = 3
 _MOST_MISSING: Final = 0.05
-"""A history that lacks more of its sessions is refused. Treasury yields lack the two
-bond holidays of a year, which is less than 1 %."""
+"""A history that lacks more of its sessions than both is refused. Treasury yields lack
+the two bond holidays of a year, which is less than 1 %."""
 _ADJUSTMENT_SLACK: Final = 0.01
 """Yahoo rounds dividends and prices; a distribution that one side lacks shows above."""
 
@@ -111,7 +113,7 @@ def download(
         Retrying,
         retry_if_exception_type,
         stop_after_attempt,
-        stop_after_delay,
+        stop_before_delay,
         wait_random_exponential,
     )
 
@@ -119,7 +121,7 @@ def download(
     attempts = Retrying(
         retry=retry_if_exception_type(_TransientError),
         stop=stop_after_attempt(limits.attempts)
-        | stop_after_delay(limits.total_seconds),
+        | stop_before_delay(limits.total_seconds),
         wait=wait_random_exponential(limits.first_wait, limits.max_wait),
         reraise=True,
     )
@@ -205,35 +207,46 @@ def _believe(symbol: str, frame: pd.DataFrame, closed: pd.Timestamp) -> Download
     """Take the rows of closed sessions, and say what is wrong with the others."""
     if frame.empty:
         raise _TransientError(f"{symbol}: Yahoo sent an empty chart.")
-    table = _in_our_columns(frame)
-    table = table.loc[:closed]
+    sent = _in_our_columns(frame)
+    # a split of today is in all prices already, though its session has not closed
+    table = undo_splits(sent[list(RAW_COLUMNS)]).loc[:closed]
     if table.empty:
         raise FetchError(
             f"{symbol}: Yahoo sent no session that has closed by {closed.date()}."
         )
     sessions = nyse_sessions(table.index[0], table.index[-1])
     is_session = table.index.isin(sessions)
-    has_prices = np.isfinite(table[list(PRICE_COLUMNS)]).all(axis=1).to_numpy()
-    warnings = _name_rows(symbol, table.index[~is_session], "on days without a session")
-    blank = table.index[is_session & ~has_prices]
-    warnings += _name_rows(symbol, blank, "without prices")
-    kept = table[is_session & has_prices]
-    if kept.empty:
+    has_prices = np.isfinite(table[list(PRICE_COLUMNS)].to_numpy()).all(axis=1)
+    is_kept = is_session & has_prices
+    if not is_kept.any():
         raise _TransientError(f"{symbol}: Yahoo sent no row with prices.")
-    missing = sessions.difference(table.index)
+    blank = table.index[is_session & ~has_prices]
+    missing = sessions.difference(pd.DatetimeIndex(table.index))
+    n_lacking = len(missing) + len(blank)
+    if n_lacking > max(_FEW_MISSING, _MOST_MISSING * len(sessions)):
+        raise _TransientError(
+            f"{symbol}: Yahoo's history must hold nearly every session, it lacks "
+            f"{n_lacking} of {len(sessions)}, first {missing.union(blank)[0].date()}."
+        )
+    warnings = [
+        *_name_rows(
+            symbol, table.index[~is_session], "rows left out, on days without a session"
+        ),
+        *_name_rows(symbol, blank, "rows left out, without prices"),
+    ]
     if len(missing):
         warnings.append(
             f"{symbol}: Yahoo lacks {len(missing)} sessions, first "
             f"{missing[0].date()}; they stay missing."
         )
-    n_lacking = len(missing) + len(blank)
-    if n_lacking > max(1, _MOST_MISSING * len(sessions)):
-        raise _TransientError(
-            f"{symbol}: Yahoo's history must hold nearly every session, it lacks "
-            f"{n_lacking} of {len(sessions)}, first {missing.union(blank)[0].date()}."
-        )
-    raw = undo_splits(kept[list(RAW_COLUMNS)])
-    return Download(raw, (*warnings, *_compare_adjusted(symbol, raw, kept)))
+    has_event = (table[_EVENTS] > 0).any(axis=1).to_numpy()
+    warnings += _name_rows(
+        symbol,
+        table.index[has_event & ~is_kept],
+        "rows left out had a distribution or split, which the next row has now",
+    )
+    raw = drop_rows(table, is_kept)
+    return Download(raw, (*warnings, *_compare_adjusted(symbol, raw, sent)))
 
 
 def _in_our_columns(frame: pd.DataFrame) -> pd.DataFrame:
@@ -241,8 +254,7 @@ def _in_our_columns(frame: pd.DataFrame) -> pd.DataFrame:
     assert isinstance(index, pd.DatetimeIndex)
     table = frame.rename(columns={**_COLUMNS, "Adj Close": "adj close"})
     table = table.reindex(columns=[*RAW_COLUMNS, "adj close"]).astype(np.float64)
-    events: list[str] = ["dividends", "capital_gains", "splits"]
-    table[events] = table[events].fillna(0.0)  # yfinance has no column without events
+    table[_EVENTS] = table[_EVENTS].fillna(0.0)  # yfinance has no column without one
     days = index.tz_convert(_NEW_YORK).tz_localize(None).normalize()
     table.index = pd.DatetimeIndex(days, name="session").as_unit("ns")
     return table[~table.index.duplicated(keep="last")].sort_index()
@@ -251,20 +263,18 @@ def _in_our_columns(frame: pd.DataFrame) -> pd.DataFrame:
 def _name_rows(symbol: str, rows: pd.Index, what: str) -> list[str]:
     if not len(rows):
         return []
-    return [
-        f"{symbol}: {len(rows)} rows {what} left out, first {rows[0].date()}.",
-    ]
+    return [f"{symbol}: {len(rows)} {what}, first {pd.Timestamp(rows[0]).date()}."]
 
 
 def _compare_adjusted(
-    symbol: str, raw: pd.DataFrame, kept: pd.DataFrame
+    symbol: str, raw: pd.DataFrame, sent: pd.DataFrame
 ) -> tuple[str, ...]:
     """Hold our adjusted closes against the vendor's own."""
     try:
         ours = adjust(raw)["close"]
     except BarsError as error:
         raise _TransientError(f"{symbol}: {error}") from error
-    ratio = ours / kept["adj close"]
+    ratio = ours / sent["adj close"].loc[ours.index]
     gap = (ratio / ratio.iloc[-1] - 1).abs()
     if not (gap > _ADJUSTMENT_SLACK).any():
         return ()

@@ -81,7 +81,7 @@ def test_what_is_no_symbol_is_refused(store, symbol):
 )
 def test_a_damaged_manifest_is_named(store, text, message):
     store.folder.mkdir()
-    (store.folder / "manifest.json").write_text(text)
+    (store.folder / "bars-manifest.json").write_text(text)
     with pytest.raises(BarsError, match=message):
         store.symbols()
 

@@ -7,6 +7,7 @@ import json
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 
 from trm_bt.config import TRMConfig
-from trm_bt.errors import BarsError, FetchError, TRMError
+from trm_bt.errors import BarsError, BarsWarning, FetchError, TRMError
 from trm_bt.tables import (
     crisis_table,
     fetch_table,
@@ -94,7 +95,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            app()
     except TRMError as error:
         is_bad_input = isinstance(error, ValueError)
         _fail(str(error), 2 if is_bad_input else 1)
@@ -167,7 +170,7 @@ def fetch(
     store: Annotated[
         Path | None,
         typer.Option(
-            "--store", envvar="TRM_BT_STORE", help="Folder of the bars that are kept."
+            "--store", help="Folder of the bars, else the user's data folder."
         ),
     ] = None,
     symbols: Annotated[
@@ -479,6 +482,14 @@ def _console() -> Console:
     """Return a console; a pipe gets lines wide enough for the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=120)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], *where: object, **_: object
+) -> None:
+    """Print our own warnings as one sentence, and others with their place."""
+    place = "" if issubclass(category, BarsWarning) else f"{where[0]}:{where[1]}: "
+    print(f"trm-bt: warning: {place}{message}", file=sys.stderr)
 
 
 def _interrupt(*_: object) -> None:

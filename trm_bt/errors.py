@@ -27,3 +27,7 @@ class CheckpointError(TRMError, ValueError):
 
 class RunError(TRMError, ValueError):
     """A run folder is missing, incomplete, or belongs to another run."""
+
+
+class BarsWarning(UserWarning):
+    """Bars are odd, though not wrong: they are used, and this says what to look at."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from trm_bt.market.validation import RULES, TOGETHER_RULES
+from trm_bt.market.core_roles import TOGETHER_RULES
+from trm_bt.market.validation import rules_for
 
 if TYPE_CHECKING:
     from trm_bt.feeds.fetch import Outcome
@@ -93,10 +94,11 @@ def symbol_table(report: "SymbolReport") -> Table:
     if report.start:
         table.add_row("rows", str(report.rows), "", f"{report.sessions} sessions")
     found = {finding.rule: finding for finding in report.findings}
-    rules = RULES if report.start else [*found] or TOGETHER_RULES
-    if report.start and report.role is None:
-        rules = ()
-        table.caption = "no table of bars: not examined"
+    rules = tuple(found) or TOGETHER_RULES
+    if report.start:
+        rules = rules_for(report.role) if report.role else ()
+    if report.start and not report.role:
+        table.caption = "nothing that a run reads: not examined"
     for rule in rules:
         if rule not in found:
             table.add_row(rule, "0", "", "ok", style="dim")

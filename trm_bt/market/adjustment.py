@@ -46,6 +46,45 @@ def undo_splits(vendor: pd.DataFrame) -> pd.DataFrame:
     return raw
 
 
+def drop_rows(raw: pd.DataFrame, is_kept: np.ndarray) -> pd.DataFrame:
+    """Leave rows out, but not their distributions and splits.
+
+    These move to the next row that is kept, so that adjusted prices of the rows kept
+    stay what they were. After the last row kept they are left out too.
+
+    Parameters
+    ----------
+    raw : DataFrame of shape (n_sessions, 8)
+        `RAW_COLUMNS`, oldest session first.
+    is_kept : ndarray of shape (n_sessions,), bool
+        The rows to keep.
+
+    Returns
+    -------
+    DataFrame of shape (n_kept, 8)
+        The rows kept.
+
+    Examples
+    --------
+    >>> raw = pd.DataFrame(0.0, index=range(3), columns=list(RAW_COLUMNS))
+    >>> raw[list(PRICE_COLUMNS)] = [[10.0] * 4, [np.nan] * 4, [9.0] * 4]
+    >>> raw.loc[1, "dividends"] = 1.0
+    >>> drop_rows(raw, np.array([True, False, True]))["dividends"].tolist()
+    [0.0, 1.0]
+    """
+    cash = raw[["dividends", "capital_gains"]].to_numpy(np.float64).copy()
+    splits = raw["splits"].to_numpy(np.float64).copy()
+    for row in np.flatnonzero(~is_kept[:-1]):
+        # the cash is in shares of its own row, which the next row may split again
+        cash[row + 1] += cash[row] / (splits[row + 1] or 1.0)
+        if splits[row]:
+            splits[row + 1] = splits[row] * (splits[row + 1] or 1.0)
+    moved = raw.copy()
+    moved[["dividends", "capital_gains"]] = cash
+    moved["splits"] = splits
+    return moved[is_kept]
+
+
 def adjust(raw: pd.DataFrame) -> pd.DataFrame:
     r"""Derive total-return prices from raw bars.
 
@@ -97,6 +136,37 @@ def adjust(raw: pd.DataFrame) -> pd.DataFrame:
     adjusted = raw[list(PRICE_COLUMNS)].mul(factor, axis=0)
     adjusted["volume"] = raw["volume"] * _later_splits(raw["splits"])
     return adjusted
+
+
+def adjusted_prices(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the prices of a table, adjusted for dividends and splits.
+
+    Raw bars are adjusted by their dividends and splits, a column `adj close` adjusts by
+    its ratio to the close, and any other table holds adjusted prices already.
+
+    Parameters
+    ----------
+    table : DataFrame of shape (n_sessions, n_columns)
+        Columns open, high, low, close, oldest session first.
+
+    Returns
+    -------
+    DataFrame of shape (n_sessions, 4 or 5)
+        Columns open, high, low, close, and volume where there is one.
+
+    Raises
+    ------
+    BarsError
+        If a distribution is as large as the close before it.
+    """
+    if set(RAW_COLUMNS) <= set(table.columns):
+        return adjust(table)
+    has_volume = "volume" in table.columns
+    frame = table[[*PRICE_COLUMNS, *["volume"] * has_volume]].copy()
+    if "adj close" in table.columns:
+        ratio = table["adj close"] / table["close"]
+        frame[list(PRICE_COLUMNS)] = frame[list(PRICE_COLUMNS)].mul(ratio, axis=0)
+    return frame
 
 
 def _later_splits(splits: pd.Series) -> pd.Series:
