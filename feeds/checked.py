@@ -32,6 +32,8 @@ def checked_prices(
         raise BarsError(f"{where}: is needed and missing; there is {present}.")
     if table.empty:
         raise BarsError(f"{where}: there must be at least one session, got none.")
+    if role == "member":
+        table = table.drop(columns="volume", errors="ignore")  # of no use to a member
     sessions = nyse_sessions(table.index.min(), table.index.max())
     findings = examine(table, role=role, sessions=sessions, name=where)
     refuse(findings, where)

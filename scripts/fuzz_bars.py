@@ -18,7 +18,8 @@ import pandas as pd
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.tables import read_table
 from trm_bt.market.bars import PRICE_COLUMNS
-from trm_bt.market.validation import examine, examine_together
+from trm_bt.market.core_roles import examine_together
+from trm_bt.market.validation import examine
 
 SYMBOLS = {"equity": "SPY", "bond": "TLT", "volatility": "VIX"}
 PRICES = list(PRICE_COLUMNS)

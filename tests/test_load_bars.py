@@ -1,11 +1,13 @@
 """Bars of a folder: splice, calendar, optional inputs, every kind of bad file."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.conftest import make_bars
-from trm_bt.errors import BarsError
+from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds import load_bars
 from trm_bt.market.bars import check_volatility
 
@@ -92,7 +94,7 @@ def test_an_optional_input_with_a_long_hole_is_not_used(folder, bars):
 
 def test_yields_in_decimals_are_refused(folder, bars):
     write(folder, "rates", pd.DataFrame({"dgs3mo": 0.05}, index=bars.sessions))
-    with pytest.raises(BarsError, match=r"must hold percent a year, got at most 0\.05"):
+    with pytest.raises(BarsError, match=r"must be percent a year, got at most 0\.05"):
         load_bars(folder)
 
 
@@ -103,6 +105,27 @@ def test_an_insisted_input_shortens_the_span(folder, bars):
     loaded = load_bars(folder, observed=["put_call"])
     assert loaded.sessions[0] == bars.sessions[70]
     assert (loaded.put_call == 0.9).all()
+
+
+def test_an_odd_member_is_said(folder, bars):
+    write(folder, "AAA", times(bars.equity, slice(200, None), 1.5))
+    write(folder, "BBB", bars.equity.assign(volume=0.0))
+    (folder / "members.txt").write_text("AAA\nBBB\n")
+    with pytest.warns(BarsWarning, match="AAA.csv: prices move in a session") as caught:
+        loaded = load_bars(folder)
+    assert len(caught) == 1
+    assert "AAA.csv: prices move" in " ".join(loaded.provenance["members"].notes)
+
+
+def times(frame, rows, factor):
+    frame = frame.copy()
+    frame.iloc[rows, :4] *= factor
+    return frame
+
+
+def test_a_long_yield_does_not_pay_for_cash(folder, bars):
+    write(folder, "rates", pd.DataFrame({"dgs30": 4.0}, index=bars.sessions))
+    assert load_bars(folder).cash_rate is None
 
 
 def test_listed_members_are_read(folder, bars):
@@ -191,10 +214,15 @@ def test_a_bad_file_is_refused_with_file_rule_and_session(folder, bars, case):
 
 def test_a_session_that_one_role_lacks_is_dropped_and_said(folder, bars):
     edit(folder, "VIX", lambda frame: frame.drop(index=20, inplace=True))
-    loaded = load_bars(folder)
+    gone = bars.sessions[20].date()
+    with pytest.warns(BarsWarning) as caught:
+        loaded = load_bars(folder)
+    assert {Path(warning.filename).name for warning in caught} == {Path(__file__).name}
+    said = " ".join(str(warning.message) for warning in caught)
+    assert "VIX.csv: every session of the exchange must be there, 1 of 400" in said
+    assert f"VIX lacks 1 sessions that other roles have, first {gone}" in said
     assert list(loaded.sessions) == [*bars.sessions[:20], *bars.sessions[21:]]
     notes = " ".join(loaded.provenance["volatility"].notes)
-    gone = bars.sessions[20].date()
     assert f"lacks 1 sessions that other roles have, first {gone}: dropped" in notes
     assert loaded.provenance["equity"].notes == ()
 

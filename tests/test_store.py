@@ -141,11 +141,25 @@ def test_two_processes_write_and_a_third_reads(store):
     assert [len(store.read(symbol)) for symbol in ("SPY", "TLT")] == [59, 59]
 
 
-def test_the_default_store_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("TRM_BT_STORE", str(tmp_path))
-    assert default_store() == tmp_path
-    monkeypatch.delenv("TRM_BT_STORE")
-    assert default_store().name == "bars"
+@pytest.mark.skipif(sys.platform != "linux", reason="follows the desktop's rules")
+def test_the_default_store_is_in_the_users_data_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert default_store() == tmp_path / "trm-bt" / "bars"
+
+
+def test_a_write_removes_what_a_killed_one_left_and_nothing_else(store):
+    save(store, "SPY", raw_history(30, {}))
+    left = store.folder / "SPY.0123456789ab.parquet"
+    draft = store.folder / f".{left.name}.x_1" / left.name
+    draft.parent.mkdir()
+    others = [store.folder / "putcall.parquet", store.folder / ".my.own.notes" / "a"]
+    others[1].parent.mkdir()
+    for path in (left, draft, *others):
+        path.write_bytes(b"x")
+    save(store, "TLT", raw_history(30, {}))
+    assert not left.exists()
+    assert not draft.parent.exists()
+    assert all(path.exists() for path in others)
 
 
 def test_bars_of_other_columns_are_refused(store):

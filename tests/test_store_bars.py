@@ -8,7 +8,7 @@ from tests.test_load_bars import write
 from trm_bt.backtest import run_backtest
 from trm_bt.errors import BarsError
 from trm_bt.feeds import load_bars
-from trm_bt.feeds.store import BarStore
+from trm_bt.feeds.store import BarStore, default_store
 from trm_bt.market.adjustment import RAW_COLUMNS
 from trm_bt.strategies.baselines import FixedMix
 
@@ -80,11 +80,13 @@ def test_a_store_gives_the_equity_of_its_files(both):
 
 
 def test_yahoo_without_a_store_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRM_BT_STORE", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with pytest.raises(BarsError, match="Run `trm-bt fetch`"):
         load_bars("yahoo")
 
 
-def test_yahoo_reads_the_default_store(both, monkeypatch):
-    monkeypatch.setenv("TRM_BT_STORE", str(both[0]))
+def test_yahoo_reads_the_default_store(both, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    default_store().parent.mkdir()
+    both[0].rename(default_store())
     assert len(load_bars("yahoo").sessions) == 400

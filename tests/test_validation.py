@@ -11,7 +11,9 @@ from tests.conftest import make_bars
 from tests.test_cli import call
 from tests.test_load_bars import write
 from trm_bt.errors import BarsError
-from trm_bt.market.validation import RULES, examine, examine_together, refuse
+from trm_bt.market.core_roles import examine_together
+from trm_bt.market.findings import refuse
+from trm_bt.market.validation import RULES, examine
 
 PRICES = ["open", "high", "low", "close"]
 
@@ -113,6 +115,27 @@ def test_an_explained_step_of_adjusted_closes_is_sound(frames):
     assert look(damaged) == ()
 
 
+def test_prices_in_cents_are_no_mixture(frames):
+    frame = frames["equity"].copy()
+    frame.iloc[:, :4] = (frame.iloc[:, :4] / 5).round(2)
+    adjusted = frame["close"] * np.where(np.arange(400) < 200, 0.99, 1.0)
+    frame["adj close"] = adjusted.round(2)
+    assert look(frame) == ()
+    frame["adj close"] = mix(adjusted, frame["close"]).round(2)
+    assert {f.rule for f in look(frame)} == {"adjusted and raw mixed"}
+
+
+def test_a_step_without_its_distribution_is_a_mixture(frames):
+    frame = with_adjusted(lambda adjusted, close: adjusted)(frames["equity"])
+    paid = pd.DataFrame(
+        0.0, frame.index, ["dividends", "capital gains", "stock splits"]
+    )
+    paid.iloc[200, 1] = 1.0
+    assert look(frame.join(paid)) == ()
+    (finding,) = look(frame.join(paid.shift(1, fill_value=0.0)))
+    assert (finding.rule, finding.first) == ("adjusted and raw mixed", frame.index[200])
+
+
 @pytest.mark.parametrize(
     ("n_missing", "spacing", "severity"),
     [(3, 20, "warning"), (4, 20, "error"), (3, 1, "warning"), (4, 1, "error")],
@@ -210,6 +233,20 @@ def test_the_command_names_what_is_missing(monkeypatch, capsys, tmp_path, bars):
     code, _, error = call(monkeypatch, capsys, "validate", "--bars", tmp_path)
     assert code == 2
     assert "TLT.csv: is needed and missing" in error
+
+
+def test_a_series_is_held_to_what_a_run_needs(monkeypatch, capsys, tmp_path, bars):
+    for symbol, role in (("SPY", "equity"), ("TLT", "bond"), ("VIX", "volatility")):
+        write(tmp_path, symbol, getattr(bars, role))
+    rates = pd.DataFrame({"dgs3mo": 4.0}, index=bars.sessions)
+    write(tmp_path, "rates", rates.drop(index=bars.sessions[5::40]))  # bond holidays
+    code, out, _ = call(monkeypatch, capsys, "validate", "--bars", tmp_path)
+    assert code == 0
+    assert "warning: rates: every session of the exchange" in out.replace("\n", " ")
+    write(tmp_path, "rates", rates / 100)
+    code, _, error = call(monkeypatch, capsys, "validate", "--bars", tmp_path)
+    assert code == 2
+    assert "these look like decimals" in error
 
 
 def test_the_sample_is_sound(monkeypatch, capsys):

@@ -12,7 +12,7 @@ from tests.conftest import make_bars
 from trm_bt.errors import FetchError
 from trm_bt.feeds.exchange import last_closed_session
 from trm_bt.feeds.yahoo import Patience, download
-from trm_bt.market.adjustment import RAW_COLUMNS
+from trm_bt.market.adjustment import RAW_COLUMNS, adjust
 
 NOW = pd.Timestamp("2026-11-23 12:00", tz="UTC")
 QUICK = Patience(
@@ -132,7 +132,38 @@ def test_rows_without_prices_are_left_out_and_counted(ask, vendor):
     found = ask("SPY")
     assert gone not in found.raw.index
     assert len(found.raw) == 59
-    assert f"1 rows without prices left out, first {gone.date()}" in found.warnings[0]
+    assert f"1 rows left out, without prices, first {gone.date()}" in found.warnings[0]
+
+
+def test_what_happened_on_a_row_without_prices_is_kept(ask, vendor):
+    frame = history()
+    for row, name in ((20, "dividends"), (40, "splits")):
+        assert frame[name].iloc[row] > 0
+        frame.iloc[row, [0, 1, 2, 3]] = np.nan
+    vendor.frames["SPY"] = frame
+    found = ask("SPY")
+    assert found.raw["dividends"].iloc[20] == pytest.approx(0.5)
+    assert found.raw["splits"].iloc[39] == 2.0
+    assert found.raw.index[39] == frame.index[41]
+    assert "2 rows left out had a distribution or split" in found.warnings[1]
+    kept = history().drop(index=frame.index[[20, 40]])
+    ours = adjust(found.raw)["close"]
+    np.testing.assert_allclose(ours, kept["adj close"], rtol=1e-9)
+
+
+def test_a_split_of_a_session_that_is_open_is_undone(ask, vendor):
+    frame = history()
+    frame.loc[frame.index[-1], "splits"] = 4.0
+    vendor.frames["SPY"] = frame
+    noon = pd.Timestamp(f"{frame.index[-1].date()} 12:00", tz="America/New_York")
+    raw = ask("SPY", now=noon).raw
+    assert len(raw) == 59
+    assert raw["close"].iloc[-1] == pytest.approx(frame["close"].iloc[-2] * 4)
+
+
+def test_two_bond_holidays_in_a_short_history_are_no_fault(ask, vendor):
+    vendor.frames["SPY"] = history().drop(index=history().index[[50, 55]])
+    assert len(ask("SPY", start=history().index[45]).raw) == 13
 
 
 def test_a_missing_session_stays_missing_and_is_said(ask, vendor):
@@ -154,7 +185,7 @@ def test_a_holiday_is_left_out(ask, vendor):
     vendor.frames["SPY"] = pd.concat([history(), holiday]).sort_index()
     found = ask("SPY")
     assert len(found.raw) == 60
-    assert "on days without a session left out, first 2001-01-15" in found.warnings[0]
+    assert "left out, on days without a session, first 2001-01-15" in found.warnings[0]
 
 
 @pytest.mark.parametrize(("clock", "n_rows"), [("15:59", 59), ("16:00", 60)])

@@ -65,15 +65,15 @@ def _index_findings(
 ) -> list[Finding]:
     """Look whether volatility answers equity, and on the same session."""
     lags = {lag: equity.corr(volatility.shift(lag)) for lag in (-1, 1)}
-    stronger = [lag for lag, other in lags.items() if other < together]
-    if stronger:
-        side = "late" if stronger[0] < 0 else "early"
+    strongest = min(lags, key=lambda lag: lags[lag])
+    if lags[strongest] < together:
+        side = "late" if strongest < 0 else "early"
         return [
             on_whole(
                 "shifted",
                 "volatility must fall when equity rises on the same session, but it "
                 f"stands a session {side}: moved back, their correlation is "
-                f"{lags[stronger[0]]:.2f} instead of {together:.2f}. Look at the time "
+                f"{lags[strongest]:.2f} instead of {together:.2f}. Look at the time "
                 "zones of both",
             )
         ]
