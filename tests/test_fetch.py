@@ -1,8 +1,11 @@
 """A store kept up to date: joined as one history, or taken again."""
 
+import json
 import logging
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 from tests import yahoo_server
 from tests.conftest import make_bars
 from trm_bt.errors import FetchError
-from trm_bt.feeds.fetch import fetch_all, update
+from trm_bt.feeds.fetch import DEFAULT_SYMBOLS, fetch_all, update
 from trm_bt.feeds.store import BarStore
 from trm_bt.feeds.yahoo import Patience, download
 from trm_bt.market.adjustment import adjust
@@ -160,27 +163,87 @@ def test_one_symbol_does_not_keep_the_others_back(store, ask):
     assert seen == [("NOSUCH", 0, 2), ("SPY", 1, 2), ("SPY", 2, 2)]
 
 
-def test_the_command_without_a_network_fails_in_one_sentence(tmp_path):
-    """Port 9 of this machine takes nobody: the real command, its real exit code."""
-    script = (
-        "import sys, functools\n"
-        "from tests.yahoo_server import LocalSession\n"
-        "from tests.test_fetch import QUICK\n"
-        "import yfinance; yfinance.set_tz_cache_location(sys.argv[-1])\n"
-        "from trm_bt.feeds import yahoo\n"
-        "yahoo.download = functools.partial(\n"
-        "    yahoo.download, session=LocalSession(9), patience=QUICK)\n"
-        "from trm_bt import cli\n"
-        "sys.argv = ['trm-bt', 'fetch', '--store', sys.argv[-1] + '/store']\n"
-        "cli.main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        capture_output=True,
+COMMAND = """
+import functools, sys
+import yfinance
+from tests.test_fetch import QUICK
+from tests.yahoo_server import LocalSession
+from trm_bt import cli
+from trm_bt.feeds import yahoo
+
+folder, port, *arguments = sys.argv[1:]
+yfinance.set_tz_cache_location(folder)
+session = LocalSession(int(port))
+yahoo.download = functools.partial(yahoo.download, session=session, patience=QUICK)
+sys.argv = ["trm-bt", "fetch", "--store", folder + "/store", *arguments]
+cli.main()
+"""
+
+
+def start_command(folder, port, *arguments):
+    """Start the real command on a port of this machine, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(folder), str(port), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "SPY, TLT, ^VIX, VUSTX" in done.stderr.splitlines()[-1]
-    assert "could not be fetched" in done.stderr.splitlines()[-1]
+
+
+def test_the_command_without_a_network_fails_in_one_sentence(tmp_path):
+    """Port 9 of this machine takes nobody."""
+    command = start_command(tmp_path, 9)
+    _, error = command.communicate()
+    assert command.returncode == 1
+    assert "Traceback" not in error
+    assert "SPY, TLT, ^VIX, VUSTX" in error.splitlines()[-1]
+    assert "could not be fetched" in error.splitlines()[-1]
+
+
+@pytest.fixture
+def market():
+    """A vendor of all default symbols."""
+    frame = sent(history())
+    return yahoo_server.Vendor(dict.fromkeys(DEFAULT_SYMBOLS, frame))
+
+
+def test_the_command_fetches_every_symbol_and_says_what_it_did(tmp_path, market):
+    with yahoo_server.serving(market) as port:
+        command = start_command(tmp_path, port, "--json")
+        out, error = command.communicate()
+        assert (command.returncode, error) == (0, "")
+        outcomes = json.loads(out)
+        again, _ = start_command(tmp_path, port).communicate()
+    assert [outcome["symbol"] for outcome in outcomes] == list(DEFAULT_SYMBOLS)
+    assert {(o["action"], o["n_new"]) for o in outcomes} == {("new", 300)}
+    assert again.count("unchanged") == len(DEFAULT_SYMBOLS)
+
+
+def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
+    store = BarStore(tmp_path / "store")
+    with yahoo_server.serving(market) as port:
+        command = start_command(tmp_path, port)
+        while market.requests.total() < 5:
+            assert command.poll() is None, command.communicate()
+            time.sleep(0.002)
+        command.send_signal(signal.SIGINT)
+        _, error = command.communicate()
+        assert (command.returncode, error) == (1, "trm-bt: Interrupted.\n")
+        assert 3 <= len(store.symbols()) < len(DEFAULT_SYMBOLS)
+        for symbol in store.symbols():
+            assert len(store.read(symbol)) == 300
+        again = start_command(tmp_path, port)
+        assert again.communicate()[1] == ""
+    assert set(store.symbols()) == set(DEFAULT_SYMBOLS)
+
+
+def test_two_commands_fill_one_store_at_once(tmp_path, market):
+    with yahoo_server.serving(market) as port:
+        commands = [start_command(tmp_path, port) for _ in range(2)]
+        for command in commands:
+            assert command.communicate()[1] == ""
+            assert command.returncode == 0
+    store = BarStore(tmp_path / "store")
+    assert set(store.symbols()) == set(DEFAULT_SYMBOLS)
+    for symbol in DEFAULT_SYMBOLS:
+        assert len(store.read(symbol)) == 300

@@ -1,6 +1,7 @@
 """A local server that speaks Yahoo's chart protocol, and a session that asks it."""
 
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -191,11 +192,20 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """A server whose clients may be killed at any moment."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(vendor):
     """Serve `vendor` on a free port of this machine, and yield the port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     server.vendor = vendor
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
