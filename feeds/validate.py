@@ -1,6 +1,7 @@
 """Every symbol of a source held against every rule, without stopping at the first."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,8 @@ class SymbolReport:
         Sessions of the exchange over the span.
     findings : tuple of Finding
         Errors and warnings.
+    unchecked : mapping of str to str
+        Rules that the symbol gives nothing to check by, and what it lacks.
     """
 
     symbol: str
@@ -59,6 +62,7 @@ class SymbolReport:
     rows: int = 0
     sessions: int = 0
     findings: tuple[Finding, ...] = ()
+    unchecked: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
@@ -79,6 +83,7 @@ class SymbolReport:
                 }
                 for finding in self.findings
             ],
+            "unchecked": dict(self.unchecked),
         }
 
 
@@ -139,7 +144,12 @@ def _report(source: Source, symbol: str, span: slice) -> SymbolReport:
     if role is not None:
         findings = examine(table, role=role, sessions=sessions, name=symbol)
     findings += _series_findings(source, symbol)
-    return SymbolReport(symbol, role, first, last, len(table), len(sessions), findings)
+    unchecked = {}
+    if has_prices and "adj close" not in table.columns:
+        unchecked["adjusted and raw mixed"] = "no adjusted closes beside the closes"
+    return SymbolReport(
+        symbol, role, first, last, len(table), len(sessions), findings, unchecked
+    )
 
 
 def _series_findings(source: Source, symbol: str) -> tuple[Finding, ...]:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,9 @@ def main() -> None:
         run(folder, port)
         seconds = time.perf_counter() - begun
         print(f"a whole fetch takes {seconds:.1f} s", flush=True)
-        for kill in range(options.kills):
+        for turn in count():
             before = states(folder)
-            vendor.frames = market[kill % 2]
+            vendor.frames = market[turn % 2]
             was_killed = run(folder, port, rng.uniform(0, seconds))
             after = states(folder)
             for symbol, ends in after.items():
@@ -114,8 +115,10 @@ def main() -> None:
             counts["killed with some symbols new"] += was_killed and n_new > 0
             counts["symbols rewritten"] += n_new
             counts["files left behind"] += n_strays(folder)
+            if counts["killed"] == options.kills:
+                break
         run(folder, port)
-        print(f"{options.kills} fetches, every store sound: {dict(counts)}")
+        print(f"{options.kills} kills, every store sound: {dict(counts)}")
         print(f"after a last whole fetch {n_strays(folder)} files are left behind")
 
 

@@ -84,3 +84,16 @@ def test_coverage_needs_a_session_before_and_the_end():
     (weekend,) = (c for c in CRISES if c.name == "european_debt_crisis")
     assert weekend.is_covered(pd.bdate_range("2011-07-01", "2012-06-29"))
     assert not weekend.is_covered(pd.bdate_range("2011-07-01", "2012-06-28"))
+
+
+def test_the_digest_follows_every_value(full_bars):
+    again = replace(full_bars, equity=full_bars.equity.copy())
+    assert again.sha256() == full_bars.sha256()
+    assert len({*_changed_digests(full_bars), full_bars.sha256()}) == 7
+
+
+def _changed_digests(bars):
+    for role in ("equity", "bond", "volatility", "members", "put_call", "cash_rate"):
+        values = getattr(bars, role).copy()
+        values.iloc[-1] *= 1 + 1e-15
+        yield replace(bars, **{role: values}).sha256()

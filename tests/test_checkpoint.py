@@ -29,7 +29,7 @@ from trm_bt.market.features import FeatureSchema
 FILES = (WEIGHTS, DESCRIPTION, MANIFEST)
 CONFIG = TRMConfig(
     seed=3,
-    model=ModelConfig(hidden_dim=4, num_latent_steps=1, num_recursion_cycles=1),
+    model=ModelConfig(hidden_dim=16, num_latent_steps=1, num_recursion_cycles=1),
     training=TrainingConfig(epochs=2, max_batches_per_epoch=2),
 )
 
@@ -189,7 +189,7 @@ def test_a_file_in_place_of_a_checkpoint_is_refused(tmp_path):
     [
         (("format_version",), 2, "format_version"),
         (("surprise",), 1, "surprise"),
-        (("config", "model", "hidden_dim"), 8, r"embedding.*shape \(8, 10\)"),
+        (("config", "model", "hidden_dim"), 32, r"embedding.*shape \(32, 10\)"),
         (("config", "model", "hidden_dims"), 8, "hidden_dims"),
         (("config", "training", "learning_rate"), -1.0, "learning_rate"),
         (("feature_schema", "formula_version"), "x", "formula_version"),

@@ -54,6 +54,10 @@ def test_described_settings_can_be_loaded_back(tmp_path):
             "`labels.horizon`: Input should be greater than 0, got 0.",
         ),
         (
+            '{"model": {"hidden_dim": 24}}',
+            "`model.hidden_dim`: Input should be a multiple of 16, got 24.",
+        ),
+        (
             '{"model": {"effective_depth": 40}}',
             "`effective_depth` is derived and must be 42, got 40",
         ),

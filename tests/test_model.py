@@ -11,7 +11,7 @@ from trm_bt.config import ModelConfig
 from trm_bt.learning.model import BLOCK_ROWS, States, TinyRecursiveModel
 from trm_bt.learning.threads import cpu_threads
 
-SIZES = [(16, 6, 3), (7, 1, 1), (12, 2, 4), (32, 3, 2), (5, 4, 1)]
+SIZES = [(16, 6, 3), (32, 1, 1), (48, 2, 4), (64, 3, 2), (16, 4, 1)]
 
 
 def linear(p: dict[str, Tensor], name: str, rows: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def test_float32_decides_as_float64_where_the_margin_is_clear():
 
 def test_no_gradient_reaches_the_first_cycles():
     """With the states before the last cycle given, one cycle has the same gradient."""
-    model, last = make_model((12, 2, 3)), make_model((12, 2, 1))
+    model, last = make_model((16, 2, 3)), make_model((16, 2, 1))
     last.load_state_dict(model.state_dict())
     features = draw(4, 10)
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_no_gradient_reaches_the_first_cycles():
 
 
 def test_every_parameter_receives_gradient_the_halt_head_included():
-    model = make_model((12, 2, 3))
+    model = make_model((16, 2, 3))
     output = model(draw(4, 10))
     (output.logits.square().sum() + output.halt_logits.sum()).backward()
 
@@ -140,7 +140,7 @@ def test_every_parameter_receives_gradient_the_halt_head_included():
 
 
 def test_updates_compose_to_a_pass():
-    model = make_model((12, 3, 2))
+    model = make_model((16, 3, 2))
     features = draw(5, 10)
     x, states = model.embedding(features), model.initial_states(5)
     seen = []
@@ -163,7 +163,7 @@ def test_updates_compose_to_a_pass():
 
 
 def test_updates_start_small():
-    model = make_model((8, 4, 2))
+    model = make_model((16, 4, 2))
 
     assert model.reason_norm.weight.unique().tolist() == [1 / 4]
     assert model.solve_norm.weight.unique().tolist() == [1 / 2]
@@ -172,7 +172,7 @@ def test_updates_start_small():
 def test_parameters_follow_the_seed_and_the_global_generator_does_not_move():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first, same, other = (make_model((8, 1, 1), seed=s) for s in (3, 3, 4))
+    first, same, other = (make_model((16, 1, 1), seed=s) for s in (3, 3, 4))
 
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first.embedding.weight, same.embedding.weight)
@@ -206,7 +206,7 @@ def test_dropout_zeroes_its_share_and_keeps_the_mean():
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("size", [(512, 6, 3), (32, 2, 2), (7, 1, 1)])
+@pytest.mark.parametrize("size", [(512, 6, 3), (48, 2, 2), (16, 1, 1)])
 def test_a_row_has_the_same_bits_in_any_company(n_threads, size):
     model = make_model(size, max_supervision_steps=2).float()
     n_rows = BLOCK_ROWS + 9
@@ -221,8 +221,10 @@ def test_a_row_has_the_same_bits_in_any_company(n_threads, size):
             assert alone.n_steps[0] == together.n_steps[row]
 
 
-def test_the_same_row_has_the_same_bits_in_every_position_of_a_block():
-    model = TinyRecursiveModel(ModelConfig(max_supervision_steps=1))
+@pytest.mark.parametrize("hidden_dim", [16, 48, 80, 512])
+def test_the_same_row_has_the_same_bits_in_every_position_of_a_block(hidden_dim):
+    config = ModelConfig(hidden_dim=hidden_dim, max_supervision_steps=1)
+    model = TinyRecursiveModel(config)
     rows = draw(1, 10, dtype=torch.float32).repeat(BLOCK_ROWS, 1)
     for n_threads in (1, 2):
         with cpu_threads(n_threads):

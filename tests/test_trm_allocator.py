@@ -1,5 +1,7 @@
 """The allocator trades what its policy decides, in every engine mode."""
 
+from dataclasses import replace
+
 import backtrader as bt
 import numpy as np
 import pandas as pd
@@ -233,6 +235,42 @@ def with_volatility(bars, volatility):
     return cerebro
 
 
+@pytest.mark.parametrize("kind", ["PandasData", "GenericCSVData", "YahooCSV"])
+def test_the_users_own_feeds_give_the_same_decisions(bars, tmp_path, kind):
+    in_shares = {role: getattr(bars, role).copy() for role in ("equity", "bond")}
+    for frame in in_shares.values():
+        frame["volume"] = frame["volume"].round()  # as that of Yahoo's files is read
+    bars = replace(bars, **in_shares)
+    expected = run(bars, policy=FakePolicy.reading(bars)).decisions
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.broker.set_cash(1e6)
+    cerebro.broker.addcommissioninfo(FractionalShares(commission=0.0005))
+    for role, name in (("equity", "SPY"), ("bond", "TLT"), ("volatility", "VIX")):
+        frame = getattr(bars, role)
+        if kind == "PandasData":
+            feed = bt.feeds.PandasData(dataname=frame)
+        else:
+            feed = written_feed(kind, frame, tmp_path / f"{name}.csv")
+        cerebro.adddata(feed, name=name)
+    cerebro.addstrategy(TRMAllocator, policy=FakePolicy.reading(bars))
+    found = cerebro.run()[0].decisions
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def written_feed(kind, frame, path):
+    """Write bars as a file, and read them with a stock feed of Backtrader."""
+    table = frame.reindex(columns=["open", "high", "low", "close", "volume"])
+    table = table.fillna(0.0).rename_axis("Date")
+    if kind == "YahooCSV":
+        table.insert(4, "adj close", table["close"])
+        table.to_csv(path)
+        return bt.feeds.YahooFinanceCSVData(dataname=str(path), round=False)
+    table.to_csv(path)
+    return bt.feeds.GenericCSVData(
+        dataname=str(path), dtformat="%Y-%m-%d", openinterest=-1
+    )
+
+
 def test_the_volatility_feed_must_be_on_the_same_calendar(bars):
     gone = bars.sessions[100]
     cerebro = with_volatility(bars, bars.volatility.drop(index=gone))
@@ -258,7 +296,7 @@ def tiny_checkpoint(tmp_path_factory):
     features = compute_features(bars)
     labels = compute_labels(bars.between(None, bars.sessions[599]), features)
     config = TRMConfig(
-        model=ModelConfig(hidden_dim=8),
+        model=ModelConfig(hidden_dim=16),
         training=TrainingConfig(epochs=1, n_supervision_steps=1),
     )
     trained = train(samples_from_labels(labels), features.schema, config, name="tiny")

@@ -55,9 +55,13 @@ class LabelConfig(_Settings):
 
 
 class ModelConfig(_Settings):
-    """Size of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871)."""
+    """Size of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871).
 
-    hidden_dim: PositiveInt = 512
+    Some processors multiply the rows of a block unlike each other where a layer is of
+    another width than a multiple of 16; a row's decision would depend on its company.
+    """
+
+    hidden_dim: int = Field(512, ge=16, multiple_of=16)
     num_latent_steps: PositiveInt = 6
     num_recursion_cycles: PositiveInt = 3
     dropout: float = Field(0.1, ge=0, lt=1)

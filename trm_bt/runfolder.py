@@ -108,6 +108,7 @@ def describe_bars(bars: Bars) -> dict[str, object]:
         "start": _date(bars.sessions[0]),
         "end": _date(bars.sessions[-1]),
         "sessions": len(bars.sessions),
+        "sha256": bars.sha256(),
         "roles": {role: entry.to_dict() for role, entry in bars.provenance.items()},
     }
 

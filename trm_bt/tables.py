@@ -100,6 +100,9 @@ def symbol_table(report: "SymbolReport") -> Table:
     if report.start and not report.role:
         table.caption = "nothing that a run reads: not examined"
     for rule in rules:
+        if rule in report.unchecked:
+            table.add_row(rule, "-", "", f"not checked: {report.unchecked[rule]}")
+            continue
         if rule not in found:
             table.add_row(rule, "0", "", "ok", style="dim")
             continue

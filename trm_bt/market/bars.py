@@ -4,6 +4,7 @@ Prices are adjusted for dividends and splits. Sessions are tz-naive New York tra
 dates, strictly increasing, and one calendar is shared by every role.
 """
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -131,6 +132,18 @@ class Bars:
         """Tell whether `role` is observed or an estimate; by default it is observed."""
         entry = self.provenance.get(role)
         return entry.status if entry else "observed"
+
+    def sha256(self) -> str:
+        """Return the digest of all values and sessions: equal bars, equal digest."""
+        digest = hashlib.sha256()
+        for role in ROLES:
+            values = getattr(self, role)
+            if values is not None:
+                names = [role, *values.columns] if values.ndim == 2 else [role]
+                digest.update("\0".join(map(str, names)).encode())
+                digest.update(values.index.to_numpy("datetime64[D]").tobytes())
+                digest.update(values.to_numpy(np.float64).tobytes(order="C"))
+        return digest.hexdigest()
 
     def between(
         self,
