@@ -1,5 +1,6 @@
 """Bring a store of bars up to date, one symbol after another."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
@@ -18,6 +19,7 @@ DEFAULT_SYMBOLS: Final = (
     "XLB", "XLC", "XLE", "XLF", "XLI", "XLK", "XLP", "XLRE", "XLU", "XLV", "XLY",
 )  # fmt: skip
 """Core roles, the older bond fund, the cash rate and the eleven sector funds."""
+DEFAULT_TIME_LIMIT: Final = 600.0
 _OVERLAP: Final = 15
 """Sessions that are asked for again and compared."""
 _RELATIVE_SLACK: Final = 1e-5
@@ -63,6 +65,7 @@ def fetch_all(
     *,
     download: Downloader,
     now: pd.Timestamp,
+    time_limit: float = DEFAULT_TIME_LIMIT,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Outcome, ...]:
     """Bring every symbol up to date; one that fails does not keep the others back.
@@ -77,6 +80,8 @@ def fetch_all(
         As `trm_bt.feeds.yahoo.download`.
     now : Timestamp
         The moment of the fetch, with a time zone.
+    time_limit : float
+        Seconds after which no further symbol is asked for; its copy serves.
     progress : callable, optional
         Called with the symbol, the number done and the number in all.
 
@@ -94,12 +99,21 @@ def fetch_all(
     """
     for symbol in symbols:
         check_symbol(symbol)
+    deadline = time.monotonic() + time_limit
+
+    def download_in_time(
+        symbol: str, *, now: pd.Timestamp, start: pd.Timestamp | None = None
+    ) -> Download:
+        if time.monotonic() > deadline:
+            raise FetchError(f"{symbol}: not asked for, {time_limit:g} s are over.")
+        return download(symbol, now=now, start=start)
+
     outcomes = []
     for done, symbol in enumerate(symbols):
         if progress:
             progress(symbol, done, len(symbols))
         try:
-            outcome = update(store, symbol, download=download, now=now)
+            outcome = update(store, symbol, download=download_in_time, now=now)
         except FetchError as error:
             outcome = Outcome(symbol, "missing", messages=(str(error),))
         outcomes.append(outcome)

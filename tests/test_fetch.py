@@ -163,6 +163,15 @@ def test_one_symbol_does_not_keep_the_others_back(store, ask):
     assert seen == [("NOSUCH", 0, 2), ("SPY", 1, 2), ("SPY", 2, 2)]
 
 
+def test_after_the_time_limit_copies_serve(store, vendor, ask):
+    update(store, "SPY", download=ask, now=NOW)
+    n_requests = vendor.requests.total()
+    outcomes = fetch_all(store, ["SPY", "TLT"], download=ask, now=NOW, time_limit=0.0)
+    assert [outcome.action for outcome in outcomes] == ["kept", "missing"]
+    assert outcomes[0].messages[0] == "SPY: not asked for, 0 s are over."
+    assert vendor.requests.total() == n_requests
+
+
 COMMAND = """
 import functools, sys
 import yfinance

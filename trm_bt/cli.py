@@ -176,6 +176,12 @@ def fetch(
     symbols: Annotated[
         str, typer.Option("--symbols", help="More symbols, separated by commas.")
     ] = "",
+    time_limit: Annotated[
+        float,
+        typer.Option(
+            "--time-limit", min=0.0, help="Seconds after which copies must serve."
+        ),
+    ] = 600.0,
     as_json: JsonOption = False,
 ) -> None:
     """Bring the store of raw bars up to date from Yahoo Finance."""
@@ -191,7 +197,12 @@ def fetch(
     now = pd.Timestamp.now("UTC")
     with _progress_bars() as progress:
         outcomes = fetch_all(
-            kept, wanted, download=download, now=now, progress=_one_bar(progress)
+            kept,
+            wanted,
+            download=download,
+            now=now,
+            time_limit=time_limit,
+            progress=_one_bar(progress),
         )
     for outcome in outcomes:
         for message in outcome.messages:
