@@ -443,7 +443,10 @@ def _settings(path: Path | None, seed: int | None) -> TRMConfig:
 
 @contextmanager
 def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a callback that draws one bar a stage on a terminal, nothing in a pipe."""
+    """Yield a callback that draws one bar a stage on a terminal, nothing in a pipe.
+
+    A stage is the first of the words it is called with; the others say what is done.
+    """
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description:<10}"),
@@ -457,10 +460,11 @@ def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     ) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def advance(stage: str, done: int, total: int) -> None:
+        def advance(words: str, done: int, total: int) -> None:
+            stage = words.split()[0]
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+            bars.update(tasks[stage], completed=done, total=total, description=words)
 
         yield advance
 
@@ -468,8 +472,8 @@ def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 def _one_bar(
     advance: Callable[[str, int, int], None],
 ) -> Callable[[str, int, int], None]:
-    """Return a callback that moves one bar, whatever the symbol."""
-    return lambda _, done, total: advance("fetch", done, total)
+    """Return a callback that moves one bar and names the symbol."""
+    return lambda symbol, done, total: advance(f"fetch {symbol}", done, total)
 
 
 def _command_line() -> str:

@@ -82,11 +82,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it to `path`."""
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as work:
-        draft = Path(work) / path.name
-        write(draft)
-        _flush(draft)
-        draft.replace(path)
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix=f".{path.name}.", dir=path.parent
+        ) as work:
+            draft = Path(work) / path.name
+            write(draft)
+            _flush(draft)
+            draft.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say where
+            error.filename = str(path)
+        raise
     _flush(path.parent)
 
 
