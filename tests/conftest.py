@@ -1,5 +1,6 @@
 """Shared bars and folders; no test reaches the network."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,19 @@ import pytest
 
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.market.bars import Bars
+
+
+@pytest.fixture(scope="module")
+def own_yfinance(tmp_path_factory):
+    """Keep yfinance away from the caches of the user, and its log from the output."""
+    import yfinance
+
+    yfinance.set_tz_cache_location(str(tmp_path_factory.mktemp("yfinance")))
+    logger = logging.getLogger("yfinance")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A store kept up to date: joined as one history, or taken again."""
 
 import json
-import logging
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from trm_bt.feeds.store import BarStore
 from trm_bt.feeds.yahoo import Patience, download
 from trm_bt.market.adjustment import adjust
 
+pytestmark = pytest.mark.usefixtures("own_yfinance")
 QUICK = Patience(
     attempts=2, first_wait=0.01, max_wait=0.01, total_seconds=5, request_timeout=5
 )
@@ -48,18 +48,6 @@ def history():
         raw.iloc[row, raw.columns.get_loc("dividends")] = 1.0
     raw.iloc[270, raw.columns.get_loc("splits")] = 2.0
     return raw.assign(capital_gains=0.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_caches(tmp_path_factory):
-    import yfinance
-
-    yfinance.set_tz_cache_location(str(tmp_path_factory.mktemp("yfinance")))
-    logger = logging.getLogger("yfinance")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    yield
-    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Yahoo as it is: a local server speaks its protocol, the real yfinance asks it."""
 
-import logging
 from functools import partial
 
 import numpy as np
@@ -14,23 +13,11 @@ from trm_bt.feeds.exchange import last_closed_session
 from trm_bt.feeds.yahoo import Patience, download
 from trm_bt.market.adjustment import RAW_COLUMNS, adjust
 
+pytestmark = pytest.mark.usefixtures("own_yfinance")
 NOW = pd.Timestamp("2026-11-23 12:00", tz="UTC")
 QUICK = Patience(
     attempts=3, first_wait=0.01, max_wait=0.02, total_seconds=30, request_timeout=0.7
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_caches(tmp_path_factory):
-    """Keep yfinance away from the caches of the user."""
-    import yfinance
-
-    yfinance.set_tz_cache_location(str(tmp_path_factory.mktemp("yfinance")))
-    logger = logging.getLogger("yfinance")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    yield
-    logger.setLevel(level)
 
 
 def history():
