@@ -1,14 +1,14 @@
 """Where bars come from, and how they enter Backtrader."""
 
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
+from typing import get_args
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.assembly import assemble
 from trm_bt.feeds.long_bond import LongBond
 from trm_bt.feeds.sample import load_sample
-from trm_bt.feeds.sources import open_source
+from trm_bt.feeds.sources import check_span, open_source
 from trm_bt.market.bars import Bars
 
 __all__ = ["load_bars"]
@@ -53,8 +53,12 @@ def load_bars(
         If a date is none, or the source is missing or breaks a rule; the sentence
         names where.
     """
-    for name, value in (("start", start), ("end", end)):
-        _check_date(name, value)
+    check_span(start, end)
+    if long_bond not in get_args(LongBond):
+        raise BarsError(
+            f"`long_bond` must be one of {', '.join(get_args(LongBond))}, got "
+            f"'{long_bond}'."
+        )
     if str(source) != "sample":
         return assemble(
             open_source(source),
@@ -70,13 +74,3 @@ def load_bars(
             "have it."
         )
     return bars
-
-
-def _check_date(name: str, value: str | None) -> None:
-    try:
-        if value is not None:
-            date.fromisoformat(value)
-    except ValueError as error:
-        raise BarsError(
-            f"`{name}` must be a date as YYYY-MM-DD, got '{value}'."
-        ) from error

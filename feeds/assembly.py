@@ -58,25 +58,35 @@ def assemble(
         If a table is missing or breaks a rule; the sentence names where, the rule and
         the first offending session.
     """
-    frames: dict[str, pd.DataFrame] = {}
+    frames: dict[Role, pd.DataFrame] = {}
     notes: dict[str, tuple[str, ...]] = {}
     for role, symbol in _SYMBOLS.items():
-        frames[role], notes[role] = checked_prices(source, symbol, role)
-    together = examine_together(frames)
-    refuse(together, source.title)
-    notes["bond"] += tuple(finding.sentence for finding in together)
+        frames[role], notes[role] = checked_prices(
+            source, symbol, role, start=start, end=end
+        )
+    _check_together(frames, notes, source, start, end)
     spliced_on, first_wanted = frames["bond"].index[0], frames["equity"].index[0]
+    if start is not None:
+        first_wanted = max(first_wanted, pd.Timestamp(start))
     older = older_closes(source, frames["bond"], long_bond, first_wanted)
     if older is not None:
         frames["bond"] = splice(frames["bond"], older.closes)
         notes["bond"] += older.warnings
 
     calendar = _shared_calendar(frames, source, start, end)
-    optional = read_optional_inputs(source)
+    optional = read_optional_inputs(source, start=start, end=end)
     calendar = shorten_for(observed, optional, calendar, source.title)
     for role in _SYMBOLS:
         notes[role] += _dropped(frames, role, calendar)
-    _warn_caller([*notes.values(), *(entry.warnings for entry in optional.values())])
+    served = {name: entry.on(calendar) for name, entry in optional.items()}
+    unused = [
+        f"{entry.source}: {note}."
+        for values, entry in served.values()
+        if values is None
+        for note in entry.notes
+    ]
+    odd = [*notes.values(), *(entry.warnings for entry in optional.values()), unused]
+    _warn_caller(chain.from_iterable(odd))
     provenance = {
         str(role): Provenance(
             source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]
@@ -86,9 +96,8 @@ def assemble(
     cut = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
     if older is not None and calendar[0] < spliced_on:
         _fill_at_closes(cut["equity"], provenance, spliced_on, older.name)
-    series: dict[str, pd.DataFrame | None] = {}
-    for name, entry in optional.items():
-        series[name], provenance[name] = entry.on(calendar)
+    provenance |= {name: entry for name, (_, entry) in served.items()}
+    series = {name: values for name, (values, _) in served.items()}
     return Bars(
         equity=cut["equity"],
         bond=cut["bond"],
@@ -101,14 +110,30 @@ def assemble(
     )
 
 
-def _warn_caller(sentences: Iterable[Iterable[str]]) -> None:
+def _check_together(
+    frames: Mapping[Role, pd.DataFrame],
+    notes: dict[str, tuple[str, ...]],
+    source: Source,
+    start: str | None,
+    end: str | None,
+) -> None:
+    """Hold the core roles against each other, where all of them have sessions."""
+    cut = {str(role): frame.loc[start:end] for role, frame in frames.items()}
+    if any(frame.empty for frame in cut.values()):
+        return
+    findings = examine_together(cut)
+    refuse(findings, source.title)
+    notes["bond"] += tuple(finding.sentence for finding in findings)
+
+
+def _warn_caller(sentences: Iterable[str]) -> None:
     """Say what is odd to whoever called `load_bars`."""
-    for sentence in dict.fromkeys(chain.from_iterable(sentences)):
+    for sentence in dict.fromkeys(sentences):
         warnings.warn(sentence, BarsWarning, stacklevel=4)
 
 
 def _shared_calendar(
-    frames: Mapping[str, pd.DataFrame],
+    frames: Mapping[Role, pd.DataFrame],
     source: Source,
     start: str | None,
     end: str | None,
@@ -130,7 +155,7 @@ def _shared_calendar(
 
 
 def _dropped(
-    frames: Mapping[str, pd.DataFrame], role: Role, calendar: pd.DatetimeIndex
+    frames: Mapping[Role, pd.DataFrame], role: Role, calendar: pd.DatetimeIndex
 ) -> tuple[str, ...]:
     """Name the sessions that another role has and this one lacks."""
     first, last = calendar[0], calendar[-1]

@@ -28,8 +28,9 @@ class TRMPandasData(bt.feeds.PandasData):
         Columns of open, high, low, close, volume and openinterest that are there, any
         case, the rest are NaN; the index holds sessions, oldest first. A frame of
         yfinance is taken as it comes: with one ticker's MultiIndex columns, and with
-        midnights of New York as sessions. Its `Adj Close` is not used, as in
-        `PandasData`: ask yfinance for `auto_adjust=True`, or dividends are lost.
+        midnights of its exchange as sessions (not of UTC, where no exchange is). Its
+        `Adj Close` is not used, as in `PandasData`: ask yfinance for
+        `auto_adjust=True`, or dividends are lost.
     role_status : {"observed", "proxy"}
         Whether the values are what the feed's name says, or an estimate; read back
         as an attribute, so that a strategy can hold it against a model's schema.
@@ -111,8 +112,8 @@ def _plain_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
             )
         frame = frame.set_axis(plain, axis=1)
     index = frame.index
-    if isinstance(index, pd.DatetimeIndex) and index.tz is not None:
-        frame = frame.set_axis(index.tz_convert("America/New_York").tz_localize(None))
+    if isinstance(index, pd.DatetimeIndex) and str(index.tz) not in ("None", "UTC"):
+        frame = frame.set_axis(index.tz_localize(None))
     return frame
 
 

@@ -69,7 +69,13 @@ def older_closes(
         return _from_yields(source, first_wanted, first)
     if source.table(OLDER_FUND) is None:
         return None
-    fund, warnings = checked_prices(source, OLDER_FUND, "fund_nav")
+    fund, warnings = checked_prices(
+        source,
+        OLDER_FUND,
+        "fund_nav",
+        start=first_wanted.date().isoformat(),
+        end=first.date().isoformat(),
+    )
     closes = fund["close"].loc[:first]
     if closes.empty or closes.index[-1] != first:
         raise BarsError(

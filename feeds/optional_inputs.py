@@ -68,8 +68,8 @@ class OptionalInput:
             return None, Provenance(self.source, first, last, "proxy", (note,))
         is_carried = self.values.reindex(calendar).isna().any(axis=1)
         notes = [
-            f"breaks on {day}: {what}; a ratio to the trailing mean forgets it within "
-            "252 sessions"
+            f"the CBOE's ratio breaks on {day}: {what}; a ratio to the trailing mean "
+            "forgets it within 252 sessions"
             for day, what in self.breaks.items()
             if first < pd.Timestamp(day) <= last
         ]
@@ -79,8 +79,17 @@ class OptionalInput:
         return values, Provenance(self.source, first, last, "observed", tuple(notes))
 
 
-def read_optional_inputs(source: Source) -> dict[str, OptionalInput]:
+def read_optional_inputs(
+    source: Source, *, start: str | None = None, end: str | None = None
+) -> dict[str, OptionalInput]:
     """Read the optional roles that the source has.
+
+    Parameters
+    ----------
+    source : Source
+        Folder or store.
+    start, end : str, optional
+        First and last date that members are examined on, inclusive.
 
     Raises
     ------
@@ -91,7 +100,8 @@ def read_optional_inputs(source: Source) -> dict[str, OptionalInput]:
     symbols = source.members()
     if symbols:
         checked = {
-            symbol: checked_prices(source, symbol, "member") for symbol in symbols
+            symbol: checked_prices(source, symbol, "member", start=start, end=end)
+            for symbol in symbols
         }
         found["members"] = OptionalInput(
             pd.DataFrame(

@@ -1,5 +1,6 @@
 """Where the tables of symbols are read from: a folder of files, or a store of bars."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -8,10 +9,11 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.store import BarStore, default_store, is_store
-from trm_bt.feeds.tables import SUFFIXES, file_of, read_table
+from trm_bt.feeds.tables import file_of, files_of, read_table, symbol_of
 
 SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
 """The nine sector funds of 1998, which all reach back as far as any."""
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _YAHOO_INDEXES: Final = {"VIX": "^VIX"}
 _YAHOO_YIELDS: Final = {"dgs3mo": "^IRX", "dgs30": "^TYX"}
 
@@ -61,8 +63,7 @@ class FolderSource:
 
     def symbols(self) -> tuple[str, ...]:
         """Return the symbols that have a file."""
-        files = [path for path in self.folder.iterdir() if path.suffix in SUFFIXES]
-        return tuple(sorted({path.stem for path in files}))
+        return tuple(sorted({_spelled(path) for path in files_of(self.folder)}))
 
     def members(self) -> tuple[str, ...]:
         """Return the symbols in members.txt, else the sector funds."""
@@ -141,6 +142,12 @@ class StoreSource:
         return pd.DataFrame(closes) if closes else None
 
 
+def _spelled(path: Path) -> str:
+    """Return a file's symbol as roles spell it: SPY, but rates and putcall."""
+    symbol = symbol_of(path)
+    return symbol if symbol in ("rates", "putcall") else symbol.upper()
+
+
 def _members(folder: Path, symbols: Sequence[str]) -> tuple[str, ...]:
     """Return what members.txt lists, else the nine sector funds if all are there."""
     listed = folder / "members.txt"
@@ -168,3 +175,18 @@ def open_source(source: str | Path) -> Source:
             f"{folder}: must be a store of bars, and is none yet. Run `trm-bt fetch`."
         )
     return FolderSource(folder)
+
+
+def check_span(start: str | None, end: str | None) -> None:
+    """Raise `BarsError` unless both are dates as YYYY-MM-DD, where given."""
+    for name, value in (("start", start), ("end", end)):
+        if value is None:
+            continue
+        try:
+            if not _DATE.fullmatch(value):
+                raise ValueError("another form")
+            pd.Timestamp(value)
+        except ValueError as error:
+            raise BarsError(
+                f"`{name}` must be a date as YYYY-MM-DD, got '{value}'."
+            ) from error

@@ -6,6 +6,8 @@ the CBOE's put/call files, whose header follows lines of prose.
 """
 
 import csv
+import re
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -16,21 +18,42 @@ from trm_bt.errors import BarsError
 
 SUFFIXES: Final = (".csv", ".parquet")
 _DATE_COLUMNS: Final = ("date", "datetime", "session", "trade date")
-_SPELLINGS: Final = {"vol": "volume", "adj_close": "adj close", "adjclose": "adj close"}
+_SPELLINGS: Final = {"vol": "volume"}
+_ADJUSTED_CLOSE: Final = re.compile(r"adj(usted)?[ ._*]*close[*]*")
 _NO_NUMBERS: Final = ("ticker", "symbol", "per", "time")
 _DATE_FORMATS: Final = ("%Y-%m-%d", "%Y%m%d", "%m/%d/%Y")
-_NEW_YORK_MIDNIGHT: Final = r"[ T]00:00:00(?:-0[45]:00)?$"
-"""What yfinance and Backtrader write after the date of a daily bar."""
+_AMERICAN_MIDNIGHT: Final = r"[ T]00:00:00(?:-0[456]:00)?$"
+"""What yfinance and Backtrader write after the date of a daily bar: midnight in New
+York or, for the indexes of the CBOE, in Chicago."""
 _MOST_HEADER_LINES: Final = 10
 
 
 def file_of(folder: Path, symbol: str) -> Path | None:
-    """Return the file that holds `symbol`, None if there is none."""
-    for suffix in SUFFIXES:
-        path = folder / f"{symbol}{suffix}"
-        if path.is_file():
-            return path
-    return None
+    """Return the file that holds `symbol`, None if there is none.
+
+    Case does not matter; neither do the ^ before an index nor the .us of Stooq.
+    """
+    found = [path for path in files_of(folder) if symbol_of(path) == symbol.lower()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise BarsError(f"{folder}: must hold {symbol} once, has {names}. Remove one.")
+    return found[0] if found else None
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of tables in `folder`, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+
+
+def symbol_of(path: Path) -> str:
+    """Return the symbol that a file is named for, in lower case.
+
+    Examples
+    --------
+    >>> [symbol_of(Path(name)) for name in ("SPY.csv", "^vix.csv", "spy.us.parquet")]
+    ['spy', 'vix', 'spy']
+    """
+    return path.stem.lower().removeprefix("^").removesuffix(".us")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -57,7 +80,8 @@ def read_table(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         else:
-            frame = pd.read_csv(path, skiprows=_n_lines_before_header(path))
+            skipped = _lines_beside_header(path)
+            frame = pd.read_csv(path, skiprows=skipped, thousands=",")
     except (OSError, ValueError, csv.Error) as error:
         reason = str(error).splitlines()[0]
         raise BarsError(f"{path}: cannot be read as a table: {reason}.") from error
@@ -66,7 +90,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if not len(frame.columns):
         raise BarsError(f"{path}: must have a column of dates, and has no column.")
     frame.columns = frame.columns.astype(str).str.strip(" <>").str.lower()
-    frame = frame.rename(columns=_SPELLINGS)
+    frame = frame.rename(columns=_spell)
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise BarsError(f"{path}: column '{repeated[0]}' must be there once only.")
@@ -77,22 +101,39 @@ def read_table(path: Path) -> pd.DataFrame:
     return _parse_numbers(frame, path)
 
 
-def _n_lines_before_header(path: Path) -> int:
-    """Count the lines before the first that begins with the name of a date column."""
+def _spell(column: str) -> str:
+    """Return our spelling of a lower-cased column."""
+    if _ADJUSTED_CLOSE.fullmatch(column):
+        return "adj close"
+    return _SPELLINGS.get(column, column)
+
+
+def _lines_beside_header(path: Path) -> list[int]:
+    """Return the lines that are to be skipped: prose before the header, and more.
+
+    What `yfinance.download` writes has a header of three lines, the columns in the
+    first.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        for i, cells in enumerate(csv.reader(file)):
-            names = {cell.strip(" <>").lower() for cell in cells}
-            if names & {*_DATE_COLUMNS}:
-                return i
-            if i >= _MOST_HEADER_LINES:
-                break
-    return 0
+        lines = list(islice(csv.reader(file), _MOST_HEADER_LINES))
+    starts = [cells[0].strip(" <>").lower() if cells else "" for cells in lines]
+    if starts[:3] == ["price", "ticker", "date"]:
+        tickers = {cell for cell in lines[1][1:] if cell}
+        if len(tickers) > 1:
+            raise BarsError(
+                f"{path}: must hold one symbol, has {', '.join(sorted(tickers))}."
+            )
+        return [1, 2]
+    for i, cells in enumerate(lines):
+        if {cell.strip(" <>").lower() for cell in cells} & {*_DATE_COLUMNS}:
+            return list(range(i))
+    return []
 
 
 def _parse_dates(written: pd.Series, path: Path) -> pd.DatetimeIndex:
     """Return the sessions; all of them must be written in one of the formats."""
     text = written.astype(str).str.strip()
-    days = text.str.replace(_NEW_YORK_MIDNIGHT, "", regex=True)
+    days = text.str.replace(_AMERICAN_MIDNIGHT, "", regex=True)
     for date_format in _DATE_FORMATS:
         dates = pd.to_datetime(days, errors="coerce", format=date_format)
         if dates.notna().any():

@@ -1,5 +1,6 @@
 """Every symbol of a source held against every rule, without stopping at the first."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,18 +8,20 @@ from typing import Final
 
 import pandas as pd
 
-from trm_bt.errors import BarsError
+from trm_bt.errors import BarsError, BarsWarning
+from trm_bt.feeds.assembly import assemble
+from trm_bt.feeds.checked import examine_span
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.long_bond import OLDER_FUND
 from trm_bt.feeds.optional_inputs import read_put_call
 from trm_bt.feeds.sample import load_sample
-from trm_bt.feeds.sources import Source, open_source
+from trm_bt.feeds.sources import Source, check_span, open_source
 from trm_bt.feeds.yields import read_cash_yield
 from trm_bt.market.adjustment import adjusted_prices
 from trm_bt.market.bars import PRICE_COLUMNS
-from trm_bt.market.core_roles import examine_together
-from trm_bt.market.findings import Finding, Role
-from trm_bt.market.validation import examine
+from trm_bt.market.core_roles import TOGETHER_RULES, examine_together
+from trm_bt.market.findings import Finding, Role, Severity
+from trm_bt.market.validation import rules_for
 
 _ROLES: Final[dict[str, Role]] = {
     "SPY": "equity",
@@ -29,8 +32,9 @@ _ROLES: Final[dict[str, Role]] = {
     "putcall": "series",
 }
 _READERS: Final = {"rates": read_cash_yield, "putcall": read_put_call}
-_CORE: Final = ("equity", "bond", "volatility")
+_CORE: Final = ("SPY", "TLT", "VIX")
 TOGETHER: Final = "SPY, TLT and VIX together"
+_READING: Final = "read by a run"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,15 @@ class SymbolReport:
     sessions: int = 0
     findings: tuple[Finding, ...] = ()
     unchecked: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """What the symbol was held against, in order."""
+        if self.symbol == TOGETHER:
+            return (*TOGETHER_RULES, _READING)
+        if not self.rows:
+            return tuple(finding.rule for finding in self.findings)
+        return rules_for(self.role) if self.role else ()
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
@@ -110,45 +123,63 @@ def validate_source(
     BarsError
         If there is no such source.
     """
+    check_span(start, end)
     opened: Source = _Sample() if str(source) == "sample" else open_source(source)
-    span = slice(start, end)
     ordered = sorted(opened.symbols(), key=lambda s: (s not in _ROLES, s))
-    absent = [symbol for symbol in ("SPY", "TLT", "VIX") if symbol not in ordered]
+    absent = [symbol for symbol in _CORE if symbol not in ordered]
     reports = [_absent(opened, symbol) for symbol in absent]
-    reports += [_report(opened, symbol, span) for symbol in ordered]
-    core = {report.role: report for report in reports if report.role in _CORE}
-    if all(not _has_error(report) for report in core.values()):
-        frames = {
-            str(role): adjusted_prices(_table(opened, report.symbol).loc[span])
-            for role, report in core.items()
-        }
-        findings = examine_together(frames)
+    reports += [_report(opened, symbol, start, end) for symbol in ordered]
+    sound = [report for report in reports if not _has_error(report)]
+    if {report.symbol for report in sound} >= set(_CORE):
+        findings = _together(opened, start, end)
         reports.append(SymbolReport(TOGETHER, None, findings=findings))
     return tuple(reports)
 
 
-def _report(source: Source, symbol: str, span: slice) -> SymbolReport:
+def _together(
+    source: Source, start: str | None, end: str | None
+) -> tuple[Finding, ...]:
+    """Hold the core roles against each other, then read all as a run does."""
+    frames = {
+        str(_ROLES[symbol]): adjusted_prices(_table(source, symbol)).loc[start:end]
+        for symbol in _CORE
+    }
+    findings = examine_together(frames)
+    if isinstance(source, _Sample) or any(f.severity == "error" for f in findings):
+        return findings
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BarsWarning)  # the symbols have said it
+            assemble(source, start=start, end=end)
+    except BarsError as error:
+        return (*findings, Finding("error", _READING, 1, None, str(error)))
+    return findings
+
+
+def _report(
+    source: Source, symbol: str, start: str | None, end: str | None
+) -> SymbolReport:
     try:
         table = _table(source, symbol)
     except BarsError as error:
         return _unreadable(symbol, str(error))
-    if table.index.is_monotonic_increasing:
-        table = table.loc[span]
     has_prices = set(PRICE_COLUMNS) <= set(table.columns)
     role: Role | None = _ROLES.get(symbol, "member" if has_prices else None)
-    if table.empty:
-        return _unreadable(symbol, f"{source.where(symbol)}: has no row in the span.")
-    first, last = table.index.min(), table.index.max()
-    sessions = nyse_sessions(first, last)
+    cut = table.loc[start:end] if table.index.is_monotonic_increasing else table
+    if cut.empty:
+        sentence = f"{source.where(symbol)}: has no row in the span."
+        return _unreadable(symbol, sentence, "error" if symbol in _CORE else "warning")
     findings: tuple[Finding, ...] = ()
     if role is not None:
-        findings = examine(table, role=role, sessions=sessions, name=symbol)
+        findings = examine_span(table, role, symbol, start=start, end=end)
     findings += _series_findings(source, symbol)
     unchecked = {}
     if has_prices and "adj close" not in table.columns:
         unchecked["adjusted and raw mixed"] = "no adjusted closes beside the closes"
+    first, last = cut.index.min(), cut.index.max()
+    n_sessions = len(nyse_sessions(first, last))
     return SymbolReport(
-        symbol, role, first, last, len(table), len(sessions), findings, unchecked
+        symbol, role, first, last, len(cut), n_sessions, findings, unchecked
     )
 
 
@@ -172,8 +203,10 @@ def _absent(source: Source, symbol: str) -> SymbolReport:
     return _unreadable(symbol, f"{source.where(symbol)}: is needed and missing.")
 
 
-def _unreadable(symbol: str, sentence: str) -> SymbolReport:
-    finding = Finding("error", "readable", 1, None, sentence)
+def _unreadable(
+    symbol: str, sentence: str, severity: Severity = "error"
+) -> SymbolReport:
+    finding = Finding(severity, "readable", 1, None, sentence)
     return SymbolReport(symbol, _ROLES.get(symbol), findings=(finding,))
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SOURCE: Final = "Yahoo Finance"
-_NEW_YORK: Final = "America/New_York"
+_SETTLED_AFTER: Final = pd.Timedelta(minutes=30)
+"""VIX is calculated until 16:15, and Yahoo is late by up to a quarter of an hour."""
 _COLUMNS: Final = {
     "Open": "open",
     "High": "high",
@@ -84,7 +85,7 @@ def download(
     session: object = None,
     patience: Patience | None = None,
 ) -> Download:
-    """Download one symbol's raw bars up to the last session that has closed.
+    """Download one symbol's raw bars up to the last session closed half an hour ago.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def download(
 
     def attempt() -> Download:
         frame = _ask(symbol, start or FIRST_SESSION, now, session, limits)
-        return _believe(symbol, frame, last_closed_session(now))
+        return _believe(symbol, frame, last_closed_session(now - _SETTLED_AFTER))
 
     return attempts(attempt)
 
@@ -178,7 +179,8 @@ def _ask(
     except (OSError, KeyError, TypeError, IndexError) as error:
         if getattr(getattr(error, "response", None), "status_code", None) == 404:
             raise FetchError(f"{symbol}: Yahoo knows no such symbol.") from error
-        what = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+        first_line = next(iter(str(error).splitlines()), "")[:120]
+        what = f"{type(error).__name__}: {first_line}"
         raise _TransientError(f"{symbol}: Yahoo cannot be read ({what}).") from error
 
 
@@ -255,7 +257,7 @@ def _in_our_columns(frame: pd.DataFrame) -> pd.DataFrame:
     table = frame.rename(columns={**_COLUMNS, "Adj Close": "adj close"})
     table = table.reindex(columns=[*RAW_COLUMNS, "adj close"]).astype(np.float64)
     table[_EVENTS] = table[_EVENTS].fillna(0.0)  # yfinance has no column without one
-    days = index.tz_convert(_NEW_YORK).tz_localize(None).normalize()
+    days = index.tz_localize(None).normalize()  # dates of the symbol's own exchange
     table.index = pd.DatetimeIndex(days, name="session").as_unit("ns")
     return table[~table.index.duplicated(keep="last")].sort_index()
 

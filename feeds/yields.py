@@ -13,6 +13,9 @@ LONG_YIELDS: Final = ("dgs30", "dgs20")
 _LOWEST_PEAK_PERCENT: Final = 0.09
 """Since 1990 the 3-month yield in decimals has stayed below this, and in percent it has
 peaked above it in any two years."""
+_RANGE: Final = (-2.0, 20.0)
+_LARGEST_CHANGE: Final = 3.0
+"""Treasury yields since 1962 have stayed between 0 and 18, and moved by less than 2."""
 
 
 def read_yields(source: Source) -> pd.DataFrame | None:
@@ -34,12 +37,26 @@ def read_yields(source: Source) -> pd.DataFrame | None:
     where = source.where("rates")
     check_sessions(table.index, where)
     for name in table.columns.intersection([CASH_YIELD, *LONG_YIELDS]):
-        if 0 < table[name].max() < _LOWEST_PEAK_PERCENT:
-            raise BarsError(
-                f"{where}: '{name}' must be percent a year, got at most "
-                f"{table[name].max():g}: these look like decimals."
-            )
+        _check_percent(table[name].dropna(), where)
     return table
+
+
+def _check_percent(values: pd.Series, where: str) -> None:
+    rule = f"{where}: '{values.name}' must be percent a year"
+    if 0 < values.max() < _LOWEST_PEAK_PERCENT:
+        raise BarsError(
+            f"{rule}, got at most {values.max():g}: these look like decimals."
+        )
+    lowest, highest = _RANGE
+    is_outside = (values < lowest) | (values > highest)
+    is_leap = values.diff().abs() > _LARGEST_CHANGE
+    for is_wrong, what in (
+        (is_outside, f"from {lowest:g} to {highest:g}"),
+        (is_leap, f"and change by {_LARGEST_CHANGE:g} at most in a session"),
+    ):
+        if is_wrong.any():
+            first = values.index[is_wrong][0]
+            raise BarsError(f"{rule}, {what}; on {first.date()} got {values[first]:g}.")
 
 
 def read_cash_yield(source: Source) -> pd.Series | None:

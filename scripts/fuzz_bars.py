@@ -1,8 +1,9 @@
 """Damage real SPY, TLT and VIX bars in every way we know, and count what passes.
 
-Each set is a window of 1 to 21 years; one way of damage, at the magnitude its name
-states, is done to it. "silent" is what would have been believed without a word: it must
-be 0. The last table does the same with windows that were left whole.
+Each set is a window of 1 to 21 years, more of them short than long; one way of damage,
+at the magnitude its name states, is done to it. "silent" is what would have been
+believed without a word: it must be 0. The last line does the same with windows that
+were left whole.
     python scripts/fuzz_bars.py [folder] [--sets 10000] [--clean 1000] [--seed 0]
 """
 
@@ -26,6 +27,7 @@ PRICES = list(PRICE_COLUMNS)
 Set = dict[str, pd.DataFrame]
 Damage = Callable[[Set, np.random.Generator], None]
 WAYS: dict[str, Damage] = {}
+LEFT_WHOLE = "none: left whole, half a year or more"
 
 
 def way(name: str) -> Callable[[Damage], Damage]:
@@ -190,6 +192,37 @@ def _(frames: Set, rng: np.random.Generator) -> None:
     frames["equity"] = frames["equity"].shift(1).iloc[1:]
 
 
+@way("bond is one session late, over 5 years or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["bond"] = frames["bond"].shift(1).iloc[1:]
+
+
+@way("bond is one session early, over 5 years or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["bond"] = frames["bond"].shift(-1).ffill()
+
+
+@way("volatility is one session late in the last 40 %, over 2 years or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    shift_part(frames["volatility"], 0.6, 1)
+
+
+@way("equity is one session early in the last 30 %, over 3 years or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    shift_part(frames["equity"], 0.7, -1)
+
+
+def shift_part(frame: pd.DataFrame, share: float, n_sessions: int) -> None:
+    """Shift the rows from a share of the history on."""
+    first = int(len(frame) * share)
+    frame.iloc[first:] = frame.iloc[first:].shift(n_sessions).bfill().ffill().to_numpy()
+
+
+@way("bond ends a tenth early")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["bond"] = frames["bond"].iloc[: -(len(frames["bond"]) // 10)]
+
+
 @way("one row has no date")
 def _(frames: Set, rng: np.random.Generator) -> None:
     role = any_role(rng)
@@ -247,6 +280,18 @@ def _(frames: Set, rng: np.random.Generator) -> None:
     walk = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, len(frames["equity"]))))
     for name in PRICES:
         frames["equity"][name] = walk
+
+
+@way("bond is a copy of equity")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames["bond"] = frames["equity"].copy()
+
+
+@way("bond moves by 0.05 % a session, as cash does")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    steps = rng.normal(0, 0.0005, len(frames["bond"]))
+    for name in PRICES:
+        frames["bond"][name] = 100 * np.exp(np.cumsum(steps))
 
 
 @way("bond moves three times as much")
@@ -344,6 +389,29 @@ def _(frames: Set, rng: np.random.Generator) -> None:
     frame.iloc[half:, column] = frame["close"].iloc[half:]
 
 
+@way("an older part of SPY is 20 % lower: adjusted at another time")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames["equity"]
+    frame.iloc[: row_of(frame, rng), :4] *= 0.8
+
+
+@way("60 bars stand twice")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    row = int(rng.integers(70, len(frame) - 70))
+    block = frame.iloc[row - 60 : row, :4] / frame["close"].iloc[row - 61]
+    frame.iloc[row : row + 60, :4] = (block * frame["close"].iloc[row - 1]).to_numpy()
+
+
+@way("20 sessions on a straight line")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[any_role(rng)]
+    row = int(rng.integers(10, len(frame) - 40))
+    ends = frame["close"].iloc[[row, row + 20]]
+    line = np.linspace(*ends, 21)[:-1]
+    frame.iloc[row : row + 20, :4] = np.repeat(line[:, None], 4, axis=1)
+
+
 @way("10 bars repeat the one before")
 def _(frames: Set, rng: np.random.Generator) -> None:
     frame = frames[any_role(rng)]
@@ -374,6 +442,23 @@ def _(frames: Set, rng: np.random.Generator) -> None:
     frame.iloc[rng.choice(len(frame), len(frame) // 20, replace=False), 4] = 0.0
 
 
+@way("volumes in hundreds from a row on, 40 sessions before the end or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    frame.iloc[int(rng.integers(30, len(frame) - 40)) :, 4] /= 100
+
+
+@way("one volume is 1,000 times too high")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frame = frames[traded(rng)]
+    frame.iloc[row_of(frame, rng), 4] *= 1000
+
+
+@way("all volumes are the same")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    frames[traded(rng)]["volume"] = 1e6
+
+
 def judge(frames: Set) -> str:
     """Tell whether a set is refused, warned of, or passes without a word."""
     found = []
@@ -391,10 +476,12 @@ def judge(frames: Set) -> str:
 
 
 def draw(whole: Set, rng: np.random.Generator, name: str = "") -> Set:
-    """Draw a window of 1 to 21 years."""
+    """Draw a window of 1 to 21 years, half of them of less than 4.6."""
     n_sessions = len(whole["equity"])
-    shortest = next((n * 252 for n in (2, 5) if f"{n} years" in name), 252)
-    length = int(rng.integers(shortest, n_sessions + 1))
+    shortest = next((n * 252 for n in (2, 3, 5) if f"{n} years" in name), 252)
+    if name == LEFT_WHOLE:
+        shortest = 121
+    length = int(np.exp(rng.uniform(np.log(shortest), np.log(n_sessions + 1))))
     first = int(rng.integers(0, n_sessions - length + 1))
     return {
         role: frame.iloc[first : first + length].copy() for role, frame in whole.items()
@@ -425,9 +512,9 @@ def main() -> None:
         frames = draw(whole, rng, name)
         WAYS[name](frames, rng)
         counts[name][judge(frames)] += 1
-    clean = Counter(judge(draw(whole, rng)) for _ in range(options.clean))
+    clean = Counter(judge(draw(whole, rng, LEFT_WHOLE)) for _ in range(options.clean))
     print(f"{'damage':<78} refused  warned  silent")
-    for name, count in [*counts.items(), ("none: left whole", clean)]:
+    for name, count in [*counts.items(), (LEFT_WHOLE, clean)]:
         verdicts = (count[key] for key in ("refused", "warned", "silent"))
         print(f"{name:<78} " + " ".join(f"{verdict:>7}" for verdict in verdicts))
     total = sum(counts.values(), Counter())

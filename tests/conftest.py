@@ -81,7 +81,9 @@ def make_bars(n_sessions: int, seed: int = 0, *, has_options: bool = False) -> B
         volatility=volatility,
         members=members if has_options else None,
         put_call=put_call if has_options else None,
-        cash_rate=pd.Series(rng.uniform(0.0, 0.06, n_sessions), sessions),
+        cash_rate=pd.Series(
+            0.03 + np.cumsum(rng.uniform(-5e-4, 5e-4, n_sessions)), sessions
+        ),
     )
 
 

@@ -153,9 +153,20 @@ def test_the_columns_of_two_tickers_are_refused(frames):
         TRMPandasData(dataname=both)
 
 
-def test_midnights_of_another_zone_are_refused(frames):
-    shifted = frames[0].tz_localize("UTC")
-    with pytest.raises(BarsError, match="must be dates without a time"):
+def test_midnights_of_every_exchange_are_sessions(frames):
+    plain = record(bt.feeds.PandasData, frames[:1])
+    for zone in ("America/Chicago", "Europe/London", "Asia/Tokyo"):
+        found = record(TRMPandasData, [frames[0].tz_localize(zone)])
+        np.testing.assert_array_equal(found, plain)
+
+
+@pytest.mark.parametrize(
+    ("shifted_to", "message"),
+    [("UTC", "must be tz-naive"), ("America/New_York", "must be dates without a time")],
+)
+def test_other_moments_are_refused(frames, shifted_to, message):
+    shifted = frames[0].tz_localize("UTC").tz_convert(shifted_to)
+    with pytest.raises(BarsError, match=message):
         record(TRMPandasData, [shifted])
 
 

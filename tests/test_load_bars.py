@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import make_bars
 from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds import load_bars
+from trm_bt.feeds.tables import read_table
 from trm_bt.market.bars import check_volatility
 
 
@@ -87,7 +88,8 @@ def test_an_optional_input_with_a_long_hole_is_not_used(folder, bars):
     assert (loaded.cash_rate == 0.04).all()
     assert loaded.provenance["cash_rate"].notes == ("carried forward on 5 sessions",)
     write(folder, "rates", rates.drop(index=bars.sessions[50:56]))
-    loaded = load_bars(folder)
+    with pytest.warns(BarsWarning, match="rates.csv: dgs3mo, percent a year: not used"):
+        loaded = load_bars(folder)
     assert loaded.cash_rate is None
     assert "no value on 1 of 400 sessions" in loaded.provenance["cash_rate"].notes[0]
 
@@ -101,7 +103,8 @@ def test_yields_in_decimals_are_refused(folder, bars):
 def test_an_insisted_input_shortens_the_span(folder, bars):
     ratio = pd.DataFrame({"total_pc": 0.9, "equity_pc": 0.6}, index=bars.sessions)
     write(folder, "putcall", ratio.iloc[70:])
-    assert load_bars(folder).put_call is None
+    with pytest.warns(BarsWarning, match="not used: no value on 70 of 400"):
+        assert load_bars(folder).put_call is None
     loaded = load_bars(folder, observed=["put_call"])
     assert loaded.sessions[0] == bars.sessions[70]
     assert (loaded.put_call == 0.9).all()
@@ -136,7 +139,12 @@ def test_listed_members_are_read(folder, bars):
 
 
 def test_the_real_history_is_spliced_and_covers_all_years(market_dir):
-    loaded = load_bars(market_dir)
+    with pytest.warns(BarsWarning) as said:
+        loaded = load_bars(market_dir)
+    unused = [str(warning.message) for warning in said]
+    assert [": not used: no value on" in sentence for sentence in unused] == [True] * 2
+    assert "XLB, XLE" in unused[0]
+    assert "putcall.csv" in unused[1]
     assert loaded.sessions[0] == pd.Timestamp("1993-01-29")
     assert loaded.sessions[-1] == pd.Timestamp("2023-12-29")
     assert (
@@ -237,7 +245,7 @@ def test_breaks_of_the_put_call_ratio_are_listed(market_dir):
 
 
 def test_the_real_index_is_one_over_any_span(market_dir):
-    close = load_bars(market_dir).volatility["close"]
+    close = read_table(market_dir / "VIX.csv")["close"]
     for n_sessions in (60, 504, 756, 1010, 1300, 2600):
         for first in range(0, len(close) - n_sessions, 7):
             check_volatility(close.iloc[first : first + n_sessions], "VIX")
@@ -245,7 +253,8 @@ def test_the_real_index_is_one_over_any_span(market_dir):
 
 def test_a_decaying_fund_is_no_volatility_index(tmp_path):
     bars = make_bars(1100)
-    decay = 90 * 0.5 ** (np.arange(1100) / 252)
+    noise = np.random.default_rng(0).normal(0, 0.03, 1100)
+    decay = 90 * 0.4 ** (np.arange(1100) / 252) * np.exp(noise)
     fund = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), decay))
     write(tmp_path, "SPY", bars.equity)
     write(tmp_path, "TLT", bars.bond)

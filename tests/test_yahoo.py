@@ -175,8 +175,10 @@ def test_a_holiday_is_left_out(ask, vendor):
     assert "left out, on days without a session, first 2001-01-15" in found.warnings[0]
 
 
-@pytest.mark.parametrize(("clock", "n_rows"), [("15:59", 59), ("16:00", 60)])
-def test_the_last_bar_counts_when_its_session_has_closed(ask, clock, n_rows):
+@pytest.mark.parametrize(
+    ("clock", "n_rows"), [("15:59", 59), ("16:29", 59), ("16:30", 60)]
+)
+def test_the_last_bar_counts_half_an_hour_after_its_close(ask, clock, n_rows):
     last = history().index[-1].date()
     now = pd.Timestamp(f"{last} {clock}", tz="America/New_York")
     assert len(ask("SPY", now=now).raw) == n_rows

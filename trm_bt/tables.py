@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from trm_bt.market.core_roles import TOGETHER_RULES
-from trm_bt.market.validation import rules_for
-
 if TYPE_CHECKING:
     from trm_bt.feeds.fetch import Outcome
     from trm_bt.feeds.store import BarStore
@@ -94,12 +91,9 @@ def symbol_table(report: "SymbolReport") -> Table:
     if report.start:
         table.add_row("rows", str(report.rows), "", f"{report.sessions} sessions")
     found = {finding.rule: finding for finding in report.findings}
-    rules = tuple(found) or TOGETHER_RULES
-    if report.start:
-        rules = rules_for(report.role) if report.role else ()
-    if report.start and not report.role:
+    if report.rows and not report.role:
         table.caption = "nothing that a run reads: not examined"
-    for rule in rules:
+    for rule in report.rules:
         if rule in report.unchecked:
             table.add_row(rule, "-", "", f"not checked: {report.unchecked[rule]}")
             continue

@@ -125,11 +125,12 @@ def adjust(raw: pd.DataFrame) -> pd.DataFrame:
     split = raw["splits"].where(raw["splits"] > 0, 1.0)
     cash = raw["dividends"] + raw["capital_gains"]
     share_kept = 1.0 - cash * split / raw["close"].shift()
+    share_kept = share_kept.where(cash > 0, 1.0)
     share_kept.iloc[:1] = 1.0
     if (share_kept <= 0).any():
         first = raw.index[int((share_kept <= 0).to_numpy().argmax())]
         raise BarsError(
-            f"A distribution must be below the close before it, on {first} it is "
+            f"A distribution must be below the close before it, on {_day(first)} it is "
             f"{cash.loc[first]:g}. Fetch the symbol again."
         )
     factor = _product_of_later(share_kept) / _later_splits(raw["splits"])
@@ -167,6 +168,10 @@ def adjusted_prices(table: pd.DataFrame) -> pd.DataFrame:
         ratio = table["adj close"] / table["close"]
         frame[list(PRICE_COLUMNS)] = frame[list(PRICE_COLUMNS)].mul(ratio, axis=0)
     return frame
+
+
+def _day(label: object) -> str:
+    return label.date().isoformat() if isinstance(label, pd.Timestamp) else str(label)
 
 
 def _later_splits(splits: pd.Series) -> pd.Series:

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.market.adjustment import adjusted_prices
+from trm_bt.market.adjustment import RAW_COLUMNS, adjusted_prices
 from trm_bt.market.bars import PRICE_COLUMNS, check_sessions, is_outside_range
 from trm_bt.market.findings import Finding, Role, on_rows
 from trm_bt.market.price_moves import level_findings, move_findings
+from trm_bt.market.volumes import VOLUME_RULES, volume_findings
 
 RULES: Final = (
     "readable",
@@ -27,18 +28,19 @@ RULES: Final = (
     "extra sessions",
     "prices",
     "high and low",
-    "volume",
-    "zero volume",
+    *VOLUME_RULES,
     "adjusted and raw mixed",
     "one-day moves",
     "wicks",
     "bad ticks",
     "displaced bars",
+    "jumps",
     "stale",
+    "straight line",
+    "copied bars",
     "role",
 )
 """What one symbol is held against, in this order."""
-_VOLUME_RULES: Final = ("volume", "zero volume")
 _SERIES_RULES: Final = (*RULES[:5], "missing sessions", "extra sessions", "role")
 _MISSING_SHARE: Final = 0.005
 _MISSING_FREE: Final = 3
@@ -46,13 +48,13 @@ _MISSING_RUN: Final = 3
 """Errors begin above these: sessions missing in all, and one after another."""
 _EXTRA_SHARE: Final = 0.002
 _EXTRA_FREE: Final = 2
-_ZERO_VOLUME_SHARE: Final = 0.01
 _RATIO_STEP: Final = (0.012, 0.12)
 """Distributions in one day, as a share of the price: SPY pays .008 at most."""
 _RATIO_ROUNDING: Final = 1e-4
 """Vendors round the factor too, beside the prices."""
 _MOST_DECIMALS: Final = 6
-_EVENT_COLUMNS: Final = ("dividends", "capital gains", "stock splits")
+_VENDOR_EVENTS: Final = ("dividends", "capital gains", "stock splits")
+"""As yfinance writes them into files; a store's raw bars spell them otherwise."""
 
 
 def examine(
@@ -93,6 +95,7 @@ def examine(
     if any(finding.severity == "error" for finding in found):
         return tuple(found)
     found += _ratio_findings(frame, name)
+    found += _event_findings(frame, name)
     try:
         adjusted = adjusted_prices(frame)
     except BarsError as error:
@@ -107,7 +110,7 @@ def rules_for(role: Role) -> tuple[str, ...]:
     """Return the rules that bars of a role are held against, in order."""
     if role == "series":
         return _SERIES_RULES
-    skipped = () if _has_volume(role) else _VOLUME_RULES
+    skipped = () if _has_volume(role) else VOLUME_RULES
     return tuple(rule for rule in RULES if rule not in skipped)
 
 
@@ -202,27 +205,7 @@ def _value_findings(frame: pd.DataFrame, role: Role, name: str) -> Iterator[Find
             f"{prices.loc[first].to_dict()}",
         )
     if "volume" in frame and _has_volume(role):
-        yield from _volume_findings(frame["volume"], role, name)
-
-
-def _volume_findings(volume: pd.Series, role: Role, name: str) -> Iterator[Finding]:
-    is_bad = ~(np.isfinite(volume) & (volume >= 0))
-    if is_bad.any() and role != "member":
-        yield on_rows(
-            "error",
-            "volume",
-            volume.index[is_bad],
-            f"{name}: 'volume' must be at least 0, got {volume[is_bad].iloc[0]}",
-        )
-    is_zero = volume == 0
-    if is_zero.any():
-        is_error = role == "equity" and is_zero.mean() > _ZERO_VOLUME_SHARE
-        yield on_rows(
-            "error" if is_error else "warning",
-            "zero volume",
-            volume.index[is_zero],
-            f"{name}: a session has trades, {is_zero.sum()} have a volume of 0",
-        )
+        yield from volume_findings(frame["volume"], role, name)
 
 
 def _ratio_findings(frame: pd.DataFrame, name: str) -> Iterator[Finding]:
@@ -236,7 +219,7 @@ def _ratio_findings(frame: pd.DataFrame, name: str) -> Iterator[Finding]:
     step = ratio / ratio.shift() - 1
     slack = _RATIO_ROUNDING + _rounding(frame["adj close"]) + _rounding(frame["close"])
     slack = slack + slack.shift()
-    events = [column for column in _EVENT_COLUMNS if column in frame.columns]
+    events = [column for column in _VENDOR_EVENTS if column in frame.columns]
     if {"dividends", "stock splits"} <= set(events):
         is_wrong = (step.abs() > slack) & ~(frame[events] > 0).any(axis=1)
         is_error = is_wrong
@@ -255,9 +238,26 @@ def _ratio_findings(frame: pd.DataFrame, name: str) -> Iterator[Finding]:
         )
 
 
+def _event_findings(frame: pd.DataFrame, name: str) -> Iterator[Finding]:
+    """Say that prices beside distributions are believed to be adjusted for them."""
+    events = [column for column in _VENDOR_EVENTS if column in frame.columns]
+    is_raw = set(RAW_COLUMNS) <= set(frame.columns)
+    if "adj close" in frame.columns or is_raw or not events:
+        return
+    is_event = (frame[events] > 0).any(axis=1)
+    if is_event.any():
+        yield on_rows(
+            "warning",
+            "adjusted and raw mixed",
+            frame.index[is_event],
+            f"{name}: distributions or splits stand beside the prices, and no adjusted "
+            f"close: the prices are believed to be adjusted for all {is_event.sum()}",
+        )
+
+
 def _rounding(values: pd.Series) -> pd.Series:
     """Return how far rounding may have moved each value, relative to it."""
     for decimals in range(_MOST_DECIMALS + 1):
-        if np.allclose(values, values.round(decimals), rtol=0.0, atol=1e-9):
+        if np.allclose(values, values.round(decimals), rtol=1e-6, atol=0.0):
             return 0.5 * 10.0**-decimals / values
     return 0.0 * values
