@@ -8,7 +8,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from trm_bt.errors import FetchError
+from trm_bt.errors import BarsError, FetchError
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.store import BarStore, check_symbol
 from trm_bt.feeds.yahoo import SOURCE, Download
@@ -22,9 +22,16 @@ DEFAULT_SYMBOLS: Final = (
 DEFAULT_TIME_LIMIT: Final = 600.0
 _OVERLAP: Final = 15
 """Sessions that are asked for again and compared."""
+_COMPARE_WHOLE_AFTER: Final = pd.Timedelta(days=30)
+"""A fund may correct a distribution of long ago."""
+_FEW_LOST: Final = 3
+"""So many sessions may go missing at the vendor, and the copy's stay."""
 _RELATIVE_SLACK: Final = 1e-5
 """Undoing a split leaves the vendor's rounding; a cent on a price of 500 is twice this.
 """
+
+
+Action = Literal["new", "extended", "unchanged", "rebuilt", "kept", "missing"]
 
 
 class Downloader(Protocol):
@@ -45,8 +52,9 @@ class Outcome:
     symbol : str
         As the vendor spells it.
     action : {"new", "extended", "unchanged", "rebuilt", "kept", "missing"}
-        "rebuilt" where the vendor's history had changed, "kept" where the download
-        failed and the copy serves, "missing" where there is no copy either.
+        "rebuilt" where the vendor's history had changed or the copy was damaged,
+        "kept" where the download failed and the copy serves, "missing" where there is
+        no copy either.
     n_new : int
         Sessions added.
     messages : tuple of str
@@ -54,7 +62,7 @@ class Outcome:
     """
 
     symbol: str
-    action: Literal["new", "extended", "unchanged", "rebuilt", "kept", "missing"]
+    action: Action
     n_new: int = 0
     messages: tuple[str, ...] = ()
 
@@ -127,9 +135,9 @@ def update(
 ) -> Outcome:
     """Bring one symbol up to date.
 
-    The last `_OVERLAP` sessions are asked for again. If they are what the store holds,
-    later sessions are added; if not, the vendor has changed its history, and the whole
-    of it is taken again.
+    The last fifteen sessions are asked for again, every 30 days the whole history. If
+    they are what the store holds, later sessions are added; if not, the vendor has
+    changed its history, and the whole of it is taken again.
 
     Returns
     -------
@@ -143,16 +151,27 @@ def update(
         If the download fails and there is no copy.
     """
     with store.updating(symbol):
-        entry = store.entry(symbol)
-        if entry is None:
+        kept, damage = _read_copy(store, symbol)
+        if kept is None:
             full = download(symbol, now=now)
             _save(store, symbol, full.raw, now)
-            return Outcome(symbol, "new", len(full.raw), full.warnings)
-        kept = store.read(symbol)
+            if damage is None:
+                return Outcome(symbol, "new", len(full.raw), full.warnings)
+            return Outcome(symbol, "rebuilt", 0, (damage, *full.warnings))
         try:
             return _renew(store, symbol, kept, download=download, now=now)
         except FetchError as error:
             return Outcome(symbol, "kept", 0, (str(error), _say_age(symbol, kept, now)))
+
+
+def _read_copy(store: BarStore, symbol: str) -> tuple[pd.DataFrame | None, str | None]:
+    """Return the copy, or what is wrong with it; neither where there is none."""
+    if store.entry(symbol) is None:
+        return None, None
+    try:
+        return store.read(symbol), None
+    except BarsError as error:
+        return None, f"{symbol}: taken again, the copy was damaged. {error}"
 
 
 def _renew(
@@ -163,22 +182,31 @@ def _renew(
     download: Downloader,
     now: pd.Timestamp,
 ) -> Outcome:
+    entry = store.entry(symbol)
+    assert entry is not None
+    is_due = now - pd.Timestamp(entry.compared_at) > _COMPARE_WHOLE_AFTER
     last = kept.index[-1]
-    first = kept.index[-min(_OVERLAP, len(kept))]
-    later = download(symbol, now=now, start=first)
-    change = _first_change(kept.loc[first:], later.raw.loc[:last])
-    if change is None:
-        new = later.raw[later.raw.index > last]
-        if new.empty:
-            return Outcome(symbol, "unchanged", 0, later.warnings)
-        _save(store, symbol, pd.concat([kept, new]), now)
-        return Outcome(symbol, "extended", len(new), later.warnings)
-    full = download(symbol, now=now)
-    if len(full.raw.loc[:last]) < len(kept):
+    first = kept.index[0 if is_due else -min(_OVERLAP, len(kept))]
+    sent = download(symbol, now=now, start=None if is_due else first)
+    lost = kept.loc[first:].index.difference(sent.raw.index)
+    change = _first_change(kept.loc[first:].drop(index=lost), sent.raw.loc[:last])
+    if change is None and len(lost) <= _FEW_LOST:
+        new = sent.raw[sent.raw.index > last]
+        messages = (*_say_lost(symbol, lost), *sent.warnings)
+        if new.empty and not is_due:
+            return Outcome(symbol, "unchanged", 0, messages)
+        compared_at = None if is_due else entry.compared_at
+        _save(store, symbol, pd.concat([kept, new]), now, compared_at)
+        action: Action = "unchanged" if new.empty else "extended"
+        return Outcome(symbol, action, len(new), messages)
+    full = sent if is_due else download(symbol, now=now)
+    lost = kept.index.difference(full.raw.index)
+    change = change or f"{len(lost)} sessions are gone"
+    if len(lost) > _FEW_LOST:
         raise FetchError(
-            f"{symbol}: the vendor's history has changed ({change}) and is shorter: "
-            f"{len(full.raw.loc[:last])} sessions up to {last.date()} instead of "
-            f"{len(kept)}."
+            f"{symbol}: the vendor's history has changed ({change}) and lacks "
+            f"{len(lost)} sessions that the copy has, first {lost[0].date()}. Fetch "
+            "into a new store to take it all the same."
         )
     _save(store, symbol, full.raw, now)
     sentence = f"{symbol}: rebuilt, the vendor's history has changed: {change}."
@@ -188,10 +216,9 @@ def _renew(
 
 def _first_change(kept: pd.DataFrame, sent: pd.DataFrame) -> str | None:
     """Say where the overlap differs first, None if it does not."""
-    differing = kept.index.symmetric_difference(sent.index)
-    if len(differing):
-        holder = "kept" if differing[0] in kept.index else "sent"
-        return f"{differing[0].date()} is only in what was {holder}"
+    added = sent.index.difference(kept.index)
+    if len(added):
+        return f"{added[0].date()} is only in what was sent"
     columns = list(RAW_COLUMNS)
     is_close = np.isclose(
         kept[columns], sent[columns], rtol=_RELATIVE_SLACK, atol=1e-6, equal_nan=True
@@ -206,9 +233,26 @@ def _first_change(kept: pd.DataFrame, sent: pd.DataFrame) -> str | None:
     )
 
 
-def _save(store: BarStore, symbol: str, raw: pd.DataFrame, now: pd.Timestamp) -> None:
+def _say_lost(symbol: str, lost: pd.Index) -> tuple[str, ...]:
+    if not len(lost):
+        return ()
+    return (
+        f"{symbol}: the vendor no longer has {len(lost)} sessions, first "
+        f"{pd.Timestamp(lost[0]).date()}; the copy's bars stay.",
+    )
+
+
+def _save(
+    store: BarStore,
+    symbol: str,
+    raw: pd.DataFrame,
+    now: pd.Timestamp,
+    compared_at: str | None = None,
+) -> None:
     moment = now.tz_convert("UTC").isoformat(timespec="seconds")
-    store.write(symbol, raw, source=SOURCE, retrieved_at=moment)
+    store.write(
+        symbol, raw, source=SOURCE, retrieved_at=moment, compared_at=compared_at
+    )
 
 
 def _say_age(symbol: str, kept: pd.DataFrame, now: pd.Timestamp) -> str:

@@ -47,7 +47,9 @@ class StoreEntry(BaseModel):
     source : str
         Where the bars came from.
     retrieved_at : str
-        Moment of the last successful fetch, ISO 8601 in UTC.
+        Moment of the fetch that wrote the file, ISO 8601 in UTC.
+    compared_at : str
+        Moment at which the whole history was last held against the vendor's.
     start, end : str
         First and last session, YYYY-MM-DD.
     rows : int
@@ -61,6 +63,7 @@ class StoreEntry(BaseModel):
     file: str
     source: str
     retrieved_at: str
+    compared_at: str
     start: str
     end: str
     rows: int
@@ -114,8 +117,8 @@ class BarStore:
             entry = self.entry(symbol)
             if entry is None:
                 raise BarsError(
-                    f"{self.folder}: must hold '{symbol}', and has none. Run "
-                    f"`trm-bt fetch --symbols {symbol}`."
+                    f"{self.folder}: must hold '{symbol}', and has none. "
+                    f"{_remedy(symbol)}"
                 )
             path = self.folder / entry.file
             try:
@@ -125,18 +128,20 @@ class BarStore:
             if hashlib.sha256(content).hexdigest() != entry.sha256:
                 raise BarsError(
                     f"{path}: must be the file that was written, its SHA-256 differs "
-                    f"from the manifest's. Delete {self.folder / MANIFEST} and fetch "
-                    "again."
+                    f"from the manifest's. {_remedy(symbol)}"
                 )
             frame = pd.read_parquet(BytesIO(content), page_checksum_verification=True)
             return frame.rename_axis("session")
-        raise BarsError(
-            f"{path}: is in the manifest and missing. Delete "
-            f"{self.folder / MANIFEST} and fetch again."
-        )
+        raise BarsError(f"{path}: is in the manifest and missing. {_remedy(symbol)}")
 
     def write(
-        self, symbol: str, raw: pd.DataFrame, *, source: str, retrieved_at: str
+        self,
+        symbol: str,
+        raw: pd.DataFrame,
+        *,
+        source: str,
+        retrieved_at: str,
+        compared_at: str | None = None,
     ) -> StoreEntry:
         """Make `raw` the bars of `symbol`, whole or not at all.
 
@@ -150,6 +155,8 @@ class BarStore:
             Where the bars came from.
         retrieved_at : str
             When, ISO 8601 in UTC.
+        compared_at : str, optional
+            When the whole history came or was compared, if it was another moment.
 
         Raises
         ------
@@ -172,6 +179,7 @@ class BarStore:
             file=f"{symbol}.{sha256[:12]}.parquet",
             source=source,
             retrieved_at=retrieved_at,
+            compared_at=compared_at or retrieved_at,
             start=raw.index[0].date().isoformat(),
             end=raw.index[-1].date().isoformat(),
             rows=len(raw),
@@ -193,7 +201,7 @@ class BarStore:
             write_text_atomically(
                 self.folder / MANIFEST, json.dumps(manifest, indent=2) + "\n"
             )
-            self._remove_strays({kept.file for kept in entries.values()})
+            self._remove_strays(symbol, entry.file)
         return entry
 
     @contextmanager
@@ -228,16 +236,21 @@ class BarStore:
             reason = str(error).splitlines()[0]
             raise BarsError(f"{path}: is damaged: {reason}. Fetch again.") from error
 
-    def _remove_strays(self, live: set[str]) -> None:
-        """Remove replaced bars and what killed processes left; nothing of the user's.
+    def _remove_strays(self, symbol: str, live: str) -> None:
+        """Remove the symbol's replaced bars and all drafts of killed processes.
 
         The manifest's lock is held: no other process has a draft at this moment.
         """
         for path in self.folder.iterdir():
-            if _BARS_FILE.fullmatch(path.name) and path.name not in live:
+            is_bars = _BARS_FILE.fullmatch(path.name) and path.name != live
+            if is_bars and path.name.rsplit(".", 2)[0] == symbol:
                 path.unlink(missing_ok=True)
             elif _DRAFT_FOLDER.fullmatch(path.name):
                 shutil.rmtree(path)
+
+
+def _remedy(symbol: str) -> str:
+    return f"Run `trm-bt fetch --symbols {symbol}` to take it again."
 
 
 def check_symbol(symbol: str) -> None:

@@ -107,16 +107,63 @@ def test_a_changed_history_is_taken_again(store, vendor, ask):
     np.testing.assert_allclose(store.read("SPY")["close"], expected, rtol=1e-9)
 
 
-def test_a_history_that_lost_a_session_does_not_replace_a_longer_one(
-    store, vendor, ask
-):
+def test_a_change_of_long_ago_is_found_within_a_month(store, vendor, ask):
+    update(store, "SPY", download=ask, now=NOW)
+    changed = history()
+    changed.iloc[110, changed.columns.get_loc("dividends")] = 2.0
+    vendor.frames["SPY"] = sent(changed.iloc[:260])
+    later = NOW + pd.Timedelta(days=29)
+    assert update(store, "SPY", download=ask, now=later).action == "extended"
+    outcome = update(store, "SPY", download=ask, now=NOW + pd.Timedelta(days=31))
+    assert outcome.action == "rebuilt"
+    assert f"'dividends' on {changed.index[110].date()} was 1" in outcome.messages[0]
+    truth = adjust(changed.iloc[:260])["close"]
+    np.testing.assert_allclose(adjust(store.read("SPY"))["close"], truth, rtol=1e-6)
+
+
+def test_a_whole_history_that_is_the_same_is_not_asked_for_again(store, vendor, ask):
+    update(store, "SPY", download=ask, now=NOW)
+    late = NOW + pd.Timedelta(days=31)
+    assert update(store, "SPY", download=ask, now=late).action == "unchanged"
+    assert store.entry("SPY").compared_at == late.isoformat()
+
+
+def test_a_session_that_the_vendor_lost_stays_in_the_copy(store, vendor, ask):
     update(store, "SPY", download=ask, now=NOW)
     frame = sent(history().iloc[:260])
     vendor.frames["SPY"] = frame.drop(index=frame.index[240])
     outcome = update(store, "SPY", download=ask, now=NOW)
+    assert (outcome.action, outcome.n_new) == ("extended", 10)
+    gone = frame.index[240].date()
+    assert f"no longer has 1 sessions, first {gone}; the copy's" in outcome.messages[0]
+    assert len(store.read("SPY")) == 260
+
+
+def test_a_history_that_lost_many_sessions_does_not_replace_the_copy(
+    store, vendor, ask
+):
+    update(store, "SPY", download=ask, now=NOW)
+    frame = sent(history().iloc[:260])
+    vendor.frames["SPY"] = frame.iloc[100:]
+    outcome = update(store, "SPY", download=ask, now=NOW + pd.Timedelta(days=31))
     assert outcome.action == "kept"
-    assert "is only in what was kept) and is shorter: 249 " in outcome.messages[0]
+    assert (
+        "lacks 100 sessions that the copy has, first 2001-01-02" in outcome.messages[0]
+    )
     assert len(store.read("SPY")) == 250
+
+
+def test_a_damaged_copy_is_taken_again(store, vendor, ask):
+    vendor.frames["TLT"] = vendor.frames["SPY"]
+    for symbol in ("SPY", "TLT"):
+        update(store, symbol, download=ask, now=NOW)
+    path = store.folder / store.entry("SPY").file
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    (outcome, other) = fetch_all(store, ["SPY", "TLT"], download=ask, now=NOW)
+    assert (outcome.action, other.action) == ("rebuilt", "unchanged")
+    assert "the copy was damaged" in outcome.messages[0]
+    assert path.read_bytes() == whole
 
 
 def test_a_refusal_leaves_the_copy_and_says_its_age(store, vendor, ask):

@@ -152,11 +152,15 @@ def test_a_write_removes_what_a_killed_one_left_and_nothing_else(store):
     left = store.folder / "SPY.0123456789ab.parquet"
     draft = store.folder / f".{left.name}.x_1" / left.name
     draft.parent.mkdir()
-    others = [store.folder / "putcall.parquet", store.folder / ".my.own.notes" / "a"]
-    others[1].parent.mkdir()
+    others = [
+        store.folder / "TLT.0123456789ab.parquet",
+        store.folder / "putcall.parquet",
+        store.folder / ".my.own.notes" / "a",
+    ]
+    others[2].parent.mkdir()
     for path in (left, draft, *others):
         path.write_bytes(b"x")
-    save(store, "TLT", raw_history(30, {}))
+    save(store, "SPY", raw_history(31, {}))
     assert not left.exists()
     assert not draft.parent.exists()
     assert all(path.exists() for path in others)

@@ -50,16 +50,6 @@ class Vendor:
     faults: list = field(default_factory=list)
     last_fault: object = None
     requests: Counter = field(default_factory=Counter)
-    bodies: dict = field(default_factory=dict)
-
-    def body(self, symbol, first, last):
-        """Return the answer for a span; one that was asked for before is ready."""
-        frame = self.frames[symbol]
-        key = (symbol, id(frame), first, last)
-        if key not in self.bodies:
-            answer = chart(symbol, frame.loc[first.normalize() : last])
-            self.bodies[key] = json.dumps(answer).encode()
-        return self.bodies[key]
 
 
 def chart(symbol, frame):
