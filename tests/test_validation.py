@@ -1,7 +1,6 @@
 """Each rule finds its own damage on its own session, and sound bars pass in silence."""
 
 import json
-import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,8 @@ from tests.conftest import make_bars
 from tests.test_cli import call
 from tests.test_load_bars import write
 from trm_bt.errors import BarsError
+from trm_bt.feeds import load_bars
+from trm_bt.feeds.tables import read_table
 from trm_bt.market.core_roles import examine_together
 from trm_bt.market.findings import refuse
 from trm_bt.market.validation import RULES, examine
@@ -52,6 +53,29 @@ def times(rows, factor):
     return change
 
 
+def put_line(first, end):
+    def change(frame):
+        ends = frame["close"].iloc[[first, end]]
+        line = np.linspace(*ends, end - first + 1)[:, None]
+        frame.iloc[first : end + 1, :4] = np.repeat(line, 4, axis=1)
+        return frame
+
+    return change
+
+
+def put_copy(first, end):
+    def change(frame):
+        n_rows = end - first
+        factor = (
+            frame["close"].iloc[first - 1] / frame["close"].iloc[first - n_rows - 1]
+        )
+        copied = frame.iloc[first - n_rows : first, :4].to_numpy() * factor
+        frame.iloc[first:end, :4] = copied
+        return frame
+
+    return change
+
+
 def with_adjusted(change):
     """Give a close that pays 1 % at row 200, and change the adjusted closes."""
 
@@ -82,12 +106,15 @@ DAMAGES = {
     "wicks": ("error", 44, put(44, ["low"], 40.0)),
     "bad ticks": ("warning", 120, times(120, 1.1)),
     "displaced bars": ("error", None, times(slice(1, None, 12), 1.06)),
-    "stale": ("warning", None, None),
+    "jumps": ("warning", 200, times(slice(200, None), 1.13)),
+    "straight line": ("error", 125, put_line(120, 140)),
+    "copied bars": ("error", None, put_copy(120, 140)),
+    "volume of another unit": ("warning", 100, put(100, ["volume"], 1e10)),
     "adjusted and raw mixed": ("error", 30, with_adjusted(mix)),
 }
 
 
-@pytest.mark.parametrize("rule", [name for name in DAMAGES if DAMAGES[name][2]])
+@pytest.mark.parametrize("rule", DAMAGES)
 def test_a_damage_is_found_where_it_is(frames, rule):
     severity, row, change = DAMAGES[rule]
     frame = frames["equity"]
@@ -165,6 +192,53 @@ def test_a_shift_by_one_session_is_found(frames, lag):
     shifted = {**frames, "volatility": frames["volatility"].shift(lag).dropna()}
     (finding,) = (f for f in examine_together(shifted) if f.rule == "shifted")
     assert ("late" if lag > 0 else "early") in finding.sentence
+
+
+def test_a_part_that_is_out_of_step_is_found(frames):
+    late = frames["volatility"].copy()
+    late.iloc[140:] = late.shift().iloc[140:].to_numpy()
+    found = examine_together({**frames, "volatility": late})
+    (finding,) = (f for f in found if f.rule == "shifted")
+    assert (finding.severity, "late" in finding.sentence) == ("error", True)
+
+
+def test_a_role_that_ends_early_is_found(frames):
+    early = {**frames, "bond": frames["bond"].iloc[:-30]}
+    (finding,) = examine_together(early)
+    assert (finding.rule, finding.severity) == ("ends early", "warning")
+    assert "30 sessions later: these are dropped" in finding.sentence
+
+
+def test_a_bond_that_is_the_equity_is_found(frames):
+    found = examine_together({**frames, "bond": frames["equity"]})
+    assert "bond must be no second equity" in " ".join(f.sentence for f in found)
+
+
+@pytest.mark.parametrize(("lag", "side"), [(1, "late"), (-1, "early")])
+def test_a_bond_out_of_step_over_years_is_found(market_dir, lag, side):
+    tables = {
+        role: read_table(market_dir / f"{symbol}.csv").loc["2005":"2014"]
+        for role, symbol in (("equity", "SPY"), ("bond", "TLT"), ("volatility", "VIX"))
+    }
+    assert examine_together(tables) == ()
+    moved = tables["bond"].shift(lag).ffill().bfill()
+    (finding,) = examine_together({**tables, "bond": moved})
+    assert (finding.rule, finding.severity) == ("shifted", "warning")
+    assert f"a session {side}" in finding.sentence
+
+
+def test_prices_beside_distributions_are_said_to_be_believed(frames):
+    paid = frames["equity"].assign(dividends=0.0, **{"stock splits": 0.0})
+    paid.iloc[150, paid.columns.get_loc("dividends")] = 0.5
+    (finding,) = look(paid)
+    assert (finding.rule, finding.severity) == ("adjusted and raw mixed", "warning")
+    assert finding.first == paid.index[150]
+
+
+def test_a_short_sound_history_is_not_refused_for_a_few_odd_bars(market_dir):
+    cut = read_table(market_dir / "VIX.csv").loc["2008-07-01":"2009-01-31"]
+    found = examine(cut, role="volatility", sessions=cut.index, name="VIX")
+    assert {f.severity for f in found} <= {"warning"}
 
 
 def test_a_bond_that_moves_more_than_equity_is_named(frames):
@@ -249,6 +323,52 @@ def test_a_series_is_held_to_what_a_run_needs(monkeypatch, capsys, tmp_path, bar
     assert "these look like decimals" in error
 
 
+@pytest.mark.parametrize(
+    ("yields", "message"),
+    [
+        ([400.0] * 400, "from -2 to 20; on 2001-01-02 got 400"),
+        ([4.0] * 200 + [9.0] * 200, "change by 3 at most in a session"),
+    ],
+)
+def test_yields_of_another_unit_are_refused(tmp_path, bars, yields, message):
+    for symbol, role in (("SPY", "equity"), ("TLT", "bond"), ("VIX", "volatility")):
+        write(tmp_path, symbol, getattr(bars, role))
+    write(tmp_path, "rates", pd.DataFrame({"dgs3mo": yields}, index=bars.sessions))
+    with pytest.raises(BarsError, match=message):
+        load_bars(tmp_path)
+
+
+def test_the_command_refuses_what_a_run_refuses(monkeypatch, capsys, tmp_path, bars):
+    for symbol, role in (("SPY", "equity"), ("TLT", "bond"), ("VIX", "volatility")):
+        write(tmp_path, symbol, getattr(bars, role))
+    (tmp_path / "members.txt").write_text("ZZZ\n")
+    with pytest.raises(BarsError, match=r"ZZZ\.csv: is needed and missing") as caught:
+        load_bars(tmp_path)
+    code, out, error = call(monkeypatch, capsys, "validate", "--bars", tmp_path)
+    assert code == 2
+    assert str(caught.value) in error
+    assert "read by a run" in out
+
+
+def test_only_the_span_is_examined(monkeypatch, capsys, tmp_path, bars):
+    write(tmp_path, "SPY", put(40, ["low"], -1.0)(bars.equity.copy()))
+    write(tmp_path, "TLT", bars.bond)
+    write(tmp_path, "VIX", bars.volatility)
+    start = ("--start", str(bars.sessions[60].date()))
+    command = ("validate", "--bars", tmp_path)
+    assert call(monkeypatch, capsys, *command)[0] == 2
+    assert call(monkeypatch, capsys, *command, *start)[0] == 0
+    assert load_bars(tmp_path, start=start[1]).sessions[0] == bars.sessions[60]
+
+
+@pytest.mark.parametrize("day", ["foo", "2012-W01-1", "20120101", "2012-02-30"])
+def test_a_date_that_is_none_is_refused(monkeypatch, capsys, day):
+    for command in ("validate", "labels"):
+        out = () if command == "validate" else ("--out", "nowhere")
+        code, _, error = call(monkeypatch, capsys, command, "--start", day, *out)
+        assert (code, error.count("\n")) == (2, 1)
+        assert f"`start` must be a date as YYYY-MM-DD, got '{day}'" in error
+
+
 def test_the_sample_is_sound(monkeypatch, capsys):
     assert call(monkeypatch, capsys, "validate", "--bars", "sample")[0] == 0
-    assert sys.argv[-1] == "sample"
