@@ -8,6 +8,9 @@ import pytest
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError
+from trm_bt.feeds import load_bars
+from trm_bt.feeds.exchange import nyse_sessions
+from trm_bt.market.crises import CRISES
 from trm_bt.market.features import compute_features
 from trm_bt.market.label_table import (
     describe_labels,
@@ -55,6 +58,16 @@ def test_counts_and_means_are_those_of_a_loop(labels):
         assert wins[NAMES.index(most)] == max(wins)
         mean = sum(row["return_growth"] for row in inside) / len(inside)
         assert summary.by_crisis.at[crisis, "growth"] == pytest.approx(mean)
+
+
+def test_every_session_of_the_twelve_crises_has_a_label(market_dir):
+    bars = load_bars(market_dir, end="2023-12-29")
+    summary = summarize_labels(compute_labels(bars, compute_features(bars)))
+    windows = {
+        crisis.name: len(nyse_sessions(crisis.start, crisis.end)) for crisis in CRISES
+    }
+    assert summary.by_crisis["n_labels"].to_dict() == windows
+    assert sum(windows.values()) - windows["september_11"] == 1198
 
 
 def test_the_summary_is_json_with_null_for_crises_without_labels(labels):
