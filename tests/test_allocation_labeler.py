@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 
 import backtrader as bt
 import pandas as pd
@@ -88,8 +89,11 @@ def test_labels_come_back_from_optstrategy(bars, maxcpus):
     results = cerebro.run()
     assert len(results) == 2
     for (result,) in results:
-        assert_same_bits(result.analyzers.labels, expected)
-        assert result.analyzers.labels.get_analysis()["n_labels"] == len(expected)
+        labeler = result.analyzers.labels
+        assert_same_bits(labeler, expected)
+        assert labeler.get_analysis()["n_labels"] == len(expected)
+        is_light = len(pickle.dumps(labeler)) < 1.1 * len(pickle.dumps(expected))
+        assert is_light, "feeds and bars came along"
 
 
 def test_the_analysis_is_plain_json(bars):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.conftest import make_bars
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError
 from trm_bt.feeds import load_bars
@@ -33,8 +34,9 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def labels(bars):
-    """Random labels from 2001 into 2002: two crises, one inside the other."""
+def labels():
+    """Random labels from 2001 to 2003: two crises, one inside the other, and none."""
+    bars = make_bars(600)
     config = LabelConfig(objective="sharpe", soft_temperature=0.2)
     return compute_labels(bars, compute_features(bars), config)
 

@@ -160,8 +160,20 @@ def test_soft_labels_equal_plain_loops(bars, objective):
     assert np.allclose(soft.sum(axis=1), 1, atol=1e-15)
 
 
+def test_a_row_alone_is_softened_to_the_bits_it_has_among_others(bars):
+    labels = labels_of(bars, soft_temperature=0.1)
+    scores = np.ascontiguousarray(labels[list(RETURN_COLUMNS)].to_numpy().T)
+    soft = soften(scores, 0.1)
+    assert np.array_equal(soft, labels[list(SOFT_COLUMNS)].to_numpy().T)
+    for row in range(len(labels)):
+        assert np.array_equal(soften(scores[:, [row]], 0.1), soft[:, [row]])
+
+
 def test_equal_scores_are_equally_likely_and_low_temperatures_name_the_winner():
     assert soften(np.full((8, 2), 0.01), 0.5).tolist() == [[0.125] * 2] * 8
+    nearly = np.full((8, 1), 0.01)
+    nearly[3] = np.nextafter(0.01, 1)
+    assert soften(nearly, 0.001).ravel().tolist() == [0.125] * 8
     sharp = soften(np.array([[0.02], [0.019], [0.0]]), 0.001)
     assert sharp.ravel().tolist() == pytest.approx([1, 0, 0], abs=1e-15)
 
