@@ -20,6 +20,7 @@ from trm_bt.market.labels import (
     SCORE_COLUMNS,
     SOFT_COLUMNS,
     compute_labels,
+    find_outcomes,
 )
 from trm_bt.market.objectives import soften
 
@@ -142,6 +143,12 @@ def test_a_sharpe_ratio_of_nothing_is_refused_with_its_session(bars):
     labels = labels_of(still, objective="mean_variance").iloc[200 - 59 :]
     assert labels["is_tie"].iloc[0]
     assert labels["winner"].iloc[0] == 0
+
+
+def test_prices_at_rest_give_no_sharpe_ratio_and_no_winner():
+    found = find_outcomes(np.ones((9, 3)), LabelConfig(objective="sharpe"))
+    assert np.isnan(found.scores).all()
+    assert found.winner.tolist() == [8] * 4
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
