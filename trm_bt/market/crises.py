@@ -49,7 +49,7 @@ CRISES: Final = tuple(
 
 def crises_on(sessions: pd.DatetimeIndex) -> list[list[str]]:
     """Return for each session the names of the crises it falls in (often none)."""
-    names: list[list[str]] = [[] for _ in sessions]
+    names: list[list[str]] = [[] for _ in range(len(sessions))]
     for crisis in CRISES:
         for row in np.flatnonzero(crisis.mask(sessions)):
             names[row].append(crisis.name)
