@@ -1,8 +1,7 @@
 """Draw the eight allocations in the plane of their weights, with their convex hull.
 
-Over a fixed horizon the return of an allocation is linear in its weights, so sessions
-of equal return are parallel lines in this plane and the best allocation is the corner
-that the line of a session touches last.
+Over a fixed horizon the return of an allocation is linear in its weights: those that
+earn the same lie on a line, and the best one is a corner that such a line touches last.
     python scripts/draw_hull.py [docs/allocation_hull.svg]
 """
 

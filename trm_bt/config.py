@@ -86,7 +86,7 @@ class LabelConfig(_Settings):
         defaults = type(self).model_fields
         for name in later:
             if getattr(self, name) == defaults[name].default:
-                written.pop(name)
+                written.pop(name, None)
         return written
 
 
