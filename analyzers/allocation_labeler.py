@@ -6,30 +6,33 @@ import backtrader as bt
 import pandas as pd
 
 from trm_bt.config import FeatureConfig, LabelConfig
-from trm_bt.errors import BarsError
+from trm_bt.errors import BarsError, RunError
 from trm_bt.feeds.backtrader import add_bars, sessions_of
 from trm_bt.feeds.calendars import check_current_bar
 from trm_bt.feeds.roles import KNOWN_NAMES, feeds_by_name, find_roles
 from trm_bt.market.bars import PRICE_COLUMNS, Bars
 from trm_bt.market.features import compute_features
-from trm_bt.market.labels import compute_labels, summarize_labels
+from trm_bt.market.label_table import describe_labels, label_records
+from trm_bt.market.labels import compute_labels
 
 _CORE_ROLES = tuple(KNOWN_NAMES)
 
 
 class AllocationLabeler(bt.Analyzer):
-    """Label each session with the allocation that earned most over the horizon.
+    """Label each session with the allocation that was best over the horizon.
 
     Bars are collected as the run goes and labelled at its end by the functions that
     the batch pipeline calls, so that any preload, runonce or exactbars setting gives
-    the same labels. A label is known only `horizon` + 1 sessions after its own.
+    the same labels. A label is known only `horizon` + 1 sessions after its own. After
+    the run, `to_frame` gives the label table and `get_analysis` the same in plain
+    Python structures; both also in the results of `optstrategy`, in any process.
 
     Params
     ------
     features : FeatureConfig
         Lookbacks of the features.
     labels : LabelConfig
-        Horizon and fill.
+        Horizon, fill and objective.
     equity, bond, volatility : str or None
         Feed names; None finds SPY, TLT and VIX by name, else by order.
     members : tuple of str
@@ -49,6 +52,7 @@ class AllocationLabeler(bt.Analyzer):
         ("volatility", None),
         ("members", ()),
     )
+    _table: pd.DataFrame | None = None
 
     def start(self) -> None:
         """Find the feeds of all roles and start with no bar."""
@@ -71,7 +75,13 @@ class AllocationLabeler(bt.Analyzer):
         self._sessions: list[float] = []
 
     def next(self) -> None:
-        """Collect the current bar of every role."""
+        """Collect the current bar of every role, if it is a new one.
+
+        With resampled feeds the strategy also stands on bars that end no week.
+        """
+        n_collected = len(self._sessions)
+        if all(len(feed) == n_collected for feed in self._feeds.values()):
+            return
         check_current_bar(self._feeds)
         for name, feed in self._feeds.items():
             self._bars[name].append(
@@ -80,13 +90,50 @@ class AllocationLabeler(bt.Analyzer):
         self._sessions.append(self._feeds["equity"].datetime[0])
 
     def stop(self) -> None:
-        """Compute features, labels and their summary from the collected bars."""
+        """Label the collected bars, then let go of feeds and bars.
+
+        What is left crosses from one process of `optstrategy` to another.
+        """
         bars = self._collected_bars()
         features = compute_features(bars, self.p.features)
-        labels = compute_labels(bars, features, self.p.labels)
-        self.rets["features"] = features
-        self.rets["labels"] = labels
-        self.rets["summary"] = summarize_labels(labels)
+        self._table = compute_labels(bars, features, self.p.labels)
+        del self._feeds, self._bars, self._sessions
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the label table, as `compute_labels` makes it.
+
+        Raises
+        ------
+        RunError
+            If the run has not ended yet.
+        """
+        if self._table is None:
+            raise RunError(
+                "AllocationLabeler has no labels before the run has ended. Ask it "
+                "after `cerebro.run()`."
+            )
+        return self._table.copy()
+
+    def get_analysis(self) -> dict[str, object]:
+        """Return settings, counts and rows in plain structures that JSON can hold.
+
+        Returns
+        -------
+        dict
+            The settings of the labels; `n_labels`, `n_ties`, `by_class` and
+            `by_crisis` as in labels_summary.json; and `labels`, a list with one dict a
+            label, sessions as ISO dates.
+
+        Raises
+        ------
+        RunError
+            If the run has not ended yet.
+        """
+        table = self.to_frame()
+        return {
+            **describe_labels(table, self.p.labels),
+            "labels": label_records(table),
+        }
 
     def _collected_bars(self) -> Bars:
         index = sessions_of(self._sessions)
@@ -126,11 +173,11 @@ def label_bars(
     features : FeatureConfig
         Lookbacks of the features.
     labels : LabelConfig
-        Horizon and fill.
+        Horizon, fill and objective.
 
     Returns
     -------
-    DataFrame of shape (n_labels, 24)
+    DataFrame of shape (n_labels, n_columns)
         What `compute_labels` returns for these bars.
     """
     cerebro = bt.Cerebro(stdstats=False)
@@ -143,6 +190,5 @@ def label_bars(
         labels=labels,
         members=() if bars.members is None else tuple(bars.members.columns),
     )
-    table = cerebro.run()[0].analyzers.labels.get_analysis()["labels"]
-    assert isinstance(table, pd.DataFrame)
-    return table
+    labeler: AllocationLabeler = cerebro.run()[0].analyzers.labels
+    return labeler.to_frame()

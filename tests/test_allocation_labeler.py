@@ -1,62 +1,168 @@
 """The labelling analyzer gives the batch labels in every engine mode."""
 
+import io
+import json
+import pickle
+
 import backtrader as bt
 import pandas as pd
 import pytest
 
-from tests.test_indicators import MODES, add_feeds, closes_frame
+from tests.conftest import make_bars
+from tests.engine import (
+    MODES,
+    LiveFeed,
+    add_feeds,
+    add_live_feeds,
+    add_weekly_feeds,
+    closes_frame,
+    weekly,
+)
 from trm_bt.analyzers.allocation_labeler import AllocationLabeler
 from trm_bt.config import LabelConfig
-from trm_bt.errors import BarsError
+from trm_bt.errors import BarsError, RunError
+from trm_bt.feeds.backtrader import add_bars
 from trm_bt.market.features import compute_features
-from trm_bt.market.labels import compute_labels
+from trm_bt.market.label_table import summarize_labels
+from trm_bt.market.labels import RETURN_COLUMNS, compute_labels
+
+SOFT_SHARPE = LabelConfig(objective="sharpe", soft_temperature=0.1)
 
 
-def label(bars, *, params=None, **settings):
+def label(cerebro, **params):
+    cerebro.addstrategy(bt.Strategy)
+    cerebro.addanalyzer(AllocationLabeler, _name="labels", **params)
+    return cerebro.run()[0].analyzers.labels
+
+
+def label_feeds(bars, *, params=None, **settings):
     cerebro = bt.Cerebro(stdstats=False, **settings)
     add_feeds(cerebro, bars)
     cerebro.adddata(
         bt.feeds.PandasData(dataname=closes_frame(bars.cash_rate)), name="cash_rate"
     )
-    cerebro.addstrategy(bt.Strategy)
-    cerebro.addanalyzer(AllocationLabeler, _name="labels", **(params or {}))
-    return cerebro.run()[0].analyzers.labels.get_analysis()
+    return label(cerebro, **(params or {}))
+
+
+def batch(bars, config=None):
+    return compute_labels(bars, compute_features(bars), config)
+
+
+def assert_same_bits(labeler, expected):
+    pd.testing.assert_frame_equal(
+        labeler.to_frame(), expected, check_exact=True, check_freq=False
+    )
 
 
 @pytest.mark.parametrize(("preload", "runonce", "exactbars"), MODES)
 def test_labels_equal_the_batch(bars, preload, runonce, exactbars):
-    expected = compute_labels(bars, compute_features(bars))
-    analysis = label(bars, preload=preload, runonce=runonce, exactbars=exactbars)
-    pd.testing.assert_frame_equal(
-        analysis["labels"], expected, check_exact=True, check_freq=False
-    )
+    labeler = label_feeds(bars, preload=preload, runonce=runonce, exactbars=exactbars)
+    assert_same_bits(labeler, batch(bars))
+
+
+@pytest.mark.parametrize("exactbars", [False, 1])
+def test_labels_of_live_feeds_equal_the_batch(bars, exactbars):
+    cerebro = bt.Cerebro(stdstats=False, exactbars=exactbars)
+    add_live_feeds(cerebro, bars)
+    rates = closes_frame(bars.cash_rate)
+    cerebro.adddata(LiveFeed(dataname=rates), name="cash_rate")
+    assert_same_bits(label(cerebro, labels=SOFT_SHARPE), batch(bars, SOFT_SHARPE))
+
+
+@pytest.mark.parametrize("has_daily", [False, True])
+@pytest.mark.parametrize("exactbars", [False, 1])
+def test_labels_of_resampled_feeds_equal_those_of_weekly_bars(has_daily, exactbars):
+    bars = make_bars(400)
+    cerebro = bt.Cerebro(stdstats=False, exactbars=exactbars)
+    add_weekly_feeds(cerebro, bars, has_daily=has_daily)
+    assert_same_bits(label(cerebro), batch(weekly(bars)))
+
+
+@pytest.mark.parametrize("maxcpus", [1, 2])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_labels_come_back_from_optstrategy(bars, maxcpus):
+    cerebro = bt.Cerebro(stdstats=False, maxcpus=maxcpus)
+    add_bars(cerebro, bars)
+    cerebro.optstrategy(bt.strategies.MA_CrossOver, fast=[5, 10])
+    cerebro.addanalyzer(AllocationLabeler, _name="labels", labels=SOFT_SHARPE)
+    expected = batch(bars, SOFT_SHARPE)
+    results = cerebro.run()
+    assert len(results) == 2
+    for (result,) in results:
+        labeler = result.analyzers.labels
+        assert_same_bits(labeler, expected)
+        assert labeler.get_analysis()["n_labels"] == len(expected)
+        is_light = len(pickle.dumps(labeler)) < 1.1 * len(pickle.dumps(expected))
+        assert is_light, "feeds and bars came along"
+
+
+def test_the_analysis_is_plain_json(bars):
+    labeler = label_feeds(bars, params={"labels": LabelConfig(horizon=3)})
+    analysis = labeler.get_analysis()
+    assert json.loads(json.dumps(analysis, allow_nan=False)) == analysis
+    expected = batch(bars, LabelConfig(horizon=3))
+    settings = {
+        "horizon": 3,
+        "fill": "next_open",
+        "objective": "pnl",
+        "risk_aversion": 3.0,
+        "soft_temperature": None,
+    }
+    assert analysis.items() >= settings.items()
+    assert analysis["n_labels"] == len(analysis["labels"]) == len(expected)
+    row, (session, values) = analysis["labels"][50], list(expected.iterrows())[50]
+    assert row["session"] == str(session.date())
+    assert row["known_on"] == str(values["known_on"].date())
+    assert row["crises"] == [name for name in values["crises"].split(";") if name]
+    assert row["winner"] == values["winner"]
+    for name in RETURN_COLUMNS:
+        assert row[name] == values[name]
+
+
+def test_backtrader_can_print_the_analysis(bars):
+    out = io.StringIO()
+    out.close = lambda: None
+    label_feeds(bars).print(out=out)
+    assert "AllocationLabeler" in out.getvalue()
 
 
 def test_optional_inputs_are_used_when_named(full_bars):
     config = LabelConfig(horizon=3, fill="close")
-    analysis = label(
+    labeler = label_feeds(
         full_bars, params={"members": tuple(full_bars.members), "labels": config}
     )
-    expected = compute_labels(full_bars, compute_features(full_bars), config)
-    pd.testing.assert_frame_equal(
-        analysis["labels"], expected, check_exact=True, check_freq=False
-    )
-    assert analysis["summary"].by_class["n_wins"].sum() == len(expected)
+    expected = batch(full_bars, config)
+    assert_same_bits(labeler, expected)
+    wins = summarize_labels(expected).by_class["n_wins"]
+    found = labeler.get_analysis()["by_class"]
+    assert {name: row["n_wins"] for name, row in found.items()} == wins.to_dict()
+
+
+def test_labels_are_refused_before_the_run_has_ended(bars):
+    class Impatient(bt.Strategy):
+        def next(self):
+            self.analyzers.labels.to_frame()
+
+    cerebro = bt.Cerebro(stdstats=False)
+    add_feeds(cerebro, bars)
+    cerebro.addstrategy(Impatient)
+    cerebro.addanalyzer(AllocationLabeler, _name="labels")
+    with pytest.raises(RunError, match=r"Ask it after `cerebro.run\(\)`"):
+        cerebro.run()
 
 
 def test_an_absent_member_is_named(bars):
     with pytest.raises(BarsError, match="names the feed 'XLK', which must be"):
-        label(bars, params={"members": ("XLK",)})
+        label_feeds(bars, params={"members": ("XLK",)})
 
 
-def test_unequal_calendars_are_refused(bars):
+@pytest.mark.parametrize("role", ["TLT", "SPY"])
+def test_unequal_calendars_are_refused(bars, role):
     cerebro = bt.Cerebro(stdstats=False, runonce=False)
     gone = bars.bond.index[200]
-    for name, frame in (
-        ("SPY", bars.equity),
-        ("TLT", bars.bond.drop(index=gone)),
-        ("VIX", bars.volatility),
-    ):
+    frames = {"SPY": bars.equity, "TLT": bars.bond, "VIX": bars.volatility}
+    frames[role] = frames[role].drop(index=gone)
+    for name, frame in frames.items():
         cerebro.adddata(bt.feeds.PandasData(dataname=frame), name=name)
     cerebro.addstrategy(bt.Strategy)
     cerebro.addanalyzer(AllocationLabeler)

@@ -12,6 +12,7 @@ from tests.conftest import make_bars
 from trm_bt.cli import main
 from trm_bt.config import TRMConfig
 from trm_bt.market.features import FEATURE_NAMES
+from trm_bt.market.label_table import load_labels
 
 
 def call(monkeypatch, capsys, *arguments):
@@ -29,7 +30,16 @@ def call(monkeypatch, capsys, *arguments):
 @pytest.fixture
 def folder(tmp_path, bars):
     """A sound folder of random bars."""
-    inputs = tmp_path / "bars"
+    return write_folder(tmp_path / "bars", bars)
+
+
+@pytest.fixture
+def longer_folder(tmp_path):
+    """Random bars from 2001 to 2003: two crises, and half a year after them."""
+    return write_folder(tmp_path / "longer", make_bars(600))
+
+
+def write_folder(inputs, bars):
     inputs.mkdir()
     for symbol, frame in (
         ("SPY", bars.equity),
@@ -93,6 +103,46 @@ def test_labels_are_written_with_a_summary(monkeypatch, capsys, folder, tmp_path
     assert code == 2
     assert "is there already" in error
     assert call(monkeypatch, capsys, *arguments, "--force")[0] == 0
+
+
+def test_labels_of_the_crises_alone_are_some_of_all(
+    monkeypatch, capsys, longer_folder, tmp_path
+):
+    config = tmp_path / "sharpe.json"
+    config.write_text('{"labels": {"objective": "sharpe"}}')
+    source = ("labels", "--bars", longer_folder, "--config", config)
+    assert call(monkeypatch, capsys, *source, "--out", tmp_path / "all")[0] == 0
+    arguments = (*source, "--crises", "--out", tmp_path / "crises")
+    code, text, _ = call(monkeypatch, capsys, *arguments, "--json")
+    assert code == 0
+    summary = json.loads(text)
+    whole = load_labels(tmp_path / "all")
+    inside = load_labels(tmp_path / "crises" / "labels.csv")
+    pd.testing.assert_frame_equal(
+        inside, whole[whole["crises"] != ""], check_freq=False
+    )
+    assert 0 < len(inside) < len(whole)
+    assert summary["n_labels"] == len(inside)
+    assert summary["objective"] == "sharpe"
+    counted = {name: row["n_labels"] for name, row in summary["by_crisis"].items()}
+    assert counted["dot_com_crash"] == len(inside)
+    assert counted["september_11"] == 5
+    assert counted["brexit"] == 0
+
+
+def test_bars_without_a_crisis_have_no_labels_of_crises(
+    monkeypatch, capsys, longer_folder, tmp_path
+):
+    out = tmp_path / "none"
+    code, _, error = call(
+        monkeypatch,
+        capsys,
+        *("labels", "--bars", longer_folder, "--start", "2002-10-10"),
+        *("--crises", "--out", out),
+    )
+    assert code == 2
+    assert "inside at least one crisis, and give none: they run from" in error
+    assert not out.exists()
 
 
 def test_the_sample_says_what_it_is_derived_from(monkeypatch, capsys, tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from trm_bt.config import ModelConfig, TRMConfig
+from trm_bt.config import LabelConfig, ModelConfig, TRMConfig
 from trm_bt.errors import ConfigError
 
 
@@ -58,6 +58,10 @@ def test_described_settings_can_be_loaded_back(tmp_path):
             "`model.hidden_dim`: Input should be a multiple of 16, got 24.",
         ),
         (
+            '{"labels": {"horizon": 1, "objective": "sharpe"}}',
+            "the objective sharpe needs a `horizon` of at least 2 sessions",
+        ),
+        (
             '{"model": {"effective_depth": 40}}',
             "`effective_depth` is derived and must be 42, got 40",
         ),
@@ -76,3 +80,22 @@ def test_bad_settings_are_explained(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.json: cannot be read"):
         TRMConfig.load(tmp_path / "none.json")
+
+
+def test_settings_that_came_later_are_written_only_where_they_are_set():
+    """A checkpoint from before them holds its settings byte for byte."""
+    assert LabelConfig().model_dump() == {"horizon": 5, "fill": "next_open"}
+    config = TRMConfig(labels=LabelConfig(objective="sharpe", soft_temperature=0.1))
+    assert config.model_dump()["labels"] == {
+        "horizon": 5,
+        "fill": "next_open",
+        "objective": "sharpe",
+        "soft_temperature": 0.1,
+    }
+    assert TRMConfig.model_validate_json(config.to_json()) == config
+
+
+def test_every_label_setting_is_shown_and_taken_back():
+    shown = json.loads(TRMConfig().describe())
+    assert shown["labels"].keys() == LabelConfig.model_fields.keys()
+    assert TRMConfig.model_validate(shown) == TRMConfig()

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.planted import N_AHEAD, planted_samples
+from trm_bt.config import LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.learning.dataset import (
     Samples,
@@ -35,6 +36,16 @@ def test_samples_carry_every_label_row(labels):
     assert samples.returns[row, 5] == labels["return_aggressive_growth"].iloc[row]
     assert samples.winners[row] == samples.returns[row].argmax()
     assert (samples.known_on > samples.sessions).all()
+
+
+@pytest.mark.parametrize("objective", ["sharpe", "mean_variance"])
+def test_samples_take_the_winners_of_any_objective(bars, labels, objective):
+    config = LabelConfig(objective=objective, risk_aversion=20.0, soft_temperature=0.1)
+    other = compute_labels(bars, compute_features(bars), config)
+    plain, samples = samples_from_labels(labels), samples_from_labels(other)
+    assert samples.winners.tolist() == other["winner"].tolist()
+    assert (samples.winners != plain.winners).any()
+    np.testing.assert_array_equal(samples.returns, plain.returns)
 
 
 def test_samples_refuse_what_is_not_finite(labels):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import make_bars
-from tests.test_indicators import MODES
+from tests.engine import MODES
 from trm_bt.errors import BarsError, ConfigError
 from trm_bt.feeds.backtrader import TRMPandasData, add_bars
 from trm_bt.market.bars import Bars

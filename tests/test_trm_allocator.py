@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from tests.conftest import make_bars
+from tests.engine import MODES
 from tests.fakes import VIX, FakePolicy
-from tests.test_indicators import MODES
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import (
     BarsError,

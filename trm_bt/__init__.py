@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trm_bt.indicators import MarketFeatures
     from trm_bt.learning.model import TinyRecursiveModel
     from trm_bt.learning.policy import TRMPolicy
+    from trm_bt.market.label_table import load_labels
     from trm_bt.report import tearsheet
     from trm_bt.strategies.baselines import FixedMix
     from trm_bt.strategies.trm_allocator import TRMAllocator
@@ -27,6 +28,7 @@ __all__ = [
     "TRMPolicy",
     "TinyRecursiveModel",
     "load_bars",
+    "load_labels",
     "run_backtest",
     "tearsheet",
 ]
@@ -40,6 +42,7 @@ _HOMES = {
     "TRMPolicy": "trm_bt.learning.policy",
     "TinyRecursiveModel": "trm_bt.learning.model",
     "load_bars": "trm_bt.feeds",
+    "load_labels": "trm_bt.market.label_table",
     "run_backtest": "trm_bt.backtest",
     "tearsheet": "trm_bt.report",
 }

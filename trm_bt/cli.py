@@ -33,6 +33,7 @@ from trm_bt.tables import (
     crisis_table,
     fetch_table,
     figure_table,
+    label_tables,
     provenance_table,
     strategy_table,
     symbol_table,
@@ -293,37 +294,24 @@ def labels(
     end: EndOption = None,
     observed: ObservedOption = None,
     config: ConfigOption = None,
+    crises: Annotated[
+        bool, typer.Option("--crises", help="Only sessions inside the twelve crises.")
+    ] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Label every session with the allocation that earned most over the horizon."""
-    from trm_bt.analyzers.allocation_labeler import label_bars
-    from trm_bt.files import check_replaceable, staged_folder
-    from trm_bt.market.features import compute_features
-    from trm_bt.runfolder import save_labels
+    """Label every session with the allocation that was best over the horizon."""
+    from trm_bt.pipeline import write_labels
 
-    check_replaceable(out, marker="labels.csv", force=force)
-    settings = _settings(config, None)
-    loaded = _request(bars, settings, start, end, observed).load()
-    with staged_folder(out) as folder:
-        computed = compute_features(loaded, settings.features)
-        labelled = label_bars(loaded, settings.features, settings.labels)
-        summary = save_labels(labelled, computed, loaded, folder)
+    request = _request(bars, _settings(config, None), start, end, observed)
+    summary = write_labels(request, out, only_crises=crises, force=force)
     if as_json:
-        print((out / "labels_summary.json").read_text(encoding="utf-8"))
+        print(json.dumps(summary))
         return
-    _console().print(loaded.source)
-    table = figure_table(
-        f"Labels in {out}", ("allocation", "wins", "share", "mean return")
-    )
-    for name, row in summary.by_class.iterrows():
-        table.add_row(
-            str(name),
-            f"{row['n_wins']:.0f}",
-            f"{row['win_share']:.1%}",
-            f"{row['mean_return']:.3%}",
-        )
-    _console().print(table)
+    console = _console()
+    console.print(summary["bars"]["source"])
+    for table in label_tables(summary, out):
+        console.print(table)
 
 
 @app.command("train")

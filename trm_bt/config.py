@@ -13,7 +13,9 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -48,10 +50,44 @@ class FeatureConfig(_Settings):
 
 
 class LabelConfig(_Settings):
-    """How a label looks forward: sessions held, and the price that fills it."""
+    """How a label looks forward: sessions held, fill price, and what wins.
+
+    `risk_aversion` acts with the objective "mean_variance" alone. A `soft_temperature`
+    adds soft labels to the label table; see `trm_bt.market.objectives`.
+    """
 
     horizon: PositiveInt = 5
     fill: Literal["next_open", "close"] = "next_open"
+    objective: Literal["pnl", "sharpe", "mean_variance"] = "pnl"
+    risk_aversion: float = Field(3.0, ge=0)
+    soft_temperature: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _check_horizon(self) -> Self:
+        """Refuse to measure risk on one session."""
+        if self.objective != "pnl" and self.horizon == 1:
+            raise ValueError(
+                f"the objective {self.objective} needs a `horizon` of at least 2 "
+                "sessions: one return has no variance"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_later_defaults(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, object]:
+        """Leave later settings out at their default.
+
+        A checkpoint holds its settings in canonical form, byte for byte: those that
+        were written before these settings stay valid.
+        """
+        written: dict[str, object] = handler(self)
+        later = ("objective", "risk_aversion", "soft_temperature")
+        defaults = type(self).model_fields
+        for name in later:
+            if getattr(self, name) == defaults[name].default:
+                written.pop(name, None)
+        return written
 
 
 class ModelConfig(_Settings):
@@ -156,8 +192,9 @@ class TRMConfig(_Settings):
         return self.model_dump_json(indent=2)
 
     def describe(self) -> str:
-        """Return the settings as JSON with the derived `effective_depth` shown."""
+        """Return every setting as JSON, with the derived `effective_depth` shown."""
         shown = self.model_dump()
+        shown["labels"] = dict(self.labels)
         shown["model"]["effective_depth"] = self.model.effective_depth
         return json.dumps(shown, indent=2)
 

@@ -16,9 +16,11 @@ _FIXED_INPUTS: Final = ("equity", "bond", "volatility")
 class MarketFeatures(bt.Indicator):
     """The ten market features, each known at the close of the bar it stands on.
 
-    The datas are equity, bond and volatility, then the schema's members in its order,
-    then the put/call ratio (its value in `close`) if the schema has one. The lines are
-    named as `FEATURE_NAMES`; bars before the first full lookback are NaN.
+    The datas are equity, bond and volatility, and nothing else by default. A schema
+    with members takes them next, in its order, and one with put/call takes that last;
+    each of these is a feed with its value in `close`, or any line. The datas may be
+    resampled: lookbacks count their bars. The lines are named as `FEATURE_NAMES`; bars
+    before the first full lookback are NaN.
 
     Params
     ------
@@ -58,7 +60,7 @@ class MarketFeatures(bt.Indicator):
         first = start + 1 - self.p.schema.n_lookback
         rows = self._rows(lambda line: line.array[first:end])
         for line, values in zip(self._lines(), rows.T, strict=True):
-            line.array[start:end] = array("d", values)
+            line.array[start:end] = array("d", values.tobytes())
 
     def _lines(self) -> Iterator[bt.LineBuffer]:
         return iter(self.lines)
@@ -66,7 +68,7 @@ class MarketFeatures(bt.Indicator):
     def _rows(self, read: Callable[[bt.LineBuffer], Iterable[float]]) -> np.ndarray:
         """Feed the kernel with what `read` takes from each input line."""
         schema = self.p.schema
-        closes = [np.array(read(data.close), dtype=np.float64) for data in self.datas]
+        closes = [np.array(read(_value(d)), dtype=np.float64) for d in self.datas]
         inputs = dict(zip(_FIXED_INPUTS, closes, strict=False))
         inputs["volume"] = np.array(read(self.datas[0].volume), dtype=np.float64)
         if schema.members:
@@ -74,3 +76,8 @@ class MarketFeatures(bt.Indicator):
         if schema.has_put_call:
             inputs["put_call"] = closes[-1]
         return feature_rows(inputs, schema)[0]
+
+
+def _value(data: bt.LineSeries) -> bt.LineBuffer:
+    """Return the close of a feed, the first line of anything else."""
+    return getattr(data.lines, "close", data.lines[0])

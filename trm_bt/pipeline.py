@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -97,7 +97,7 @@ def run(
         with _timed(seconds, "labels"):
             tell("labels", 0, 1)
             labels = label_bars(bars, config.features, config.labels)
-            save_labels(labels, features, bars, folder)
+            save_labels(labels, features, bars, config.labels, folder)
             tell("labels", 1, 1)
         plans = _planned(bars, labels, config)
         with _timed(seconds, "training"):
@@ -130,6 +130,49 @@ def run(
             )
         write_json(folder / "run.json", record)
     return summary
+
+
+def write_labels(
+    request: RunRequest, out: Path, *, only_crises: bool = False, force: bool = False
+) -> dict[str, Any]:
+    """Label the bars and write the table as parquet and CSV, with a summary.
+
+    Parameters
+    ----------
+    request : RunRequest
+        Bars and settings.
+    out : Path
+        The folder of the three files.
+    only_crises : bool
+        Keep the labels of sessions inside the twelve crises only. They look ahead as
+        any others do: the last ones of a crisis are known after its end.
+    force : bool
+        Replace labels that are there.
+
+    Returns
+    -------
+    dict
+        What labels_summary.json holds.
+
+    Raises
+    ------
+    BarsError, ConfigError, RunError
+        If the input is bad; nothing is written then.
+    """
+    check_replaceable(out, marker="labels.csv", force=force)
+    config, bars = request.config, request.load()
+    features = compute_features(bars, config.features)
+    labels = label_bars(bars, config.features, config.labels)
+    if only_crises:
+        labels = labels[labels["crises"] != ""]
+        if labels.empty:
+            raise BarsError(
+                "The bars must give labels inside at least one crisis, and give none: "
+                f"they run from {bars.sessions[0].date()} to "
+                f"{bars.sessions[-1].date()}. Give more history."
+            )
+    with staged_folder(out) as folder:
+        return save_labels(labels, features, bars, config.labels, folder)
 
 
 def train_checkpoint(

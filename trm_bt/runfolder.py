@@ -11,7 +11,7 @@ from typing import Final, Literal
 import pandas as pd
 
 from trm_bt.backtest import BacktestResult
-from trm_bt.config import TRMConfig
+from trm_bt.config import LabelConfig, TRMConfig
 from trm_bt.evaluation.crises import OUT_OF_SAMPLE, summarize_crises
 from trm_bt.evaluation.metrics import summarize_strategy
 from trm_bt.evaluation.walkforward import CrisisPlan
@@ -20,7 +20,8 @@ from trm_bt.files import check_replaceable
 from trm_bt.learning.records import TrainedModel
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import FEATURE_NAMES, Features
-from trm_bt.market.labels import LabelSummary, cash_growth, summarize_labels
+from trm_bt.market.label_table import LABELS_FILE, describe_labels
+from trm_bt.market.labels import cash_growth
 
 _VERSIONED: Final = (
     "trm-bt",
@@ -224,25 +225,28 @@ def summarize(
 
 
 def save_labels(
-    labels: pd.DataFrame, features: Features, bars: Bars, folder: Path
-) -> LabelSummary:
-    """Write labels.parquet, labels.csv and labels_summary.json into `folder`."""
-    labels.to_parquet(folder / "labels.parquet")
+    labels: pd.DataFrame,
+    features: Features,
+    bars: Bars,
+    config: LabelConfig,
+    folder: Path,
+) -> dict[str, object]:
+    """Write labels.parquet, labels.csv and labels_summary.json into `folder`.
+
+    Returns
+    -------
+    dict
+        What labels_summary.json holds.
+    """
+    labels.to_parquet(folder / LABELS_FILE)
     labels.to_csv(folder / "labels.csv")
-    summary = summarize_labels(labels)
-    status = dict(zip(FEATURE_NAMES, features.schema.status, strict=True))
-    write_json(
-        folder / "labels_summary.json",
-        {
-            "n_labels": len(labels),
-            "n_ties": summary.n_ties,
-            "by_class": summary.by_class.to_dict("index"),
-            "by_crisis": summary.by_crisis.to_dict("index"),
-            "features": status,
-            "n_zero_denominators": features.n_zero_denominators,
-            "bars": describe_bars(bars),
-        },
-    )
+    summary = {
+        **describe_labels(labels, config),
+        "features": dict(zip(FEATURE_NAMES, features.schema.status, strict=True)),
+        "n_zero_denominators": features.n_zero_denominators,
+        "bars": describe_bars(bars),
+    }
+    write_json(folder / "labels_summary.json", summary)
     return summary
 
 

@@ -1,10 +1,13 @@
 """Tables for a terminal: figures in, `rich` tables out; nothing is printed here."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
+
+from trm_bt.market.allocations import ALLOCATION_NAMES
 
 if TYPE_CHECKING:
     from trm_bt.feeds.fetch import Outcome
@@ -64,6 +67,35 @@ def strategy_table(summary: Mapping[str, Any]) -> Table:
         )
     table.caption = f"Cash {summary['cash']}."
     return table
+
+
+def label_tables(summary: Mapping[str, Any], out: Path) -> tuple[Table, Table]:
+    """Return what labels_summary.json counts, by allocation and by crisis."""
+    by_class = figure_table(
+        f"{summary['n_labels']} labels in {out}, {summary['n_ties']} of them ties",
+        ("allocation", "wins", "share", "mean return"),
+    )
+    by_class.caption = (
+        f"Objective {summary['objective']}, {summary['horizon']} sessions from "
+        f"{'the next open' if summary['fill'] == 'next_open' else 'the same close'}."
+    )
+    for name, row in summary["by_class"].items():
+        by_class.add_row(
+            name,
+            str(row["n_wins"]),
+            _percent(row["win_share"]),
+            _number(row["mean_return"], ".3%"),
+        )
+    by_crisis = figure_table(
+        "Wins by crisis and class index",
+        ("crisis", "labels", "ties", *map(str, range(len(ALLOCATION_NAMES)))),
+    )
+    for name, row in summary["by_crisis"].items():
+        counts = (row["n_labels"], row["n_ties"], *row["n_wins"].values())
+        by_crisis.add_row(
+            name, *map(str, counts), style=None if row["n_labels"] else "dim"
+        )
+    return by_class, by_crisis
 
 
 def provenance_table(bars: Mapping[str, Any]) -> Table:

@@ -49,7 +49,8 @@ CRISES: Final = tuple(
 
 def crises_on(sessions: pd.DatetimeIndex) -> list[list[str]]:
     """Return for each session the names of the crises it falls in (often none)."""
-    masks = {crisis.name: crisis.mask(sessions) for crisis in CRISES}
-    return [
-        [name for name, mask in masks.items() if mask[i]] for i in range(len(sessions))
-    ]
+    names: list[list[str]] = [[] for _ in range(len(sessions))]
+    for crisis in CRISES:
+        for row in np.flatnonzero(crisis.mask(sessions)):
+            names[row].append(crisis.name)
+    return names

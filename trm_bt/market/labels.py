@@ -8,12 +8,17 @@ import pandas as pd
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import BarsError
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.crises import crises_on
 from trm_bt.market.features import FEATURE_NAMES, Features
+from trm_bt.market.objectives import ROUND_OFF, mix, score, soften
 
 RETURN_COLUMNS: Final = tuple(f"return_{name}" for name in ALLOCATION_NAMES)
+SCORE_COLUMNS: Final = tuple(f"score_{name}" for name in ALLOCATION_NAMES)
+SOFT_COLUMNS: Final = tuple(f"soft_{name}" for name in ALLOCATION_NAMES)
+_RANKS: Final = np.arange(len(ALLOCATION_NAMES), 0, -1, dtype=np.uint8)[:, np.newaxis]
+"""Of tied classes the lowest ranks highest; `argmax` along a short axis is slower."""
 
 
 def cash_growth(cash_rate: pd.Series) -> np.ndarray:
@@ -42,6 +47,32 @@ def cash_growth(cash_rate: pd.Series) -> np.ndarray:
     return growth
 
 
+def fill_prices(bars: Bars, config: LabelConfig) -> tuple[np.ndarray, int]:
+    """Return the prices that decisions are filled and valued at.
+
+    Parameters
+    ----------
+    bars : Bars
+        Checked bars; without a `cash_rate`, cash earns nothing.
+    config : LabelConfig
+        The fill: opens, or closes.
+
+    Returns
+    -------
+    prices : ndarray of shape (n_sessions - delay, 3)
+        Prices of equity and bond, and what one unit of cash has grown to; row t is
+        where the decision of session t is filled.
+    delay : int
+        Sessions from a decision to its fill: 1 for the next open, 0 for the close.
+    """
+    column, delay = ("open", 1) if config.fill == "next_open" else ("close", 0)
+    cash = np.ones(len(bars.sessions))
+    if bars.cash_rate is not None:
+        cash = np.cumprod(cash_growth(bars.cash_rate))
+    assets = [asset[column].to_numpy(np.float64) for asset in (bars.equity, bars.bond)]
+    return np.stack([*assets, cash], axis=-1)[delay:], delay
+
+
 def forward_returns(bars: Bars, config: LabelConfig | None = None) -> pd.DataFrame:
     r"""Return what equity, bond and cash earn over the next `horizon` sessions.
 
@@ -68,25 +99,14 @@ def forward_returns(bars: Bars, config: LabelConfig | None = None) -> pd.DataFra
     .. math:: r_t = o_{t+1+h} / o_{t+1} - 1
     """
     config = config or LabelConfig()
-    column, delay = ("open", 1) if config.fill == "next_open" else ("close", 0)
-    horizon, n = config.horizon, len(bars.sessions)
-    n_rows = max(n - delay - horizon, 0)
+    earned = _earned(fill_prices(bars, config)[0], config.horizon)
+    sessions = bars.sessions[: len(earned)]
+    return pd.DataFrame(earned, sessions, ["equity", "bond", "cash"])
 
-    def held(prices: np.ndarray) -> np.ndarray:
-        filled = prices[delay : delay + n_rows]
-        return np.asarray(prices[delay + horizon :][:n_rows] / filled - 1.0)
 
-    cash = np.zeros(n_rows)
-    if bars.cash_rate is not None:
-        cash = held(np.cumprod(cash_growth(bars.cash_rate)))
-    return pd.DataFrame(
-        {
-            "equity": held(bars.equity[column].to_numpy(np.float64)),
-            "bond": held(bars.bond[column].to_numpy(np.float64)),
-            "cash": cash,
-        },
-        index=bars.sessions[:n_rows],
-    )
+def _earned(prices: np.ndarray, horizon: int) -> np.ndarray:
+    """Return what each asset earned from each fill on, shape (n_rows, 3)."""
+    return np.asarray(prices[horizon:] / prices[: len(prices[horizon:])] - 1.0)
 
 
 def allocation_returns(assets: pd.DataFrame) -> np.ndarray:
@@ -102,7 +122,72 @@ def allocation_returns(assets: pd.DataFrame) -> np.ndarray:
     ndarray of shape (n_rows, 8)
         Returns as decimals, class index along the columns.
     """
-    return np.asarray(assets.to_numpy() @ ALLOCATION_WEIGHTS.T)
+    return mix(assets.to_numpy()).T
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the eight allocations came to after each fill, and which one won.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (8, n_rows)
+        Realised returns over the horizon as decimals, whatever the objective.
+    scores : ndarray of shape (8, n_rows)
+        Scores by the objective; the returns themselves for "pnl".
+    winner : ndarray of shape (n_rows,), int64
+        Class index of the best score; of tied ones, the lowest; 8, no class, where a
+        score is NaN.
+    margin : ndarray of shape (n_rows,)
+        Best score less the best of the others, in the objective's unit; 0 in a tie.
+    is_tie : ndarray of shape (n_rows,), bool
+        Whether two scores or more are the best, round-off aside.
+    """
+
+    returns: np.ndarray
+    scores: np.ndarray
+    winner: np.ndarray
+    margin: np.ndarray
+    is_tie: np.ndarray
+
+    def at(self, rows: np.ndarray) -> "Outcomes":
+        """Return the outcomes of some rows, given by position."""
+        return Outcomes(
+            self.returns[:, rows],
+            self.scores[:, rows],
+            self.winner[rows],
+            self.margin[rows],
+            self.is_tie[rows],
+        )
+
+
+def find_outcomes(prices: np.ndarray, config: LabelConfig) -> Outcomes:
+    """Hold every allocation from every fill on, and find the best of the eight.
+
+    The outcome of row t is known `horizon` sessions after its fill.
+
+    Parameters
+    ----------
+    prices : ndarray of shape (n_rows + horizon, 3)
+        What `fill_prices` returns.
+    config : LabelConfig
+        Horizon and objective.
+
+    Returns
+    -------
+    Outcomes
+        Of each fill with `horizon` sessions after it.
+    """
+    returns = mix(_earned(prices, config.horizon))
+    scores = score(prices, returns, config)
+    best = scores.max(axis=0)
+    is_best = scores >= best - ROUND_OFF
+    others = np.where(is_best, -np.inf, scores).max(axis=0)
+    ranks = is_best.view(np.uint8)
+    is_tie = ranks.sum(axis=0, dtype=np.uint8) > 1
+    margin = np.where(is_tie, 0.0, best - others)
+    winner = len(_RANKS) - (ranks * _RANKS).max(axis=0).astype(np.int64)
+    return Outcomes(returns, scores, winner, margin, is_tie)
 
 
 def compute_labels(
@@ -117,85 +202,72 @@ def compute_labels(
     features : Features
         The ten features of the deciding sessions.
     config : LabelConfig, optional
-        Horizon and fill.
+        Horizon, fill, objective and softness.
 
     Returns
     -------
     DataFrame of shape (n_labels, 24)
         One row per deciding session: the ten features, ``return_<allocation>`` for all
-        eight, `winner` (class index; ties go to the lower), `winner_return`, `margin`
-        over the runner-up, `is_tie`, `known_on` (the session whose open or close
-        decides the outcome) and `crises` (names joined by ";", often empty).
+        eight, `winner` (class index of the best score; ties go to the lower),
+        `winner_return` (what the winner earned), `margin` (its score less that of the
+        runner-up), `is_tie`, `known_on` (the session whose open or close decides the
+        outcome) and `crises` (names joined by ";", often empty). Another objective
+        than "pnl" adds ``score_<allocation>`` for all eight, and a `soft_temperature`
+        adds ``soft_<allocation>``.
 
     Raises
     ------
     BarsError
-        If the bars are too short for a single label.
+        If the bars are too short for a single label, or a Sharpe ratio has no meaning
+        because an allocation earned the same in each session of a horizon.
     """
     config = config or LabelConfig()
-    assets = forward_returns(bars, config)
-    sessions = pd.DatetimeIndex(features.frame.index.intersection(assets.index))
-    n_ahead = len(bars.sessions) - len(assets)
+    prices, delay = fill_prices(bars, config)
+    n_ahead = delay + config.horizon
+    n_known = max(len(bars.sessions) - n_ahead, 0)
+    sessions = pd.DatetimeIndex(
+        features.frame.index.intersection(bars.sessions[:n_known])
+    )
     if sessions.empty:
         raise BarsError(
             f"Labels need {features.schema.n_lookback + n_ahead} sessions of bars, got "
             f"{len(bars.sessions)}. Give more history."
         )
-    returns = allocation_returns(assets.loc[sessions])
-    ordered = np.sort(returns, axis=1)
-    winner = returns.argmax(axis=1)
-    positions = bars.sessions.get_indexer(sessions)
-    labels = features.frame.loc[sessions, list(FEATURE_NAMES)].copy()
-    labels[list(RETURN_COLUMNS)] = returns
-    labels["winner"] = winner
-    labels["winner_return"] = ordered[:, -1]
-    labels["margin"] = ordered[:, -1] - ordered[:, -2]
-    labels["is_tie"] = ordered[:, -1] == ordered[:, -2]
-    labels["known_on"] = bars.sessions[positions + n_ahead]
-    names = [";".join(crises) for crises in crises_on(sessions)]
-    labels["crises"] = names
-    labels.index.name = "session"
-    return labels
+    rows = bars.sessions.get_indexer(sessions)
+    found = find_outcomes(prices, config).at(rows)
+    _check_scores(found.scores, sessions)
+    columns = {
+        **_by_name(RETURN_COLUMNS, found.returns),
+        "winner": found.winner,
+        "winner_return": found.returns[found.winner, np.arange(len(rows))],
+        "margin": found.margin,
+        "is_tie": found.is_tie,
+        "known_on": bars.sessions[rows + n_ahead],
+        "crises": [";".join(names) for names in crises_on(sessions)],
+    }
+    if config.objective != "pnl":
+        columns |= _by_name(SCORE_COLUMNS, found.scores)
+    if config.soft_temperature is not None:
+        soft = soften(found.scores, config.soft_temperature)
+        columns |= _by_name(SOFT_COLUMNS, soft)
+    known = features.frame.loc[sessions, list(FEATURE_NAMES)]
+    outcomes = pd.DataFrame(columns, index=sessions)
+    return pd.concat([known, outcomes], axis=1).rename_axis("session")
 
 
-@dataclass(frozen=True)
-class LabelSummary:
-    """Counts and mean returns of a label table.
-
-    Parameters
-    ----------
-    by_class : DataFrame of shape (8, 3)
-        Index: allocation name; columns `n_wins`, `win_share`, `mean_return`.
-    by_crisis : DataFrame of shape (n_crises, 10)
-        Index: crisis name; columns `n_labels`, `most_frequent_winner`, and the mean
-        return of each allocation.
-    n_ties : int
-        Sessions on which two allocations earned exactly the same best return.
-    """
-
-    by_class: pd.DataFrame
-    by_crisis: pd.DataFrame
-    n_ties: int
+def _by_name(names: tuple[str, ...], values: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(zip(names, values, strict=True))
 
 
-def summarize_labels(labels: pd.DataFrame) -> LabelSummary:
-    """Count winners and average returns, over all sessions and inside each crisis."""
-    names = list(ALLOCATION_NAMES)
-    counts = np.bincount(labels["winner"], minlength=len(names))
-    means = labels[list(RETURN_COLUMNS)].mean().to_numpy()
-    by_class = pd.DataFrame(
-        {
-            "n_wins": counts,
-            "win_share": counts / max(len(labels), 1),
-            "mean_return": means,
-        },
-        index=pd.Index(names, name="allocation"),
+def _check_scores(scores: np.ndarray, sessions: pd.DatetimeIndex) -> None:
+    """Raise `BarsError` at the first session with an allocation that has no score."""
+    is_missing = np.isnan(scores)
+    if not is_missing.any():
+        return
+    at = int(is_missing.any(axis=0).argmax())
+    name = ALLOCATION_NAMES[int(is_missing[:, at].argmax())]
+    raise BarsError(
+        f"The objective sharpe needs returns that vary, but {name}, decided on "
+        f"{sessions[at].date()}, earns the same in excess of cash in each session of "
+        "the horizon. Look at the prices, or choose another objective."
     )
-    exploded = labels.assign(crisis=labels["crises"].str.split(";")).explode("crisis")
-    exploded = exploded[exploded["crisis"] != ""]
-    groups = exploded.groupby("crisis", sort=False)
-    by_crisis = groups[list(RETURN_COLUMNS)].mean().set_axis(names, axis=1)
-    by_crisis.insert(0, "n_labels", groups.size())
-    winners = groups["winner"].agg(lambda column: names[column.mode().iloc[0]])
-    by_crisis.insert(1, "most_frequent_winner", winners)
-    return LabelSummary(by_class, by_crisis, int(labels["is_tie"].sum()))

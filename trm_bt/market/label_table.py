@@ -1,0 +1,235 @@
+"""The label table as a whole: counted, turned into plain values, and read back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.config import LabelConfig
+from trm_bt.errors import RunError
+from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.crises import CRISES
+from trm_bt.market.features import FEATURE_NAMES
+from trm_bt.market.labels import RETURN_COLUMNS
+
+LABELS_FILE = "labels.parquet"
+_NUMBERS = (*FEATURE_NAMES, *RETURN_COLUMNS, "winner_return", "margin")
+_COLUMNS = (*_NUMBERS, "winner", "is_tie", "known_on", "crises")
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """Counts and mean returns of a label table.
+
+    Parameters
+    ----------
+    n_labels : int
+        Sessions labelled.
+    n_ties : int
+        Those on which two allocations or more scored best alike.
+    by_class : DataFrame of shape (8, 3)
+        Index: allocation name; columns `n_wins`, `win_share`, `mean_return`.
+    by_crisis : DataFrame of shape (12, 11)
+        Index: crisis name, in date order; columns `n_labels`, `n_ties`,
+        `most_frequent_winner`, and the mean return of each allocation; missing values
+        where a crisis has no label.
+    crisis_wins : DataFrame of shape (12, 8)
+        Labels won by each allocation in each crisis.
+    """
+
+    n_labels: int
+    n_ties: int
+    by_class: pd.DataFrame
+    by_crisis: pd.DataFrame
+    crisis_wins: pd.DataFrame
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain JSON values; null where a figure has no meaning."""
+        return {
+            "n_labels": self.n_labels,
+            "n_ties": self.n_ties,
+            "by_class": {
+                str(name): {
+                    "n_wins": int(row["n_wins"]),
+                    "win_share": _known(row["win_share"]),
+                    "mean_return": _known(row["mean_return"]),
+                }
+                for name, row in self.by_class.iterrows()
+            },
+            "by_crisis": {
+                crisis.name: self._crisis_to_dict(crisis.name) for crisis in CRISES
+            },
+        }
+
+    def _crisis_to_dict(self, name: str) -> dict[str, object]:
+        row = self.by_crisis.loc[name]
+        return {
+            "n_labels": int(row["n_labels"]),
+            "n_ties": int(row["n_ties"]),
+            "most_frequent_winner": _known(row["most_frequent_winner"]),
+            "n_wins": self.crisis_wins.loc[name].to_dict(),
+            "mean_return": {key: _known(row[key]) for key in ALLOCATION_NAMES},
+        }
+
+
+def summarize_labels(labels: pd.DataFrame) -> LabelSummary:
+    """Count winners and average returns, over all sessions and inside each crisis.
+
+    Parameters
+    ----------
+    labels : DataFrame of shape (n_labels, n_columns)
+        What `compute_labels` or `load_labels` returns.
+    """
+    names = list(ALLOCATION_NAMES)
+    counts = _count_wins(labels)
+    by_class = pd.DataFrame(
+        {
+            "n_wins": counts,
+            "win_share": counts / len(labels) if len(labels) else np.nan,
+            "mean_return": labels[list(RETURN_COLUMNS)].mean().to_numpy(),
+        },
+        index=pd.Index(names, name="allocation"),
+    )
+    sessions = pd.DatetimeIndex(labels.index)
+    parts = {crisis.name: labels[crisis.mask(sessions)] for crisis in CRISES}
+    wins = pd.DataFrame({name: _count_wins(part) for name, part in parts.items()})
+    rows = {
+        name: {
+            "n_labels": len(part),
+            "n_ties": int(part["is_tie"].sum()),
+            "most_frequent_winner": names[wins[name].argmax()] if len(part) else None,
+            **dict(zip(names, part[list(RETURN_COLUMNS)].mean(), strict=True)),
+        }
+        for name, part in parts.items()
+    }
+    return LabelSummary(
+        len(labels),
+        int(labels["is_tie"].sum()),
+        by_class,
+        pd.DataFrame.from_dict(rows, orient="index").rename_axis("crisis"),
+        wins.set_axis(names).T.rename_axis("crisis"),
+    )
+
+
+def _count_wins(labels: pd.DataFrame) -> np.ndarray:
+    return np.bincount(labels["winner"], minlength=len(ALLOCATION_NAMES))
+
+
+def _known(value: object) -> object:
+    return None if value is None or value != value else value
+
+
+def label_records(labels: pd.DataFrame) -> list[dict[str, object]]:
+    """Return the rows of a label table as plain values, sessions as ISO dates.
+
+    Parameters
+    ----------
+    labels : DataFrame of shape (n_labels, n_columns)
+        What `compute_labels` returns.
+
+    Returns
+    -------
+    list of n_labels dict
+        One key a column, and `session`; `crises` is a list of names.
+    """
+    plain = labels.reset_index()
+    for name in ("session", "known_on"):
+        plain[name] = plain[name].dt.strftime("%Y-%m-%d")
+    plain["crises"] = [names.split(";") if names else [] for names in plain["crises"]]
+    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
+
+
+def describe_labels(labels: pd.DataFrame, config: LabelConfig) -> dict[str, object]:
+    """Return how labels were made and what they came to, as JSON values."""
+    return {**dict(config), **summarize_labels(labels).to_dict()}
+
+
+def load_labels(path: Path | str) -> pd.DataFrame:
+    """Read a label table that `trm-bt labels` or a run has written, and check it.
+
+    Parameters
+    ----------
+    path : Path or str
+        The folder with the table, or its labels.parquet or labels.csv.
+
+    Returns
+    -------
+    DataFrame of shape (n_labels, n_columns)
+        What `compute_labels` had returned, to the last bit.
+
+    Raises
+    ------
+    RunError
+        If the file cannot be read, or is no sound label table; the sentence names the
+        file, the rule and what came.
+    """
+    path = Path(path)
+    path = path / LABELS_FILE if path.is_dir() else path
+    try:
+        labels = _read(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path}: cannot be read as a label table: {error}.") from error
+    _check(labels, path)
+    return labels
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if path.suffix != ".csv":
+        return pd.read_parquet(path)
+    labels = pd.read_csv(
+        path,
+        index_col="session",
+        parse_dates=["session", "known_on"],
+        float_precision="round_trip",
+        keep_default_na=False,
+    )
+    labels.index = pd.DatetimeIndex(labels.index).as_unit("ns")
+    labels["known_on"] = labels["known_on"].astype("datetime64[ns]")
+    return labels
+
+
+def _check(labels: pd.DataFrame, path: Path) -> None:
+    """Raise `RunError` at the first rule that a label table breaks."""
+    missing = [name for name in _COLUMNS if name not in labels]
+    if missing:
+        raise RunError(
+            f"{path}: a label table has the column `{missing[0]}`, got "
+            f"{list(labels.columns)}. Write it again with `trm-bt labels`."
+        )
+    sessions = labels.index
+    if not isinstance(sessions, pd.DatetimeIndex) or not (
+        sessions.is_monotonic_increasing and sessions.is_unique
+    ):
+        raise RunError(
+            f"{path}: labels must be indexed by sessions in order, each once, got "
+            f"{sessions.dtype}, first {list(sessions[:3])}."
+        )
+    for rule, is_right in _rules(labels).items():
+        if not is_right.all():
+            first = sessions[int((~is_right).argmax())].date()
+            raise RunError(
+                f"{path}: {rule}, which the label of {first} breaks. Write the table "
+                "again with `trm-bt labels`."
+            )
+
+
+def _rules(labels: pd.DataFrame) -> Mapping[str, np.ndarray]:
+    """Return for each rule the rows that keep it, bool, shape (n_labels,)."""
+    numbers = labels[list(_NUMBERS)].to_numpy(np.float64)
+    winner = labels["winner"].to_numpy()
+    is_class = (winner >= 0) & (winner < len(ALLOCATION_NAMES))
+    returns = labels[list(RETURN_COLUMNS)].to_numpy()
+    won = returns[np.arange(len(labels)), np.where(is_class, winner, 0)]
+    return {
+        "every feature and return must be finite": np.isfinite(numbers).all(axis=1),
+        f"`winner` must lie in 0..{len(ALLOCATION_NAMES) - 1}": is_class,
+        "`winner_return` must be the winner's own return": (
+            labels["winner_return"].to_numpy() == won
+        ),
+        "`margin` must be at least 0": labels["margin"].to_numpy() >= 0,
+        "`known_on` must lie after the session": np.asarray(
+            labels["known_on"] > labels.index
+        ),
+    }

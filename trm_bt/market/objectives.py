@@ -1,0 +1,154 @@
+"""What makes one allocation better than another: a score for each of the eight.
+
+Whatever the objective, an allocation is bought once at the fill and held over the
+horizon. Arrays run with the class index first, shape (8, n_rows): numpy is fastest
+along a long last axis, and each row is computed from its own columns alone.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from trm_bt.config import LabelConfig
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS
+
+ROUND_OFF: Final = 1e-12
+"""Scores nearer than this are tied, and a deviation this small is none.
+
+Dividing prices leaves errors of some 1e-16 in a return; a billionth of a basis point is
+far above that and far below anything that could be earned.
+"""
+
+
+def mix(assets: np.ndarray) -> np.ndarray:
+    """Weigh what equity, bond and cash came to by each allocation.
+
+    Parameters
+    ----------
+    assets : ndarray of shape (n_rows, 3)
+        Returns or values of equity, bond and cash.
+
+    Returns
+    -------
+    ndarray of shape (8, n_rows)
+        The weighted sums.
+    """
+    if len(assets) == 1:
+        # A product with one row takes another way through BLAS, with other last bits.
+        return mix(np.repeat(assets, 2, axis=0))[:, :1]
+    return np.asarray(ALLOCATION_WEIGHTS @ assets.T)
+
+
+def score(prices: np.ndarray, returns: np.ndarray, config: LabelConfig) -> np.ndarray:
+    r"""Score the eight allocations by the objective of `config`; the highest wins.
+
+    Parameters
+    ----------
+    prices : ndarray of shape (n_rows + horizon, 3)
+        Prices of equity and bond, and the value of cash, from the first fill on.
+    returns : ndarray of shape (8, n_rows)
+        What each allocation earned over the horizon.
+    config : LabelConfig
+        Objective, horizon and risk aversion.
+
+    Returns
+    -------
+    ndarray of shape (8, n_rows)
+        Decimals over the horizon for "pnl" and "mean_variance"; a ratio, not
+        annualised, for "sharpe". NaN where a Sharpe ratio has no meaning, because the
+        return in excess of cash was the same in each session.
+
+    Notes
+    -----
+    With :math:`V_k` the value of the held allocation k sessions after the fill,
+    :math:`r_k = V_k / V_{k-1} - 1`, :math:`e_k` its excess over the return of cash,
+    and :math:`s` a standard deviation over the h sessions, of divisor h - 1:
+
+    .. math:: \text{pnl} = V_h / V_0 - 1
+    .. math:: \text{sharpe} = \bar e / s_e
+    .. math:: \text{mean\_variance} = V_h / V_0 - 1 - \tfrac{\lambda}{2} h s_r^2
+
+    References
+    ----------
+    Sharpe, W. F. (1994). The Sharpe ratio. Journal of Portfolio Management 21(1).
+    Markowitz, H. (1952). Portfolio selection. Journal of Finance 7(1).
+    """
+    if config.objective == "pnl":
+        return returns
+    held, cash = session_returns(prices, config.horizon)
+    if config.objective == "sharpe":
+        excess = held - cash
+        deviation = excess.std(axis=0, ddof=1)
+        has_risk = deviation > ROUND_OFF
+        ratios = np.full(deviation.shape, np.nan)
+        ratios[has_risk] = excess.mean(axis=0)[has_risk] / deviation[has_risk]
+        return ratios
+    variance = config.horizon * held.var(axis=0, ddof=1)
+    return np.asarray(returns - config.risk_aversion / 2 * variance)
+
+
+def session_returns(prices: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each held allocation, and cash, earned session by session.
+
+    Parameters
+    ----------
+    prices : ndarray of shape (n_rows + horizon, 3)
+        Prices of equity and bond, and the value of cash, from the first fill on.
+    horizon : int
+        Sessions held.
+
+    Returns
+    -------
+    held : ndarray of shape (horizon, 8, n_rows)
+        Simple returns of the allocations, as decimals.
+    cash : ndarray of shape (horizon, 1, n_rows)
+        Simple returns of cash.
+    """
+    n_rows = len(prices) - horizon
+    steps = range(horizon + 1)
+    values = np.stack([mix(prices[k : k + n_rows] / prices[:n_rows]) for k in steps])
+    cash = np.stack([prices[k : k + n_rows, 2] for k in steps])[:, np.newaxis]
+    return values[1:] / values[:-1] - 1.0, cash[1:] / cash[:-1] - 1.0
+
+
+def soften(scores: np.ndarray, temperature: float) -> np.ndarray:
+    r"""Turn scores into probabilities: the better an allocation, the likelier.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (8, n_rows)
+        What `score` returns.
+    temperature : float
+        In units of the distance between the best and the worst score of the row: with
+        0.1, an allocation a tenth of it behind another is e times less likely.
+
+    Returns
+    -------
+    ndarray of shape (8, n_rows)
+        Probabilities; each column sums to 1. Equal scores are equally likely.
+
+    Notes
+    -----
+    .. math:: p_i = e^{s_i / (\tau d)} / \sum_j e^{s_j / (\tau d)}, \quad
+        d = \max s - \min s
+
+    The spread is the row's own. One taken over a whole history would let later
+    sessions change the labels of earlier ones.
+
+    References
+    ----------
+    Cao, Z. et al. (2007). Learning to rank: from pairwise approach to listwise
+    approach. ICML (there, "top one probability"). Hinton, G., Vinyals, O. and Dean, J.
+    (2015). Distilling the knowledge in a neural network. arXiv:1503.02531.
+
+    Examples
+    --------
+    >>> soften(np.array([[0.02], [0.01], [0.0]]), 0.5).round(4).ravel().tolist()
+    [0.6652, 0.2447, 0.09]
+    """
+    behind = scores - scores.max(axis=0)
+    spread = -behind.min(axis=0)
+    scale = np.where(spread > ROUND_OFF, temperature * spread, np.inf)
+    powers = np.exp(behind / scale)
+    # `powers.sum(axis=0)` adds in another order where there is but one row.
+    return np.asarray(powers / sum(powers))
