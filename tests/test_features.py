@@ -127,6 +127,27 @@ def test_one_row_has_the_bits_of_the_whole_history(real_bars):
         assert row[0].tobytes() == whole[end - n_lookback].tobytes()
 
 
+def test_one_row_has_these_bits_whatever_the_layout_of_members():
+    # numpy adds columns in another order where an array runs column by column.
+    bars = make_bars(90, has_options=False)
+    rng = np.random.default_rng(7)
+    closes = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, (90, 19)), axis=0))
+    frame = pd.DataFrame(closes, bars.sessions, [f"M{i}" for i in range(19)])
+    arrays = input_arrays(replace(bars, members=frame))
+    schema = schema_for(replace(bars, members=frame))
+    rows = []
+    for order in ("C", "F"):
+        whole, _ = feature_rows(
+            arrays | {"members": np.asarray(closes, order=order)}, schema
+        )
+        for i, row in enumerate(whole):
+            window = {k: v[i : i + schema.n_lookback] for k, v in arrays.items()}
+            one, _ = feature_rows(window, schema)
+            assert one[0].tobytes() == row.tobytes()
+        rows.append(whole)
+    assert rows[0].tobytes() == rows[1].tobytes()
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
