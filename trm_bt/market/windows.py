@@ -89,8 +89,8 @@ def window_sums(values: np.ndarray, lookback: int) -> np.ndarray:
     n_rows = len(values) - lookback + 1
     if lookback > _MAX_RUN:
         half = lookback // 2 // _N_LANES * _N_LANES
-        newer = window_sums(values[half:], lookback - half)
-        return window_sums(values, half)[:n_rows] + newer
+        older = window_sums(values, half)[:n_rows]
+        return np.asarray(older + window_sums(values[half:], lookback - half))
     n_laned = lookback // _N_LANES * _N_LANES
     if n_laned:
         sums = _shifted_sum(values, n_rows + _N_LANES - 1, range(0, n_laned, _N_LANES))
