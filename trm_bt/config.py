@@ -37,7 +37,7 @@ class FeatureConfig(_Settings):
     long_return_lookback: PositiveInt = 20
     volume_lookback: PositiveInt = 20
     breadth_lookback: PositiveInt = 50
-    breadth_proxy_lookback: PositiveInt = 20
+    breadth_proxy_lookback: PositiveInt = 50
     correlation_lookback: int = Field(20, ge=2)
     put_call_short_lookback: PositiveInt = 5
     put_call_long_lookback: PositiveInt = 252

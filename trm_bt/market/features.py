@@ -33,7 +33,7 @@ FEATURE_NAMES: Final = (
     "sector_dispersion",
     "signal_quality_score",
 )
-FORMULA_VERSION: Final = 1
+FORMULA_VERSION: Final = 2
 
 Status = Literal["observed", "proxy"]
 _ROLES: Final = {"volume": "equity"}
@@ -130,10 +130,10 @@ def _member_formulas(config: FeatureConfig) -> dict[str, Formula]:
 
 def _member_proxies(config: FeatureConfig) -> dict[str, Formula]:
     """Return what stands in for them where there are no members."""
-    equity, both = ("equity",), ("equity", "bond")
+    equity, both = ("equity",), ("equity", "volatility")
     return {
         "market_breadth": Formula(
-            proxies.market_breadth_proxy, equity, (config.breadth_proxy_lookback,), True
+            proxies.market_breadth_proxy, both, (config.breadth_proxy_lookback,)
         ),
         "gini_coefficient": Formula(
             proxies.gini_coefficient_proxy, equity, (config.gini_lookback,), True

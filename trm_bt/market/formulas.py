@@ -42,7 +42,7 @@ def vix_level(volatility: np.ndarray) -> Column:
     >>> vix_level(np.array([18.5, 21.0])).values
     array([18.5, 21. ])
     """
-    return Column.sure(volatility)
+    return Column.sure(np.array(volatility, dtype=np.float64))
 
 
 def spy_returns(equity: np.ndarray, lookback: int) -> Column:
