@@ -13,6 +13,7 @@ from trm_bt.errors import BarsError
 from trm_bt.market.bars import Bars, Provenance
 from trm_bt.market.features import (
     FEATURE_NAMES,
+    FeatureSchema,
     compute_features,
     feature_rows,
     input_arrays,
@@ -195,6 +196,32 @@ def test_schema_says_what_is_proxy(bars, full_bars):
     )
     status = dict(zip(FEATURE_NAMES, schema_for(index).status, strict=True))
     assert [n for n, value in status.items() if value == "proxy"] == ["correlation"]
+
+
+def test_schema_and_provenance_travel_with_the_rows(full_bars, tmp_path):
+    spans = {"start": full_bars.sessions[0], "end": full_bars.sessions[-1]}
+    given = replace(
+        full_bars,
+        source="a test",
+        provenance={
+            "bond": Provenance(
+                "yields", **spans, status="proxy", notes=("short", "old")
+            )
+        },
+    )
+    features = compute_features(given)
+    assert features.schema.provenance == {
+        "bars": "a test",
+        "bond": "yields; short; old",
+    }
+    assert features.schema.difference(schema_for(full_bars)) == (
+        "feature correlation proxy against observed"
+    )
+    features.frame.to_parquet(tmp_path / "features.parquet")
+    read = pd.read_parquet(tmp_path / "features.parquet")
+    assert FeatureSchema.model_validate(read.attrs["feature_schema"]) == features.schema
+    renamed = features.schema.model_copy(update={"provenance": {"bars": "another"}})
+    assert features.schema.difference(renamed) is None
 
 
 def test_schema_difference_names_the_first_difference(bars, full_bars):

@@ -19,7 +19,7 @@ from trm_bt.feeds import load_bars
 from trm_bt.files import check_replaceable
 from trm_bt.learning.records import TrainedModel
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import FEATURE_NAMES, Features
+from trm_bt.market.features import Features, FeatureSchema
 from trm_bt.market.labels import LabelSummary, cash_growth, summarize_labels
 
 _VERSIONED: Final = (
@@ -191,16 +191,22 @@ def summarize(
     cash_returns = None
     if bars.cash_rate is not None:
         cash_returns = pd.Series(cash_growth(bars.cash_rate) - 1.0, bars.sessions)
-    equity = results["trm"].equity
+    ours = results["trm"]
+    schema = FeatureSchema.model_validate(ours.decisions.attrs["feature_schema"])
     runs = [*results.values(), *(result for result, _ in crises.values())]
     return {
         "bars": describe_bars(bars),
         "cash": describe_cash(bars),
+        "features": {
+            "formula_version": schema.formula_version,
+            "members": list(schema.members),
+            "status": schema.status_by_name,
+        },
         "out_of_sample": {
-            "start": _date(equity.index[1]),
-            "end": _date(equity.index[-1]),
-            "sessions": len(equity) - 1,
-            "abstained": results["trm"].n_abstained,
+            "start": _date(ours.equity.index[1]),
+            "end": _date(ours.equity.index[-1]),
+            "sessions": len(ours.equity) - 1,
+            "abstained": ours.n_abstained,
         },
         "strategies": {
             name: summarize_strategy(
@@ -222,14 +228,36 @@ def summarize(
     }
 
 
+def save_features(features: Features, bars: Bars, folder: Path) -> dict[str, object]:
+    """Write features.parquet, features.csv and features.json into `folder`.
+
+    The parquet file carries the schema too, as `Features` says. Returns what the JSON
+    file holds: span, schema, status by feature, and the provenance of the bars.
+    """
+    features.frame.to_parquet(folder / "features.parquet")
+    features.frame.to_csv(folder / "features.csv", index_label="session")
+    facts = {
+        "rows": len(features.frame),
+        "start": _date(features.frame.index[0]),
+        "end": _date(features.frame.index[-1]),
+        "status": features.schema.status_by_name,
+        "schema": features.schema.model_dump(mode="json"),
+        "n_zero_denominators": features.n_zero_denominators,
+        "bars": describe_bars(bars),
+    }
+    write_json(folder / "features.json", facts)
+    return facts
+
+
 def save_labels(
     labels: pd.DataFrame, features: Features, bars: Bars, folder: Path
 ) -> LabelSummary:
     """Write labels.parquet, labels.csv and labels_summary.json into `folder`."""
-    labels.to_parquet(folder / "labels.parquet")
+    described = labels.copy(deep=False)
+    described.attrs = features.frame.attrs
+    described.to_parquet(folder / "labels.parquet")
     labels.to_csv(folder / "labels.csv")
     summary = summarize_labels(labels)
-    status = dict(zip(FEATURE_NAMES, features.schema.status, strict=True))
     write_json(
         folder / "labels_summary.json",
         {
@@ -237,7 +265,7 @@ def save_labels(
             "n_ties": summary.n_ties,
             "by_class": summary.by_class.to_dict("index"),
             "by_crisis": summary.by_crisis.to_dict("index"),
-            "features": status,
+            "features": features.schema.status_by_name,
             "n_zero_denominators": features.n_zero_denominators,
             "bars": describe_bars(bars),
         },

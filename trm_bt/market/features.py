@@ -160,6 +160,9 @@ class FeatureSchema(BaseModel):
         The sessions that each feature looks back.
     formula_version : int
         Raised whenever a formula changes.
+    provenance : dict of str to str
+        Where each role came from, in words. It is for readers: schemas that differ in
+        it alone mean the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -169,6 +172,12 @@ class FeatureSchema(BaseModel):
     status: tuple[Status, ...] = ("observed",) * 10
     lookbacks: FeatureConfig = FeatureConfig()
     formula_version: int = FORMULA_VERSION
+    provenance: dict[str, str] = {}
+
+    @property
+    def status_by_name(self) -> dict[str, Status]:
+        """Whether each feature is observed or a proxy."""
+        return dict(zip(FEATURE_NAMES, self.status, strict=True))
 
     @property
     def formulas(self) -> dict[str, Formula]:
@@ -214,7 +223,8 @@ class Features:
     ----------
     frame : DataFrame of shape (n_rows, 10)
         One column per feature, one row per session from the first with a full
-        lookback; each row is known at the close of its session.
+        lookback; each row is known at the close of its session. The schema travels in
+        ``attrs["feature_schema"]`` as JSON values, through parquet too.
     schema : FeatureSchema
         What the columns were computed from.
     n_zero_denominators : dict of str to int
@@ -231,7 +241,17 @@ def schema_for(bars: Bars, config: FeatureConfig | None = None) -> FeatureSchema
     """Return the schema of the features that `bars` can give."""
     members = () if bars.members is None else tuple(map(str, bars.members.columns))
     present = [role for role in ROLES if getattr(bars, role) is not None]
-    return schema_from({role: bars.status(role) for role in present}, members, config)
+    schema = schema_from({role: bars.status(role) for role in present}, members, config)
+    return schema.model_copy(update={"provenance": describe_provenance(bars)})
+
+
+def describe_provenance(bars: Bars) -> dict[str, str]:
+    """Say where the bars and each of their roles came from, a sentence each."""
+    roles = {
+        role: "; ".join([entry.source, *entry.notes])
+        for role, entry in bars.provenance.items()
+    }
+    return {"bars": bars.source, **roles}
 
 
 def schema_from(
@@ -295,6 +315,7 @@ def compute_features(bars: Bars, config: FeatureConfig | None = None) -> Feature
     frame = pd.DataFrame(
         rows, index=bars.sessions[schema.n_lookback - 1 :], columns=FEATURE_NAMES
     )
+    frame.attrs["feature_schema"] = schema.model_dump(mode="json")
     counts = dict(zip(FEATURE_NAMES, is_zero.sum(axis=0).tolist(), strict=True))
     return Features(frame, schema, {name: n for name, n in counts.items() if n})
 
