@@ -105,7 +105,7 @@ def every_formula() -> list[Formula]:
         formulas_for(FeatureConfig(put_call_long_lookback=140), given, given)
         for given in (True, False)
     )
-    return [*observed.values(), *(set(proxied.values()) - set(observed.values()))]
+    return list(dict.fromkeys([*observed.values(), *proxied.values()]))
 
 
 @pytest.mark.parametrize("formula", every_formula(), ids=lambda f: f.compute.__name__)

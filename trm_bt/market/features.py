@@ -95,19 +95,28 @@ def _core_formulas(config: FeatureConfig) -> dict[str, Formula]:
     return {
         "vix_level": Formula(formulas.vix_level, ("volatility",)),
         "spy_returns_5d": Formula(
-            formulas.spy_returns, equity, (config.short_return_lookback,), True
+            formulas.spy_returns,
+            equity,
+            (config.short_return_lookback,),
+            of_returns=True,
         ),
         "spy_returns_20d": Formula(
-            formulas.spy_returns, equity, (config.long_return_lookback,), True
+            formulas.spy_returns,
+            equity,
+            (config.long_return_lookback,),
+            of_returns=True,
         ),
         "volume_ratio": Formula(
             formulas.volume_ratio, ("volume",), (config.volume_lookback,)
         ),
         "correlation": Formula(
-            formulas.correlation, both, (config.correlation_lookback,), True
+            formulas.correlation, both, (config.correlation_lookback,), of_returns=True
         ),
         "signal_quality_score": Formula(
-            formulas.signal_quality_score, equity, (config.efficiency_lookback,), True
+            formulas.signal_quality_score,
+            equity,
+            (config.efficiency_lookback,),
+            of_returns=True,
         ),
     }
 
@@ -120,10 +129,13 @@ def _member_formulas(config: FeatureConfig) -> dict[str, Formula]:
             formulas.market_breadth, members, (config.breadth_lookback,)
         ),
         "gini_coefficient": Formula(
-            formulas.gini_coefficient, members, (config.gini_lookback,), True
+            formulas.gini_coefficient, members, (config.gini_lookback,), of_returns=True
         ),
         "sector_dispersion": Formula(
-            formulas.sector_dispersion, members, (config.dispersion_lookback,), True
+            formulas.sector_dispersion,
+            members,
+            (config.dispersion_lookback,),
+            of_returns=True,
         ),
     }
 
@@ -136,10 +148,16 @@ def _member_proxies(config: FeatureConfig) -> dict[str, Formula]:
             proxies.market_breadth_proxy, both, (config.breadth_proxy_lookback,)
         ),
         "gini_coefficient": Formula(
-            proxies.gini_coefficient_proxy, equity, (config.gini_lookback,), True
+            proxies.gini_coefficient_proxy,
+            equity,
+            (config.gini_lookback,),
+            of_returns=True,
         ),
         "sector_dispersion": Formula(
-            proxies.sector_dispersion_proxy, both, (config.dispersion_lookback,), True
+            proxies.sector_dispersion_proxy,
+            both,
+            (config.dispersion_lookback,),
+            of_returns=True,
         ),
     }
 
@@ -373,7 +391,8 @@ def feature_rows(
         arrays = [inputs[name][first:] for name in formula.inputs]
         return formula.compute(*arrays, *formula.lookbacks)
 
-    columns = [column(schema.formulas[name]) for name in FEATURE_NAMES]
+    chosen = schema.formulas
+    columns = [column(chosen[name]) for name in FEATURE_NAMES]
     rows = np.stack([values for values, _ in columns], axis=-1)
     is_zero = np.stack([is_zero for _, is_zero in columns], axis=-1)
     return rows, is_zero
