@@ -130,7 +130,13 @@ class BarStore:
                     f"{path}: must be the file that was written, its SHA-256 differs "
                     f"from the manifest's. {_remedy(symbol)}"
                 )
-            frame = pd.read_parquet(BytesIO(content), page_checksum_verification=True)
+            # one thread: those of pyarrow can end a process that exits with an abort
+            frame = pd.read_parquet(
+                BytesIO(content),
+                page_checksum_verification=True,
+                use_threads=False,
+                pre_buffer=False,
+            )
             return frame.rename_axis("session")
         raise BarsError(f"{path}: is in the manifest and missing. {_remedy(symbol)}")
 

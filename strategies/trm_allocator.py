@@ -126,6 +126,7 @@ class TRMAllocator(RebalancingStrategy):
 
         `allocation` is missing where the policy abstained; the target weights are those
         in force after the decision, also where a low confidence kept the earlier ones.
+        The schema of the features is in ``attrs["feature_schema"]``.
         """
         n = len(self._decisions)
         log = [decision for decision, _ in self._decisions]
@@ -150,7 +151,9 @@ class TRMAllocator(RebalancingStrategy):
             *targets.T,
             1.0 - targets.sum(axis=1),
         ]
-        return pd.DataFrame(dict(zip(DECISION_COLUMNS, columns, strict=True)))
+        table = pd.DataFrame(dict(zip(DECISION_COLUMNS, columns, strict=True)))
+        table.attrs["feature_schema"] = self.features.p.schema.model_dump(mode="json")
+        return table
 
     @property
     def n_abstained(self) -> int:

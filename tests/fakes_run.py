@@ -123,6 +123,15 @@ def _summary(equity, orders, windows, sessions):
     return {
         "bars": _bars(sessions),
         "cash": "earned 3-month constant-maturity treasury yield",
+        "features": {
+            "formula_version": 2,
+            "members": [],
+            "status": {
+                "vix_level": "proxy",
+                "volume_ratio": "observed",
+                "put_call_ratio": "proxy",
+            },
+        },
         "out_of_sample": {
             "start": str(sessions[1].date()),
             "end": str(sessions[-1].date()),

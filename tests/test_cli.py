@@ -59,31 +59,49 @@ def test_config_prints_settings_that_load_back(monkeypatch, capsys, tmp_path):
     assert TRMConfig.load(path) == TRMConfig(seed=5)
 
 
-def test_features_are_written_as_parquet_and_csv(monkeypatch, capsys, folder, tmp_path):
-    for name in ("f.parquet", "f.csv"):
-        out = tmp_path / "new" / name
-        code, text, _ = call(
-            monkeypatch, capsys, "features", "--bars", folder, "--out", out, "--json"
-        )
-        assert code == 0
-        assert json.loads(text)["rows"] == 341
-    parquet = pd.read_parquet(tmp_path / "new" / "f.parquet")
+def test_features_are_written_in_every_form(monkeypatch, capsys, folder, tmp_path):
+    out = tmp_path / "new" / "features"
+    arguments = ("features", "--bars", folder, "--out", out)
+    code, text, _ = call(monkeypatch, capsys, *arguments, "--json")
+    assert code == 0
+    assert list(out.parent.iterdir()) == [out]
+    assert {path.name for path in out.iterdir()} == {
+        "features.parquet",
+        "features.csv",
+        "features.json",
+        "features.png",
+    }
+    parquet = pd.read_parquet(out / "features.parquet")
     csv = pd.read_csv(
-        tmp_path / "new" / "f.csv", index_col=0, float_precision="round_trip"
+        out / "features.csv", index_col="session", float_precision="round_trip"
     )
     assert tuple(parquet.columns) == FEATURE_NAMES
     np.testing.assert_array_equal(parquet, csv)
-    names = sorted(p.name for p in (tmp_path / "new").iterdir())
-    assert names == ["f.csv", "f.parquet"]
-    before = out.read_bytes()
-    again = ("features", "--bars", folder, "--out", out)
-    code, _, error = call(monkeypatch, capsys, *again)
-    assert (code, out.read_bytes()) == (2, before)
+    assert [str(s.date()) for s in parquet.index] == csv.index.tolist()
+    facts = json.loads((out / "features.json").read_text())
+    assert facts == json.loads(text)
+    assert facts["rows"] == len(parquet) == 341
+    assert facts["schema"] == parquet.attrs["feature_schema"]
+    assert facts["status"]["gini_coefficient"] == "proxy"
+    assert set(facts["bars"]["roles"]) == {"equity", "bond", "volatility"}
+
+
+def test_features_replace_only_features(monkeypatch, capsys, folder, tmp_path):
+    out = tmp_path / "features"
+    arguments = ("features", "--bars", folder, "--out", out)
+    assert call(monkeypatch, capsys, *arguments)[0] == 0
+    code, _, error = call(monkeypatch, capsys, *arguments)
+    assert code == 2
     assert "is there already" in error
-    assert call(monkeypatch, capsys, *again, "--force")[0] == 0
+    assert call(monkeypatch, capsys, *arguments, "--force")[0] == 0
     code, _, error = call(monkeypatch, capsys, "features", "--out", folder, "--force")
     assert code == 2
-    assert "must be a file, is a folder" in error
+    assert "one that holds features.json" in error
+    for name in ("f.csv", "f.parquet"):
+        code, _, error = call(monkeypatch, capsys, "features", "--out", tmp_path / name)
+        assert code == 2
+        assert "must be a folder, which gets features.parquet" in error
+        assert f"Choose --out {tmp_path / 'f'}." in error
 
 
 def test_labels_are_written_with_a_summary(monkeypatch, capsys, folder, tmp_path):
@@ -373,7 +391,7 @@ def test_an_unknown_option_is_bad_usage(monkeypatch, capsys):
 
 def test_members_listed_but_absent_are_named(monkeypatch, capsys, folder, tmp_path):
     (folder / "members.txt").write_text("AAA\n")
-    arguments = ("features", "--bars", folder, "--out", tmp_path / "f.parquet")
+    arguments = ("features", "--bars", folder, "--out", tmp_path / "f")
     code, _, error = call(monkeypatch, capsys, *arguments)
     assert code == 2
     assert "AAA.csv: is needed and missing" in error

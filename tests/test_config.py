@@ -82,19 +82,6 @@ def test_a_missing_file_is_named(tmp_path):
         TRMConfig.load(tmp_path / "none.json")
 
 
-def test_settings_that_came_later_are_written_only_where_they_are_set():
-    """A checkpoint from before them holds its settings byte for byte."""
-    assert LabelConfig().model_dump() == {"horizon": 5, "fill": "next_open"}
-    config = TRMConfig(labels=LabelConfig(objective="sharpe", soft_temperature=0.1))
-    assert config.model_dump()["labels"] == {
-        "horizon": 5,
-        "fill": "next_open",
-        "objective": "sharpe",
-        "soft_temperature": 0.1,
-    }
-    assert TRMConfig.model_validate_json(config.to_json()) == config
-
-
 def test_every_label_setting_is_shown_and_taken_back():
     shown = json.loads(TRMConfig().describe())
     assert shown["labels"].keys() == LabelConfig.model_fields.keys()

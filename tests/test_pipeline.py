@@ -12,7 +12,7 @@ from trm_bt.evaluation.walkforward import plan_crises
 from trm_bt.feeds import load_bars
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.crises import CRISES
-from trm_bt.market.features import compute_features
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.pipeline import run
 from trm_bt.runfolder import RunRequest
@@ -170,6 +170,25 @@ def test_labels_and_features_are_those_of_the_functions(folder):
         compute_labels(bars, features),
         check_exact=True,
     )
+
+
+def test_the_schema_travels_to_every_table_checkpoint_and_page(folder, summary):
+    schema = compute_features(REQUEST.load()).schema
+    assert "derived from S&P 500" in schema.provenance["bars"]
+    assert "19 large stocks" in schema.provenance["members"]
+    for table in ("features", "labels", "decisions"):
+        attrs = pd.read_parquet(folder / f"{table}.parquet").attrs
+        assert FeatureSchema.model_validate(attrs["feature_schema"]) == schema, table
+    checkpoint = folder / "checkpoints" / CRISIS / "checkpoint.json"
+    stored = json.loads(checkpoint.read_text())["feature_schema"]
+    assert FeatureSchema.model_validate(stored) == schema
+    assert summary["features"] == {
+        "formula_version": schema.formula_version,
+        "members": list(schema.members),
+        "status": dict.fromkeys(FEATURE_NAMES, "proxy"),
+    }
+    index = (folder / "index.html").read_text(encoding="utf-8")
+    assert "with 19 members" in index
 
 
 def test_provenance_is_shown_wherever_the_sample_is_used(folder, summary):

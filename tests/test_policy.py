@@ -153,7 +153,7 @@ def test_threads_and_precision_are_left_alone(models):
         (FeatureSchema(status=("observed",) * 10), "feature vix_level proxy against"),
         (SCHEMA.model_copy(update={"members": ("XLE",)}), r"members \[\] against"),
         (SCHEMA.model_copy(update={"has_put_call": True}), "absent against present"),
-        (SCHEMA.model_copy(update={"formula_version": 2}), "formula version 1 against"),
+        (SCHEMA.model_copy(update={"formula_version": 1}), "formula version 2 against"),
         (
             SCHEMA.model_copy(update={"lookbacks": FeatureConfig(gini_lookback=21)}),
             "`gini_lookback` 20 against 21",

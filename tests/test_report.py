@@ -15,7 +15,7 @@ from tests.conftest import make_bars
 from tests.fakes_run import write_fake_run
 from trm_bt.errors import RunError
 from trm_bt.feeds.backtrader import add_bars
-from trm_bt.report import build, loss_curve, tearsheet
+from trm_bt.report import build, tearsheet
 from trm_bt.report.index import render_index
 from trm_bt.report.reader import read_run
 from trm_bt.report.records import RUN_STRATEGIES
@@ -77,6 +77,15 @@ def test_every_covered_crisis_has_a_tearsheet(run):
 
 def test_no_temporary_file_is_left(run):
     assert not [path for path in run[0].rglob("*") if path.name.startswith(".")]
+
+
+def test_index_says_which_features_are_proxies(run):
+    index = page_of(run, "index.html")
+    assert "formula version 2" in visible(index)
+    table = visible(index[index.index('id="features"') :]).split("\n")
+    cells = [cell for cell in table if cell.strip()]
+    for name, status in (("vix_level", "proxy"), ("volume_ratio", "observed")):
+        assert cells[cells.index(label(name)) + 1] == status
 
 
 def test_pages_ask_for_nothing_outside(run):
@@ -474,15 +483,6 @@ def test_ties_and_blanks_are_not_called_wins(ours, claim, detail):
     head, sentence = verdict(spy, SPAN)
     assert head.endswith(f"(2,767 sessions), TRM {claim}.")
     assert sentence == f"Against SPY it was {detail}."
-
-
-def test_loss_curve_is_a_picture(tmp_path):
-    history = [
-        {"epoch": i, "train_loss": 1 / i, "validation_loss": 2 / i, "note": "x"}
-        for i in range(1, 6)
-    ]
-    picture = loss_curve(history, tmp_path / "loss.png").read_bytes()
-    assert picture[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from trm_bt.config import BacktestConfig
 from trm_bt.errors import TRMError
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.market.bars import ROLES, Bars
+from trm_bt.market.features import describe_provenance
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.broker import FractionalShares, QuietBroker
 from trm_bt.strategies.rebalancing import RebalancingStrategy
@@ -36,7 +37,8 @@ class BacktestResult:
     orders : DataFrame of shape (n_orders, 8)
         Columns decided_on, filled_on, asset, size, price, value, commission, status.
     decisions : DataFrame of shape (n_decisions, 28)
-        Columns are `DECISION_COLUMNS`; empty for a strategy without a policy.
+        Columns are `DECISION_COLUMNS`; empty for a strategy without a policy. Its
+        ``attrs["feature_schema"]`` says what the features were computed from.
     n_submitted, n_completed, n_rejected : int
         Orders sent, filled, and refused by the broker.
     n_abstained : int
@@ -104,7 +106,7 @@ def run_backtest(
     cerebro.addstrategy(strategy, decide_from=decide_from, **params)
     ran = cerebro.run()[0]
     _check_accounts(ran, needed, config.initial_cash)
-    return _result(ran, name or strategy.__name__)
+    return _result(ran, needed, name or strategy.__name__)
 
 
 def _needed_bars(
@@ -160,17 +162,19 @@ def _check_accounts(ran: RebalancingStrategy, bars: Bars, initial_cash: float) -
         )
 
 
-def _result(ran: RebalancingStrategy, name: str) -> BacktestResult:
+def _result(ran: RebalancingStrategy, bars: Bars, name: str) -> BacktestResult:
     orders, closes = ran.orders, ran.closes
     is_allocator = isinstance(ran, TRMAllocator)
+    decisions = pd.DataFrame(columns=list(DECISION_COLUMNS))
+    if is_allocator:
+        decisions = ran.decisions
+        decisions.attrs["feature_schema"]["provenance"] = describe_provenance(bars)
     return BacktestResult(
         name=name,
         equity=closes["broker_value"].rename(name),
         weights=ran.weights,
         orders=orders,
-        decisions=ran.decisions
-        if is_allocator
-        else pd.DataFrame(columns=list(DECISION_COLUMNS)),
+        decisions=decisions,
         n_submitted=ran.n_submitted,
         n_completed=int((orders["status"] == "Completed").sum()),
         n_rejected=ran.n_rejected,

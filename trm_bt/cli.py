@@ -28,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 
 from trm_bt.config import TRMConfig
-from trm_bt.errors import BarsError, BarsWarning, FetchError, TRMError
+from trm_bt.errors import BarsError, BarsWarning, FetchError, RunError, TRMError
 from trm_bt.tables import (
     crisis_table,
     fetch_table,
@@ -252,25 +252,24 @@ def features(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute the ten features; writes parquet, and CSV where --out ends in .csv."""
-    from trm_bt.files import check_new_file, write_atomically
+    """Compute the ten features: parquet, CSV, JSON and a picture in one folder."""
+    from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.features import compute_features
+    from trm_bt.report import feature_picture
+    from trm_bt.runfolder import save_features
 
-    check_new_file(out, force=force)
+    if out.suffix in {".csv", ".parquet"}:
+        raise RunError(
+            f"{out}: must be a folder, which gets features.parquet, features.csv, "
+            f"features.json and features.png. Choose --out {out.with_suffix('')}."
+        )
+    check_replaceable(out, marker="features.json", force=force)
     request = _request(bars, _settings(config, None), start, end, observed)
     loaded = request.load()
     computed = compute_features(loaded, request.config.features)
-    writer = (
-        computed.frame.to_csv if out.suffix == ".csv" else computed.frame.to_parquet
-    )
-    write_atomically(out, writer)
-    facts: dict[str, Any] = {
-        "out": str(out),
-        "source": loaded.source,
-        "rows": len(computed.frame),
-        "schema": computed.schema.model_dump(),
-        "n_zero_denominators": computed.n_zero_denominators,
-    }
+    with staged_folder(out) as folder:
+        facts = save_features(computed, loaded, folder)
+        feature_picture(computed, folder / "features.png")
     if as_json:
         print(json.dumps(facts))
         return
@@ -279,10 +278,10 @@ def features(
         f"{facts['rows']} rows of features in {out}",
         ("feature", "status", "min", "median", "max"),
     )
-    for name, status in zip(computed.frame, computed.schema.status, strict=True):
+    for name, status in computed.schema.status_by_name.items():
         values = computed.frame[name]
         figures = (values.min(), values.median(), values.max())
-        table.add_row(str(name), status, *[f"{value:.4g}" for value in figures])
+        table.add_row(name, status, *[f"{value:.4g}" for value in figures])
     _console().print(table)
 
 

@@ -13,9 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -39,7 +37,7 @@ class FeatureConfig(_Settings):
     long_return_lookback: PositiveInt = 20
     volume_lookback: PositiveInt = 20
     breadth_lookback: PositiveInt = 50
-    breadth_proxy_lookback: PositiveInt = 20
+    breadth_proxy_lookback: PositiveInt = 50
     correlation_lookback: int = Field(20, ge=2)
     put_call_short_lookback: PositiveInt = 5
     put_call_long_lookback: PositiveInt = 252
@@ -71,23 +69,6 @@ class LabelConfig(_Settings):
                 "sessions: one return has no variance"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _leave_out_later_defaults(
-        self, handler: SerializerFunctionWrapHandler
-    ) -> dict[str, object]:
-        """Leave later settings out at their default.
-
-        A checkpoint holds its settings in canonical form, byte for byte: those that
-        were written before these settings stay valid.
-        """
-        written: dict[str, object] = handler(self)
-        later = ("objective", "risk_aversion", "soft_temperature")
-        defaults = type(self).model_fields
-        for name in later:
-            if getattr(self, name) == defaults[name].default:
-                written.pop(name, None)
-        return written
 
 
 class ModelConfig(_Settings):
@@ -192,9 +173,8 @@ class TRMConfig(_Settings):
         return self.model_dump_json(indent=2)
 
     def describe(self) -> str:
-        """Return every setting as JSON, with the derived `effective_depth` shown."""
+        """Return the settings as JSON with the derived `effective_depth` shown."""
         shown = self.model_dump()
-        shown["labels"] = dict(self.labels)
         shown["model"]["effective_depth"] = self.model.effective_depth
         return json.dumps(shown, indent=2)
 

@@ -33,23 +33,6 @@ def check_replaceable(target: Path, *, marker: str, force: bool) -> None:
         )
 
 
-def check_new_file(target: Path, *, force: bool) -> None:
-    """Refuse a target file that is a folder, or is there and may not be replaced.
-
-    Raises
-    ------
-    RunError
-        If it is.
-    """
-    if target.is_dir():
-        raise RunError(f"{target}: must be a file, is a folder. Choose another --out.")
-    if target.exists() and not force:
-        raise RunError(
-            f"{target}: is there already. Choose another --out, or pass --force to "
-            "replace it."
-        )
-
-
 @contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
     """Yield a new folder that takes the place of `target` when the block succeeds.

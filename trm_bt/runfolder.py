@@ -19,7 +19,7 @@ from trm_bt.feeds import load_bars
 from trm_bt.files import check_replaceable
 from trm_bt.learning.records import TrainedModel
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import FEATURE_NAMES, Features
+from trm_bt.market.features import Features, FeatureSchema
 from trm_bt.market.label_table import LABELS_FILE, describe_labels
 from trm_bt.market.labels import cash_growth
 
@@ -193,16 +193,22 @@ def summarize(
     cash_returns = None
     if bars.cash_rate is not None:
         cash_returns = pd.Series(cash_growth(bars.cash_rate) - 1.0, bars.sessions)
-    equity = results["trm"].equity
+    ours = results["trm"]
+    schema = FeatureSchema.model_validate(ours.decisions.attrs["feature_schema"])
     runs = [*results.values(), *(result for result, _ in crises.values())]
     return {
         "bars": describe_bars(bars),
         "cash": describe_cash(bars),
+        "features": {
+            "formula_version": schema.formula_version,
+            "members": list(schema.members),
+            "status": schema.status_by_name,
+        },
         "out_of_sample": {
-            "start": _date(equity.index[1]),
-            "end": _date(equity.index[-1]),
-            "sessions": len(equity) - 1,
-            "abstained": results["trm"].n_abstained,
+            "start": _date(ours.equity.index[1]),
+            "end": _date(ours.equity.index[-1]),
+            "sessions": len(ours.equity) - 1,
+            "abstained": ours.n_abstained,
         },
         "strategies": {
             name: summarize_strategy(
@@ -224,6 +230,27 @@ def summarize(
     }
 
 
+def save_features(features: Features, bars: Bars, folder: Path) -> dict[str, object]:
+    """Write features.parquet, features.csv and features.json into `folder`.
+
+    The parquet file carries the schema too, as `Features` says. Returns what the JSON
+    file holds: span, schema, status by feature, and the provenance of the bars.
+    """
+    features.frame.to_parquet(folder / "features.parquet")
+    features.frame.to_csv(folder / "features.csv", index_label="session")
+    facts = {
+        "rows": len(features.frame),
+        "start": _date(features.frame.index[0]),
+        "end": _date(features.frame.index[-1]),
+        "status": features.schema.status_by_name,
+        "schema": features.schema.model_dump(mode="json"),
+        "n_zero_denominators": features.n_zero_denominators,
+        "bars": describe_bars(bars),
+    }
+    write_json(folder / "features.json", facts)
+    return facts
+
+
 def save_labels(
     labels: pd.DataFrame,
     features: Features,
@@ -233,16 +260,20 @@ def save_labels(
 ) -> dict[str, object]:
     """Write labels.parquet, labels.csv and labels_summary.json into `folder`.
 
+    The parquet file carries the feature schema too.
+
     Returns
     -------
     dict
         What labels_summary.json holds.
     """
-    labels.to_parquet(folder / LABELS_FILE)
+    described = labels.copy(deep=False)
+    described.attrs = features.frame.attrs
+    described.to_parquet(folder / LABELS_FILE)
     labels.to_csv(folder / "labels.csv")
     summary = {
         **describe_labels(labels, config),
-        "features": dict(zip(FEATURE_NAMES, features.schema.status, strict=True)),
+        "features": features.schema.status_by_name,
         "n_zero_denominators": features.n_zero_denominators,
         "bars": describe_bars(bars),
     }

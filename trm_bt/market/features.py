@@ -1,23 +1,25 @@
 """The ten market features, each known at the close of its session.
 
-`feature_rows` is the one home of every formula. It is row-independent: each row is
-computed from its own trailing sessions alone, laid out contiguously, so that one row
-or a whole history gives the same bits. The batch function, the indicator and the
-labelling analyzer all call it.
+`feature_rows` is the one place where the formulas of `trm_bt.market.formulas` and
+`trm_bt.market.proxies` come together. It is row-independent: each row is computed from
+its own trailing sessions alone, so that one row or a whole history gives the same
+bits. The batch function, the indicator and the labelling analyzer all call it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import BaseModel, ConfigDict
 
 from trm_bt.config import FeatureConfig
 from trm_bt.errors import BarsError
+from trm_bt.market import formulas, proxies
 from trm_bt.market.bars import ROLES, Bars
+from trm_bt.market.windows import Column
 
 FEATURE_NAMES: Final = (
     "vix_level",
@@ -31,22 +33,133 @@ FEATURE_NAMES: Final = (
     "sector_dispersion",
     "signal_quality_score",
 )
-FORMULA_VERSION: Final = 1
+FORMULA_VERSION: Final = 2
 
 Status = Literal["observed", "proxy"]
-_INPUTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "vix_level": ("volatility",),
-    "spy_returns_5d": ("equity",),
-    "spy_returns_20d": ("equity",),
-    "volume_ratio": ("equity",),
-    "market_breadth": ("members",),
-    "correlation": ("equity", "bond"),
-    "put_call_ratio": ("put_call",),
-    "gini_coefficient": ("members",),
-    "sector_dispersion": ("members",),
-    "signal_quality_score": ("equity",),
-}
-"""What each feature must have read to count as observed, if that is observed itself."""
+_ROLES: Final = {"volume": "equity"}
+"""Role of an input where it does not bear the role's name."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """How one feature comes about.
+
+    Parameters
+    ----------
+    compute : callable
+        A function of `trm_bt.market.formulas` or `trm_bt.market.proxies`.
+    inputs : tuple of str
+        Names of the arrays that it takes first, as `input_arrays` gives them.
+    lookbacks : tuple of int
+        What it takes after them.
+    of_returns : bool
+        Whether its lookback counts returns, which need one more session.
+    """
+
+    compute: Callable[..., Column]
+    inputs: tuple[str, ...]
+    lookbacks: tuple[int, ...] = ()
+    of_returns: bool = False
+
+    @property
+    def n_sessions(self) -> int:
+        """Sessions that one row needs, its own included."""
+        return max(self.lookbacks, default=1) + self.of_returns
+
+
+@cache
+def formulas_for(
+    config: FeatureConfig, has_members: bool, has_put_call: bool
+) -> dict[str, Formula]:
+    """Return the formula of each feature, proxies for the optional inputs not there."""
+    return {
+        **_core_formulas(config),
+        **(_member_formulas(config) if has_members else _member_proxies(config)),
+        "put_call_ratio": Formula(
+            formulas.put_call_ratio,
+            ("put_call",),
+            (config.put_call_short_lookback, config.put_call_long_lookback),
+        )
+        if has_put_call
+        else Formula(
+            proxies.put_call_ratio_proxy,
+            ("volatility",),
+            (config.put_call_short_lookback, config.put_call_proxy_lookback),
+        ),
+    }
+
+
+def _core_formulas(config: FeatureConfig) -> dict[str, Formula]:
+    """Return the features that are always there."""
+    equity, both = ("equity",), ("equity", "bond")
+    return {
+        "vix_level": Formula(formulas.vix_level, ("volatility",)),
+        "spy_returns_5d": Formula(
+            formulas.spy_returns,
+            equity,
+            (config.short_return_lookback,),
+            of_returns=True,
+        ),
+        "spy_returns_20d": Formula(
+            formulas.spy_returns,
+            equity,
+            (config.long_return_lookback,),
+            of_returns=True,
+        ),
+        "volume_ratio": Formula(
+            formulas.volume_ratio, ("volume",), (config.volume_lookback,)
+        ),
+        "correlation": Formula(
+            formulas.correlation, both, (config.correlation_lookback,), of_returns=True
+        ),
+        "signal_quality_score": Formula(
+            formulas.signal_quality_score,
+            equity,
+            (config.efficiency_lookback,),
+            of_returns=True,
+        ),
+    }
+
+
+def _member_formulas(config: FeatureConfig) -> dict[str, Formula]:
+    """Return the features of a cross-section of members."""
+    members = ("members",)
+    return {
+        "market_breadth": Formula(
+            formulas.market_breadth, members, (config.breadth_lookback,)
+        ),
+        "gini_coefficient": Formula(
+            formulas.gini_coefficient, members, (config.gini_lookback,), of_returns=True
+        ),
+        "sector_dispersion": Formula(
+            formulas.sector_dispersion,
+            members,
+            (config.dispersion_lookback,),
+            of_returns=True,
+        ),
+    }
+
+
+def _member_proxies(config: FeatureConfig) -> dict[str, Formula]:
+    """Return what stands in for them where there are no members."""
+    equity, both = ("equity",), ("equity", "volatility")
+    return {
+        "market_breadth": Formula(
+            proxies.market_breadth_proxy, both, (config.breadth_proxy_lookback,)
+        ),
+        "gini_coefficient": Formula(
+            proxies.gini_coefficient_proxy,
+            equity,
+            (config.gini_lookback,),
+            of_returns=True,
+        ),
+        "sector_dispersion": Formula(
+            proxies.sector_dispersion_proxy,
+            both,
+            (config.dispersion_lookback,),
+            of_returns=True,
+        ),
+    }
 
 
 class FeatureSchema(BaseModel):
@@ -65,6 +178,9 @@ class FeatureSchema(BaseModel):
         The sessions that each feature looks back.
     formula_version : int
         Raised whenever a formula changes.
+    provenance : dict of str to str
+        Where each role came from, in words. It is for readers: schemas that differ in
+        it alone mean the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,30 +190,22 @@ class FeatureSchema(BaseModel):
     status: tuple[Status, ...] = ("observed",) * 10
     lookbacks: FeatureConfig = FeatureConfig()
     formula_version: int = FORMULA_VERSION
+    provenance: dict[str, str] = {}
+
+    @property
+    def status_by_name(self) -> dict[str, Status]:
+        """Whether each feature is observed or a proxy."""
+        return dict(zip(FEATURE_NAMES, self.status, strict=True))
+
+    @property
+    def formulas(self) -> dict[str, Formula]:
+        """The formula of each feature."""
+        return formulas_for(self.lookbacks, bool(self.members), self.has_put_call)
 
     @property
     def n_lookback(self) -> int:
         """Sessions that the first valid row needs, itself included."""
-        config = self.lookbacks
-        needed = [
-            config.short_return_lookback + 1,
-            config.long_return_lookback + 1,
-            config.volume_lookback,
-            config.correlation_lookback + 1,
-            config.gini_lookback + 1,
-            config.dispersion_lookback + 1,
-            config.efficiency_lookback + 1,
-            config.breadth_lookback
-            if self.members
-            else config.breadth_proxy_lookback + 1,
-            max(
-                config.put_call_short_lookback,
-                config.put_call_long_lookback
-                if self.has_put_call
-                else config.put_call_proxy_lookback,
-            ),
-        ]
-        return max(needed)
+        return max(formula.n_sessions for formula in self.formulas.values())
 
     def difference(self, other: "FeatureSchema") -> str | None:
         """Say in words how `other` differs from this schema, None if it does not."""
@@ -133,7 +241,8 @@ class Features:
     ----------
     frame : DataFrame of shape (n_rows, 10)
         One column per feature, one row per session from the first with a full
-        lookback; each row is known at the close of its session.
+        lookback; each row is known at the close of its session. The schema travels in
+        ``attrs["feature_schema"]`` as JSON values, through parquet too.
     schema : FeatureSchema
         What the columns were computed from.
     n_zero_denominators : dict of str to int
@@ -150,7 +259,17 @@ def schema_for(bars: Bars, config: FeatureConfig | None = None) -> FeatureSchema
     """Return the schema of the features that `bars` can give."""
     members = () if bars.members is None else tuple(map(str, bars.members.columns))
     present = [role for role in ROLES if getattr(bars, role) is not None]
-    return schema_from({role: bars.status(role) for role in present}, members, config)
+    schema = schema_from({role: bars.status(role) for role in present}, members, config)
+    return schema.model_copy(update={"provenance": describe_provenance(bars)})
+
+
+def describe_provenance(bars: Bars) -> dict[str, str]:
+    """Say where the bars and each of their roles came from, a sentence each."""
+    roles = {
+        role: "; ".join([entry.source, *entry.notes])
+        for role, entry in bars.provenance.items()
+    }
+    return {"bars": bars.source, **roles}
 
 
 def schema_from(
@@ -169,11 +288,15 @@ def schema_from(
     config : FeatureConfig, optional
         Lookbacks.
     """
+    observed = formulas_for(FeatureConfig(), has_members=True, has_put_call=True)
     status: list[Status] = [
         "observed"
-        if all(role_status.get(role) == "observed" for role in _INPUTS[name])
+        if all(
+            role_status.get(_ROLES.get(name, name)) == "observed"
+            for name in observed[feature].inputs
+        )
         else "proxy"
-        for name in FEATURE_NAMES
+        for feature in FEATURE_NAMES
     ]
     return FeatureSchema(
         members=members,
@@ -210,6 +333,7 @@ def compute_features(bars: Bars, config: FeatureConfig | None = None) -> Feature
     frame = pd.DataFrame(
         rows, index=bars.sessions[schema.n_lookback - 1 :], columns=FEATURE_NAMES
     )
+    frame.attrs["feature_schema"] = schema.model_dump(mode="json")
     counts = dict(zip(FEATURE_NAMES, is_zero.sum(axis=0).tolist(), strict=True))
     return Features(frame, schema, {name: n for name, n in counts.items() if n})
 
@@ -232,7 +356,7 @@ def input_arrays(bars: Bars) -> dict[str, np.ndarray]:
 def feature_rows(
     inputs: Mapping[str, np.ndarray], schema: FeatureSchema
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Compute feature rows from trailing input arrays; the one home of the formulas.
+    """Compute feature rows from trailing input arrays, by the schema's formulas.
 
     Parameters
     ----------
@@ -254,26 +378,6 @@ def feature_rows(
     ------
     BarsError
         If there are fewer sessions than the schema's longest lookback.
-
-    Notes
-    -----
-    With r the equity's simple daily returns and all windows ending at t:
-
-    - volume_ratio: :math:`v_t / \operatorname{mean}(v)`.
-    - market_breadth: share of members above their own mean close; proxy: share of r
-      above 0.
-    - correlation: Pearson correlation of equity and bond returns.
-    - put_call_ratio: short mean of the ratio over its long mean; proxy: short mean of
-      the volatility index over its long mean.
-    - gini_coefficient: Gini coefficient across members of each one's summed absolute
-      returns; proxy: of the equity's absolute returns.
-    - sector_dispersion: standard deviation (n denominator) across members of their
-      returns over the lookback; proxy: across equity and bond.
-    - signal_quality_score: :math:`|\\sum r| / \\sum |r|`.
-
-    References
-    ----------
-    Kaufman, P. (2013). Trading Systems and Methods, 5th ed.: efficiency ratio.
     """
     n_sessions, n_lookback = len(inputs["equity"]), schema.n_lookback
     if n_sessions < n_lookback:
@@ -281,133 +385,14 @@ def feature_rows(
             f"Features need {n_lookback} sessions of bars, got {n_sessions}. "
             "Give more history or shorter lookbacks."
         )
-    n_rows = n_sessions - n_lookback + 1
-    columns = {
-        **_equity_features(inputs, schema.lookbacks, n_rows),
-        **_member_features(inputs, schema, n_rows),
-        "put_call_ratio": _put_call_ratio(inputs, schema, n_rows),
-    }
-    rows = np.stack([columns[name][0] for name in FEATURE_NAMES], axis=-1)
-    is_zero = np.stack([columns[name][1] for name in FEATURE_NAMES], axis=-1)
+
+    def column(formula: Formula) -> Column:
+        first = n_lookback - formula.n_sessions  # a longer lookback decides the rows
+        arrays = [inputs[name][first:] for name in formula.inputs]
+        return formula.compute(*arrays, *formula.lookbacks)
+
+    chosen = schema.formulas
+    columns = [column(chosen[name]) for name in FEATURE_NAMES]
+    rows = np.stack([values for values, _ in columns], axis=-1)
+    is_zero = np.stack([is_zero for _, is_zero in columns], axis=-1)
     return rows, is_zero
-
-
-_Column = tuple[np.ndarray, np.ndarray]
-"""Values and where a denominator was 0, each of shape (n_rows,)."""
-
-
-def _equity_features(
-    inputs: Mapping[str, np.ndarray], config: FeatureConfig, n_rows: int
-) -> dict[str, _Column]:
-    """Compute the features that equity, bond and volatility alone decide."""
-    equity, volume = inputs["equity"], inputs["volume"]
-    equity_returns, bond_returns = _returns(equity), _returns(inputs["bond"])
-    path = _tail(equity_returns, config.efficiency_lookback, n_rows)
-    return {
-        "vix_level": _sure(inputs["volatility"][-n_rows:]),
-        "spy_returns_5d": _sure(
-            _returns(equity, config.short_return_lookback)[-n_rows:]
-        ),
-        "spy_returns_20d": _sure(
-            _returns(equity, config.long_return_lookback)[-n_rows:]
-        ),
-        "volume_ratio": _divide(
-            volume[-n_rows:], _mean(volume, config.volume_lookback, n_rows)
-        ),
-        "correlation": _correlation(
-            _tail(equity_returns, config.correlation_lookback, n_rows),
-            _tail(bond_returns, config.correlation_lookback, n_rows),
-        ),
-        "signal_quality_score": _divide(
-            np.abs(path.sum(axis=-1)), np.abs(path).sum(axis=-1)
-        ),
-    }
-
-
-def _member_features(
-    inputs: Mapping[str, np.ndarray], schema: FeatureSchema, n_rows: int
-) -> dict[str, _Column]:
-    """Compute what needs a cross-section: of the members, else its proxies."""
-    config = schema.lookbacks
-    if schema.members:
-        members = inputs["members"]
-        closes = _tail(members, config.breadth_lookback, n_rows)
-        is_up = closes[..., -1] > closes.mean(axis=-1)
-        moves = _tail(_returns(members), config.gini_lookback, n_rows)
-        sizes = np.abs(moves).sum(axis=-1)
-        spread = _returns(members, config.dispersion_lookback)[-n_rows:]
-    else:
-        returns = _returns(inputs["equity"])
-        is_up = _tail(returns, config.breadth_proxy_lookback, n_rows) > 0
-        sizes = np.abs(_tail(returns, config.gini_lookback, n_rows))
-        both = np.stack([inputs["equity"], inputs["bond"]], axis=-1)
-        spread = _returns(both, config.dispersion_lookback)[-n_rows:]
-    return {
-        "market_breadth": _sure(is_up.mean(axis=-1)),
-        "gini_coefficient": _gini(sizes),
-        "sector_dispersion": _sure(spread.std(axis=-1)),
-    }
-
-
-def _put_call_ratio(
-    inputs: Mapping[str, np.ndarray], schema: FeatureSchema, n_rows: int
-) -> _Column:
-    """Hold the short mean of put/call (proxy: the volatility index) to its long one."""
-    config = schema.lookbacks
-    values, lookback = (
-        (inputs["put_call"], config.put_call_long_lookback)
-        if schema.has_put_call
-        else (inputs["volatility"], config.put_call_proxy_lookback)
-    )
-    return _divide(
-        _mean(values, config.put_call_short_lookback, n_rows),
-        _mean(values, lookback, n_rows),
-    )
-
-
-def _returns(values: np.ndarray, lookback: int = 1) -> np.ndarray:
-    """Return simple returns over `lookback` sessions, shape (n - lookback, ...)."""
-    return np.asarray(values[lookback:] / values[:-lookback] - 1.0)
-
-
-def _tail(values: np.ndarray, lookback: int, n_rows: int) -> np.ndarray:
-    """Lay out each row's last `lookback` values along a contiguous last axis.
-
-    A reduction over a contiguous last axis adds in one order however many rows there
-    are, which is what makes one row and a whole history agree to the last bit.
-    """
-    windows = sliding_window_view(values, lookback, axis=0)
-    return np.ascontiguousarray(windows[len(windows) - n_rows :])
-
-
-def _mean(values: np.ndarray, lookback: int, n_rows: int) -> np.ndarray:
-    return np.asarray(_tail(values, lookback, n_rows).mean(axis=-1))
-
-
-def _sure(values: np.ndarray) -> _Column:
-    """Return a column that has no denominator to be 0."""
-    return values, np.zeros(len(values), dtype=bool)
-
-
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> _Column:
-    """Divide, with 0 where the denominator is 0."""
-    is_zero = denominator == 0
-    zeros = np.zeros(len(denominator))
-    return np.divide(numerator, denominator, out=zeros, where=~is_zero), is_zero
-
-
-def _correlation(left: np.ndarray, right: np.ndarray) -> _Column:
-    """Correlate along the last axis (Pearson), shapes (n_rows, lookback)."""
-    left = left - left.mean(axis=-1, keepdims=True)
-    right = right - right.mean(axis=-1, keepdims=True)
-    scale = np.sqrt((left * left).sum(axis=-1) * (right * right).sum(axis=-1))
-    values, is_zero = _divide((left * right).sum(axis=-1), scale)
-    return np.clip(values, -1.0, 1.0), is_zero
-
-
-def _gini(sizes: np.ndarray) -> _Column:
-    """Return the Gini coefficient along the last axis, shape (n_rows, n)."""
-    n = sizes.shape[-1]
-    ranks = 2.0 * np.arange(1, n + 1) - n - 1
-    ordered = np.sort(sizes, axis=-1)
-    return _divide((ordered * ranks).sum(axis=-1), n * sizes.sum(axis=-1))

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trm_bt.report.pages import build as build
+    from trm_bt.report.pictures import feature_picture as feature_picture
     from trm_bt.report.pictures import loss_curve as loss_curve
     from trm_bt.report.tearsheets import tearsheet as tearsheet
 
-__all__ = ["build", "loss_curve", "tearsheet"]
+__all__ = ["build", "feature_picture", "loss_curve", "tearsheet"]
 
-_HOMES = {"build": "pages", "loss_curve": "pictures", "tearsheet": "tearsheets"}
+_HOMES = {
+    "build": "pages",
+    "feature_picture": "pictures",
+    "loss_curve": "pictures",
+    "tearsheet": "tearsheets",
+}
 
 
 def __getattr__(name: str) -> object:

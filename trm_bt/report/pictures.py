@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from trm_bt.evaluation.metrics import drawdowns
 from trm_bt.files import write_atomically
+from trm_bt.market.crises import CRISES
+from trm_bt.market.features import Features
 from trm_bt.report.quantstats_html import clean_svg
 
 INKS: Final = {
@@ -35,6 +37,7 @@ INKS: Final = {
 
 _WEIGHT_INKS: Final = {"equity": "spy", "bond": "bond", "cash": "cash"}
 _LINE_INKS: Final = {"trm": "trm", "spy": "spy", "sixty_forty": "mix"}
+_PERCENT: Final = ("spy_returns_5d", "spy_returns_20d", "sector_dispersion")
 _MAX_POINTS: Final = 1200
 
 _STYLE: Final[dict[Any, Any]] = {
@@ -157,8 +160,54 @@ def loss_curve(history: Sequence[Mapping[str, object]], out: Path) -> Path:
                 axes.legend(fontsize=8, frameon=False)
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
+        return _write_png(figure, out)
+
+
+def feature_picture(features: Features, out: Path) -> Path:
+    """Write a picture of the ten series, one panel each, with the crises shaded.
+
+    Parameters
+    ----------
+    features : Features
+        Rows and schema; the status of each feature stands over its panel.
+    out : Path
+        The PNG file to write.
+
+    Returns
+    -------
+    Path
+        `out`.
+    """
+    frame, status = features.frame, features.schema.status_by_name
+    first, last = frame.index[0], frame.index[-1]
+    spans = [
+        (max(crisis.start, first), min(crisis.end, last))
+        for crisis in CRISES
+        if crisis.start <= last and crisis.end >= first
+    ]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(12, 11), layout="constrained")
+        grid = figure.subplots(-(-len(status) // 2), 2, sharex=True).ravel()
+        for axes, (name, kind) in zip(grid, status.items(), strict=True):
+            ink = INKS["trm" if kind == "observed" else "spy"]
+            line = _thinned(frame[name])
+            axes.plot(line.index, line, color=ink, linewidth=0.7)
+            axes.set_title(name.replace("_", " "), loc="left", fontsize=11)
+            axes.set_title(kind, loc="right", fontsize=10, color=ink)
+            _shade(axes, spans, edge=0.8)
+            axes.margins(x=0)
+            if name in _PERCENT:
+                axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        figure.suptitle(
+            f"Ten features, {first:%Y-%m-%d} to {last:%Y-%m-%d}; shaded: crises",
+            fontsize=12,
+        )
+        return _write_png(figure, out)
+
+
+def _write_png(figure: Figure, out: Path) -> Path:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
     write_atomically(out, lambda draft: draft.write_bytes(picture.getvalue()))
     return out
 
@@ -173,10 +222,11 @@ def _thinned(series: pd.Series) -> pd.Series:
     return series.iloc[np.union1d(kept, [0, len(series) - 1])]
 
 
-def _shade(axes: Axes, crises: Iterable[Span]) -> None:
+def _shade(axes: Axes, crises: Iterable[Span], *, edge: float = 0.0) -> None:
+    """Shade spans; an `edge`, in points, keeps those of a few days visible."""
     for start, end in crises:
         days: Any = (start, end)  # matplotlib converts dates, its types do not say so
-        axes.axvspan(*days, color=INKS["crisis"], linewidth=0, zorder=0)
+        axes.axvspan(*days, color=INKS["crisis"], linewidth=edge, zorder=0)
 
 
 def _svg(figure: Figure) -> str:

@@ -49,6 +49,12 @@ class _Bars(BaseModel):
     roles: dict[str, _Role]
 
 
+class _Features(BaseModel):
+    formula_version: int
+    members: list[str]
+    status: dict[str, str]
+
+
 class _Span(BaseModel):
     start: str
     end: str
@@ -108,6 +114,7 @@ class Summary(BaseModel):
 
     bars: _Bars
     cash: str
+    features: _Features
     out_of_sample: _Span
     strategies: Annotated[dict[str, _Figures], AfterValidator(_has_all)]
     crises: list[_Crisis]
