@@ -18,6 +18,8 @@ from typing import Final
 import pandas as pd
 from filelock import FileLock
 from platformdirs import user_data_path
+from pyarrow import BufferReader
+from pyarrow.parquet import ParquetFile
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_bt.errors import BarsError
@@ -130,14 +132,7 @@ class BarStore:
                     f"{path}: must be the file that was written, its SHA-256 differs "
                     f"from the manifest's. {_remedy(symbol)}"
                 )
-            # one thread: those of pyarrow can end a process that exits with an abort
-            frame = pd.read_parquet(
-                BytesIO(content),
-                page_checksum_verification=True,
-                use_threads=False,
-                pre_buffer=False,
-            )
-            return frame.rename_axis("session")
+            return _decode(content)
         raise BarsError(f"{path}: is in the manifest and missing. {_remedy(symbol)}")
 
     def write(
@@ -253,6 +248,17 @@ class BarStore:
                 path.unlink(missing_ok=True)
             elif _DRAFT_FOLDER.fullmatch(path.name):
                 shutil.rmtree(path)
+
+
+def _decode(content: bytes) -> pd.DataFrame:
+    """Return the bars of a file, read without threads.
+
+    Threads of pyarrow that have just begun can end a process with an abort when it
+    exits, as `pandas.read_parquet` has them even with ``use_threads=False``.
+    """
+    file = ParquetFile(BufferReader(content), page_checksum_verification=True)
+    frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
+    return frame.rename_axis("session")
 
 
 def _remedy(symbol: str) -> str:
