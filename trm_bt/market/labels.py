@@ -102,7 +102,8 @@ def allocation_returns(assets: pd.DataFrame) -> np.ndarray:
     ndarray of shape (n_rows, 8)
         Returns as decimals, class index along the columns.
     """
-    return np.asarray(assets.to_numpy() @ ALLOCATION_WEIGHTS.T)
+    # A matrix product rounds one row otherwise than many; this gives each row alone.
+    return np.asarray((assets.to_numpy()[:, None, :] * ALLOCATION_WEIGHTS).sum(axis=-1))
 
 
 def compute_labels(
