@@ -1,29 +1,27 @@
 """Nothing after a cut changes what was computed, trained or decided before it."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from trm_bt.analyzers.allocation_labeler import label_bars
-from trm_bt.backtest import run_backtest
-from trm_bt.config import TRMConfig
+from trm_bt.config import ModelConfig, TRMConfig
+from trm_bt.evaluation.audit import AuditSettings, audit_policy, audit_training
+from trm_bt.evaluation.setup_audit import (
+    N_ROWS,
+    audit_setup,
+    audit_trades,
+    learnt,
+    train_frozen,
+)
 from trm_bt.evaluation.walkforward import plan_crises
 from trm_bt.feeds import load_bars
-from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.policy import TRMPolicy
-from trm_bt.learning.records import TrainedModel
-from trm_bt.learning.trainer import train
-from trm_bt.market.bars import Bars
 from trm_bt.market.crises import CRISES
-from trm_bt.market.features import compute_features
-from trm_bt.strategies.trm_allocator import TRMAllocator
+from trm_bt.market.labels import allocation_returns
 
-CONFIG = TRMConfig()
-
-
-def trained_before(bars: Bars, frozen_on: pd.Timestamp) -> TrainedModel:
-    labels = label_bars(bars, CONFIG.features, CONFIG.labels)
-    samples = known_by(samples_from_labels(labels), frozen_on)
-    return train(samples, compute_features(bars).schema, CONFIG, name="model")
+CONFIG = TRMConfig(model=ModelConfig(hidden_dim=48))
+EXACT = AuditSettings(n_cuts=12, rtol=0.0)
 
 
 @pytest.fixture(
@@ -32,7 +30,7 @@ def trained_before(bars: Bars, frozen_on: pd.Timestamp) -> TrainedModel:
     ids=lambda param: param[1],
 )
 def case(request):
-    """Bars through a crisis, its freeze, and a model trained with all bars at hand."""
+    """Bars through a crisis, and the session after which its model is frozen."""
     start, name = request.param
     (crisis,) = (crisis for crisis in CRISES if crisis.name == name)
     end = (crisis.end + pd.Timedelta(days=150)).date().isoformat()
@@ -40,37 +38,59 @@ def case(request):
     labels = label_bars(bars, CONFIG.features, CONFIG.labels)
     (plan,) = plan_crises(bars.sessions, labels, 504, [crisis])
     assert plan.frozen_on is not None
-    return bars, plan, trained_before(bars, plan.frozen_on)
+    return bars, plan.frozen_on
 
 
-def test_training_knows_nothing_of_the_crisis_or_after(case):
-    bars, plan, model = case
-    cut = bars.between(end=plan.crisis.start - pd.Timedelta(days=1))
-    assert len(cut.sessions) < len(bars.sessions)
-    retrained = trained_before(cut, plan.frozen_on)
-    for name in ("mean", "std"):
-        ours, theirs = getattr(model.scaler, name), getattr(retrained.scaler, name)
-        assert ours.tobytes() == theirs.tobytes()
-    assert model.parameters.keys() == retrained.parameters.keys()
-    for name, values in model.parameters.items():
-        assert values.numpy().tobytes() == retrained.parameters[name].numpy().tobytes()
-    assert model.record == retrained.record
+def test_training_knows_nothing_after_the_freeze_of_its_crisis(case):
+    bars, frozen_on = case
+    result = audit_training(
+        lambda bars, session: learnt(train_frozen(bars, session, CONFIG)),
+        bars,
+        EXACT,
+        freezes=pd.DatetimeIndex([frozen_on]),
+    )
+    assert result.difference is None
+    assert result.largest == 0.0
+    assert result.n_values > 3 * 18_000
 
 
-def test_decisions_do_not_change_when_the_future_is_cut(case):
-    bars, plan, model = case
-    policy = TRMPolicy([model])
-    after = bars.sessions[bars.sessions > plan.frozen_on]
+def test_decisions_and_trades_do_not_change_with_the_future(case):
+    bars, frozen_on = case
+    policy = TRMPolicy([train_frozen(bars, frozen_on, CONFIG)])
+    decisions = audit_policy(lambda bars: policy, bars, EXACT, n_rows=N_ROWS)
+    assert decisions.difference is None
+    decide_from = bars.sessions[bars.sessions > frozen_on][0]
+    trades = audit_trades(policy, bars, CONFIG, EXACT, decide_from)
+    assert trades.difference is None
+    assert decisions.n_cuts == trades.n_cuts == 12
 
-    def decisions(part: Bars, since: pd.Timestamp) -> pd.DataFrame:
-        result = run_backtest(
-            part, TRMAllocator, params={"policy": policy}, decide_from=since
-        )
-        return result.decisions.set_index("session")
 
-    whole = decisions(bars, after[0])
-    cuts = after[:: max(len(after) // 50, 1)]
-    assert len(cuts) >= 50
-    for session in cuts:
-        cut = decisions(bars.between(end=session), session)
-        pd.testing.assert_frame_equal(cut, whole.loc[[session]], check_exact=True)
+def test_one_row_has_the_bits_that_it_has_among_others():
+    assets = pd.DataFrame(np.random.default_rng(0).normal(0, 0.02, (500, 3)))
+    whole = allocation_returns(assets)
+    for row in range(500):
+        alone = allocation_returns(assets.iloc[[row]])
+        assert alone.tobytes() == whole[[row]].tobytes()
+
+
+def test_the_whole_set_up_is_audited_in_seven_checks(full_bars):
+    config = TRMConfig.model_validate(
+        {
+            "model": {"hidden_dim": 16},
+            "training": {"epochs": 1},
+            "features": {"put_call_long_lookback": 60},
+        }
+    )
+    results = list(audit_setup(full_bars, config, AuditSettings(n_cuts=4)))
+    assert [result.name for result in results] == [
+        "features",
+        "labels",
+        "training",
+        "split",
+        "scaler",
+        "decisions",
+        "trades",
+    ]
+    assert [result.difference for result in results] == [None] * 7
+    assert [result.n_cuts for result in results] == [4, 4, 2, 1, 1, 4, 4]
+    assert [result.n_runs for result in results] == [10, 10, 7, 1, 1, 10, 10]

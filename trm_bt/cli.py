@@ -28,8 +28,17 @@ from rich.progress import (
 from rich.table import Table
 
 from trm_bt.config import TRMConfig
-from trm_bt.errors import BarsError, BarsWarning, FetchError, RunError, TRMError
+from trm_bt.errors import (
+    BarsError,
+    BarsWarning,
+    ConfigError,
+    FetchError,
+    LookAheadError,
+    RunError,
+    TRMError,
+)
 from trm_bt.tables import (
+    audit_table,
     crisis_table,
     fetch_table,
     figure_table,
@@ -100,7 +109,9 @@ def main() -> None:
             warnings.showwarning = _show_warning
             app()
     except TRMError as error:
+        # a leak that was found is an answer, not a mistake of the one who asked
         is_bad_input = isinstance(error, ValueError)
+        is_bad_input &= not isinstance(error, LookAheadError)
         _fail(str(error), 2 if is_bad_input else 1)
     except OSError as error:
         _fail(f"The job failed: {error}.", 1)
@@ -390,6 +401,76 @@ def backtest(
     print(out / "summary.json")
 
 
+@app.command()
+def audit(
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = Device.auto,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="Whose decisions and trades to audit."),
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option("--features", help="module:function, from Bars.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="module:function, from Bars.")
+    ] = None,
+    training: Annotated[
+        str | None,
+        typer.Option("--training", help="module:function, from Bars and a freeze."),
+    ] = None,
+    cerebro: Annotated[
+        str | None, typer.Option("--cerebro", help="module:function, from Bars.")
+    ] = None,
+    cuts: Annotated[
+        str, typer.Option("--cuts", help="Sessions to cut after, or 'all'.")
+    ] = "200",
+    rtol: Annotated[
+        float, typer.Option("--rtol", min=0, help="Lets your numbers differ by this.")
+    ] = 1e-6,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for look-ahead in this set-up, or in functions of your own."""
+    from trm_bt.evaluation.audit import AuditSettings
+    from trm_bt.evaluation.named_audit import audit_named
+    from trm_bt.evaluation.setup_audit import audit_setup
+    from trm_bt.learning.policy import TRMPolicy
+
+    settings = _settings(config, seed)
+    kinds = {"features": features, "policy": policy}
+    kinds |= {"training": training, "cerebro": cerebro}
+    names = {kind: name for kind, name in kinds.items() if name is not None}
+    if names and checkpoint is not None:
+        raise ConfigError("`--checkpoint` goes with this set-up, not with your own.")
+    n_cuts = _n_cuts(cuts)
+    loaded = _request(bars, settings, start, end, observed).load()
+    with _progress_bars() as progress:
+        how = AuditSettings(n_cuts, settings.seed, rtol, progress)
+        if names:
+            results = list(audit_named(names, loaded, how))
+        else:
+            used = None
+            if checkpoint is not None:
+                used = TRMPolicy.load(checkpoint, device=device.value)
+            results = list(audit_setup(loaded, settings, how, used))
+    if as_json:
+        print(json.dumps([result.to_dict() for result in results]))
+    else:
+        _console().print(loaded.source)
+        _console().print(audit_table(results))
+    leaks = [result for result in results if result.difference is not None]
+    if leaks:
+        raise LookAheadError(
+            f"{len(leaks)} of {len(results)} checks found what depends on the future, "
+            f"first {leaks[0].name}: {leaks[0].difference}."
+        )
+
+
 @app.command("report")
 def report_command(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
@@ -426,6 +507,15 @@ def _request(
 def _settings(path: Path | None, seed: int | None) -> TRMConfig:
     settings = TRMConfig() if path is None else TRMConfig.load(path)
     return settings if seed is None else settings.model_copy(update={"seed": seed})
+
+
+def _n_cuts(text: str) -> int | None:
+    """Return a number of cuts, None for all."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigError(f"`--cuts` must be a number above 0 or 'all', got '{text}'.")
+    return int(text)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from rich.table import Table
 from trm_bt.market.allocations import ALLOCATION_NAMES
 
 if TYPE_CHECKING:
+    from trm_bt.evaluation.checks import AuditResult
     from trm_bt.feeds.fetch import Outcome
     from trm_bt.feeds.store import BarStore
     from trm_bt.feeds.validate import SymbolReport
@@ -151,6 +152,29 @@ def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
         entry = store.entry(outcome.symbol)
         kept = (str(entry.rows), entry.start, entry.end) if entry else ("-", "-", "-")
         table.add_row(outcome.symbol, outcome.action, str(outcome.n_new), *kept)
+    return table
+
+
+def audit_table(results: "Sequence[AuditResult]") -> Table:
+    """Return a row for each check of a look-ahead audit."""
+    table = Table(title="Does anything known by a cut change with its future?")
+    table.add_column("check", no_wrap=True)
+    table.add_column("compared")
+    for column in ("cuts", "runs", "values", "largest", "seconds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("first difference")
+    for result in results:
+        table.add_row(
+            result.name,
+            escape(result.detail),
+            str(result.n_cuts),
+            str(result.n_runs),
+            str(result.n_values),
+            f"{result.largest:.0e}" if result.largest else "0",
+            f"{result.seconds:.1f}",
+            escape(str(result.difference or "none")),
+            style="red" if result.difference else None,
+        )
     return table
 
 

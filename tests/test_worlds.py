@@ -1,0 +1,98 @@
+"""Worlds share the bars up to a cut, bit for bit, and differ after it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trm_bt.evaluation.worlds import (
+    N_OTHER_SESSIONS,
+    pick_cuts,
+    with_other_future,
+    worlds_at,
+)
+from trm_bt.market.bars import ROLES
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(7)
+
+
+def test_the_past_is_shared_and_the_future_is_another(full_bars, generator):
+    cut = full_bars.sessions[200]
+    worlds = [
+        *worlds_at(full_bars, cut, generator),
+        *worlds_at(full_bars, cut, generator, has_open=True),
+    ]
+    assert [world.kind for world in worlds] == ["cut", "altered", "cut", "opened"]
+    assert worlds[3].opened == full_bars.sessions[201]
+    for world in worlds:
+        ahead = world.bars.sessions[world.bars.sessions > cut]
+        assert (len(ahead) == 0) == (world.kind == "cut")
+        assert len(ahead) <= N_OTHER_SESSIONS
+        for role in ROLES:
+            ours, theirs = getattr(full_bars, role), getattr(world.bars, role)
+            assert theirs.loc[:cut].equals(ours.loc[:cut])
+            if isinstance(ours, pd.Series):
+                assert theirs.name == ours.name
+            else:
+                assert theirs.dtypes.equals(ours.dtypes)
+            if len(ahead):
+                changed = theirs.loc[ahead].to_numpy() != ours.loc[ahead].to_numpy()
+                assert changed[1:].all()
+
+
+def test_another_future_lacks_sessions_and_moves_the_other_way(bars, generator):
+    n_dropped, n_turned, n_cuts = 0, 0, 0
+    for position in range(50, 330, 10):
+        cut = bars.sessions[position]
+        other = with_other_future(bars, cut, generator)
+        ahead = other.sessions[other.sessions > cut]
+        horizon = bars.sessions[position + 1 : position + 1 + N_OTHER_SESSIONS]
+        assert ahead.isin(horizon).all()
+        n_dropped += len(horizon) - len(ahead)
+        moves = [np.sign(b.equity["close"].diff()[ahead[0]]) for b in (bars, other)]
+        if ahead[0] == bars.sessions[position + 1]:
+            n_turned, n_cuts = n_turned + (moves[0] != moves[1]), n_cuts + 1
+    assert 0.2 < n_dropped / (28 * N_OTHER_SESSIONS) < 0.3
+    assert n_turned > 0.75 * n_cuts > 10
+
+
+def test_the_next_session_opens_as_it_did_and_nothing_else_of_it_stays(
+    full_bars, generator
+):
+    for position in (1, 100, 398):
+        cut, opened = full_bars.sessions[position - 1], full_bars.sessions[position]
+        other = with_other_future(full_bars, cut, generator, keeps_open=True)
+        for role in ("equity", "bond", "volatility"):
+            ours = getattr(full_bars, role).loc[opened]
+            theirs = getattr(other, role).loc[opened]
+            assert (ours == theirs).to_dict() == {
+                name: name == "open" for name in ours.index
+            }
+        assert other.put_call[opened] != full_bars.put_call[opened]
+        assert other.cash_rate[opened] != full_bars.cash_rate[opened]
+        assert (other.members.loc[opened] != full_bars.members.loc[opened]).all()
+
+
+def test_the_same_seed_gives_the_same_futures(bars):
+    pair = [
+        with_other_future(bars, bars.sessions[99], np.random.default_rng(3)).equity
+        for _ in range(2)
+    ]
+    assert pair[0].equals(pair[1])
+
+
+def test_cuts_are_spread_and_half_of_them_stand_at_events(bars, generator):
+    sessions = bars.sessions
+    assert pick_cuts(sessions, None, generator).equals(sessions)
+    assert pick_cuts(sessions, 400, generator).equals(sessions)
+    cuts = pick_cuts(sessions, 40, generator)
+    places = sessions.get_indexer(cuts)
+    assert (places // 10 == np.arange(40)).all()
+    events = sessions[[3, 5, 8, 200, 399]]
+    for n_cuts, n_events in ((4, 2), (10, 5), (100, 5)):
+        cuts = pick_cuts(sessions, n_cuts, generator, events)
+        assert len(cuts) == n_cuts
+        assert cuts.is_monotonic_increasing
+        assert cuts.isin(events).sum() >= n_events

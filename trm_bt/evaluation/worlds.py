@@ -1,0 +1,215 @@
+"""Bars that are the same up to a cut and different after it.
+
+What is known at the close of a session may depend on nothing later, so it must be the
+same in every world that shares the bars up to that close.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.market.bars import PRICE_COLUMNS, ROLES, Bars
+
+N_OTHER_SESSIONS: Final = 63
+"""Sessions of the future that another future replaces; the later ones are cut off."""
+_DROPPED: Final = 0.25
+_DRIFT: Final = 0.005
+_INTRABAR: Final = 0.01
+_MAX_VOLATILITY: Final = 150.0
+
+Kind = Literal["whole", "cut", "altered", "opened"]
+
+
+@dataclass(frozen=True)
+class World:
+    """Bars as they are, or as they might have been after a cut.
+
+    Parameters
+    ----------
+    kind : {"whole", "cut", "altered", "opened"}
+        All bars; those up to the cut; the same with another future after it; and
+        another future in which the next session opens as it did.
+    bars : Bars
+        What is shown to the function under audit.
+    cut : Timestamp
+        Last session whose close is shared with the whole; the last one of all for
+        "whole".
+    opened : Timestamp
+        Last session whose open is shared: the one after the cut for "opened".
+    """
+
+    kind: Kind
+    bars: Bars
+    cut: pd.Timestamp
+    opened: pd.Timestamp
+
+
+def whole_world(bars: Bars) -> World:
+    """Return the world as it is."""
+    last = bars.sessions[-1]
+    return World("whole", bars, last, last)
+
+
+def worlds_at(
+    bars: Bars,
+    cut: pd.Timestamp,
+    generator: np.random.Generator,
+    *,
+    has_open: bool = False,
+) -> Iterator[World]:
+    """Yield the worlds that share the bars up to the close of `cut`.
+
+    Parameters
+    ----------
+    bars : Bars
+        The bars as they are; `cut` is one of their sessions, not the last.
+    cut : Timestamp
+        Last shared session.
+    generator : Generator
+        Draws the other futures.
+    has_open : bool
+        Whether the other future begins with the open of the next session as it was, so
+        that what is known at that open can be compared, too. What leans on this open
+        any earlier still shows where the bars are cut.
+    """
+    yield World("cut", bars.between(end=cut), cut, cut)
+    other = with_other_future(bars, cut, generator, keeps_open=has_open)
+    if has_open:
+        yield World("opened", other, cut, bars.sessions[bars.sessions > cut][0])
+    else:
+        yield World("altered", other, cut, cut)
+
+
+def with_other_future(
+    bars: Bars,
+    cut: pd.Timestamp,
+    generator: np.random.Generator,
+    *,
+    keeps_open: bool = False,
+) -> Bars:
+    """Return bars with another, plausible future after the close of `cut`.
+
+    Every later move is turned round (a rise by a tenth becomes a fall by a tenth, in
+    logarithms), a random drift is laid over it, volumes are drawn anew, a quarter of
+    the sessions is missing, and the bars end after `N_OTHER_SESSIONS`.
+
+    Parameters
+    ----------
+    bars : Bars
+        The bars as they are.
+    cut : Timestamp
+        Last session that stays as it is; not the last of the bars.
+    generator : Generator
+        Draws drift, volumes and missing sessions.
+    keeps_open : bool
+        Keep the date and the open of the next session; its high, low, close and
+        volume, and every series known at its close, still differ.
+
+    Returns
+    -------
+    Bars
+        The same roles and columns, dtypes included.
+    """
+    n_past = int(bars.sessions.searchsorted(cut, side="right"))
+    ahead = np.arange(n_past, min(len(bars.sessions), n_past + N_OTHER_SESSIONS))
+    is_kept = generator.random(len(ahead)) >= _DROPPED
+    is_kept[0] |= keeps_open or not is_kept.any()
+    rows = np.r_[np.arange(n_past), ahead[is_kept]]
+    frames: dict[str, Any] = {}
+    for role in ROLES:
+        values = getattr(bars, role)
+        if values is None:
+            continue
+        is_series = isinstance(values, pd.Series)
+        frame = values.to_frame() if is_series else values
+        picked = frame.iloc[rows]
+        other = _other(role, picked.iloc[n_past - 1 :], generator)
+        if keeps_open and "open" in frame:
+            _open_as_it_did(other, picked["open"].iloc[n_past], generator)
+        joined = pd.concat([picked.iloc[:n_past], other.astype(picked.dtypes)])
+        frames[role] = joined.iloc[:, 0].rename(values.name) if is_series else joined
+    last = bars.sessions[rows[-1]]
+    provenance = {
+        role: replace(entry, end=last) for role, entry in bars.provenance.items()
+    }
+    return replace(bars, **frames, provenance=provenance)
+
+
+def _other(
+    role: str, frame: pd.DataFrame, generator: np.random.Generator
+) -> pd.DataFrame:
+    """Mirror the rows after the first one, the last that stays as it is."""
+    base, ahead = frame.iloc[0].astype(float), frame.iloc[1:].astype(float)
+    n_rows = len(ahead)
+    path = np.exp(np.cumsum(generator.normal(0.0, _DRIFT, n_rows)))[:, None]
+    if role == "cash_rate":  # may be 0 or less: turned round by difference
+        return 2 * base - ahead + (path - 1)
+    if "close" in ahead:
+        base[["open", "high", "low"]] = base["close"]
+        ahead = ahead.rename(columns={"high": "low", "low": "high"})[frame.columns]
+    other = base**2 / ahead * path
+    if role == "volatility":
+        return other.clip(upper=_MAX_VOLATILITY)
+    if "volume" in frame:
+        factors = np.exp(generator.normal(0.0, 0.5, n_rows))
+        other["volume"] = (frame["volume"].iloc[1:] * factors).round()
+    return other
+
+
+def _open_as_it_did(
+    frame: pd.DataFrame, open_: float, generator: np.random.Generator
+) -> None:
+    """Give the first bar this open, and move what comes after it within the bar."""
+    move, top, bottom = generator.normal(0.0, _INTRABAR, 3)
+    was_open, was_close = frame[["open", "close"]].to_numpy()[0]
+    close = open_ * was_close / was_open * np.exp(move)
+    high = max(open_, close) * np.exp(abs(top))
+    low = min(open_, close) * np.exp(-abs(bottom))
+    frame.loc[frame.index[0], list(PRICE_COLUMNS)] = open_, high, low, close
+
+
+def pick_cuts(
+    candidates: pd.DatetimeIndex,
+    n_cuts: int | None,
+    generator: np.random.Generator,
+    events: pd.DatetimeIndex | None = None,
+) -> pd.DatetimeIndex:
+    """Pick cuts, spread over all candidates, half of them where something happens.
+
+    Parameters
+    ----------
+    candidates : DatetimeIndex of shape (n_candidates,)
+        Sessions that may be cut after.
+    n_cuts : int or None
+        How many; None, or as many as there are, takes every candidate.
+    generator : Generator
+        Draws one session from each of `n_cuts` equal stretches.
+    events : DatetimeIndex, optional
+        Sessions that tell more than others, such as those of orders.
+
+    Returns
+    -------
+    DatetimeIndex of shape (at most n_cuts,)
+        Oldest first.
+    """
+    if n_cuts is None or n_cuts >= len(candidates):
+        return candidates
+    chosen = candidates[:0]
+    if events is not None:
+        near = candidates.intersection(events)
+        chosen = _spread(near, min(n_cuts // 2, len(near)), generator)
+    others = candidates.difference(chosen)
+    return chosen.union(_spread(others, n_cuts - len(chosen), generator))
+
+
+def _spread(
+    sessions: pd.DatetimeIndex, n: int, generator: np.random.Generator
+) -> pd.DatetimeIndex:
+    """Draw one session from each of `n` equal stretches."""
+    if n == 0:
+        return sessions[:0]
+    stretches = np.array_split(np.arange(len(sessions)), n)
+    return sessions[[int(generator.choice(stretch)) for stretch in stretches]]
