@@ -33,10 +33,12 @@ def mix(assets: np.ndarray) -> np.ndarray:
     ndarray of shape (8, n_rows)
         The weighted sums.
     """
-    if len(assets) == 1:
-        # A product with one row takes another way through BLAS, with other last bits.
-        return mix(np.repeat(assets, 2, axis=0))[:, :1]
-    return np.asarray(ALLOCATION_WEIGHTS @ assets.T)
+    # sums of products, because BLAS rounds one row unlike the same row among others
+    by_asset = np.ascontiguousarray(assets.T)
+    mixed = ALLOCATION_WEIGHTS[:, :1] * by_asset[0]
+    for weights, values in zip(ALLOCATION_WEIGHTS.T[1:], by_asset[1:], strict=True):
+        mixed += weights[:, None] * values
+    return mixed
 
 
 def score(prices: np.ndarray, returns: np.ndarray, config: LabelConfig) -> np.ndarray:
