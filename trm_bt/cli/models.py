@@ -1,0 +1,188 @@
+"""Models: train one, backtest it, and audit what looks ahead."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from trm_bt.cli.options import (
+    BarsOption,
+    ConfigOption,
+    Device,
+    DeviceOption,
+    EndOption,
+    ForceOption,
+    JsonOption,
+    ObservedOption,
+    OutOption,
+    SeedOption,
+    StartOption,
+    app,
+    request_of,
+    settings_of,
+)
+from trm_bt.cli.terminal import console, progress_bars
+from trm_bt.errors import ConfigError, LookAheadError
+from trm_bt.tables import (
+    audit_table,
+    strategy_table,
+)
+
+
+@app.command("train")
+def train_command(
+    out: OutOption,
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    seed: SeedOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train one model on all labels of the bars and save it as a checkpoint."""
+    from trm_bt.pipeline import train_checkpoint
+    from trm_bt.runfolder import model_facts
+
+    request = request_of(bars, settings_of(config, seed), start, end, observed)
+    with progress_bars() as progress:
+        model = train_checkpoint(request, out, force=force, progress=progress)
+    facts = model_facts(model)
+    if as_json:
+        print(json.dumps(facts))
+        return
+    table = Table("what", "value", title=f"Checkpoint {out}")
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            for name, figure in value.items():
+                table.add_row(f"{key} {name}", f"{figure:.5g}")
+        else:
+            table.add_row(key, str(value))
+    console().print(table)
+
+
+@app.command()
+def backtest(
+    checkpoint: Annotated[
+        Path, typer.Option("--checkpoint", help="A checkpoint, or a folder of them.")
+    ],
+    out: OutOption,
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    device: DeviceOption = Device.auto,
+    allow_in_sample: Annotated[
+        bool,
+        typer.Option(
+            "--allow-in-sample",
+            help="Also decide what the model was trained on; stamped everywhere.",
+        ),
+    ] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Backtest a checkpoint that is there already, beside SPY and the fixed mixes."""
+    from trm_bt.pipeline import backtest_checkpoint
+
+    request = request_of(bars, settings_of(config, None), start, end, observed, device)
+    with progress_bars() as progress:
+        summary: Mapping[str, Any] = backtest_checkpoint(
+            request,
+            checkpoint,
+            out,
+            allow_in_sample=allow_in_sample,
+            force=force,
+            progress=progress,
+        )
+    if as_json:
+        print(json.dumps(summary))
+        return
+    terminal = console()
+    terminal.print(summary["bars"]["source"])
+    terminal.print(strategy_table(summary))
+    print(out / "summary.json")
+
+
+@app.command()
+def audit(
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = Device.auto,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="Whose decisions and trades to audit."),
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option("--features", help="module:function, from Bars.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="module:function, from Bars.")
+    ] = None,
+    training: Annotated[
+        str | None,
+        typer.Option("--training", help="module:function, from Bars and a freeze."),
+    ] = None,
+    cerebro: Annotated[
+        str | None, typer.Option("--cerebro", help="module:function, from Bars.")
+    ] = None,
+    cuts: Annotated[
+        str, typer.Option("--cuts", help="Sessions to cut after, or 'all'.")
+    ] = "200",
+    rtol: Annotated[
+        float, typer.Option("--rtol", min=0, help="Lets your numbers differ by this.")
+    ] = 1e-6,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for look-ahead in this set-up, or in functions of your own."""
+    from trm_bt.evaluation.audit import AuditSettings
+    from trm_bt.evaluation.named_audit import audit_named
+    from trm_bt.evaluation.setup_audit import audit_setup
+    from trm_bt.learning.policy import TRMPolicy
+
+    settings = settings_of(config, seed)
+    kinds = {"features": features, "policy": policy}
+    kinds |= {"training": training, "cerebro": cerebro}
+    names = {kind: name for kind, name in kinds.items() if name is not None}
+    if names and checkpoint is not None:
+        raise ConfigError("`--checkpoint` goes with this set-up, not with your own.")
+    n_cuts = _n_cuts(cuts)
+    loaded = request_of(bars, settings, start, end, observed).load()
+    with progress_bars() as progress:
+        how = AuditSettings(n_cuts, settings.seed, rtol, progress)
+        if names:
+            results = list(audit_named(names, loaded, how))
+        else:
+            used = None
+            if checkpoint is not None:
+                used = TRMPolicy.load(checkpoint, device=device.value)
+            results = list(audit_setup(loaded, settings, how, used))
+    if as_json:
+        print(json.dumps([result.to_dict() for result in results]))
+    else:
+        console().print(loaded.source)
+        console().print(audit_table(results))
+    leaks = [result for result in results if result.difference is not None]
+    if leaks:
+        raise LookAheadError(
+            f"{len(leaks)} of {len(results)} checks found what depends on the future, "
+            f"first {leaks[0].name}: {leaks[0].difference}."
+        )
+
+
+def _n_cuts(text: str) -> int | None:
+    """Return a number of cuts, None for all."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigError(f"`--cuts` must be a number above 0 or 'all', got '{text}'.")
+    return int(text)

@@ -1,0 +1,96 @@
+"""Whole runs, their pages, and the settings."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trm_bt.cli.options import (
+    BarsOption,
+    ConfigOption,
+    Device,
+    DeviceOption,
+    EndOption,
+    ForceOption,
+    JsonOption,
+    ObservedOption,
+    OutOption,
+    SeedOption,
+    StartOption,
+    app,
+    request_of,
+    settings_of,
+)
+from trm_bt.cli.terminal import console, progress_bars
+from trm_bt.tables import (
+    crisis_table,
+    strategy_table,
+)
+
+
+@app.command("run")
+def run_command(
+    out: OutOption,
+    bars: BarsOption = "sample",
+    start: StartOption = None,
+    end: EndOption = None,
+    observed: ObservedOption = None,
+    config: ConfigOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = Device.auto,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Go from bars to crisis tearsheets: label, train, backtest and report."""
+    from trm_bt.pipeline import run
+
+    request = request_of(bars, settings_of(config, seed), start, end, observed, device)
+    with progress_bars() as progress:
+        summary = run(
+            request, out, command=_command_line(), force=force, progress=progress
+        )
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        _print_summary(summary, out)
+
+
+@app.command("report")
+def report_command(
+    run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+) -> None:
+    """Build the pages of a finished run again."""
+    from trm_bt.report import build
+
+    with progress_bars() as progress:
+        build(
+            run_folder, progress=lambda done, total, _: progress("report", done, total)
+        )
+    print(run_folder / "index.html")
+
+
+@app.command("config")
+def config_command(config: ConfigOption = None, seed: SeedOption = None) -> None:
+    """Print the settings as JSON, ready to edit and pass as --config."""
+    print(settings_of(config, seed).describe())
+
+
+def _command_line() -> str:
+    return shlex.join(["trm-bt", *sys.argv[1:]])
+
+
+def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
+    terminal = console()
+    terminal.print(summary["bars"]["source"])
+    terminal.print(crisis_table(summary["crises"]))
+    terminal.print(strategy_table(summary))
+    orders = summary["orders"]
+    terminal.print(
+        f"Orders: {orders['submitted']} submitted, {orders['completed']} completed, "
+        f"{orders['rejected']} rejected."
+    )
+    print(out / "index.html")
