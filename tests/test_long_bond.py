@@ -75,7 +75,6 @@ def test_yields_that_are_asked_for_must_be_there(folder, bars):
         load_bars(folder, long_bond="yields")
 
 
-@pytest.mark.filterwarnings("ignore:.*not used:trm_bt.errors.BarsWarning")
 def test_the_bond_from_yields_moves_as_the_older_fund(market_dir):
     """Before TLT two sources of one market agree: the real fund checks the formula."""
     fund = load_bars(market_dir, end="2002-07-29").bond["close"].pct_change()

@@ -74,7 +74,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             _flush(draft)
             draft.replace(path)
     except OSError as error:
-        if error.filename is None:  # a full disk does not say where
+        if error.errno and error.filename is None:  # a full disk does not say where
             error.filename = str(path)
         raise
     _flush(path.parent)

@@ -41,6 +41,8 @@ def volume_findings(volume: pd.Series, role: Role, name: str) -> Iterator[Findin
             )
         return
     is_zero = volume == 0
+    if is_zero.all() and role == "bond":
+        return  # closes only, as of a bond that is repriced from yields
     if is_zero.any():
         is_error = role == "equity" and is_zero.mean() > _ZERO_SHARE
         yield on_rows(
