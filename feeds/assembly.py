@@ -89,7 +89,10 @@ def assemble(
     _warn_caller(chain.from_iterable(odd))
     provenance = {
         str(role): Provenance(
-            source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]
+            source.origin(symbol),
+            calendar[0],
+            calendar[-1],
+            notes=notes[role] + _unused(frames[role].loc[start:], calendar),
         )
         for role, symbol in _SYMBOLS.items()
     }
@@ -165,9 +168,18 @@ def _dropped(
     if not len(lacking):
         return ()
     return (
-        f"{_SYMBOLS[role]} lacks {len(lacking)} sessions that other roles have, first "
+        f"{role} lacks {len(lacking)} sessions that other roles have, first "
         f"{lacking[0].date()}: dropped from all.",
     )
+
+
+def _unused(frame: pd.DataFrame, calendar: pd.DatetimeIndex) -> tuple[str, ...]:
+    """Count the sessions that a role has before all of them have one."""
+    n_before = int((frame.index < calendar[0]).sum())
+    if not n_before:
+        return ()
+    first = calendar[0].date()
+    return (f"{n_before} earlier sessions are not used: the run begins on {first}",)
 
 
 def _fill_at_closes(

@@ -151,6 +151,10 @@ def test_the_real_history_is_spliced_and_covers_all_years(market_dir):
         "before 2002-07-30 the returns of VUSTX" in loaded.provenance["bond"].notes[0]
     )
     assert loaded.volatility.at[pd.Timestamp("2008-11-20"), "close"] == 80.86
+    n_before = len(read_table(market_dir / "VIX.csv").loc[:"1993-01-28"])
+    assert f"{n_before} earlier sessions are not used" in " ".join(
+        loaded.provenance["volatility"].notes
+    )
 
 
 def set_cell(row, column, value):
@@ -228,7 +232,7 @@ def test_a_session_that_one_role_lacks_is_dropped_and_said(folder, bars):
     assert {Path(warning.filename).name for warning in caught} == {Path(__file__).name}
     said = " ".join(str(warning.message) for warning in caught)
     assert "VIX.csv: every session of the exchange must be there, 1 of 400" in said
-    assert f"VIX lacks 1 sessions that other roles have, first {gone}" in said
+    assert f"volatility lacks 1 sessions that other roles have, first {gone}" in said
     assert list(loaded.sessions) == [*bars.sessions[:20], *bars.sessions[21:]]
     notes = " ".join(loaded.provenance["volatility"].notes)
     assert f"lacks 1 sessions that other roles have, first {gone}: dropped" in notes

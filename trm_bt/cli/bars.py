@@ -67,17 +67,19 @@ def fetch(
         str, typer.Option("--symbols", help="More symbols, separated by commas.")
     ] = "",
     time_limit: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--time-limit", min=0.0, help="Seconds after which copies must serve."
+            "--time-limit",
+            min=0.0,
+            help="Seconds after which copies must serve, else ten minutes.",
         ),
-    ] = 600.0,
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring the store of raw bars up to date from Yahoo Finance."""
     import pandas as pd
 
-    from trm_bt.feeds.fetch import DEFAULT_SYMBOLS, fetch_all
+    from trm_bt.feeds.fetch import DEFAULT_SYMBOLS, DEFAULT_TIME_LIMIT, fetch_all
     from trm_bt.feeds.store import BarStore, default_store
     from trm_bt.feeds.yahoo import download
 
@@ -91,7 +93,7 @@ def fetch(
             wanted,
             download=download,
             now=now,
-            time_limit=time_limit,
+            time_limit=DEFAULT_TIME_LIMIT if time_limit is None else time_limit,
             progress=one_bar(progress),
         )
     for outcome in outcomes:
