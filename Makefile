@@ -4,8 +4,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 BARS   ?= sample
 OUT    ?= runs/$(notdir $(BARS))
+BENCH_BARS ?= sample
 
-.PHONY: run install test dev lint types check wheel sample-sources clean
+.PHONY: run install test dev lint types check bench wheel sample-sources clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
 	$(BIN)/trm-bt run --bars $(BARS) --out $(OUT)
@@ -43,6 +44,10 @@ sample-sources: dev  ## Data files that the embedded sample is rebuilt from
 wheel: dev
 	rm -rf dist build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --outdir dist .
+
+bench: dev  ## Speed as ratios, each measured side by side in one run; numba for one row
+	$(PIP) --quiet numba
+	for script in benchmarks/*.py; do $(BIN)/python -W ignore $$script $(BENCH_BARS); done
 
 check: lint types test wheel
 

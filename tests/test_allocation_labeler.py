@@ -156,6 +156,19 @@ def test_an_absent_member_is_named(bars):
         label_feeds(bars, params={"members": ("XLK",)})
 
 
+@pytest.mark.parametrize("exactbars", [False, -2])
+def test_a_feed_that_ends_early_is_named(bars, exactbars):
+    """With exactbars=1 the engine itself raises an IndexError there."""
+    cerebro = bt.Cerebro(stdstats=False, exactbars=exactbars)
+    for frame in (bars.equity, bars.bond, bars.volatility.iloc[:-5]):
+        cerebro.adddata(bt.feeds.PandasData(dataname=frame))
+    cerebro.addstrategy(bt.Strategy)
+    cerebro.addanalyzer(AllocationLabeler)
+    first = bars.sessions[-5].date()
+    with pytest.raises(BarsError, match=f"share one calendar, .* on {first}, the sec"):
+        cerebro.run()
+
+
 @pytest.mark.parametrize("role", ["TLT", "SPY"])
 def test_unequal_calendars_are_refused(bars, role):
     cerebro = bt.Cerebro(stdstats=False, runonce=False)

@@ -325,3 +325,17 @@ def test_efficiency_is_less_than_one_after_a_turn_and_zero_after_all_is_lost(see
     assert last(formulas.signal_quality_score(there_and_back, K)) == pytest.approx(
         0, abs=1e-12
     )
+
+
+def test_a_member_without_a_close_leaves_breadth_unknown():
+    members = np.array([[1.0, 1.0], [np.nan, 2.0], [2.0, 3.0], [3.0, 4.0]])
+    found = formulas.market_breadth(members, 2).values
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 1.0])
+
+
+def test_returns_that_do_not_vary_have_no_correlation():
+    steady = 100 * 1.0003 ** np.arange(60)
+    moving = 50 + np.sin(np.arange(60))
+    column = formulas.correlation(moving, steady, 20)
+    assert (column.values == 0).all()
+    assert column.is_zero.all()

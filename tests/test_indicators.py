@@ -4,6 +4,7 @@ from array import array
 
 import backtrader as bt
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.conftest import make_bars
@@ -159,3 +160,19 @@ def test_a_wrong_number_of_feeds_is_refused(bars, full_bars):
     schema = compute_features(full_bars).schema
     with pytest.raises(BarsError, match=r"needs 9 feeds \(equity, bond, .* got 3"):
         run_feeds(bars, schema)
+
+
+@pytest.mark.parametrize(("preload", "runonce", "exactbars"), MODES)
+def test_feeds_of_unequal_calendars_are_refused(bars, preload, runonce, exactbars):
+    """The engine joins lines by position: a value would be another session's."""
+    gone, late = bars.sessions[100], bars.sessions[-1] + pd.Timedelta(days=7)
+    moved = bars.volatility.drop(index=gone)
+    moved = pd.concat([moved, moved.iloc[[-1]].set_axis([late])])
+    cerebro = bt.Cerebro(
+        stdstats=False, preload=preload, runonce=runonce, exactbars=exactbars
+    )
+    for frame in (bars.equity, bars.bond, moved):
+        cerebro.adddata(bt.feeds.PandasData(dataname=frame))
+    cerebro.addstrategy(Recorder)
+    with pytest.raises(BarsError, match=f"share one calendar, .*{gone.date()}"):
+        cerebro.run()

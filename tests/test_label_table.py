@@ -113,6 +113,9 @@ def test_a_saved_table_comes_back_to_the_last_bit(labels, tmp_path, name):
     )
 
 
+SOFT = [f"soft_{name}" for name in NAMES]
+
+
 def change(column, value):
     return lambda labels: labels.assign(
         **{column: np.where(np.arange(len(labels)) == 7, value, labels[column])}
@@ -127,9 +130,20 @@ def change(column, value):
         (lambda f: f.reset_index(drop=True), "indexed by sessions in order"),
         (change("return_growth", np.nan), "every feature and return must be finite"),
         (change("vix_level", np.inf), "every feature and return must be finite"),
-        (change("winner", 8), "`winner` must lie in 0..7"),
+        (change("winner", 8), "`winner` must be the first of the best"),
+        (change("winner", 3), "`winner` must be the first of the best"),
         (change("winner_return", 0.5), "must be the winner's own return"),
-        (change("margin", -0.1), "`margin` must be at least 0"),
+        (change("margin", 9.0), "`margin` must be the winner's over the runner-up"),
+        (change("is_tie", True), "`is_tie` must tell whether two are the best"),
+        (change("crises", "crash"), "`crises` must name crises"),
+        (change("crises", None), "`crises` must hold names, got object"),
+        (lambda f: f.assign(winner=0.5), "`winner` must hold class indexes, got float"),
+        (lambda f: f.assign(winner="a"), "`winner` must hold class indexes, got obj"),
+        (lambda f: f.assign(vix_level="a"), "`vix_level` must hold numbers, got obj"),
+        (lambda f: f.assign(known_on="a"), "`known_on` must hold sessions, got obj"),
+        (lambda f: f.tz_localize("UTC"), "indexed by sessions in order, each once"),
+        (lambda f: f.iloc[:0], "each once, got 0 rows"),
+        (lambda f: f.assign(**dict.fromkeys(SOFT, 0.2)), "shares that sum to 1"),
         (
             lambda f: f.assign(known_on=f.index),
             "`known_on` must lie after the session",

@@ -8,6 +8,7 @@ import backtrader as bt
 import numpy as np
 
 from trm_bt.errors import BarsError
+from trm_bt.feeds.calendars import check_current_bar, check_preloaded
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, feature_rows
 
 _FIXED_INPUTS: Final = ("equity", "bond", "volatility")
@@ -30,7 +31,8 @@ class MarketFeatures(bt.Indicator):
     Raises
     ------
     BarsError
-        If the number of datas is not what the schema needs.
+        If the number of datas is not what the schema needs, or feeds stand on
+        different sessions.
     """
 
     lines = FEATURE_NAMES
@@ -44,10 +46,16 @@ class MarketFeatures(bt.Indicator):
                 f"MarketFeatures needs {len(needed)} feeds ({', '.join(needed)}), got "
                 f"{len(self.datas)}. Pass them in this order."
             )
+        self._feeds = {
+            name: data
+            for name, data in zip(needed, self.datas, strict=True)
+            if isinstance(data, bt.feed.AbstractDataBase)
+        }
         self.addminperiod(schema.n_lookback)
 
     def next(self) -> None:
         """Compute the current bar's row from its trailing bars."""
+        check_current_bar(self._feeds)
         n_lookback = self.p.schema.n_lookback
         row = self._rows(lambda line: line.get(size=n_lookback))[0]
         for line, value in zip(self._lines(), row, strict=True):
@@ -55,6 +63,7 @@ class MarketFeatures(bt.Indicator):
 
     def once(self, start: int, end: int) -> None:
         """Compute rows `start` to `end` in one call of the same kernel."""
+        check_preloaded(self._feeds)  # the engine joins feeds by position
         if start == end:
             return
         first = start + 1 - self.p.schema.n_lookback

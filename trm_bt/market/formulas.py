@@ -8,6 +8,8 @@ the session of the row, k a lookback; sums run over the k sessions that end at t
 What each feature becomes where its input is absent is in `trm_bt.market.proxies`.
 """
 
+from typing import Final
+
 import numpy as np
 
 from trm_bt.market.windows import (
@@ -17,6 +19,9 @@ from trm_bt.market.windows import (
     window_means,
     window_sums,
 )
+
+_STILL: Final = 1e-12
+"""A deviation of daily returns below this is round-off of equal returns."""
 
 
 def vix_level(volatility: np.ndarray) -> Column:
@@ -123,7 +128,8 @@ def market_breadth(members: np.ndarray, lookback: int) -> Column:
     Returns
     -------
     Column of n_sessions - lookback + 1 rows
-        A share in [0, 1]; a member at its mean is not above it.
+        A share in [0, 1]; a member at its mean is not above it. NaN where a member
+        has a NaN among its closes.
 
     Notes
     -----
@@ -140,8 +146,9 @@ def market_breadth(members: np.ndarray, lookback: int) -> Column:
     >>> market_breadth(closes, 2).values
     array([0.5])
     """
-    is_above = members[lookback - 1 :] > window_means(members, lookback)
-    return Column.sure(is_above.mean(axis=-1))
+    means = window_means(members, lookback)
+    share = (members[lookback - 1 :] > means).mean(axis=-1)
+    return Column.sure(np.where(np.isnan(means).any(axis=-1), np.nan, share))
 
 
 def correlation(equity: np.ndarray, bond: np.ndarray, lookback: int) -> Column:
@@ -157,7 +164,8 @@ def correlation(equity: np.ndarray, bond: np.ndarray, lookback: int) -> Column:
     Returns
     -------
     Column of n_sessions - lookback rows
-        A coefficient in [-1, 1]; 0, and counted, where one of the two did not move.
+        A coefficient in [-1, 1]; 0, and counted, where the returns of one of the two
+        did not vary, round-off aside.
 
     Notes
     -----
@@ -177,7 +185,9 @@ def correlation(equity: np.ndarray, bond: np.ndarray, lookback: int) -> Column:
     """
     left = _centred(trailing_windows(simple_returns(equity), lookback))
     right = _centred(trailing_windows(simple_returns(bond), lookback))
-    scale = np.sqrt((left * left).sum(axis=-1) * (right * right).sum(axis=-1))
+    sizes = (left * left).sum(axis=-1), (right * right).sum(axis=-1)
+    is_still = np.minimum(*sizes) < lookback * _STILL**2
+    scale = np.where(is_still, 0.0, np.sqrt(sizes[0] * sizes[1]))
     values, is_zero = Column.ratio((left * right).sum(axis=-1), scale)
     return Column(np.clip(values, -1.0, 1.0), is_zero)
 

@@ -1,18 +1,26 @@
 """The label table as a whole: counted, turned into plain values, and read back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.market.labels import RETURN_COLUMNS
+from trm_bt.market.labels import (
+    RETURN_COLUMNS,
+    SCORE_COLUMNS,
+    SOFT_COLUMNS,
+    pick_winners,
+)
+from trm_bt.market.objectives import ROUND_OFF
 
 LABELS_FILE = "labels.parquet"
 _NUMBERS = (*FEATURE_NAMES, *RETURN_COLUMNS, "winner_return", "margin")
@@ -157,7 +165,8 @@ def load_labels(path: Path | str) -> pd.DataFrame:
     Returns
     -------
     DataFrame of shape (n_labels, n_columns)
-        What `compute_labels` had returned, to the last bit.
+        What `compute_labels` had returned, to the last bit. A parquet file has the
+        feature schema in `attrs` too.
 
     Raises
     ------
@@ -169,7 +178,7 @@ def load_labels(path: Path | str) -> pd.DataFrame:
     path = path / LABELS_FILE if path.is_dir() else path
     try:
         labels = _read(path)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise RunError(f"{path}: cannot be read as a label table: {error}.") from error
     _check(labels, path)
     return labels
@@ -199,13 +208,22 @@ def _check(labels: pd.DataFrame, path: Path) -> None:
             f"{list(labels.columns)}. Write it again with `trm-bt labels`."
         )
     sessions = labels.index
-    if not isinstance(sessions, pd.DatetimeIndex) or not (
-        sessions.is_monotonic_increasing and sessions.is_unique
+    if (
+        not isinstance(sessions, pd.DatetimeIndex)
+        or sessions.tz is not None
+        or not (sessions.is_monotonic_increasing and sessions.is_unique)
+        or sessions.empty
     ):
         raise RunError(
             f"{path}: labels must be indexed by sessions in order, each once, got "
-            f"{sessions.dtype}, first {list(sessions[:3])}."
+            f"{len(labels)} rows of {sessions.dtype}, first {list(sessions[:3])}."
         )
+    for name, kind in _kinds(labels).items():
+        if not _KINDS[kind](labels[name]):
+            raise RunError(
+                f"{path}: `{name}` must hold {kind}, got {labels[name].dtype}. Write "
+                "the table again with `trm-bt labels`."
+            )
     for rule, is_right in _rules(labels).items():
         if not is_right.all():
             first = sessions[int((~is_right).argmax())].date()
@@ -215,21 +233,61 @@ def _check(labels: pd.DataFrame, path: Path) -> None:
             )
 
 
+def _holds_sessions(column: pd.Series) -> bool:
+    return column.dtype == "datetime64[ns]"
+
+
+def _holds_names(column: pd.Series) -> bool:
+    return all(isinstance(value, str) for value in column)
+
+
+_KINDS: Final[Mapping[str, Callable[[pd.Series], bool]]] = {
+    "numbers": is_float_dtype,
+    "class indexes": is_integer_dtype,
+    "true or false": is_bool_dtype,
+    "sessions": _holds_sessions,
+    "names": _holds_names,
+}
+
+
+def _kinds(labels: pd.DataFrame) -> dict[str, str]:
+    """Return what each column must hold, a key of `_KINDS`."""
+    added = [name for name in (*SCORE_COLUMNS, *SOFT_COLUMNS) if name in labels]
+    return {
+        **dict.fromkeys((*_NUMBERS, *added), "numbers"),
+        "winner": "class indexes",
+        "is_tie": "true or false",
+        "known_on": "sessions",
+        "crises": "names",
+    }
+
+
 def _rules(labels: pd.DataFrame) -> Mapping[str, np.ndarray]:
     """Return for each rule the rows that keep it, bool, shape (n_labels,)."""
     numbers = labels[list(_NUMBERS)].to_numpy(np.float64)
-    winner = labels["winner"].to_numpy()
-    is_class = (winner >= 0) & (winner < len(ALLOCATION_NAMES))
-    returns = labels[list(RETURN_COLUMNS)].to_numpy()
-    won = returns[np.arange(len(labels)), np.where(is_class, winner, 0)]
-    return {
+    returns = labels[list(RETURN_COLUMNS)].to_numpy().T
+    is_scored = set(SCORE_COLUMNS) <= set(labels.columns)
+    scores = labels[list(SCORE_COLUMNS)].to_numpy().T if is_scored else returns
+    winner, margin, is_tie = pick_winners(scores)
+    won = returns[np.clip(winner, 0, len(returns) - 1), np.arange(len(labels))]
+    soft = labels[[name for name in SOFT_COLUMNS if name in labels]].to_numpy()
+    known = {crisis.name for crisis in CRISES} | {""}
+    rules = {
         "every feature and return must be finite": np.isfinite(numbers).all(axis=1),
-        f"`winner` must lie in 0..{len(ALLOCATION_NAMES) - 1}": is_class,
+        "`winner` must be the first of the best": labels["winner"] == winner,
         "`winner_return` must be the winner's own return": (
-            labels["winner_return"].to_numpy() == won
+            labels["winner_return"] == won
         ),
-        "`margin` must be at least 0": labels["margin"].to_numpy() >= 0,
-        "`known_on` must lie after the session": np.asarray(
-            labels["known_on"] > labels.index
+        "`margin` must be the winner's over the runner-up": (
+            (labels["margin"] - margin).abs() <= ROUND_OFF
+        ),
+        "`is_tie` must tell whether two are the best": labels["is_tie"] == is_tie,
+        "`known_on` must lie after the session": labels["known_on"] > labels.index,
+        "`crises` must name crises": labels["crises"].map(
+            lambda names: known.issuperset(names.split(";"))
         ),
     }
+    if soft.size:
+        is_share = (soft >= 0).all(axis=1) & (abs(soft.sum(axis=1) - 1) < 1e-9)
+        rules["soft labels must be shares that sum to 1"] = is_share
+    return {rule: np.asarray(is_right, dtype=bool) for rule, is_right in rules.items()}

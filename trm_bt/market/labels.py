@@ -180,6 +180,27 @@ def find_outcomes(prices: np.ndarray, config: LabelConfig) -> Outcomes:
     """
     returns = mix(_earned(prices, config.horizon))
     scores = score(prices, returns, config)
+    return Outcomes(returns, scores, *pick_winners(scores))
+
+
+def pick_winners(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the best of the eight scores of each row.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (8, n_rows)
+        What `trm_bt.market.objectives.score` returns.
+
+    Returns
+    -------
+    winner : ndarray of shape (n_rows,), int64
+        Class index of the best score; of tied ones, the lowest; 8, no class, where a
+        score is NaN.
+    margin : ndarray of shape (n_rows,)
+        Best score less the best of the others; 0 in a tie.
+    is_tie : ndarray of shape (n_rows,), bool
+        Whether two scores or more are the best, round-off aside.
+    """
     best = scores.max(axis=0)
     is_best = scores >= best - ROUND_OFF
     others = np.where(is_best, -np.inf, scores).max(axis=0)
@@ -187,7 +208,7 @@ def find_outcomes(prices: np.ndarray, config: LabelConfig) -> Outcomes:
     is_tie = ranks.sum(axis=0, dtype=np.uint8) > 1
     margin = np.where(is_tie, 0.0, best - others)
     winner = len(_RANKS) - (ranks * _RANKS).max(axis=0).astype(np.int64)
-    return Outcomes(returns, scores, winner, margin, is_tie)
+    return winner, margin, is_tie
 
 
 def compute_labels(
