@@ -4,6 +4,8 @@ Each takes bars. The leaks are mistakes that real work is full of; none of them 
 caught by reading the result, only by asking what it depends on.
 """
 
+from datetime import timedelta
+
 import backtrader as bt
 import numpy as np
 import pandas as pd
@@ -417,6 +419,49 @@ class LimitAtTodaysLow(bt.Strategy):
         self.buy(size=1, exectype=limit, price=low)
 
 
+def _rises(data) -> bool:
+    """Tell whether the next bar of a feed closes higher; nobody knows that yet."""
+    return len(data) < data.buflen() and data.close[1] > data.close[0]
+
+
+class CancelsBeforeAFall(bt.Strategy):
+    """Wait with a limit order, and cancel it where tomorrow's close is lower."""
+
+    waiting = None
+
+    def next(self) -> None:
+        if self.waiting is None:
+            limit = self.data.close[0] * 0.9
+            self.waiting = self.buy(size=1, exectype=bt.Order.Limit, price=limit)
+        elif not _rises(self.data):
+            self.cancel(self.waiting)
+            self.waiting = None
+
+
+class ValidUntilAFall(bt.Strategy):
+    """Send a limit order of no effect that lives longer where tomorrow is higher."""
+
+    def next(self) -> None:
+        limit, n_days = self.data.close[0] * 0.5, 9 if _rises(self.data) else 5
+        valid = timedelta(days=n_days)
+        self.buy(size=1, exectype=bt.Order.Limit, price=limit, valid=valid)
+
+
+class PaysInBeforeARise(bt.Strategy):
+    """Move cash into the account where tomorrow's close is higher."""
+
+    def next(self) -> None:
+        if _rises(self.data):
+            self.broker.add_cash(100)
+
+
+class AboveTheLongerBars(Trader):
+    """Compare a close with the open of the newest week or month."""
+
+    def is_up(self) -> bool:
+        return self.data.close[0] > self.datas[-1].open[0]
+
+
 class Told(Trader):
     """Hold what a table of signals says, looked up by session."""
 
@@ -442,6 +487,26 @@ def with_bond(bars, strategy, is_kept):
     for name, frame in (("equity", bars.equity), ("bond", bars.bond[is_kept])):
         built.adddata(TRMPandasData(dataname=frame), name=name)
     built.addstrategy(strategy)
+    return built
+
+
+def with_longer_bars(
+    bars, strategy, *, unit="Weeks", is_alone=False, is_replayed=False, **params
+):
+    """Return a Cerebro over the equity, and the equity in weeks or months."""
+    built = bt.Cerebro(stdstats=False)
+    feed = TRMPandasData(dataname=bars.equity)
+    if not is_alone:
+        built.adddata(feed, name="equity")
+    add = built.replaydata if is_replayed else built.resampledata
+    add(feed, name="longer", timeframe=getattr(bt.TimeFrame, unit))
+    built.addstrategy(strategy, **params)
+    return built
+
+
+def two_strategies(bars):
+    built = cerebro(bars, MovingAverage)
+    built.addstrategy(PercentOfValue, period=10)
     return built
 
 
@@ -473,6 +538,12 @@ TRADE_LEAKS = {
         bars, Told, signal=close(bars).shift(-1) > close(bars)
     ),
     "lookback chosen beforehand": lookback_chosen_beforehand,
+    "cancelled before a fall": lambda bars: cerebro(bars, CancelsBeforeAFall),
+    "valid until a fall": lambda bars: cerebro(bars, ValidUntilAFall),
+    "cash before a rise": lambda bars: cerebro(bars, PaysInBeforeARise),
+    "signals made beforehand, beside weeks": lambda bars: with_longer_bars(
+        bars, Told, signal=close(bars).shift(-1) > close(bars)
+    ),
 }
 
 
@@ -490,4 +561,15 @@ CLEAN_TRADES = {
     "brackets": lambda bars: cerebro(bars, Bracketed),
     "sized from the open": lambda bars: cerebro(bars, Opener, at_open=True),
     "the allocator": allocator,
+    "two strategies": two_strategies,
+    "days and weeks": lambda bars: with_longer_bars(bars, AboveTheLongerBars),
+    "days and months": lambda bars: with_longer_bars(
+        bars, AboveTheLongerBars, unit="Months"
+    ),
+    "days and weeks replayed": lambda bars: with_longer_bars(
+        bars, AboveTheLongerBars, is_replayed=True
+    ),
+    "weeks alone": lambda bars: with_longer_bars(
+        bars, AboveTheLongerBars, is_alone=True
+    ),
 }

@@ -103,11 +103,14 @@ class Evaluation:
         First session that this evaluation tells of; None if it tells of all.
     cuts_from : Timestamp or None
         First session that makes sense as a cut; None if all do.
+    keeps_calendar : bool
+        Whether other worlds must go on after the cut, on the sessions as they are.
     """
 
     tables: dict[str, Table]
     shown_from: pd.Timestamp | None = None
     cuts_from: pd.Timestamp | None = None
+    keeps_calendar: bool = False
 
 
 Evaluate = Callable[[World], Evaluation]
@@ -152,11 +155,15 @@ def check_worlds(
     generator = np.random.default_rng(settings.seed)
     cuts = _cuts(name, whole, bars, settings, generator)
     has_open = any(table.is_at_open for table in whole.tables.values())
-    kinds = "cut, opened" if has_open else "cut, altered"
+    keeps_calendar = whole.keeps_calendar
+    kinds = "opened" if has_open else "altered"
+    kinds = f"{kinds}, same calendar" if keeps_calendar else f"cut, {kinds}"
     detail = f"{kinds}; {cuts[0].date()} to {cuts[-1].date()}"
     for n_seen, cut in enumerate(cuts):
         watch.tell(n_seen, len(cuts))
-        worlds = worlds_at(bars, cut, generator, has_open=has_open)
+        worlds = worlds_at(
+            bars, cut, generator, has_open=has_open, keeps_calendar=keeps_calendar
+        )
         found = watch.first_difference(whole, worlds)
         if found is not None:
             return watch.result(detail, n_seen + 1, found)
