@@ -172,10 +172,7 @@ class RunRecorder(bt.Analyzer):
         self.requests.append((now, now > self._broker_ran_on, what, nth, amount))
 
     def _others(self, order: bt.Order) -> list[float]:
-        """Return the numbers of the first of its one-cancels-other group, of its parent.
-
-        NaN for none.
-        """
+        """Return the numbers of an order's `oco` and `parent`, NaN for none."""
         group = self.strategy.broker._ocos.get(order.ref)
         parent = None if order.parent is None else order.parent.ref
         return [self._rows.get(ref, np.nan) for ref in (group, parent)]

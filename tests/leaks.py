@@ -166,6 +166,25 @@ def volume_of_the_next_bar(bars):
     return bars.equity["volume"].shift(-1).rolling(5).mean()
 
 
+def outlier_before_a_leak(bars):
+    """Begin with a number beside which everything else is small."""
+    ahead = returns(bars).shift(-1).fillna(0)
+    ahead.iloc[0] = 1e6
+    return ahead
+
+
+def scaled_by_next_to_nothing(bars):
+    """Divide by a deviation that is zero over a flat first month."""
+    flat = close(bars).copy()
+    flat.iloc[:21] = flat.iloc[0]
+    moves = flat.pct_change()
+    return moves.shift(-1) / (moves.ewm(halflife=10).std() + 1e-9)
+
+
+def inverse_of_the_next_return(bars):
+    return 1 / (returns(bars).shift(-1).abs() + 1e-9)
+
+
 FEATURE_LEAKS = (
     over_mean,
     zscore,
@@ -194,6 +213,9 @@ FEATURE_LEAKS = (
     crash_warning,
     outliers_of_sample_removed,
     volume_of_the_next_bar,
+    outlier_before_a_leak,
+    scaled_by_next_to_nothing,
+    inverse_of_the_next_return,
 )
 
 
@@ -211,6 +233,15 @@ def merged_backward(bars):
     weekly = close(bars)[bars.sessions.dayofweek == 4].rename("week").reset_index()
     merged = pd.merge_asof(close(bars).reset_index(), weekly, on="session")
     return merged.set_index("session")["week"]
+
+
+def by_convolution(bars):
+    """Average over 20 sessions by Fourier transform, which rounds with the length."""
+    n_rows = len(bars.sessions)
+    waves = np.fft.rfft(returns(bars).fillna(0.0), n_rows + 20)
+    kernel = np.fft.rfft(np.full(20, 0.05), n_rows + 20)
+    means = np.fft.irfft(waves * kernel, n_rows + 20)[:n_rows]
+    return pd.Series(means, bars.sessions).where(np.arange(n_rows) >= 20)
 
 
 def trailing_first_component(bars):
@@ -245,6 +276,10 @@ CLEAN_FEATURES = {
     "month end by date": lambda bars: pd.Series(
         bars.sessions == bars.sessions + pd.offsets.BMonthEnd(0), bars.sessions
     ),
+    "truths with holes": lambda bars: (returns(bars) > 0).reindex(
+        pd.bdate_range(bars.sessions[0], bars.sessions[-1])
+    ),
+    "fast convolution": by_convolution,
     "trailing first component": trailing_first_component,
 }
 
@@ -269,6 +304,12 @@ def threshold_of_sample(bars):
 
 
 POLICY_LEAKS = (RankingPolicy.reading, threshold_of_sample)
+
+
+def mean_beside_volume(bars, frozen_on):
+    """Put a leaking mean of returns beside a large number that is sound."""
+    volume = bars.equity["volume"].loc[:frozen_on].mean()
+    return {"means": np.array([volume, returns(bars).mean()])}
 
 
 def _outcomes(bars: Bars, n_ahead: int) -> pd.Series:
@@ -300,6 +341,7 @@ TRAINING_LEAKS = (
     labels_open_at_the_freeze,
     threshold_chosen_after_the_freeze,
     share_of_the_sample,
+    mean_beside_volume,
 )
 
 
@@ -456,10 +498,11 @@ class PaysInBeforeARise(bt.Strategy):
 
 
 class AboveTheLongerBars(Trader):
-    """Compare a close with the open of the newest week or month."""
+    """Compare a close with the middle of the newest week or month."""
 
     def is_up(self) -> bool:
-        return self.data.close[0] > self.datas[-1].open[0]
+        longer = self.datas[-1]
+        return 2 * self.data.close[0] > longer.high[0] + longer.low[0]
 
 
 class Told(Trader):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tests.conftest import make_bars
 from tests.fakes import FakePolicy
@@ -84,6 +85,39 @@ def test_a_training_on_known_labels_raises_no_alarm(bars):
     assert (result.n_cuts, result.n_runs) == (2, 7)
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda mean: {"nested": {"a": [1, 2.5, "x", None], "b": mean}},
+        lambda mean: {"ragged": [np.ones(2), np.array([mean, 1.0, 2.0])]},
+        lambda mean: {"tensor": torch.tensor([mean], requires_grad=True)},
+        lambda mean: {"state": [{"weights": torch.tensor([1.0, mean])}]},
+        lambda mean: {"table": pd.DataFrame({"a": [1.0, mean], "b": ["x", "y"]})},
+        lambda mean: {"by name": pd.Series([1.0], [f"{mean:.9f}"])},
+        lambda mean: {"objects": np.array(["x", mean], dtype=object)},
+        lambda mean: {"length": [{}] * int(1e4 * mean % 97)},
+    ],
+    ids=range(8),
+)
+def test_what_was_learnt_is_compared_however_it_is_nested(bars, shape):
+    def of_the_past(bars, frozen_on):
+        return shape(float(close(bars).loc[:frozen_on].mean()))
+
+    def of_all(bars, frozen_on):
+        return shape(float(close(bars).mean()))
+
+    assert audit_training(of_the_past, bars).difference is None
+    assert audit_training(of_all, bars).difference is not None
+
+
+def test_an_object_that_cannot_be_compared_is_refused_by_its_name(bars):
+    class Model:
+        pass
+
+    with pytest.raises(ConfigError, match=r"'best\.model\[0\]' must be .* got Model"):
+        audit_training(lambda bars, freeze: {"best": {"model": [Model()]}}, bars)
+
+
 def test_training_labels_still_open_at_validation_are_caught(bars):
     first = bars.sessions[300]
     for n_purged, is_leak in ((6, True), (7, False)):
@@ -148,7 +182,7 @@ def test_no_clean_strategy_raises_an_alarm(short_bars, name):
     trades, fills = audit_cerebro(CLEAN_TRADES[name], short_bars, EVERY_SESSION)
     assert trades.difference is None
     assert fills.difference is None
-    assert fills.n_values > 4
+    assert fills.n_values > 0
     assert trades.n_cuts > 30
 
 

@@ -36,8 +36,8 @@ class AuditSettings:
     seed : int
         Of the generator that draws cuts and other futures.
     rtol : float
-        Difference of two numbers that is let pass, relative to the largest of the
-        column; 0 takes equal numbers of equal dtype alone.
+        Difference of two numbers that is let pass, relative to the larger of the two
+        and the median of the column; 0 takes equal numbers of equal dtype alone.
     tell : callable, optional
         Called with a check's name, the cuts it has seen, and those it has in all.
     """
@@ -65,8 +65,8 @@ class AuditResult:
     n_values : int
         Values compared.
     largest : float
-        Largest difference of two numbers that was seen, relative to the largest number
-        of its column; up to the tolerance it does not count.
+        Largest difference of two numbers that was seen, relative to the larger of the
+        two and the median of its column; up to the tolerance it does not count.
     difference : Difference or None
         The first one that counts.
     seconds : float
