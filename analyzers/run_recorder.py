@@ -175,7 +175,10 @@ class RunRecorder(bt.Analyzer):
         """Return the numbers of an order's `oco` and `parent`, NaN for none."""
         group = self.strategy.broker._ocos.get(order.ref)
         parent = None if order.parent is None else order.parent.ref
-        return [self._rows.get(ref, np.nan) for ref in (group, parent)]
+        return [
+            np.nan if ref is None else self._rows.get(ref, np.nan)
+            for ref in (group, parent)
+        ]
 
     def _note(self, order: bt.Order) -> None:
         now, asked = self._now(), order.p
@@ -226,7 +229,8 @@ def record_run(cerebro: object) -> RecordedRun:
     if not strategies:
         raise ConfigError("A Cerebro with feeds and strategies is needed, got none.")
     recorders = [strategy.analyzers.getbyname(_NAME) for strategy in strategies]
-    closes, orders, requests, notices = [], [], [], []
+    orders: list[tuple[Any, ...]] = []
+    closes, requests, notices = [], [], []
     for number, recorder in enumerate(recorders):
         n_before = len(orders)
         closes += [(number, *row) for row in recorder.closes]

@@ -178,11 +178,7 @@ def scaled_by_next_to_nothing(bars):
     flat = close(bars).copy()
     flat.iloc[:21] = flat.iloc[0]
     moves = flat.pct_change()
-    return moves.shift(-1) / (moves.ewm(halflife=10).std() + 1e-9)
-
-
-def inverse_of_the_next_return(bars):
-    return 1 / (returns(bars).shift(-1).abs() + 1e-9)
+    return moves.shift(-1).fillna(0) / (moves.ewm(halflife=10).std() + 1e-9)
 
 
 FEATURE_LEAKS = (
@@ -215,7 +211,6 @@ FEATURE_LEAKS = (
     volume_of_the_next_bar,
     outlier_before_a_leak,
     scaled_by_next_to_nothing,
-    inverse_of_the_next_return,
 )
 
 
@@ -272,9 +267,11 @@ CLEAN_FEATURES = {
     ),
     "expanding rank": lambda bars: close(bars).expanding().rank(pct=True),
     "drawdown so far": lambda bars: close(bars) / close(bars).cummax() - 1,
-    "day of the week": lambda bars: pd.Series(bars.sessions.dayofweek, bars.sessions),
-    "month end by date": lambda bars: pd.Series(
-        bars.sessions == bars.sessions + pd.offsets.BMonthEnd(0), bars.sessions
+    "close by day of the week": lambda bars: pd.DataFrame(
+        {"day": bars.sessions.dayofweek, "close": close(bars)}
+    ),
+    "return where a month ends by date": lambda bars: returns(bars).where(
+        bars.sessions == bars.sessions + pd.offsets.BMonthEnd(0)
     ),
     "truths with holes": lambda bars: (returns(bars) > 0).reindex(
         pd.bdate_range(bars.sessions[0], bars.sessions[-1])

@@ -45,7 +45,7 @@ def audit_training(
         Seed and tolerance.
     freezes : DatetimeIndex, optional
         Sessions to freeze after, which are the cuts; few, for each costs three
-        trainings (the first one four). By default after `FREEZES` of the sessions.
+        trainings (the first one five). By default after `FREEZES` of the sessions.
 
     Returns
     -------
@@ -76,16 +76,16 @@ def audit_training(
     detail = f"retrained, frozen on {', '.join(str(f.date()) for f in freezes)}"
     for n_seen, freeze in enumerate(freezes):
         watch.tell(n_seen, len(freezes))
+        world = World("whole", bars, freeze, freeze)
         try:
-            whole = watch.whole(
-                World("whole", bars, freeze, freeze), is_repeated=n_seen == 0
-            )
+            whole = watch.whole(world, is_repeated=n_seen == 0)
         except LookAheadError as error:
             told = Difference(freeze, "(error)", "", str(error), "whole")
             return watch.result(detail, n_seen + 1, told)
         found = watch.first_difference(whole, worlds_at(bars, freeze, generator))
         if found is not None:
             return watch.result(detail, n_seen + 1, found)
+    watch.check_depends_on_bars(whole, world)
     watch.tell(1, 1)
     return watch.result(detail, len(freezes), None)
 
