@@ -23,9 +23,14 @@ _ORDER_COLUMNS: Final = (
     "pricelimit",
     "trailamount",
     "trailpercent",
+    "valid",
+    "oco",
+    "parent",
+    "transmit",
 )
+_REQUEST_COLUMNS: Final = ("session", "is_at_open", "what", "nth", "amount")
 _NOTICE_COLUMNS: Final = (
-    "order",
+    "nth",
     "session",
     "status",
     "filled_on",
@@ -41,25 +46,36 @@ class RecordedRun:
 
     Parameters
     ----------
-    closes : DataFrame of shape (n_sessions * n_strategies, 4 + n_feeds)
+    closes : DataFrame of shape (n_closes, 4 + n_feeds)
         Columns strategy (its number in the Cerebro), session, at whose close the row is
-        known, value and cash in quote currency, and `position <feed>` in shares.
-    orders : DataFrame of shape (n_orders, 10)
+        known, value and cash in quote currency, and `position <feed>` in shares. A
+        strategy stands on a session once, and again where a resampled bar comes late.
+    orders : DataFrame of shape (n_orders, 14)
         Every order as it was sent: `session` it was sent on, `is_at_open` if that was
         before the broker had seen the bar (`next_open` and cheating timers), strategy,
-        feed, type, signed size, and the prices that were asked for.
-    notices : DataFrame of shape (n_notices, 7)
-        Fills and refusals: `session` of the notice, row of `order` in `orders`, status,
-        `filled_on` (missing if nothing was), and what is filled so far: signed size,
-        mean price, commission.
+        feed, type, signed size, the prices that were asked for, `valid` as a date
+        number, among the strategy's orders the numbers of its `oco` (the first of the
+        group, none for that one) and `parent`, and whether to `transmit` it.
+    requests : DataFrame of shape (n_requests, 6)
+        What else a strategy asked of the broker: `what` is "cancel", with the number
+        `nth` of the order among the strategy's, or "cash", with the amount added.
+    notices : DataFrame of shape (n_notices, 9)
+        Fills and refusals: `session` of the notice, row of `order` in `orders`, its
+        strategy and number `nth` among that one's orders, status, `filled_on` (missing
+        if nothing was), and what is filled so far: signed size, mean price, commission.
     decides_from : Timestamp or None
         First session on which every strategy has left `prenext`; None if one never did.
+    is_flushed : bool
+        Whether a feed delivers an unfinished bar where its bars end, as resampled ones
+        do.
     """
 
     closes: pd.DataFrame
     orders: pd.DataFrame
+    requests: pd.DataFrame
     notices: pd.DataFrame
     decides_from: pd.Timestamp | None
+    is_flushed: bool
 
 
 class RunRecorder(bt.Analyzer):
@@ -73,6 +89,7 @@ class RunRecorder(bt.Analyzer):
         """Listen to the broker of the strategy."""
         self.closes: list[tuple[float, ...]] = []
         self.orders: list[tuple[Any, ...]] = []
+        self.requests: list[tuple[Any, ...]] = []
         self.notices: list[tuple[Any, ...]] = []
         self.first_next: float | None = None
         self._rows: dict[int, int] = {}
@@ -90,11 +107,32 @@ class RunRecorder(bt.Analyzer):
             run()
 
         broker.submit, broker.next = noted_submit, noted_next
+        self._listen_to_requests()
+
+    def _listen_to_requests(self) -> None:
+        """Note what is cancelled, and what cash is moved (by the first one alone)."""
+        broker = self.strategy.broker
+        cancel, add_cash = broker.cancel, broker.add_cash
+
+        def noted_cancel(order: bt.Order, bracket: bool = False) -> bool:
+            # with `bracket` it is the broker itself that gives up the other side
+            if order.ref in self._rows and not bracket:
+                self._request("cancel", self._rows[order.ref], np.nan)
+            return bool(cancel(order, bracket))
+
+        def noted_add_cash(cash: float) -> None:
+            self._request("cash", np.nan, cash)
+            add_cash(cash)
+
+        broker.cancel = noted_cancel
+        if self.strategy is self.strategy.cerebro.runningstrats[0]:
+            broker.add_cash = noted_add_cash
 
     def prenext(self) -> None:
         """Note a close before the strategy decides anything in `next`."""
         broker = self.strategy.broker
-        sizes = [broker.getposition(feed).size for feed in self.strategy.datas]
+        held = broker.positions  # asked for by name, a feed without bars would get one
+        sizes = [held[f].size if f in held else 0 for f in self.strategy.datas]
         self.closes.append((self._now(), broker.getvalue(), broker.getcash(), *sizes))
 
     def next(self) -> None:
@@ -129,13 +167,27 @@ class RunRecorder(bt.Analyzer):
         started = [f.datetime[0] for f in self.strategy.cerebro.datas if len(f)]
         return float(np.floor(max(started)))
 
+    def _request(self, what: str, nth: float, amount: float) -> None:
+        now = self._now()
+        self.requests.append((now, now > self._broker_ran_on, what, nth, amount))
+
+    def _others(self, order: bt.Order) -> list[float]:
+        """Return the numbers of an order's `oco` and `parent`, NaN for none."""
+        group = self.strategy.broker._ocos.get(order.ref)
+        parent = None if order.parent is None else order.parent.ref
+        return [
+            np.nan if ref is None else self._rows.get(ref, np.nan)
+            for ref in (group, parent)
+        ]
+
     def _note(self, order: bt.Order) -> None:
         now, asked = self._now(), order.p
+        others = self._others(order)
         self._rows[order.ref] = len(self.orders)
         # the broker asks no price of these, whatever was passed as one
         is_free = order.exectype in (bt.Order.Market, bt.Order.Close)
         prices = [None if is_free else asked.price, asked.pricelimit]
-        prices += [asked.trailamount, asked.trailpercent]
+        prices += [asked.trailamount, asked.trailpercent, order.valid]
         self.orders.append(
             (
                 now,
@@ -144,6 +196,8 @@ class RunRecorder(bt.Analyzer):
                 order.ExecTypes[order.exectype],
                 order.created.size,
                 *[np.nan if price is None else float(price) for price in prices],
+                *others,
+                bool(order.transmit),
             )
         )
 
@@ -175,19 +229,23 @@ def record_run(cerebro: object) -> RecordedRun:
     if not strategies:
         raise ConfigError("A Cerebro with feeds and strategies is needed, got none.")
     recorders = [strategy.analyzers.getbyname(_NAME) for strategy in strategies]
-    n_before = np.cumsum([0, *[len(recorder.orders) for recorder in recorders]])
-    closes, orders, notices = [], [], []
+    orders: list[tuple[Any, ...]] = []
+    closes, requests, notices = [], [], []
     for number, recorder in enumerate(recorders):
+        n_before = len(orders)
         closes += [(number, *row) for row in recorder.closes]
         orders += [(number, *row) for row in recorder.orders]
-        notices += [(n_before[number] + row[0], *row[1:]) for row in recorder.notices]
+        requests += [(number, *row) for row in recorder.requests]
+        notices += [(n_before + row[0], number, *row) for row in recorder.notices]
     positions = [f"position {name}" for name in _names(strategies[0].datas)]
     firsts = [recorder.first_next for recorder in recorders]
     return RecordedRun(
         closes=_dated(closes, ("strategy", "session", "value", "cash", *positions)),
         orders=_dated(orders, ("strategy", *_ORDER_COLUMNS)),
-        notices=_dated(notices, _NOTICE_COLUMNS),
+        requests=_dated(requests, ("strategy", *_REQUEST_COLUMNS)),
+        notices=_dated(notices, ("order", "strategy", *_NOTICE_COLUMNS)),
         decides_from=None if None in firsts else sessions_of(firsts).max(),
+        is_flushed=any(feed._ffilters for feed in cerebro.datas),
     )
 
 

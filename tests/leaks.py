@@ -4,6 +4,8 @@ Each takes bars. The leaks are mistakes that real work is full of; none of them 
 caught by reading the result, only by asking what it depends on.
 """
 
+from datetime import timedelta
+
 import backtrader as bt
 import numpy as np
 import pandas as pd
@@ -164,6 +166,21 @@ def volume_of_the_next_bar(bars):
     return bars.equity["volume"].shift(-1).rolling(5).mean()
 
 
+def outlier_before_a_leak(bars):
+    """Begin with a number beside which everything else is small."""
+    ahead = returns(bars).shift(-1).fillna(0)
+    ahead.iloc[0] = 1e6
+    return ahead
+
+
+def scaled_by_next_to_nothing(bars):
+    """Divide by a deviation that is zero over a flat first month."""
+    flat = close(bars).copy()
+    flat.iloc[:21] = flat.iloc[0]
+    moves = flat.pct_change()
+    return moves.shift(-1).fillna(0) / (moves.ewm(halflife=10).std() + 1e-9)
+
+
 FEATURE_LEAKS = (
     over_mean,
     zscore,
@@ -192,6 +209,8 @@ FEATURE_LEAKS = (
     crash_warning,
     outliers_of_sample_removed,
     volume_of_the_next_bar,
+    outlier_before_a_leak,
+    scaled_by_next_to_nothing,
 )
 
 
@@ -209,6 +228,15 @@ def merged_backward(bars):
     weekly = close(bars)[bars.sessions.dayofweek == 4].rename("week").reset_index()
     merged = pd.merge_asof(close(bars).reset_index(), weekly, on="session")
     return merged.set_index("session")["week"]
+
+
+def by_convolution(bars):
+    """Average over 20 sessions by Fourier transform, which rounds with the length."""
+    n_rows = len(bars.sessions)
+    waves = np.fft.rfft(returns(bars).fillna(0.0), n_rows + 20)
+    kernel = np.fft.rfft(np.full(20, 0.05), n_rows + 20)
+    means = np.fft.irfft(waves * kernel, n_rows + 20)[:n_rows]
+    return pd.Series(means, bars.sessions).where(np.arange(n_rows) >= 20)
 
 
 def trailing_first_component(bars):
@@ -239,10 +267,16 @@ CLEAN_FEATURES = {
     ),
     "expanding rank": lambda bars: close(bars).expanding().rank(pct=True),
     "drawdown so far": lambda bars: close(bars) / close(bars).cummax() - 1,
-    "day of the week": lambda bars: pd.Series(bars.sessions.dayofweek, bars.sessions),
-    "month end by date": lambda bars: pd.Series(
-        bars.sessions == bars.sessions + pd.offsets.BMonthEnd(0), bars.sessions
+    "close by day of the week": lambda bars: pd.DataFrame(
+        {"day": bars.sessions.dayofweek, "close": close(bars)}
     ),
+    "return where a month ends by date": lambda bars: returns(bars).where(
+        bars.sessions == bars.sessions + pd.offsets.BMonthEnd(0)
+    ),
+    "truths with holes": lambda bars: (returns(bars) > 0).reindex(
+        pd.bdate_range(bars.sessions[0], bars.sessions[-1])
+    ),
+    "fast convolution": by_convolution,
     "trailing first component": trailing_first_component,
 }
 
@@ -267,6 +301,12 @@ def threshold_of_sample(bars):
 
 
 POLICY_LEAKS = (RankingPolicy.reading, threshold_of_sample)
+
+
+def mean_beside_volume(bars, frozen_on):
+    """Put a leaking mean of returns beside a large number that is sound."""
+    volume = bars.equity["volume"].loc[:frozen_on].mean()
+    return {"means": np.array([volume, returns(bars).mean()])}
 
 
 def _outcomes(bars: Bars, n_ahead: int) -> pd.Series:
@@ -298,6 +338,7 @@ TRAINING_LEAKS = (
     labels_open_at_the_freeze,
     threshold_chosen_after_the_freeze,
     share_of_the_sample,
+    mean_beside_volume,
 )
 
 
@@ -417,6 +458,50 @@ class LimitAtTodaysLow(bt.Strategy):
         self.buy(size=1, exectype=limit, price=low)
 
 
+def _rises(data) -> bool:
+    """Tell whether the next bar of a feed closes higher; nobody knows that yet."""
+    return len(data) < data.buflen() and data.close[1] > data.close[0]
+
+
+class CancelsBeforeAFall(bt.Strategy):
+    """Wait with a limit order, and cancel it where tomorrow's close is lower."""
+
+    waiting = None
+
+    def next(self) -> None:
+        if self.waiting is None:
+            limit = self.data.close[0] * 0.9
+            self.waiting = self.buy(size=1, exectype=bt.Order.Limit, price=limit)
+        elif not _rises(self.data):
+            self.cancel(self.waiting)
+            self.waiting = None
+
+
+class ValidUntilAFall(bt.Strategy):
+    """Send a limit order of no effect that lives longer where tomorrow is higher."""
+
+    def next(self) -> None:
+        limit, n_days = self.data.close[0] * 0.5, 9 if _rises(self.data) else 5
+        valid = timedelta(days=n_days)
+        self.buy(size=1, exectype=bt.Order.Limit, price=limit, valid=valid)
+
+
+class PaysInBeforeARise(bt.Strategy):
+    """Move cash into the account where tomorrow's close is higher."""
+
+    def next(self) -> None:
+        if _rises(self.data):
+            self.broker.add_cash(100)
+
+
+class AboveTheLongerBars(Trader):
+    """Compare a close with the middle of the newest week or month."""
+
+    def is_up(self) -> bool:
+        longer = self.datas[-1]
+        return 2 * self.data.close[0] > longer.high[0] + longer.low[0]
+
+
 class Told(Trader):
     """Hold what a table of signals says, looked up by session."""
 
@@ -442,6 +527,26 @@ def with_bond(bars, strategy, is_kept):
     for name, frame in (("equity", bars.equity), ("bond", bars.bond[is_kept])):
         built.adddata(TRMPandasData(dataname=frame), name=name)
     built.addstrategy(strategy)
+    return built
+
+
+def with_longer_bars(
+    bars, strategy, *, unit="Weeks", is_alone=False, is_replayed=False, **params
+):
+    """Return a Cerebro over the equity, and the equity in weeks or months."""
+    built = bt.Cerebro(stdstats=False)
+    feed = TRMPandasData(dataname=bars.equity)
+    if not is_alone:
+        built.adddata(feed, name="equity")
+    add = built.replaydata if is_replayed else built.resampledata
+    add(feed, name="longer", timeframe=getattr(bt.TimeFrame, unit))
+    built.addstrategy(strategy, **params)
+    return built
+
+
+def two_strategies(bars):
+    built = cerebro(bars, MovingAverage)
+    built.addstrategy(PercentOfValue, period=10)
     return built
 
 
@@ -473,6 +578,12 @@ TRADE_LEAKS = {
         bars, Told, signal=close(bars).shift(-1) > close(bars)
     ),
     "lookback chosen beforehand": lookback_chosen_beforehand,
+    "cancelled before a fall": lambda bars: cerebro(bars, CancelsBeforeAFall),
+    "valid until a fall": lambda bars: cerebro(bars, ValidUntilAFall),
+    "cash before a rise": lambda bars: cerebro(bars, PaysInBeforeARise),
+    "signals made beforehand, beside weeks": lambda bars: with_longer_bars(
+        bars, Told, signal=close(bars).shift(-1) > close(bars)
+    ),
 }
 
 
@@ -490,4 +601,15 @@ CLEAN_TRADES = {
     "brackets": lambda bars: cerebro(bars, Bracketed),
     "sized from the open": lambda bars: cerebro(bars, Opener, at_open=True),
     "the allocator": allocator,
+    "two strategies": two_strategies,
+    "days and weeks": lambda bars: with_longer_bars(bars, AboveTheLongerBars),
+    "days and months": lambda bars: with_longer_bars(
+        bars, AboveTheLongerBars, unit="Months"
+    ),
+    "days and weeks replayed": lambda bars: with_longer_bars(
+        bars, AboveTheLongerBars, is_replayed=True
+    ),
+    "weeks alone": lambda bars: with_longer_bars(
+        bars, AboveTheLongerBars, is_alone=True
+    ),
 }

@@ -21,6 +21,12 @@ def centred(bars):
 def calm(bars):
     return bars.volatility["close"] < 20
 
+def leaves(bars):
+    raise SystemExit(0)
+
+def dates(bars):
+    return bars.sessions.to_series().dt.dayofweek
+
 def fit(bars, frozen_on):
     return {"mean": bars.equity["close"].loc[:frozen_on].mean()}
 
@@ -51,6 +57,7 @@ def module(tmp_path, monkeypatch):
     name = f"audited_{tmp_path.name.replace('-', '_')}"
     (tmp_path / f"{name}.py").write_text(MINE)
     (tmp_path / "broken_by_mistake.py").write_text("import no_such_thing\n")
+    (tmp_path / "leaves_when_imported.py").write_text("raise SystemExit(0)\n")
     monkeypatch.chdir(tmp_path)
     return name
 
@@ -114,6 +121,15 @@ def test_every_session_is_cut_after_if_asked(monkeypatch, capsys, module):
         (("--cerebro", "{}:nothing"), "'nothing' of the module"),
         (("--cerebro", "{}:NUMBER"), "must be a function, and is none"),
         (("--features", "{}:fit"), "features: must work on all bars"),
+        (
+            ("--features", "{}:leaves"),
+            "features: must return a result, and ends the program with exit code 0",
+        ),
+        (
+            ("--features", "leaves_when_imported:f"),
+            "importable from",
+        ),
+        (("--features", "{}:dates"), "features: does not depend on the bars"),
         (("--cerebro", "{}:trailing"), "A Cerebro is needed, got Series"),
         (("--cuts", "many"), "`--cuts` must be a number above 0 or 'all', got 'many'"),
         (("--cuts", "0"), "`--cuts` must be a number above 0 or 'all', got '0'"),

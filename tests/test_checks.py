@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from trm_bt.errors import LookAheadError
+from trm_bt.errors import ConfigError, LookAheadError
 from trm_bt.evaluation.checks import AuditSettings, Evaluation, check_worlds
 from trm_bt.evaluation.comparison import Table, table_by_session
 from trm_bt.evaluation.worlds import World
@@ -24,6 +24,11 @@ def evaluation(world: World, value: float, *, at_open: float = 0.0) -> Evaluatio
             "open": table_by_session(opens, "opens", is_at_open=True),
         }
     )
+
+
+def first_close(world: World) -> float:
+    """Return what no future changes, and another past does."""
+    return float(world.bars.equity["close"].iloc[0])
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,7 @@ def test_what_comes_after_the_cut_is_not_compared(bars, names):
     def evaluate(world):
         sessions = world.bars.sessions
         closes = pd.Series((sessions > world.cut) * len(sessions), sessions)
+        closes += first_close(world)
         opens = pd.Series((sessions > world.opened) * len(sessions), sessions)
         tables = {
             "closes": table_by_session(closes, "closes"),
@@ -70,7 +76,7 @@ def test_what_comes_after_the_cut_is_not_compared(bars, names):
 
     result = check_worlds("mine", evaluate, bars, FEW)
     assert result.difference is None
-    assert (result.n_cuts, result.n_runs) == (10, 22)
+    assert (result.n_cuts, result.n_runs) == (10, 23)
 
 
 def test_cuts_begin_with_the_first_result_and_progress_is_told(bars):
@@ -80,7 +86,7 @@ def test_cuts_begin_with_the_first_result_and_progress_is_told(bars):
     def evaluate(world):
         if world.kind == "cut":
             cuts.append(world.cut)
-        values = pd.Series(0.0, world.bars.sessions)
+        values = pd.Series(first_close(world), world.bars.sessions)
         tables = {"values": table_by_session(values, "values")}
         return Evaluation(tables, cuts_from=first)
 
@@ -99,12 +105,39 @@ def test_half_of_the_cuts_stand_where_something_rare_happens(bars):
         if world.kind == "cut":
             cuts.append(world.cut)
         rows = events[events <= world.bars.sessions[-1]]
-        values = pd.DataFrame({"size": 1.0}, index=rows)
+        values = pd.DataFrame({"size": first_close(world)}, index=rows)
         return Evaluation({"orders": Table(values, rows)})
 
     check_worlds("mine", evaluate, bars, AuditSettings(n_cuts=12))
     before = bars.sessions[[16, 119, 332]]
     assert set(events.union(before)) <= set(cuts)
+
+
+def test_what_no_past_changes_is_refused_after_three_others(bars):
+    kinds = []
+
+    def evaluate(world):
+        kinds.append(world.kind)
+        values = pd.Series(0.0, world.bars.sessions)
+        return Evaluation({"values": table_by_session(values, "values")})
+
+    with pytest.raises(ConfigError, match="mine: does not depend on the bars"):
+        check_worlds("mine", evaluate, bars, AuditSettings(n_cuts=1))
+    assert kinds == ["whole", "whole", "cut", "altered", *["moved"] * 3]
+
+
+def test_each_evaluation_has_bars_of_its_own(bars):
+    seen = []
+
+    def evaluate(world):
+        seen.append("mark" in world.bars.equity)
+        world.bars.equity["mark"] = 1.0
+        values = pd.Series(first_close(world), world.bars.sessions)
+        return Evaluation({"values": table_by_session(values, "values")})
+
+    assert check_worlds("mine", evaluate, bars, FEW).difference is None
+    assert not any(seen)
+    assert "mark" not in bars.equity
 
 
 def test_look_ahead_that_the_bars_themselves_show_is_a_result(bars):

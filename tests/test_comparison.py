@@ -57,14 +57,61 @@ def test_one_changed_value_is_found(change, expected):
     assert str(compare(table(), table(**change), 1e-6).difference) == expected
 
 
-def test_numbers_may_differ_by_a_share_of_the_largest_in_their_column():
-    for gap, is_same in ((3.9e-4, True), (4.1e-4, False)):
-        comparison = compare(table(), table(price=(0, 1.0 + gap)), 1e-6)
-        assert (comparison.difference is None) == is_same
-        assert comparison.largest == pytest.approx(gap / 400)
+def test_numbers_may_differ_by_a_share_of_themselves_and_of_the_median():
+    # prices are 1, 2 and 400: their median is 2
+    for row, price in ((0, 1.0), (3, 400.0)):
+        limit = 1e-6 * (price + 2.0)
+        for gap, is_same in ((0.99 * limit, True), (1.01 * limit, False)):
+            comparison = compare(table(), table(price=(row, price + gap)), 1e-6)
+            assert (comparison.difference is None) == is_same
+            assert comparison.largest == pytest.approx(gap / (price + 2.0), rel=1e-5)
     exact = compare(table(), table(price=(0, np.nextafter(1.0, 2.0))), 0.0)
     assert exact.difference.whole == "1"
     assert exact.difference.other == "1.0000000000000002"
+
+
+def test_one_large_number_hides_nothing_of_the_others():
+    returns = [1e6, 0.010, -0.020, 0.015]
+    whole, other = (
+        table_by_session(pd.Series([*returns[:3], last], SESSIONS), "values")
+        for last in (0.015, 0.016)
+    )
+    found = compare(whole, other, 1e-6).difference
+    assert str(found) == "2024-01-05 value: 0.015 against 0.016"
+
+
+def test_values_of_no_scale_are_each_held_against_themselves():
+    pair = [
+        Table(pd.DataFrame({"value": [3e6, 1e-3 + gap]}), SESSIONS[:2], has_scale=False)
+        for gap in (0.0, 1e-5)
+    ]
+    assert compare(*pair, 1e-6).difference.session == SESSIONS[1]
+    scaled = [Table(one.values, one.known_on) for one in pair]
+    assert compare(*scaled, 1e-6).difference is None
+
+
+def test_what_rounding_leaves_near_zero_is_no_difference():
+    whole, other = (
+        table_by_session(pd.Series([1.0, -2.0, near, 3.0], SESSIONS), "values")
+        for near in (1e-16, -3e-16)
+    )
+    assert compare(whole, other, 1e-6).difference is None
+    assert compare(whole, other, 0.0).difference is not None
+
+
+def test_a_hole_that_turns_truths_into_objects_is_no_difference():
+    is_up = pd.Series([True, False, True, None], SESSIONS, dtype=object)
+    whole, other = (
+        table_by_session(values, "values")
+        for values in (is_up, is_up.iloc[:3].astype(bool))
+    )
+    early = whole.between(None, SESSIONS[2])
+    assert early.values["value"].dtype == object
+    assert compare(early, other, 1e-6).difference is None
+    flipped = Table(~other.values, other.known_on)
+    found = compare(early, flipped, 1e-6).difference
+    assert str(found) == "2024-01-02 value: True against False"
+    assert "(dtype)" in str(compare(early, other, 0.0).difference)
 
 
 def test_rows_and_columns_that_one_side_lacks_are_found():

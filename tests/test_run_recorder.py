@@ -1,12 +1,14 @@
 """What the recorder notes of a run, on bars whose story fits on a napkin."""
 
+from datetime import timedelta
+
 import backtrader as bt
 import pandas as pd
 import pytest
 
 from tests.conftest import make_bars
 from trm_bt.analyzers.run_recorder import record_run
-from trm_bt.feeds.backtrader import add_bars
+from trm_bt.feeds.backtrader import TRMPandasData, add_bars
 
 BARS = make_bars(6)
 SESSIONS = BARS.sessions
@@ -80,8 +82,69 @@ def test_two_strategies_are_told_apart_and_prenext_is_no_decision():
         [1],
     ]
     assert run.notices["order"].tolist() == [0, 1]
+    assert run.notices["strategy"].tolist() == [0, 0]
     assert len(run.closes) == 12
     assert run.decides_from == SESSIONS[3]
+
+
+def test_notices_name_an_order_by_its_strategy_and_its_number_there():
+    class Again(bt.Strategy):
+        def next(self) -> None:
+            if len(self.data) in (2, 3):
+                self.buy(size=1)
+
+    cerebro = bt.Cerebro(stdstats=False)
+    add_bars(cerebro, BARS, roles=("equity",))
+    cerebro.addstrategy(Again)
+    cerebro.addstrategy(Again)
+    notices = record_run(cerebro).notices
+    assert notices["order"].tolist() == [0, 1, 2, 3]
+    assert notices["strategy"].tolist() == [0, 0, 1, 1]
+    assert notices["nth"].tolist() == [0, 1, 0, 1]
+
+
+def test_what_else_is_asked_of_the_broker_is_noted():
+    class Asking(bt.Strategy):
+        def next(self) -> None:
+            limit = {"size": 1, "exectype": bt.Order.Limit, "price": 1.0}
+            if len(self.data) == 1:
+                self.first = self.buy(**limit, valid=timedelta(days=30))
+                self.other = self.buy(**limit, oco=self.first)
+            if len(self.data) == 2:
+                self.broker.add_cash(7.0)
+                parent = self.buy(**limit, transmit=False)
+                self.sell(size=1, parent=parent)
+            if len(self.data) == 3:
+                self.cancel(self.other)
+
+    cerebro = bt.Cerebro(stdstats=False)
+    add_bars(cerebro, BARS, roles=("equity",))
+    cerebro.addstrategy(Asking)
+    cerebro.addstrategy(bt.Strategy)
+    run = record_run(cerebro)
+    assert run.requests["what"].tolist() == ["cash", "cancel"]
+    assert run.requests["session"].tolist() == list(SESSIONS[1:3])
+    assert run.requests["amount"].fillna(0).tolist() == [7.0, 0.0]
+    assert run.requests["nth"].fillna(-1).tolist() == [-1, 1]
+    lasts = SESSIONS[0] + pd.Timedelta(days=30)
+    assert run.orders["valid"].tolist()[:1] == [bt.date2num(lasts)]
+    assert run.orders["valid"].isna().tolist() == [False, True, True, True]
+    assert run.orders["oco"].fillna(-1).tolist() == [-1, 0, -1, -1]
+    assert run.orders["parent"].fillna(-1).tolist() == [-1, -1, -1, 2]
+    assert run.orders["transmit"].tolist() == [True, True, False, True]
+
+
+def test_a_feed_without_bars_yet_is_left_alone():
+    cerebro = bt.Cerebro(stdstats=False)
+    feed = TRMPandasData(dataname=BARS.equity)
+    cerebro.adddata(feed, name="days")
+    weeks = cerebro.resampledata(feed, name="weeks", timeframe=bt.TimeFrame.Weeks)
+    cerebro.addstrategy(Story)
+    run = record_run(cerebro)
+    assert run.is_flushed
+    assert len(weeks) == 2
+    assert set(run.closes["position weeks"]) == {0}
+    assert set(run.closes["session"]) == set(SESSIONS)
 
 
 def test_a_refused_order_has_no_session_of_a_fill():

@@ -8,6 +8,7 @@ from trm_bt.evaluation.worlds import (
     N_OTHER_SESSIONS,
     pick_cuts,
     with_other_future,
+    with_other_past,
     worlds_at,
 )
 from trm_bt.market.bars import ROLES
@@ -56,6 +57,26 @@ def test_another_future_lacks_sessions_and_moves_the_other_way(bars, generator):
             n_turned, n_cuts = n_turned + (moves[0] != moves[1]), n_cuts + 1
     assert 0.2 < n_dropped / (28 * N_OTHER_SESSIONS) < 0.3
     assert n_turned > 0.75 * n_cuts > 10
+
+
+def test_a_future_on_the_same_calendar_lacks_no_session(bars, generator):
+    cut = bars.sessions[200]
+    (world,) = worlds_at(bars, cut, generator, keeps_calendar=True)
+    assert world.kind == "altered"
+    assert world.bars.sessions.equals(bars.sessions[: 201 + N_OTHER_SESSIONS])
+    ahead = [b.equity["close"].iloc[201:264] for b in (bars, world.bars)]
+    assert (ahead[0] != ahead[1]).all()
+
+
+def test_another_past_has_the_same_sessions_and_no_value_in_common(
+    full_bars, generator
+):
+    other = with_other_past(full_bars, generator)
+    for role in ROLES:
+        ours, theirs = getattr(full_bars, role), getattr(other, role)
+        assert theirs.index.equals(ours.index)
+        assert (ours.to_numpy() != theirs.to_numpy()).all()
+        assert np.allclose(ours, theirs, rtol=0.15, atol=0.02)
 
 
 def test_the_next_session_opens_as_it_did_and_nothing_else_of_it_stays(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -25,11 +25,41 @@ from trm_bt.cli.options import (
     settings_of,
 )
 from trm_bt.cli.terminal import console, progress_bars
+from trm_bt.config import TRMConfig
 from trm_bt.errors import ConfigError, LookAheadError
-from trm_bt.tables import (
-    audit_table,
-    strategy_table,
-)
+from trm_bt.tables import audit_table, strategy_table
+
+if TYPE_CHECKING:
+    from trm_bt.evaluation.audit import AuditResult, AuditSettings
+    from trm_bt.market.bars import Bars
+
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", help="Whose decisions and trades to audit."),
+]
+FeaturesOption = Annotated[
+    str | None, typer.Option("--features", help="module:function, from Bars.")
+]
+PolicyOption = Annotated[
+    str | None, typer.Option("--policy", help="module:function, from Bars.")
+]
+TrainingOption = Annotated[
+    str | None,
+    typer.Option("--training", help="module:function, from Bars and a freeze."),
+]
+CerebroOption = Annotated[
+    str | None, typer.Option("--cerebro", help="module:function, from Bars.")
+]
+CutsOption = Annotated[
+    str,
+    typer.Option(
+        "--cuts",
+        help="Sessions to cut after, or 'all'; trainings have two freezes instead.",
+    ),
+]
+RtolOption = Annotated[
+    float, typer.Option("--rtol", min=0, help="Lets your numbers differ by this.")
+]
 
 
 @app.command("train")
@@ -118,36 +148,17 @@ def audit(
     config: ConfigOption = None,
     seed: SeedOption = None,
     device: DeviceOption = Device.auto,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option("--checkpoint", help="Whose decisions and trades to audit."),
-    ] = None,
-    features: Annotated[
-        str | None, typer.Option("--features", help="module:function, from Bars.")
-    ] = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", help="module:function, from Bars.")
-    ] = None,
-    training: Annotated[
-        str | None,
-        typer.Option("--training", help="module:function, from Bars and a freeze."),
-    ] = None,
-    cerebro: Annotated[
-        str | None, typer.Option("--cerebro", help="module:function, from Bars.")
-    ] = None,
-    cuts: Annotated[
-        str, typer.Option("--cuts", help="Sessions to cut after, or 'all'.")
-    ] = "200",
-    rtol: Annotated[
-        float, typer.Option("--rtol", min=0, help="Lets your numbers differ by this.")
-    ] = 1e-6,
+    checkpoint: CheckpointOption = None,
+    features: FeaturesOption = None,
+    policy: PolicyOption = None,
+    training: TrainingOption = None,
+    cerebro: CerebroOption = None,
+    cuts: CutsOption = "200",
+    rtol: RtolOption = 1e-6,
     as_json: JsonOption = False,
 ) -> None:
     """Look for look-ahead in this set-up, or in functions of your own."""
     from trm_bt.evaluation.audit import AuditSettings
-    from trm_bt.evaluation.named_audit import audit_named
-    from trm_bt.evaluation.setup_audit import audit_setup
-    from trm_bt.learning.policy import TRMPolicy
 
     settings = settings_of(config, seed)
     kinds = {"features": features, "policy": policy}
@@ -160,16 +171,44 @@ def audit(
     with progress_bars() as progress:
         how = AuditSettings(n_cuts, settings.seed, rtol, progress)
         if names:
-            results = list(audit_named(names, loaded, how))
+            results = _audit_functions(names, loaded, how)
         else:
-            used = None
-            if checkpoint is not None:
-                used = TRMPolicy.load(checkpoint, device=device.value)
-            results = list(audit_setup(loaded, settings, how, used))
+            results = _audit_setup(loaded, settings, how, checkpoint, device)
+    _tell_audit(results, loaded.source, as_json=as_json)
+
+
+def _audit_functions(
+    names: Mapping[str, str], bars: "Bars", how: "AuditSettings"
+) -> "list[AuditResult]":
+    """Audit functions of the user's."""
+    from trm_bt.evaluation.named_audit import audit_named
+
+    return list(audit_named(names, bars, how))
+
+
+def _audit_setup(
+    bars: "Bars",
+    settings: TRMConfig,
+    how: "AuditSettings",
+    checkpoint: Path | None,
+    device: Device,
+) -> "list[AuditResult]":
+    """Audit the set-up of the settings, with a checkpoint if one is given."""
+    from trm_bt.evaluation.setup_audit import audit_setup
+    from trm_bt.learning.policy import TRMPolicy
+
+    used = None
+    if checkpoint is not None:
+        used = TRMPolicy.load(checkpoint, device=device.value)
+    return list(audit_setup(bars, settings, how, used))
+
+
+def _tell_audit(results: "list[AuditResult]", source: str, *, as_json: bool) -> None:
+    """Print what was found, and raise `LookAheadError` if something was."""
     if as_json:
         print(json.dumps([result.to_dict() for result in results]))
     else:
-        console().print(loaded.source)
+        console().print(source)
         console().print(audit_table(results))
     leaks = [result for result in results if result.difference is not None]
     if leaks:

@@ -37,8 +37,10 @@ def audit_cerebro(
     Returns
     -------
     list of 2 AuditResult
-        The check "trades" compares the orders sent at each close and at each open, the
-        notices about them, and value, cash and positions at each close. An order sent
+        The check "trades" compares the orders sent at each close and at each open, what
+        is cancelled and what cash is moved, the notices about orders, and value, cash
+        and positions at each close. With feeds that are resampled, other
+        worlds keep the calendar, which decides when a bar is whole. An order sent
         at an open must not change with the rest of that session. The check "fills"
         looks for orders that were filled at a price of the past: decided at a close
         and filled on the same session or before.
@@ -100,25 +102,24 @@ def _evaluation(run: RecordedRun) -> Evaluation:
             "trades: every strategy must come to its first `next`, and one never does. "
             "Give more bars or shorter lookbacks."
         )
-    is_at_open = run.orders["is_at_open"].to_numpy(dtype=bool)
     tables = {
-        "close": _numbered(run.closes, ["strategy"]),
-        "order": _numbered(run.orders[~is_at_open]),
-        "notice": _numbered(run.notices),
+        "close": _numbered(run.closes),
+        # a row in the orders of all strategies tells how many the others send later
+        "notice": _numbered(run.notices.drop(columns="order")),
     }
-    if is_at_open.any():
-        tables["order at the open"] = _numbered(run.orders[is_at_open], is_at_open=True)
-    return Evaluation(tables, cuts_from=run.decides_from)
+    for name, rows in (("order", run.orders), ("request", run.requests)):
+        is_at_open = rows["is_at_open"].to_numpy(dtype=bool)
+        tables[name] = _numbered(rows[~is_at_open])
+        if is_at_open.any():
+            at_open = _numbered(rows[is_at_open], is_at_open=True)
+            tables[f"{name} at the open"] = at_open
+    return Evaluation(tables, cuts_from=run.decides_from, keeps_calendar=run.is_flushed)
 
 
-def _numbered(
-    rows: pd.DataFrame, within: list[str] | None = None, *, is_at_open: bool = False
-) -> Table:
-    """Name each row by its session and its number (or `within`) on that session."""
+def _numbered(rows: pd.DataFrame, *, is_at_open: bool = False) -> Table:
+    """Name each row by its session and its number on that session."""
     rows = rows.sort_values("session", kind="stable")
     known_on = pd.DatetimeIndex(rows["session"])
-    if within is None:
-        rows = rows.assign(number=rows.groupby("session").cumcount())
-        within = ["number"]
+    rows = rows.assign(number=rows.groupby("session").cumcount())
     values = rows.drop(columns=["is_at_open"], errors="ignore")
-    return Table(values.set_index(["session", *within]), known_on, is_at_open)
+    return Table(values.set_index(["session", "number"]), known_on, is_at_open)

@@ -6,8 +6,9 @@ an open). What was known by the cut must be the same in all of them. A check end
 the first cut that shows a difference.
 """
 
+import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -15,12 +16,20 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
-from trm_bt.evaluation.comparison import Difference, Table, compare
-from trm_bt.evaluation.worlds import World, pick_cuts, whole_world, worlds_at
+from trm_bt.evaluation.comparison import Comparison, Difference, Table, compare
+from trm_bt.evaluation.worlds import (
+    World,
+    pick_cuts,
+    whole_world,
+    with_other_past,
+    worlds_at,
+)
 from trm_bt.market.bars import Bars
 
 DEFAULT_RTOL: Final = 1e-6
 _NOTHING: Final = Table(pd.DataFrame(), pd.DatetimeIndex([]))
+_N_OTHER_PASTS: Final = 3
+"""Other pasts tried until one shows; what is seldom or coarse may miss the first."""
 _FAR: Final = pd.Timedelta(days=31)
 """Results this far behind the last bar were not computed from the bars that came."""
 
@@ -36,8 +45,8 @@ class AuditSettings:
     seed : int
         Of the generator that draws cuts and other futures.
     rtol : float
-        Difference of two numbers that is let pass, relative to the largest of the
-        column; 0 takes equal numbers of equal dtype alone.
+        Difference of two numbers that is let pass, relative to the larger of the two
+        and the median of the column; 0 takes equal numbers of equal dtype alone.
     tell : callable, optional
         Called with a check's name, the cuts it has seen, and those it has in all.
     """
@@ -65,8 +74,8 @@ class AuditResult:
     n_values : int
         Values compared.
     largest : float
-        Largest difference of two numbers that was seen, relative to the largest number
-        of its column; up to the tolerance it does not count.
+        Largest difference of two numbers that was seen, relative to the larger of the
+        two and the median of its column; up to the tolerance it does not count.
     difference : Difference or None
         The first one that counts.
     seconds : float
@@ -103,11 +112,14 @@ class Evaluation:
         First session that this evaluation tells of; None if it tells of all.
     cuts_from : Timestamp or None
         First session that makes sense as a cut; None if all do.
+    keeps_calendar : bool
+        Whether other worlds must go on after the cut, on the sessions as they are.
     """
 
     tables: dict[str, Table]
     shown_from: pd.Timestamp | None = None
     cuts_from: pd.Timestamp | None = None
+    keeps_calendar: bool = False
 
 
 Evaluate = Callable[[World], Evaluation]
@@ -123,7 +135,8 @@ def check_worlds(
     name : str
         Name of the check in tables.
     evaluate : callable
-        From a `World` to an `Evaluation`.
+        From a `World` to an `Evaluation`. It is given a copy of the bars, so that what
+        it writes into them is seen by nobody else.
     bars : Bars
         The bars as they are.
     settings : AuditSettings
@@ -139,7 +152,7 @@ def check_worlds(
     ------
     ConfigError
         If the evaluation fails on the bars as they are, gives another result for the
-        same bars a second time, or does not depend on the bars.
+        same bars a second time, or the same one for bars with another past.
     """
     watch = Watch(name, evaluate, settings)
     try:
@@ -152,14 +165,19 @@ def check_worlds(
     generator = np.random.default_rng(settings.seed)
     cuts = _cuts(name, whole, bars, settings, generator)
     has_open = any(table.is_at_open for table in whole.tables.values())
-    kinds = "cut, opened" if has_open else "cut, altered"
+    keeps_calendar = whole.keeps_calendar
+    kinds = "opened" if has_open else "altered"
+    kinds = f"{kinds}, same calendar" if keeps_calendar else f"cut, {kinds}"
     detail = f"{kinds}; {cuts[0].date()} to {cuts[-1].date()}"
     for n_seen, cut in enumerate(cuts):
         watch.tell(n_seen, len(cuts))
-        worlds = worlds_at(bars, cut, generator, has_open=has_open)
+        worlds = worlds_at(
+            bars, cut, generator, has_open=has_open, keeps_calendar=keeps_calendar
+        )
         found = watch.first_difference(whole, worlds)
         if found is not None:
             return watch.result(detail, n_seen + 1, found)
+    watch.check_depends_on_bars(whole, whole_world(bars))
     watch.tell(1, 1)
     return watch.result(detail, len(cuts), None)
 
@@ -219,6 +237,31 @@ class Watch:
                 return found
         return None
 
+    def check_depends_on_bars(self, whole: Evaluation, world: World) -> None:
+        """Prove that what was found sound changes with another past.
+
+        What does not depend on the bars looks sound whatever else it reads.
+
+        Raises
+        ------
+        ConfigError
+            If no other past changes anything.
+        """
+        generator = np.random.default_rng(self._settings.seed)
+        for _ in range(_N_OTHER_PASTS):
+            past = with_other_past(world.bars, generator)
+            try:
+                other = self._run(replace(world, kind="moved", bars=past))
+            except Exception:  # it has read them, or would not have failed
+                return
+            if any(seen.difference for seen in self._seen(whole, other, world)):
+                return
+        raise ConfigError(
+            f"{self._name}: does not depend on the bars: with other prices on the same "
+            "sessions it gives the same result. Read the bars that are given; audit "
+            "what reads dates alone together with what reads prices."
+        )
+
     def result(
         self, detail: str, n_cuts: int, difference: Difference | None
     ) -> AuditResult:
@@ -236,27 +279,42 @@ class Watch:
 
     def _run(self, world: World) -> Evaluation:
         self._n_runs += 1
-        return self._evaluate(world)
+        try:
+            return self._evaluate(replace(world, bars=copy.deepcopy(world.bars)))
+        except SystemExit as error:  # else it would choose the exit code of the audit
+            raise ConfigError(
+                f"{self._name}: must return a result, and ends the program with exit "
+                f"code {error.code}."
+            ) from error
 
     def _compare(
         self, whole: Evaluation, other: Evaluation, world: World
     ) -> Difference | None:
-        """Compare all tables; return the difference that is known first."""
+        """Count what all tables hold; return the difference that is known first."""
         found = []
+        for seen in self._seen(whole, other, world):
+            self._n_values += seen.n_values
+            self._largest = max(self._largest, seen.largest)
+            if seen.difference is not None:
+                found.append(seen.difference)
+        return min(found, key=lambda difference: difference.session, default=None)
+
+    def _seen(
+        self, whole: Evaluation, other: Evaluation, world: World
+    ) -> Iterator[Comparison]:
+        """Compare table by table what both must know."""
         for name in whole.tables | other.tables:
             pair = whole.tables.get(name, _NOTHING), other.tables.get(name, _NOTHING)
             is_at_open = any(table.is_at_open for table in pair)
             last = world.opened if is_at_open else world.cut
             ours, theirs = (table.between(other.shown_from, last) for table in pair)
             seen = compare(ours, theirs, self._settings.rtol)
-            self._n_values += seen.n_values
-            self._largest = max(self._largest, seen.largest)
-            if seen.difference is not None:
+            found = seen.difference
+            if found is not None:
                 is_one = len(whole.tables) == 1
-                column = seen.difference.column
-                named = column if is_one else f"{name}: {column}"
-                found.append(replace(seen.difference, column=named, world=world.kind))
-        return min(found, key=lambda difference: difference.session, default=None)
+                named = found.column if is_one else f"{name}: {found.column}"
+                found = replace(found, column=named, world=world.kind)
+            yield replace(seen, difference=found)
 
     def _check_reads_bars(self, other: Evaluation, world: World) -> None:
         last = world.bars.sessions[-1]

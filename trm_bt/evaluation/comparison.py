@@ -1,6 +1,6 @@
 """Tables whose rows are known on a session, and the first place where two differ."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -8,6 +8,8 @@ import pandas as pd
 
 from trm_bt.errors import ConfigError
 
+_NUMBER: Final = "number"
+_HOLES: Final = "holes"
 _SLOW: Final = 0.1
 """A column that changes on fewer of its rows than this has events, not moves."""
 
@@ -25,18 +27,22 @@ class Table:
     is_at_open : bool
         Whether rows are known at the open already, so that nothing else of their
         session may count.
+    has_scale : bool
+        Whether the numbers of a column are of one kind, so that their median says what
+        is next to nothing among them.
     """
 
     values: pd.DataFrame
     known_on: pd.DatetimeIndex
     is_at_open: bool = False
+    has_scale: bool = True
 
     def between(self, first: pd.Timestamp | None, last: pd.Timestamp) -> "Table":
         """Return the rows known from `first` (None: from the start) to `last`."""
         is_in = np.asarray(self.known_on <= last)
         if first is not None:
             is_in &= np.asarray(self.known_on >= first)
-        return Table(self.values[is_in], self.known_on[is_in], self.is_at_open)
+        return replace(self, values=self.values[is_in], known_on=self.known_on[is_in])
 
     def events(self) -> pd.DatetimeIndex:
         """Return the sessions on which columns that seldom change do so."""
@@ -125,7 +131,7 @@ class Comparison:
     n_values : int
         Values compared.
     largest : float
-        Largest difference of two numbers, relative to the largest number of the column.
+        Largest difference of two numbers, relative to what `compare` holds it against.
     difference : Difference or None
         The first one that counts.
     """
@@ -143,14 +149,21 @@ def compare(whole: Table, other: Table, rtol: float) -> Comparison:
     whole, other : Table
         What was computed in two worlds, cut to what both must know.
     rtol : float
-        Difference of two numbers that is let pass, relative to the largest absolute
-        number of the column in `whole`; 0 takes equal values of equal dtype alone.
+        Difference of two numbers that is let pass, relative to the larger of the two
+        plus the median of the column in `whole`, all without their signs; 0 takes equal
+        values of equal dtype alone.
 
     Returns
     -------
     Comparison
         Its difference is the one known first; a column, row or NaN that only one of
         the two has counts as much as a value.
+
+    Notes
+    -----
+    Each value is held against itself, so that a large one elsewhere hides nothing. The
+    median is what is left of two numbers near zero that rounding alone sets apart; it
+    is taken as zero where the table has no scale.
     """
     missing = _lonely_row(whole, other) or _lonely_column(whole, other)
     if missing is not None:
@@ -162,11 +175,15 @@ def compare(whole: Table, other: Table, rtol: float) -> Comparison:
     largest = 0.0
     for name in left.columns:
         ours, theirs = left[name], right[name].loc[left.index]
-        if _family(ours, rtol) != _family(theirs, rtol):
-            kinds = str(ours.dtype), str(theirs.dtype)
-            found.append(Difference(whole.known_on[0], f"{name} (dtype)", *kinds))
+        kinds = {_kind(ours), _kind(theirs)} - {_HOLES}
+        if len(kinds) > 1 or (rtol == 0 and ours.dtype != theirs.dtype):
+            dtypes = str(ours.dtype), str(theirs.dtype)
+            found.append(Difference(whole.known_on[0], f"{name} (dtype)", *dtypes))
             continue
-        is_off, gap = _differs(ours, theirs, rtol)
+        if _NUMBER in kinds:
+            is_off, gap = _numbers_differ(ours, theirs, rtol, whole.has_scale)
+        else:
+            is_off, gap = _values_differ(ours, theirs), 0.0
         largest = max(largest, gap)
         if is_off.any():
             row = int(is_off.argmax())
@@ -201,30 +218,45 @@ def _lonely_column(whole: Table, other: Table) -> Difference | None:
     return None
 
 
-def _family(values: pd.Series, rtol: float) -> str:
-    """Return what a dtype counts as; holes alone turn whole numbers into floats."""
-    is_number = pd.api.types.is_numeric_dtype(values)
-    return "number" if rtol and is_number else str(values.dtype)
+def _kind(values: pd.Series) -> str:
+    """Return what a column holds, whatever its dtype.
+
+    Holes alone turn whole numbers into floats, and truths into objects.
+    """
+    known = values.dropna().infer_objects()
+    if known.empty:
+        return _HOLES
+    return _NUMBER if pd.api.types.is_numeric_dtype(known) else str(known.dtype)
 
 
-def _differs(
-    ours: pd.Series, theirs: pd.Series, rtol: float
+def _numbers_differ(
+    ours: pd.Series, theirs: pd.Series, rtol: float, has_scale: bool
 ) -> tuple[np.ndarray, float]:
     """Mark the rows that differ, shape (n_rows,), and say by how much at most."""
     is_missing = ours.isna().to_numpy(), theirs.isna().to_numpy()
-    is_off = is_missing[0] != is_missing[1]
-    if not pd.api.types.is_numeric_dtype(ours):
-        is_same = np.asarray(ours.to_numpy(object) == theirs.to_numpy(object))
-        return is_off | (~is_same & ~is_missing[0]), 0.0
     left, right = (
         values.to_numpy(dtype=np.float64, na_value=np.nan) for values in (ours, theirs)
     )
     is_finite = np.isfinite(left) & np.isfinite(right)
-    scale = np.abs(left[np.isfinite(left)]).max(initial=0.0) or 1.0
-    gaps = np.zeros(len(left))
-    gaps[is_finite] = np.abs(left[is_finite] - right[is_finite]) / scale
+    sizes = np.abs(left[np.isfinite(left)])
+    floor = float(np.median(sizes)) if has_scale and len(sizes) else 0.0
+    gaps, scales = np.zeros(len(left)), np.ones(len(left))
+    gaps[is_finite] = np.abs(left - right)[is_finite]
+    scales[is_finite] = np.maximum(np.abs(left), np.abs(right))[is_finite] + floor
     is_wild = ~is_finite & ~is_missing[0] & (left != right)
-    return is_off | is_wild | (gaps > rtol), float(gaps.max(initial=0.0))
+    is_off = (is_missing[0] != is_missing[1]) | is_wild | (gaps > rtol * scales)
+    is_gap = gaps > 0
+    return is_off, float((gaps[is_gap] / scales[is_gap]).max(initial=0.0))
+
+
+def _values_differ(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
+    """Mark the rows that differ, shape (n_rows,), in a column of anything else."""
+    is_missing = ours.isna().to_numpy(), theirs.isna().to_numpy()
+    is_off = is_missing[0] != is_missing[1]
+    is_known = ~(is_missing[0] | is_missing[1])
+    left, right = (values.to_numpy(object)[is_known] for values in (ours, theirs))
+    is_off[is_known] = ~np.asarray(left == right, dtype=bool)
+    return np.asarray(is_off)
 
 
 def _shown(ours: object, theirs: object) -> tuple[str, str]:

@@ -90,7 +90,7 @@ def load_function(name: str, option: str) -> Callable[..., Any]:
         sys.path.insert(0, folder)
     try:
         module = import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
             f"{option}: the module '{module_name}' must be importable from {folder}, "

@@ -95,8 +95,8 @@ def audit_setup(
 
     def learn(given: Bars, frozen_on: pd.Timestamp) -> dict[str, object]:
         model = train_frozen(given, frozen_on, config)
-        if given is bars:
-            models[frozen_on] = model
+        # the first training of each freeze is the one on the bars as they are
+        models.setdefault(frozen_on, model)
         return learnt(model)
 
     training = audit_training(learn, bars, exact)

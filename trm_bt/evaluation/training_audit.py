@@ -1,6 +1,7 @@
 """The look-ahead audit of trainings: done anew, because a used model tells nothing."""
 
-from collections.abc import Callable, Mapping
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,9 @@ from trm_bt.market.bars import Bars
 
 FREEZES: Final = (0.5, 0.75)
 """Shares of the sessions after which a training is frozen."""
+_SCALARS: Final = (int, float, complex, str, bytes, np.generic, dt.date, dt.timedelta)
+_ALIKE: Final = ({bool}, {int}, {float}, {str})
+"""Lists of these are arrays already; others are taken apart."""
 
 
 def audit_training(
@@ -32,15 +36,16 @@ def audit_training(
     ----------
     function : callable
         From `Bars` and the session of the freeze to everything that was learnt: names
-        (scaler, parameters, chosen settings) with numbers, text or arrays of any shape.
-        It may use what is known at the close of the freeze, and nothing else.
+        (scaler, parameters, chosen settings) with numbers, text, dates, arrays and
+        tensors of any shape, tables, or mappings and sequences of them. It may use what
+        is known at the close of the freeze, and nothing else.
     bars : Bars
         Bars that go on after the freeze.
     settings : AuditSettings, optional
         Seed and tolerance.
     freezes : DatetimeIndex, optional
         Sessions to freeze after, which are the cuts; few, for each costs three
-        trainings (the first one four). By default after `FREEZES` of the sessions.
+        trainings (the first one five). By default after `FREEZES` of the sessions.
 
     Returns
     -------
@@ -50,7 +55,8 @@ def audit_training(
     Raises
     ------
     ConfigError
-        If the training fails on all bars, or gives another result a second time.
+        If the training fails on all bars, gives another result a second time, returns
+        an object that cannot be compared, or does not depend on the bars.
     """
     settings = settings or AuditSettings()
 
@@ -61,9 +67,8 @@ def audit_training(
                 "training: must return a mapping of names to what was learnt, got "
                 f"{type(learnt).__name__}."
             )
-        return Evaluation(
-            {name: _learnt(value, world.cut) for name, value in learnt.items()}
-        )
+        tables = {name: _learnt(flat, world.cut) for name, flat in _flat("", learnt)}
+        return Evaluation(tables)
 
     watch = Watch("training", evaluate, settings)
     generator = np.random.default_rng(settings.seed)
@@ -71,16 +76,16 @@ def audit_training(
     detail = f"retrained, frozen on {', '.join(str(f.date()) for f in freezes)}"
     for n_seen, freeze in enumerate(freezes):
         watch.tell(n_seen, len(freezes))
+        world = World("whole", bars, freeze, freeze)
         try:
-            whole = watch.whole(
-                World("whole", bars, freeze, freeze), is_repeated=n_seen == 0
-            )
+            whole = watch.whole(world, is_repeated=n_seen == 0)
         except LookAheadError as error:
             told = Difference(freeze, "(error)", "", str(error), "whole")
             return watch.result(detail, n_seen + 1, told)
         found = watch.first_difference(whole, worlds_at(bars, freeze, generator))
         if found is not None:
             return watch.result(detail, n_seen + 1, found)
+    watch.check_depends_on_bars(whole, world)
     watch.tell(1, 1)
     return watch.result(detail, len(freezes), None)
 
@@ -129,10 +134,44 @@ def freezes_of(bars: Bars) -> pd.DatetimeIndex:
     return bars.sessions[[int(len(bars.sessions) * share) for share in FREEZES]]
 
 
-def _learnt(value: object, frozen_on: pd.Timestamp) -> Table:
-    """Return anything that was learnt as a table known at the freeze."""
-    if isinstance(value, pd.DataFrame | pd.Series):
-        value = value.to_numpy()
-    flat = np.asarray(value).ravel()
-    known_on = pd.DatetimeIndex([frozen_on]).repeat(len(flat))
-    return Table(pd.DataFrame({"value": flat}), known_on)
+def _learnt(values: np.ndarray, frozen_on: pd.Timestamp) -> Table:
+    """Return values of any size as a table known at the freeze."""
+    known_on = pd.DatetimeIndex([frozen_on]).repeat(len(values))
+    return Table(pd.DataFrame({"value": values}), known_on, has_scale=False)
+
+
+def _flat(name: str, value: object) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what was learnt as named arrays of shape (n_values,), however it nests."""
+    value = _plain(value)
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            yield from _flat(f"{name}.{key}" if name else str(key), held)
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        yield name, value.ravel()
+    elif isinstance(value, np.ndarray | list | tuple):
+        held = list(value.ravel()) if isinstance(value, np.ndarray) else value
+        yield f"{name} (length)", np.array([len(held)])
+        for place, item in enumerate(held):
+            yield from _flat(f"{name}[{place}]", item)
+    elif value is None or isinstance(value, _SCALARS):
+        yield name, np.array([value])
+    else:
+        raise ConfigError(
+            f"training: '{name}' must be numbers, text, dates, arrays, or mappings and "
+            f"sequences of them, got {type(value).__name__}. Return what it holds."
+        )
+
+
+def _plain(value: object) -> object:
+    """Return tables, tensors and lists of numbers as arrays or mappings of arrays."""
+    if isinstance(value, pd.DataFrame):
+        return {"index": value.index, **{c: value[c] for c in value.columns}}
+    if isinstance(value, pd.Series):
+        return {"index": value.index, "values": value.to_numpy()}
+    if hasattr(value, "detach"):  # a tensor, wherever it lives
+        return value.detach().cpu().numpy()
+    if isinstance(value, list | tuple) and {type(v) for v in value} in _ALIKE:
+        return np.array(value)
+    if hasattr(value, "__array__") and not isinstance(value, np.generic):
+        return np.asarray(value)
+    return value

@@ -20,7 +20,10 @@ _DRIFT: Final = 0.005
 _INTRABAR: Final = 0.01
 _MAX_VOLATILITY: Final = 150.0
 
-Kind = Literal["whole", "cut", "altered", "opened"]
+_MOVE: Final = 0.02
+_RATE_MOVE: Final = 0.002
+
+Kind = Literal["whole", "cut", "altered", "opened", "moved"]
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,10 @@ class World:
 
     Parameters
     ----------
-    kind : {"whole", "cut", "altered", "opened"}
-        All bars; those up to the cut; the same with another future after it; and
-        another future in which the next session opens as it did.
+    kind : {"whole", "cut", "altered", "opened", "moved"}
+        All bars; those up to the cut; the same with another future after it; another
+        future in which the next session opens as it did; and the same sessions with
+        other values from the first on.
     bars : Bars
         What is shown to the function under audit.
     cut : Timestamp
@@ -59,6 +63,7 @@ def worlds_at(
     generator: np.random.Generator,
     *,
     has_open: bool = False,
+    keeps_calendar: bool = False,
 ) -> Iterator[World]:
     """Yield the worlds that share the bars up to the close of `cut`.
 
@@ -74,9 +79,15 @@ def worlds_at(
         Whether the other future begins with the open of the next session as it was, so
         that what is known at that open can be compared, too. What leans on this open
         any earlier still shows where the bars are cut.
+    keeps_calendar : bool
+        Whether bars go on after the cut, on the sessions as they are, because something
+        made of whole weeks or months rightly knows where one ends.
     """
-    yield World("cut", bars.between(end=cut), cut, cut)
-    other = with_other_future(bars, cut, generator, keeps_open=has_open)
+    if not keeps_calendar:
+        yield World("cut", bars.between(end=cut), cut, cut)
+    other = with_other_future(
+        bars, cut, generator, keeps_open=has_open, keeps_calendar=keeps_calendar
+    )
     if has_open:
         yield World("opened", other, cut, bars.sessions[bars.sessions > cut][0])
     else:
@@ -89,6 +100,7 @@ def with_other_future(
     generator: np.random.Generator,
     *,
     keeps_open: bool = False,
+    keeps_calendar: bool = False,
 ) -> Bars:
     """Return bars with another, plausible future after the close of `cut`.
 
@@ -107,6 +119,8 @@ def with_other_future(
     keeps_open : bool
         Keep the date and the open of the next session; its high, low, close and
         volume, and every series known at its close, still differ.
+    keeps_calendar : bool
+        Keep every session up to the end.
 
     Returns
     -------
@@ -116,6 +130,7 @@ def with_other_future(
     n_past = int(bars.sessions.searchsorted(cut, side="right"))
     ahead = np.arange(n_past, min(len(bars.sessions), n_past + N_OTHER_SESSIONS))
     is_kept = generator.random(len(ahead)) >= _DROPPED
+    is_kept |= keeps_calendar
     is_kept[0] |= keeps_open or not is_kept.any()
     rows = np.r_[np.arange(n_past), ahead[is_kept]]
     frames: dict[str, Any] = {}
@@ -136,6 +151,37 @@ def with_other_future(
         role: replace(entry, end=last) for role, entry in bars.provenance.items()
     }
     return replace(bars, **frames, provenance=provenance)
+
+
+def with_other_past(bars: Bars, generator: np.random.Generator) -> Bars:
+    """Return bars of the same sessions whose every value is another.
+
+    Each session's prices, volumes and ratios are moved by a factor of its own, which
+    leaves a bar's high above its low, and its rates by a difference.
+
+    Parameters
+    ----------
+    bars : Bars
+        The bars as they are.
+    generator : Generator
+        Draws the moves, of about two per cent.
+
+    Returns
+    -------
+    Bars
+        The same roles, columns and sessions.
+    """
+    frames: dict[str, Any] = {}
+    for role in ROLES:
+        values = getattr(bars, role)
+        if values is None:
+            continue
+        moves = generator.standard_normal(len(values))
+        if role == "cash_rate":
+            frames[role] = values + _RATE_MOVE * moves
+        else:
+            frames[role] = values.mul(np.exp(_MOVE * moves), axis=0)
+    return replace(bars, **frames)
 
 
 def _other(
