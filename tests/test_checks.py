@@ -126,6 +126,15 @@ def test_what_no_past_changes_is_refused_after_three_others(bars):
     assert kinds == ["whole", "whole", "cut", "altered", *["moved"] * 3]
 
 
+def test_a_wide_tolerance_does_not_hide_that_the_bars_are_read(bars):
+    def evaluate(world):
+        values = table_by_session(world.bars.equity["close"], "values")
+        return Evaluation({"values": values})
+
+    wide = AuditSettings(n_cuts=3, rtol=0.5)
+    assert check_worlds("mine", evaluate, bars, wide).difference is None
+
+
 def test_each_evaluation_has_bars_of_its_own(bars):
     seen = []
 

@@ -93,4 +93,4 @@ def test_the_whole_set_up_is_audited_in_seven_checks(full_bars):
     ]
     assert [result.difference for result in results] == [None] * 7
     assert [result.n_cuts for result in results] == [4, 4, 2, 1, 1, 4, 4]
-    assert [result.n_runs for result in results] == [10, 10, 7, 1, 1, 10, 10]
+    assert [result.n_runs for result in results] == [11, 11, 8, 1, 1, 11, 11]

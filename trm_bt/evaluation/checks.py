@@ -254,7 +254,9 @@ class Watch:
                 other = self._run(replace(world, kind="moved", bars=past))
             except Exception:  # it has read them, or would not have failed
                 return
-            if any(seen.difference for seen in self._seen(whole, other, world)):
+            # however much is let pass elsewhere, any change here is one
+            rtol = min(self._settings.rtol, DEFAULT_RTOL)
+            if any(seen.difference for seen in self._seen(whole, other, world, rtol)):
                 return
         raise ConfigError(
             f"{self._name}: does not depend on the bars: with other prices on the same "
@@ -292,7 +294,7 @@ class Watch:
     ) -> Difference | None:
         """Count what all tables hold; return the difference that is known first."""
         found = []
-        for seen in self._seen(whole, other, world):
+        for seen in self._seen(whole, other, world, self._settings.rtol):
             self._n_values += seen.n_values
             self._largest = max(self._largest, seen.largest)
             if seen.difference is not None:
@@ -300,7 +302,7 @@ class Watch:
         return min(found, key=lambda difference: difference.session, default=None)
 
     def _seen(
-        self, whole: Evaluation, other: Evaluation, world: World
+        self, whole: Evaluation, other: Evaluation, world: World, rtol: float
     ) -> Iterator[Comparison]:
         """Compare table by table what both must know."""
         for name in whole.tables | other.tables:
@@ -308,7 +310,7 @@ class Watch:
             is_at_open = any(table.is_at_open for table in pair)
             last = world.opened if is_at_open else world.cut
             ours, theirs = (table.between(other.shown_from, last) for table in pair)
-            seen = compare(ours, theirs, self._settings.rtol)
+            seen = compare(ours, theirs, rtol)
             found = seen.difference
             if found is not None:
                 is_one = len(whole.tables) == 1
