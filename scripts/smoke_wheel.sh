@@ -23,7 +23,8 @@ from trm_bt import AllocationLabeler, MarketFeatures, TRMAllocator, load_bars
 assert len(load_bars("sample").sessions) == 6865
 PY
 "$work/venv/bin/trm-bt" config > config.json
-"$work/venv/bin/trm-bt" features --bars sample --config config.json --out features.parquet
+"$work/venv/bin/trm-bt" features --bars sample --config config.json --out features
 "$work/venv/bin/trm-bt" labels --bars sample --config config.json --out labels
-test -s features.parquet && test -s labels/labels.csv
+"$work/venv/bin/trm-bt" validate --bars sample > validated.txt
+test -s features/features.png && test -s labels/labels.csv && test -s validated.txt
 echo "the wheel works outside the repository"
