@@ -108,6 +108,8 @@ def phase(folder: Path, left: list[Path], wholes: list[Contents]) -> str:
     if not left:
         return "no draft: before it was made, or all done"
     names = {path.name for path in left[0].iterdir()}
+    if folder.name in names or len(left) > 1:
+        return "old folder put aside in a hidden one"
     if not names:
         return "draft empty: just made, or the old files just removed"
     if newest(left[0]) < newest(folder):
@@ -159,19 +161,23 @@ def kill_all(
     seconds = seconds_of_a_save(models, folder)
     print(f"a save takes {1000 * seconds:.0f} ms", flush=True)
     watch = Watch(folder, wholes[0])
-    spans = {"random": 3 * seconds, "whole draft": 0.5 * seconds, "exchange": 0.001}
+    spans = {"random": 3 * seconds, "whole draft": 0.3 * seconds, "exchange": 0.001}
     aims = list(spans)
     phases, found = Counter[tuple[str, str]](), Counter[str]()
     for turn in range(n_kills):
         aim, known = aims[turn % len(aims)], set(drafts(folder))
         kill_once(models, watch, aim, rng.uniform(0, spans[aim]))
+        if not folder.exists():
+            found["MISSING"] += 1
+            save(models, folder, 0)
+            continue
         left = [path for path in drafts(folder) if path not in known]
         assert contents_of(folder) in wholes, "neither the old nor the new one"
         found[load_checkpoint(folder).name] += 1
         phases[aim, phase(folder, left, wholes)] += 1
     for (aim, name), n in sorted(phases.items()):
         print(f"{aim:<12} {name:<54} {n:>4}")
-    print(f"{n_kills} kills, found whole and loadable: {dict(found)}")
+    print(f"{n_kills} kills, found afterwards, whole and loadable: {dict(found)}")
     print(f"hidden folders left behind: {len(drafts(folder))}", end="")
     save(models, folder, 0)
     print(f", after the next save: {len(drafts(folder))}")
@@ -204,7 +210,8 @@ def main() -> None:
             is_over.set()
             reader.join()
         print(f"looks at the folder: {watch.n_looks}, missing in {watch.n_missing}")
-        print(f"loaded by the reader meanwhile: {counts.read_text()}")
+        loaded = counts.read_text() if counts.exists() else "died"
+        print(f"the reader meanwhile: {loaded}")
     sys.exit(1 if watch.n_missing or reader.exitcode else 0)
 
 

@@ -151,18 +151,15 @@ def read_plain(path: Path, max_bytes: int) -> bytes:
         n_bytes = path.lstat().st_size
         if n_bytes <= max_bytes:
             with os.fdopen(os.open(path, _PLAIN_OPEN), "rb") as file:
-                content = file.read(max_bytes + 1)
-            n_bytes = max(n_bytes, len(content))
+                return file.read(n_bytes + 1)  # one more if it grows: another hash
     except FileNotFoundError as error:
         raise _missing(path) from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error}.") from error
-    if n_bytes > max_bytes:
-        raise CheckpointError(
-            f"{path}: must have at most {max_bytes} bytes, got {n_bytes}. Restore the "
-            "folder from its source."
-        )
-    return content
+    raise CheckpointError(
+        f"{path}: must have at most {max_bytes} bytes, got {n_bytes}. Restore the "
+        "folder from its source."
+    )
 
 
 def _plain_files(folder: Path) -> set[str]:
