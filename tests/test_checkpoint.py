@@ -27,6 +27,7 @@ from trm_bt.learning.trainer import train
 from trm_bt.market.features import FeatureSchema
 
 FILES = (WEIGHTS, DESCRIPTION, MANIFEST)
+BIAS = "nets.readout.bias"
 CONFIG = TRMConfig(
     seed=3,
     model=ModelConfig(hidden_dim=16, num_latent_steps=1, num_recursion_cycles=1),
@@ -245,13 +246,16 @@ def test_a_manifest_that_leaves_a_file_out_is_refused(folder):
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        (lambda t: t.update({"readout.bias": torch.zeros(7)}), r"shape \(8,\).*\(7,\)"),
-        (lambda t: t.update({"readout.bias": torch.zeros(8).double()}), "float64"),
-        (lambda t: t.update({"readout.bias": torch.zeros(8).half()}), "float16"),
+        (
+            lambda t: t.update({"nets.readout.bias": torch.zeros(7)}),
+            r"shape \(8,\).*\(7,\)",
+        ),
+        (lambda t: t.update({"nets.readout.bias": torch.zeros(8).double()}), "float64"),
+        (lambda t: t.update({"nets.readout.bias": torch.zeros(8).half()}), "float16"),
         (lambda t: t.update({"extra": torch.zeros(1)}), "differs in extra"),
-        (lambda t: t.pop("halt_out.bias"), r"differs in halt_out\.bias"),
-        (lambda t: t["readout.weight"].fill_(np.nan), "readout.weight.*finite"),
-        (lambda t: t["readout.bias"].fill_(-np.inf), "readout.bias.*finite"),
+        (lambda t: t.pop("nets.halt_out.bias"), r"differs in nets\.halt_out\.bias"),
+        (lambda t: t["nets.readout.weight"].fill_(np.nan), "readout.weight.*finite"),
+        (lambda t: t["nets.readout.bias"].fill_(-np.inf), "readout.bias.*finite"),
         (lambda t: t.clear(), "differs in"),
     ],
     ids=["shape", "double", "half", "extra", "missing", "nan", "inf", "empty"],
