@@ -46,6 +46,7 @@ EXTRAS = {
     "training.png": b"\x89PNG\r\n\x1a\n",
 }
 ALL_FILES = (*FILES, *EXTRAS)
+BIAS = "nets.readout.bias"
 CONFIG = TRMConfig(
     seed=3,
     model=ModelConfig(hidden_dim=16, num_latent_steps=1, num_recursion_cycles=1),
@@ -265,21 +266,21 @@ def test_a_manifest_that_leaves_a_file_out_is_refused(folder):
     ("change", "rule"),
     [
         (
-            lambda t: t.update({"readout.bias": torch.zeros(7)}),
+            lambda t: t.update({BIAS: torch.zeros(7)}),
             r"shape \[8\], got \[7\]",
         ),
         (
-            lambda t: t.update({"readout.bias": torch.zeros(8).double()}),
+            lambda t: t.update({BIAS: torch.zeros(8).double()}),
             "type F32, got F64",
         ),
         (
-            lambda t: t.update({"readout.bias": torch.zeros(8).half()}),
+            lambda t: t.update({BIAS: torch.zeros(8).half()}),
             "type F32, got F16",
         ),
         (lambda t: t.update({"extra": torch.zeros(1)}), "differs in extra"),
-        (lambda t: t.pop("halt_out.bias"), r"differs in halt_out\.bias"),
-        (lambda t: t["readout.weight"].fill_(np.nan), "readout.weight.*finite"),
-        (lambda t: t["readout.bias"].fill_(-np.inf), "readout.bias.*finite"),
+        (lambda t: t.pop("nets.halt_out.bias"), r"differs in nets\.halt_out\.bias"),
+        (lambda t: t["nets.readout.weight"].fill_(np.nan), "readout.weight.*finite"),
+        (lambda t: t["nets.readout.bias"].fill_(-np.inf), "readout.bias.*finite"),
         (lambda t: t.clear(), "differs in"),
     ],
     ids=["shape", "double", "half", "extra", "missing", "nan", "inf", "empty"],
@@ -531,7 +532,7 @@ def test_force_replaces_nothing_but_a_checkpoint(trained, tmp_path, beside):
 
 def test_a_model_that_would_not_load_replaces_nothing(trained, folder):
     before = contents_of(folder)
-    broken = {**trained.parameters, "readout.bias": torch.full((8,), np.nan)}
+    broken = {**trained.parameters, BIAS: torch.full((8,), np.nan)}
 
     with pytest.raises(CheckpointError, match=r"not load again: .*bias.*finite"):
         save_checkpoint(replace(trained, parameters=broken), folder, force=True)
