@@ -1,7 +1,9 @@
 """Train every variant with every seed on every fold, and print the table.
 
     python -m benchmarks.ablation BARS [--out DIR] [--seeds N] [--processes N]
-    python -m benchmarks.ablation BARS --table
+                                       [--only VARIANT ...]
+
+`--only` without a name trains nothing: the table of what is there.
 
 Each result is a file of its own in DIR/results, written at once or not at all; a run
 that was stopped goes on with what is missing. Cheap variants come first, then all
@@ -17,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ablation.table import render
-from benchmarks.ablation.tasks import Task, do, load_folds, plan
+from benchmarks.ablation.tasks import Task, do, load_folds, mark_of, plan
 from trm_bt.cli.terminal import progress_bars
+from trm_bt.config import LabelConfig
+from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
 from trm_bt.learning.parallel import n_available_cpus
 from trm_bt.learning.workers import signals_held_back, worker_pool
@@ -26,7 +30,7 @@ from trm_bt.learning.workers import signals_held_back, worker_pool
 
 def do_all(tasks: Sequence[Task], folder: Path, n_processes: int) -> None:
     """Do what has no file yet, several tasks at a time."""
-    missing = [task for task in tasks if not (folder / task.file_name).exists()]
+    missing = [task for task in tasks if read_result(folder, task) is None]
     n_done = len(tasks) - len(missing)
     with progress_bars() as stages, worker_pool(n_processes) as (pool, _):
         with signals_held_back():
@@ -47,10 +51,30 @@ def _in_a_line(result: dict[str, Any]) -> str:
     )
 
 
-def read_results(folder: Path, tasks: Sequence[Task]) -> list[dict[str, Any]]:
-    """Read the results that are there, in the order of the tasks."""
-    files = [folder / task.file_name for task in tasks]
-    return [json.loads(file.read_text()) for file in files if file.exists()]
+def read_result(folder: Path, task: Task) -> dict[str, Any] | None:
+    """Return the result of a task if it is there and was made with its settings."""
+    file = folder / task.file_name
+    if not file.exists():
+        return None
+    result: dict[str, Any] = json.loads(file.read_text())
+    return result if result["changes"] == task.variant.changes else None
+
+
+def claim(folder: Path, mark: str) -> None:
+    """Make `folder` that of the rows and settings with a mark, unless it is another's.
+
+    Raises
+    ------
+    RunError
+        If it holds results of other rows or settings.
+    """
+    file = folder / "mark"
+    if file.exists() and file.read_text() != mark:
+        raise RunError(
+            f"{folder}: holds results of other bars or other shipped settings. Give "
+            "another --out."
+        )
+    write_text_atomically(file, mark)
 
 
 def main() -> None:
@@ -60,16 +84,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=n_available_cpus())
-    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--only", nargs="*", metavar="VARIANT", help="train these")
     options = parser.parse_args()
-    tasks = list(plan(load_folds(options.bars), options.seeds))
-    results = options.out / "results"
-    if not options.table:
-        do_all(tasks, results, options.processes)
-    found = read_results(results, tasks)
-    log = "".join(json.dumps(result) + "\n" for result in found)
+    fold_of = load_folds(options.bars)
+    claim(options.out, mark_of(fold_of(LabelConfig())))
+    tasks = list(plan(fold_of, options.seeds))
+    folder = options.out / "results"
+    wanted = [
+        task
+        for task in tasks
+        if options.only is None or task.variant.name in options.only
+    ]
+    do_all(wanted, folder, options.processes)
+    results = [result for task in tasks if (result := read_result(folder, task))]
+    log = "".join(json.dumps(result) + "\n" for result in results)
     write_text_atomically(options.out / "results.jsonl", log)
-    sys.stdout.write(render(found))
+    sys.stdout.write(render(results))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,6 +22,7 @@ from benchmarks.ablation.variants import NETWORKS, PAPER, RIVALS, Kind, Variant
 from trm_bt import load_bars
 from trm_bt.config import LabelConfig, TRMConfig
 from trm_bt.learning.dataset import Samples, samples_from_labels, split_chronologically
+from trm_bt.learning.unfinished import fingerprint
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 
@@ -96,3 +97,9 @@ def load_folds(source: str) -> Callable[[LabelConfig], list[Fold]]:
         return make_folds(label(config), label(LabelConfig()))
 
     return folds
+
+
+def mark_of(folds: Sequence[Fold]) -> str:
+    """Return a digest of all rows and shipped settings, and of the version of torch."""
+    parts = (folds[-1].known, *(fold.test for fold in folds))
+    return "".join(fingerprint(part, TRMConfig(), "ablation") for part in parts)
