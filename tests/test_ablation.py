@@ -1,5 +1,7 @@
 """The comparison of variants: what changes, what may be learnt from, what is summed."""
 
+import statistics
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,13 +10,14 @@ from benchmarks.ablation.answers import Answers, known_log
 from benchmarks.ablation.folds import LAST_DAY, TEST_SPANS, make_folds
 from benchmarks.ablation.measures import (
     differences,
+    fixed_allocations,
     measure,
     pool_folds,
     spread_over_seeds,
 )
 from benchmarks.ablation.table import render
 from benchmarks.ablation.variants import NETWORKS, PAPER, VARIANTS, Variant
-from trm_bt.config import TRMConfig
+from trm_bt.config import TrainingConfig, TRMConfig
 from trm_bt.learning.dataset import Samples
 
 
@@ -190,6 +193,24 @@ class TestPooling:
         assert apart.to_dict() == {0: 1.0, 1: 0.0}
 
 
+def test_the_error_of_a_fixed_allocation_is_that_of_its_blocks():
+    rng = np.random.default_rng(0)
+    first, second = (
+        make_samples(pd.bdate_range(start, periods=56)) for start in ("2000", "2001")
+    )
+    for part in (first, second):
+        part.returns[:] += rng.normal(0, 0.01, part.returns.shape)
+    table = fixed_allocations([first, second], horizon=5)
+
+    earned = [row[2] / 5 for part in (first, second) for row in part.returns]
+    means = [sum(earned[k : k + 20]) / 20 for k in range(0, 100, 20)]
+    error = statistics.stdev(means) / 5**0.5
+    row = table.iloc[2]
+    assert row["utility"] == pytest.approx(sum(earned) / 100)
+    assert row["standard_error"] == pytest.approx(error)
+    assert row[1] == pytest.approx(sum(earned[50:]) / 50)
+
+
 def test_tables_show_means_and_spreads_in_their_units():
     folds = [f"{start[:4]}-{end[:4]}" for start, end in TEST_SPANS]
     results = [
@@ -198,13 +219,17 @@ def test_tables_show_means_and_spreads_in_their_units():
         for seed in (0, 1)
         for fold in folds
     ]
-    text = render(results)
+    samples = make_samples(pd.bdate_range("1998-01-01", LAST_DAY))
+    text = render(results, make_folds(samples, samples))
     shipped = next(line for line in text.splitlines() if "TRM as shipped" in line)
     assert "| 2 | 45.0 ± 7.1 | 1.000 ± 0.000 | 2.00 ± 0.00 | 1.00 ± 0.00 |" in shipped
     apart = [line for line in text.splitlines() if "| -10.0 ± 0.0 |" in line]
     assert apart
     assert apart[0].startswith("| 1 supervision step | 2 |")
     assert "| 2000-2002 | 4 | network | 45.0 ± 7.1 |" in text
+    # 5 % and 4 % over 5 sessions, the same on every row
+    assert "| ultra_defensive | 100.0 | 100.00 ± 0.00 | 100.00 |" in text
+    assert "| defensive | 0.0 | 80.00 ± 0.00 | 80.00 |" in text
 
 
 class TestRivals:
@@ -231,7 +256,8 @@ class TestRivals:
     def test_a_plain_rule_is_learnt_on_rows_never_seen(self, rivals, rows, name):
         old, new, test = (rows.where(np.arange(600) // 200 == i) for i in (0, 1, 2))
         answer = getattr(rivals, f"answer_{name}")
-        answers = answer(old, new, test.features, TRMConfig())
+        config = TRMConfig(training=TrainingConfig(epochs=1, max_batches_per_epoch=5))
+        answers = answer(old, new, test.features, config)
         probabilities = np.exp(answers.log_probabilities)
         assert probabilities.shape == (200, 8)
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)

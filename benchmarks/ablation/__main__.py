@@ -87,7 +87,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", metavar="VARIANT", help="train these")
     options = parser.parse_args()
     fold_of = load_folds(options.bars)
-    claim(options.out, mark_of(fold_of(LabelConfig())))
+    shipped = fold_of(LabelConfig())
+    claim(options.out, mark_of(shipped))
     tasks = list(plan(fold_of, options.seeds))
     folder = options.out / "results"
     wanted = [
@@ -99,7 +100,7 @@ def main() -> None:
     results = [result for task in tasks if (result := read_result(folder, task))]
     log = "".join(json.dumps(result) + "\n" for result in results)
     write_text_atomically(options.out / "results.jsonl", log)
-    sys.stdout.write(render(results))
+    sys.stdout.write(render(results, shipped))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.utility import decided_utilities, session_utilities
 
 COST_BPS = 5.0
+N_BLOCK = 20
 FIGURES = ("accuracy", "log_loss", "utility", "net_utility", "regret")
 """Means over test rows; utilities and regret are decimals per session."""
 
@@ -137,3 +138,41 @@ def differences(pooled: pd.DataFrame, variant: Variant, base: str) -> pd.DataFra
         one = pd.DataFrame([one.iloc[0]] * len(other), index=other.index)
     shared = one.index.intersection(other.index)
     return one.loc[shared] - other.loc[shared]
+
+
+def fixed_allocations(test: Sequence[Samples], horizon: int) -> pd.DataFrame:
+    """Return what each allocation was worth if it was held throughout.
+
+    Parameters
+    ----------
+    test : sequence of Samples
+        Test rows of each fold, oldest first.
+    horizon : int
+        Sessions that their returns took.
+
+    Returns
+    -------
+    DataFrame of shape (8, n_folds + 3)
+        Index: allocation name. `win_share` and `utility` over all rows, in decimals;
+        `standard_error` of that utility; then the utility of each fold, by position.
+
+    Notes
+    -----
+    Outcomes of neighbouring rows overlap. The standard error is that of the means of
+    blocks of `N_BLOCK` rows, a short last one left out, taken as independent.
+    """
+    spans = [
+        session_utilities(part.returns, horizon, TrainingConfig()) for part in test
+    ]
+    winners = np.concatenate([part.winners for part in test])
+    every = np.concatenate(spans)
+    n_blocks = len(every) // N_BLOCK
+    blocks = every[: n_blocks * N_BLOCK].reshape(n_blocks, N_BLOCK, -1).mean(axis=1)
+    n_wins = np.bincount(winners, minlength=len(ALLOCATION_NAMES))
+    columns: dict[object, np.ndarray] = {
+        "win_share": n_wins / len(winners),
+        "utility": every.mean(axis=0),
+        "standard_error": blocks.std(axis=0, ddof=1) / np.sqrt(n_blocks),
+        **{i: span.mean(axis=0) for i, span in enumerate(spans)},
+    }
+    return pd.DataFrame(columns, index=list(ALLOCATION_NAMES))

@@ -6,9 +6,15 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from benchmarks.ablation.folds import TEST_SPANS
-from benchmarks.ablation.measures import differences, pool_folds, spread_over_seeds
+from benchmarks.ablation.folds import TEST_SPANS, Fold
+from benchmarks.ablation.measures import (
+    differences,
+    fixed_allocations,
+    pool_folds,
+    spread_over_seeds,
+)
 from benchmarks.ablation.variants import VARIANTS
+from trm_bt.config import LabelConfig
 
 _BASE: Final = "full"
 _PERCENT, _BASIS_POINTS = 1e2, 1e4
@@ -25,13 +31,15 @@ _FORMS: Final[dict[str, tuple[str, float, int]]] = {
 """Title, factor and decimals of each figure with a spread."""
 
 
-def render(results: Sequence[dict[str, Any]]) -> str:
-    """Return the three tables in Markdown.
+def render(results: Sequence[dict[str, Any]], folds: Sequence[Fold]) -> str:
+    """Return the four tables in Markdown.
 
     Parameters
     ----------
     results : sequence of dict
         What trainings came to; seeds that lack a fold are left out.
+    folds : sequence of Fold
+        The folds with the labels that are judged by.
     """
     pooled = pool_folds(results, len(TEST_SPANS))
     blocks = [
@@ -40,6 +48,7 @@ def render(results: Sequence[dict[str, Any]]) -> str:
         _main_table(pooled),
         _difference_table(pooled),
         _fold_table(results),
+        _fixed_table(folds),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -103,6 +112,21 @@ def _fold_table(results: Sequence[dict[str, Any]]) -> str:
         who = "network" if name == _BASE else "majority"
         lines.append(_row([fold, str(part["n_rows"].iloc[0]), who, *figures]))
     return "\n".join([*lines[:2], *sorted(lines[2:])])
+
+
+def _fixed_table(folds: Sequence[Fold]) -> str:
+    """One row an allocation: how often it wins, and what it is worth if always held."""
+    horizon = LabelConfig().horizon
+    table = fixed_allocations([fold.test for fold in folds], horizon)
+    titles = ["always", "wins, %", "utility, bp", *(fold.name for fold in folds)]
+    lines = _header(titles)
+    for name, row in table.iterrows():
+        figures = [
+            _with_spread(row["utility"], row["standard_error"], _BASIS_POINTS, 2),
+            *(f"{row[i] * _BASIS_POINTS:.2f}" for i in range(len(folds))),
+        ]
+        lines.append(_row([str(name), f"{row['win_share'] * _PERCENT:.1f}", *figures]))
+    return "\n".join(lines)
 
 
 def _with_spread(
