@@ -1,6 +1,8 @@
 """The comparison of variants: what changes, what may be learnt from, what is summed."""
 
+import json
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from benchmarks.ablation.measures import (
 )
 from benchmarks.ablation.table import render
 from benchmarks.ablation.variants import NETWORKS, PAPER, VARIANTS, Variant
-from trm_bt.config import TrainingConfig, TRMConfig
+from trm_bt.config import LabelConfig, TrainingConfig, TRMConfig
 from trm_bt.learning.dataset import Samples
 
 
@@ -230,6 +232,21 @@ def test_tables_show_means_and_spreads_in_their_units():
     # 5 % and 4 % over 5 sessions, the same on every row
     assert "| ultra_defensive | 100.0 | 100.00 ± 0.00 | 100.00 |" in text
     assert "| defensive | 0.0 | 80.00 ± 0.00 | 80.00 |" in text
+
+
+def test_the_page_shows_the_tables_that_its_log_gives(market_dir):
+    pytest.importorskip("lightgbm")
+    pytest.importorskip("sklearn")
+    from benchmarks.ablation.tasks import load_folds
+
+    docs = Path(__file__).parents[1] / "docs"
+    lines = (docs / "ablation.jsonl").read_text().splitlines()
+    page = (docs / "ablation.md").read_text()
+    tables = render(
+        [json.loads(line) for line in lines], load_folds(str(market_dir))(LabelConfig())
+    )
+    for block in tables.strip().split("\n\n"):
+        assert block in page
 
 
 class TestRivals:

@@ -42,9 +42,11 @@ def render(results: Sequence[dict[str, Any]], folds: Sequence[Fold]) -> str:
         The folds with the labels that are judged by.
     """
     pooled = pool_folds(results, len(TEST_SPANS))
+    settings = {result["variant"] for result in results}
+    seeds = {(result["variant"], result["seed"]) for result in results}
     blocks = [
-        f"{len(results)} trainings, {len(pooled)} of {pooled.index.nunique()} "
-        "pairs of variant and seed with every fold.",
+        f"{len(results)} trainings of {len(settings)} settings; {len(pooled)} of "
+        f"{len(seeds)} seeds have every fold.",
         _main_table(pooled),
         _difference_table(pooled),
         _fold_table(results),

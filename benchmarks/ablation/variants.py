@@ -75,7 +75,7 @@ RIVALS: Final = (
     ),
     Variant(
         "mlp_short",
-        "the same, a quarter of the steps",
+        "plain MLP, a quarter of the steps",
         {"training": {"halt_loss_weight": 0.0, "n_supervision_steps": 1}},
         kind="mlp",
     ),
