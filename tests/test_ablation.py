@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.ablation.answers import Answers, known_log
-from benchmarks.ablation.folds import LAST_DAY, TEST_SPANS, make_folds
+from benchmarks.ablation.folds import LAST_DAY, TEST_SPANS, load_folds, make_folds
 from benchmarks.ablation.measures import (
     differences,
     fixed_allocations,
@@ -235,10 +235,6 @@ def test_tables_show_means_and_spreads_in_their_units():
 
 
 def test_the_page_shows_the_tables_that_its_log_gives(market_dir):
-    pytest.importorskip("lightgbm")
-    pytest.importorskip("sklearn")
-    from benchmarks.ablation.tasks import load_folds
-
     docs = Path(__file__).parents[1] / "docs"
     lines = (docs / "ablation.jsonl").read_text().splitlines()
     page = (docs / "ablation.md").read_text()

@@ -18,8 +18,9 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ablation.folds import load_folds, mark_of
 from benchmarks.ablation.table import render
-from benchmarks.ablation.tasks import Task, do, load_folds, mark_of, plan
+from benchmarks.ablation.tasks import Task, do, plan
 from trm_bt.cli.terminal import progress_bars
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError

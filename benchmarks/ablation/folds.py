@@ -1,12 +1,21 @@
 """The purged walk-forward: expanding training rows, four test spans."""
 
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from trm_bt.learning.dataset import Samples
+from trm_bt import load_bars
+from trm_bt.config import LabelConfig, TRMConfig
+from trm_bt.errors import BarsWarning
+from trm_bt.learning.dataset import Samples, samples_from_labels
+from trm_bt.learning.unfinished import fingerprint
+from trm_bt.market.features import compute_features
+from trm_bt.market.labels import compute_labels
 
 LAST_DAY: Final = "2011-12-31"
 """No bar after it is loaded: what is learnt here chooses settings."""
@@ -54,3 +63,27 @@ def make_folds(learnt: Samples, judged: Samples) -> list[Fold]:
         known = learnt.where(np.asarray(learnt.known_on < test.sessions[0]))
         folds.append(Fold(f"{start[:4]}-{end[:4]}", known, test))
     return folds
+
+
+def load_folds(source: str) -> Callable[[LabelConfig], list[Fold]]:
+    """Return a function from label settings to folds, all on the same sessions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BarsWarning)
+        bars = load_bars(source, end=LAST_DAY)
+    features = compute_features(bars)
+
+    @cache
+    def label(config: LabelConfig) -> Samples:
+        return samples_from_labels(compute_labels(bars, features, config))
+
+    @cache
+    def folds(config: LabelConfig) -> list[Fold]:
+        return make_folds(label(config), label(LabelConfig()))
+
+    return folds
+
+
+def mark_of(folds: Sequence[Fold]) -> str:
+    """Return a digest of all rows and shipped settings, and of the version of torch."""
+    parts = (folds[-1].known, *(fold.test for fold in folds))
+    return "".join(fingerprint(part, TRMConfig(), "ablation") for part in parts)

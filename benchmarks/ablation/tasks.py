@@ -1,16 +1,14 @@
 """One training of one variant on one fold, and the order of them all."""
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from benchmarks.ablation.answers import Answers, answer_trm
-from benchmarks.ablation.folds import LAST_DAY, Fold, make_folds
+from benchmarks.ablation.folds import Fold
 from benchmarks.ablation.measures import measure
 from benchmarks.ablation.rivals import (
     answer_lightgbm,
@@ -19,12 +17,8 @@ from benchmarks.ablation.rivals import (
     answer_mlp,
 )
 from benchmarks.ablation.variants import NETWORKS, PAPER, RIVALS, Kind, Variant
-from trm_bt import load_bars
 from trm_bt.config import LabelConfig, TRMConfig
-from trm_bt.learning.dataset import Samples, samples_from_labels, split_chronologically
-from trm_bt.learning.unfinished import fingerprint
-from trm_bt.market.features import compute_features
-from trm_bt.market.labels import compute_labels
+from trm_bt.learning.dataset import Samples, split_chronologically
 
 ANSWER: dict[Kind, Callable[[Samples, Samples, np.ndarray, TRMConfig], Answers]] = {
     "trm": answer_trm,
@@ -79,27 +73,3 @@ def do(task: Task) -> dict[str, Any]:
         "cpu_seconds": round(cpu_seconds, 2),
         **measure(answers, task.fold.test, config.labels.horizon),
     }
-
-
-def load_folds(source: str) -> Callable[[LabelConfig], list[Fold]]:
-    """Return a function from label settings to folds, all on the same sessions."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        bars = load_bars(source, end=LAST_DAY)
-    features = compute_features(bars)
-
-    @cache
-    def label(config: LabelConfig) -> Samples:
-        return samples_from_labels(compute_labels(bars, features, config))
-
-    @cache
-    def folds(config: LabelConfig) -> list[Fold]:
-        return make_folds(label(config), label(LabelConfig()))
-
-    return folds
-
-
-def mark_of(folds: Sequence[Fold]) -> str:
-    """Return a digest of all rows and shipped settings, and of the version of torch."""
-    parts = (folds[-1].known, *(fold.test for fold in folds))
-    return "".join(fingerprint(part, TRMConfig(), "ablation") for part in parts)

@@ -34,13 +34,7 @@ class Variant:
     is_random: bool = True
 
     def config(self, seed: int) -> TRMConfig:
-        """Return the shipped settings with the changes and a seed.
-
-        Examples
-        --------
-        >>> Variant("T1", "", _model(num_recursion_cycles=1)).config(3).seed
-        3
-        """
+        """Return the shipped settings with the changes and a seed."""
         settings = TRMConfig(seed=seed).model_dump()
         for section, changed in self.changes.items():
             settings[section] |= changed
