@@ -29,7 +29,7 @@ from trm_bt.config import ModelConfig
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
 
-BLOCK_ROWS: Final = 64
+BLOCK_ROWS: Final = 128
 """Inference always multiplies blocks of so many rows, the last one padded, so that a
 row's bits do not depend on how many rows are asked for."""
 
