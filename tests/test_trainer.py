@@ -12,7 +12,6 @@ from tests.conftest import make_bars
 from tests.planted import planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, TRMError
-from trm_bt.learning.batches import Batches
 from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.parallel import TrainingJob, train_all
@@ -150,16 +149,6 @@ def test_patience_ends_a_training_that_no_longer_improves():
 
     assert len(record.history) == record.best_epoch + 2 < 30
     assert record.n_optimizer_steps < record.n_planned_steps
-
-
-def test_every_row_is_visited_before_one_is_visited_again():
-    batches = Batches(330, 7, np.random.default_rng(0))
-
-    seen = [row for _ in range(3 * 7) for row in next(batches).tolist()]
-
-    counts = np.bincount(seen, minlength=330)
-    assert counts.tolist() == [3] * 330
-    assert sorted(seen[:330]) == list(range(330))
 
 
 def test_progress_reports_every_optimiser_step_and_epoch():
