@@ -4,7 +4,10 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tracemalloc
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -117,6 +120,21 @@ def test_folder_holds_three_files_and_a_readable_description(pristine):
     assert len(description["training"]["history"]) == 2
     weights = (pristine / WEIGHTS).read_bytes()
     assert description["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+
+
+@pytest.mark.parametrize("states", ["fixed", "learned"])
+def test_the_other_architecture_is_stored_as_well(tmp_path, states):
+    settings = {"architecture": "paper", "initial_states": states}
+    model = CONFIG.model.model_copy(update=settings)
+    config = CONFIG.model_copy(update={"model": model})
+    trained = train(planted_samples(300), FeatureSchema(), config, name="paper")
+    save_checkpoint(trained, tmp_path / "paper")
+
+    loaded = load_checkpoint(tmp_path / "paper")
+
+    assert loaded.config == config
+    for name, value in trained.parameters.items():
+        assert torch.equal(loaded.parameters[name], value)
 
 
 def test_saving_twice_gives_the_same_bytes(trained, pristine, tmp_path):
@@ -493,6 +511,20 @@ def test_other_extras_are_refused(trained, tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_go_with_one_description_only(folder, tmp_path):
+    save_checkpoint(train_on(350, "other"), tmp_path / "other")
+    other = (tmp_path / "other" / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(other)
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest["sha256"][WEIGHTS] = hashlib.sha256(other).hexdigest()
+    (folder / MANIFEST).write_bytes(dump(manifest))
+
+    with pytest.raises(
+        CheckpointError, match=r"`weights_sha256` must be that of model"
+    ):
+        load_checkpoint(folder)
+
+
 def test_an_unlisted_extra_is_refused(folder):
     (folder / "MODEL_CARD.md").write_bytes(b"# who wrote this?\n")
 
@@ -546,6 +578,43 @@ def test_a_target_that_cannot_be_written_is_one_sentence(trained, tmp_path):
 
     with pytest.raises(CheckpointError, match="cannot be written"):
         save_checkpoint(trained, tmp_path / "file" / "brexit")
+
+
+REPLACING = """
+import sys
+from pathlib import Path
+from trm_bt.learning.checkpoint import load_checkpoint, save_checkpoint
+models = [load_checkpoint(Path(path)) for path in sys.argv[2:]]
+for turn in range(150):
+    model = models[turn % 2]
+    extras = {"MODEL_CARD.md": model.name.encode()} if turn % 2 else {}
+    save_checkpoint(model, Path(sys.argv[1]), extras=extras, force=True)
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform not in {"linux", "darwin"}, reason="no exchange in one step"
+)
+def test_a_reader_beside_a_writer_gets_the_old_or_the_new_checkpoint(tmp_path):
+    """The models differ in every file, so that no mixture of them would load."""
+    models = {name: train_on(n, name) for n, name in ((300, "one"), (350, "other"))}
+    for name, model in models.items():
+        save_checkpoint(model, tmp_path / name)
+    target = tmp_path / "both"
+    save_checkpoint(models["one"], target)
+    paths = [target, *(tmp_path / name for name in models)]
+    writer = subprocess.Popen([sys.executable, "-c", REPLACING, *map(str, paths)])
+    n_loaded = Counter[str]()
+    while writer.poll() is None:
+        loaded = load_checkpoint(target)
+        assert torch.equal(
+            loaded.parameters[BIAS], models[loaded.name].parameters[BIAS]
+        )
+        n_loaded[loaded.name] += 1
+
+    assert writer.returncode == 0
+    assert n_loaded.keys() == {"one", "other"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both", "one", "other"]
 
 
 def test_a_set_comes_oldest_first(tmp_path):
