@@ -371,7 +371,7 @@ def test_resealed_data_that_is_too_long_or_short_is_refused(folder, change):
 
 
 def test_a_model_beyond_reason_is_refused_unbuilt(folder):
-    for hidden_dim in (16400, 2**40, 10**30):
+    for hidden_dim in (8192, 16400, 2**40, 10**30):
         forge(
             folder, "config", "model", "hidden_dim", value=hidden_dim - hidden_dim % 16
         )
@@ -414,7 +414,7 @@ def test_a_file_far_too_large_is_refused_unread(full_folder, name):
         ("x" * 5000, "only, got"),
         ("\u202egnp.gniniart", "only, got"),
     ],
-    ids=ascii,
+    ids=lambda value: ascii(value)[:30],
 )
 def test_a_manifest_may_list_known_names_only(full_folder, name, rule):
     manifest = json.loads((full_folder / MANIFEST).read_bytes())
@@ -519,9 +519,7 @@ def test_weights_go_with_one_description_only(folder, tmp_path):
     manifest["sha256"][WEIGHTS] = hashlib.sha256(other).hexdigest()
     (folder / MANIFEST).write_bytes(dump(manifest))
 
-    with pytest.raises(
-        CheckpointError, match=r"`weights_sha256` must be that of model"
-    ):
+    with pytest.raises(CheckpointError, match="`weights_sha256` must be"):
         load_checkpoint(folder)
 
 
