@@ -22,7 +22,7 @@ EXTRAS: Final = ("MODEL_CARD.md", "history.json", "training.png")
 CHECKPOINT_FILES: Final = frozenset({WEIGHTS, DESCRIPTION, MANIFEST, *EXTRAS})
 MAX_BYTES: Final[Mapping[str, int]] = {
     MANIFEST: 2**14,
-    DESCRIPTION: 2**22,
+    DESCRIPTION: 2**24,
     "MODEL_CARD.md": 2**20,
     "history.json": 2**24,
     "training.png": 2**24,
