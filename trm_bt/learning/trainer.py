@@ -68,8 +68,8 @@ def train(
     progress : callable, optional
         Called after every pass over a batch, and after every epoch.
     unfinished : Path, optional
-        Where the state is kept after every epoch. If the file is there, the training
-        goes on from it; the caller removes it when the result is safe.
+        Folder in which the state is kept after every epoch. If it is there, the
+        training goes on from it; the caller removes it when the result is safe.
 
     Returns
     -------

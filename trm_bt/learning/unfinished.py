@@ -1,8 +1,8 @@
-"""The file in which a training waits to be gone on with: `--resume` reads it.
+"""The folder in which a training waits to be gone on with: `--resume` reads it.
 
-It is written after every epoch, as one safetensors file renamed into place, so that a
-kill at any moment leaves the state after one epoch or the next. It holds all that later
-steps depend on, so a training gone on with ends in the same bits as one never stopped.
+It is replaced whole after every epoch, so that a kill at any moment leaves the state
+after one epoch or the next. It holds all that later steps depend on, so a training gone
+on with ends in the same bits as one that was never stopped.
 """
 
 import hashlib
@@ -19,13 +19,14 @@ from torch import Tensor
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import CheckpointError
-from trm_bt.files import write_atomically
+from trm_bt.files import staged_folder
 from trm_bt.learning.dataset import Samples
 from trm_bt.learning.fit import Fit
 from trm_bt.learning.records import EpochRecord
 
 _KEY: Final = "training"
 _BEST: Final = "best."
+_STATE: Final = "state.safetensors"
 
 
 @dataclass
@@ -65,12 +66,12 @@ def fingerprint(samples: Samples, config: TRMConfig, name: str) -> str:
 
 
 class Unfinished:
-    """The state of one training in a file.
+    """The state of one training in a folder.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The folder.
     mark : str
         What `fingerprint` returns for the training.
     """
@@ -91,20 +92,21 @@ class Unfinished:
         content = safetensors.torch.save(
             {**fit.tensors(), **best}, metadata={_KEY: json.dumps(facts)}
         )
-        write_atomically(self.path, lambda draft: draft.write_bytes(content))
+        with staged_folder(self.path) as draft:
+            (draft / _STATE).write_bytes(content)
 
     def load(self, fit: Fit) -> Course | None:
-        """Put `fit` where it was when the file was written.
+        """Put `fit` where it was when the folder was written.
 
         Returns
         -------
         Course or None
-            What was done before; None where there is no file.
+            What was done before; None where there is no folder.
 
         Raises
         ------
         CheckpointError
-            If the file cannot be read, or belongs to another training.
+            If the state cannot be read, or belongs to another training.
         """
         if not self.path.exists():
             return None
@@ -112,7 +114,7 @@ class Unfinished:
         if facts["mark"] != self.mark:
             raise CheckpointError(
                 f"{self.path}: belongs to a training on other rows or settings, or "
-                "with another torch. Give those again, or remove the file and train "
+                "with another torch. Give those again, or remove the folder and train "
                 "from the start."
             )
         fit.restore(tensors, facts["counters"])
@@ -126,7 +128,7 @@ class Unfinished:
 
     def _read(self) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
         try:
-            with safetensors.safe_open(self.path, framework="pt") as file:
+            with safetensors.safe_open(self.path / _STATE, framework="pt") as file:
                 names = file.keys()
                 tensors = {name: file.get_tensor(name).clone() for name in names}
                 return json.loads((file.metadata() or {})[_KEY]), tensors
