@@ -58,6 +58,15 @@ def test_folder_holds_three_files_and_a_readable_description(checkpoint):
     assert description["weights_sha256"] == hashlib.sha256(weights).hexdigest()
 
 
+def test_what_happens_to_the_files_later_changes_nothing(brexit_model, checkpoint):
+    loaded = load_checkpoint(checkpoint)
+    with (checkpoint / WEIGHTS).open("r+b") as file:
+        file.write(b"\xff" * (checkpoint / WEIGHTS).stat().st_size)
+
+    for name, value in brexit_model.parameters.items():
+        assert torch.equal(loaded.parameters[name], value)
+
+
 @pytest.mark.parametrize("states", ["fixed", "learned"])
 def test_the_other_architecture_is_stored_as_well(tmp_path, states):
     settings = {"architecture": "paper", "initial_states": states}
