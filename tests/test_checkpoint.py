@@ -185,7 +185,7 @@ import sys
 from pathlib import Path
 from trm_bt.learning.checkpoint import load_checkpoint, save_checkpoint
 models = [load_checkpoint(Path(path)) for path in sys.argv[2:]]
-for turn in range(50):
+for turn in range(30):
     model = models[turn % 2]
     extras = {"MODEL_CARD.md": model.name.encode()} if turn % 2 else {}
     save_checkpoint(model, Path(sys.argv[1]), extras=extras, force=True)
