@@ -70,7 +70,7 @@ class RunRequest:
             "end": self.end,
             "observed": list(self.observed),
             "device": self.device,
-            "config": self.config.model_dump(),
+            "config": self.config.model_dump(mode="json"),
         }
 
     def load(self) -> Bars:
@@ -131,7 +131,7 @@ def describe_run(
     return {
         "command": command,
         "request": request.to_dict(),
-        "config": request.config.model_dump(),
+        "config": request.config.model_dump(mode="json"),
         "versions": versions(),
         "bars": describe_bars(bars),
         "models": [model_facts(model) for model in models],
