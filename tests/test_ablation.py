@@ -9,7 +9,13 @@ import pandas as pd
 import pytest
 
 from benchmarks.ablation.answers import Answers, known_log
-from benchmarks.ablation.folds import LAST_DAY, TEST_SPANS, load_folds, make_folds
+from benchmarks.ablation.folds import (
+    LAST_DAY,
+    TEST_SPANS,
+    load_folds,
+    make_folds,
+    mark_of,
+)
 from benchmarks.ablation.measures import (
     differences,
     fixed_allocations,
@@ -51,7 +57,7 @@ def result(variant: str, seed: int, fold: str, **figures: object) -> dict[str, o
         "mean_steps": None,
         "n_parameters": None,
         "cpu_seconds": 2.0,
-        "decisions": "0055",
+        "n_decided": [2, 0, 0, 0, 0, 2, 0, 0],
     } | figures
 
 
@@ -140,6 +146,7 @@ class TestMeasure:
         log_loss = (2 * (np.log(np.exp(2) + 7) - 2) + 2 * np.log(np.exp(2) + 7)) / 4
         assert figures["log_loss"] == pytest.approx(log_loss)
         assert figures["decisions"] == "0110"
+        assert figures["n_decided"] == [2, 2, 0, 0, 0, 0, 0, 0]
 
     def test_a_frequency_of_zero_has_a_finite_loss(self):
         assert known_log(np.array([0.0, 1.0])).tolist() == [np.log(1e-6), 0.0]
@@ -149,8 +156,22 @@ class TestPooling:
     def test_folds_count_by_their_rows(self):
         pooled = pool_folds(
             [
-                result("full", 0, "a", n_rows=4, accuracy=0.5, decisions="0005"),
-                result("full", 0, "b", n_rows=2, accuracy=0.2, decisions="55"),
+                result(
+                    "full",
+                    0,
+                    "a",
+                    n_rows=4,
+                    accuracy=0.5,
+                    n_decided=[3, 0, 0, 0, 0, 1, 0, 0],
+                ),
+                result(
+                    "full",
+                    0,
+                    "b",
+                    n_rows=2,
+                    accuracy=0.2,
+                    n_decided=[0, 0, 0, 0, 0, 2, 0, 0],
+                ),
             ],
             n_folds=2,
         )
@@ -193,6 +214,14 @@ class TestPooling:
         fixed = Variant("fixed", "", is_random=False)
         apart = differences(pooled, fixed, "full")["log_loss"]
         assert apart.to_dict() == {0: 1.0, 1: 0.0}
+
+
+def test_the_mark_tells_other_rows():
+    samples = make_samples(pd.bdate_range("1998-01-01", LAST_DAY))
+    mark = mark_of(make_folds(samples, samples))
+    assert mark == mark_of(make_folds(samples, samples))
+    samples.features[-1, 0] += 1e-9
+    assert mark != mark_of(make_folds(samples, samples))
 
 
 def test_the_error_of_a_fixed_allocation_is_that_of_its_blocks():

@@ -17,7 +17,7 @@ from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.parallel import TrainingJob, train_all
 from trm_bt.learning.records import Progress, TrainedModel
 from trm_bt.learning.threads import cpu_threads
-from trm_bt.learning.trainer import _Rows, _Run, train
+from trm_bt.learning.trainer import Rows, _Run, train
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
@@ -247,7 +247,7 @@ def make_run(model=None, progress=None, **training) -> _Run:
     config = TRMConfig(
         model=SMALL.model_copy(update=model or {}), training=TrainingConfig(**settings)
     )
-    return _Run("test", _Rows(old, new, config), config, progress)
+    return _Run("test", Rows(old, new, config), config, progress)
 
 
 def force_halting(run: _Run, bias: float) -> None:

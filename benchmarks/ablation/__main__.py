@@ -6,7 +6,8 @@
 `--only` without a name trains nothing: the table of what is there.
 
 Each result is a file of its own in DIR/results, written at once or not at all; a run
-that was stopped goes on with what is missing. Cheap variants come first, then all
+that was stopped goes on with what is missing. DIR/results.jsonl has a line for each,
+without the decisions row by row. Cheap variants come first, then all
 networks seed by seed, the costliest last: a run that is stopped leaves a fair table.
 """
 
@@ -89,7 +90,10 @@ def main() -> None:
     options = parser.parse_args()
     fold_of = load_folds(options.bars)
     shipped = fold_of(LabelConfig())
-    claim(options.out, mark_of(shipped))
+    try:
+        claim(options.out, mark_of(shipped))
+    except RunError as error:
+        parser.error(str(error))
     tasks = list(plan(fold_of, options.seeds))
     folder = options.out / "results"
     wanted = [
@@ -99,7 +103,8 @@ def main() -> None:
     ]
     do_all(wanted, folder, options.processes)
     results = [result for task in tasks if (result := read_result(folder, task))]
-    log = "".join(json.dumps(result) + "\n" for result in results)
+    brief = [{k: v for k, v in one.items() if k != "decisions"} for one in results]
+    log = "".join(json.dumps(result) + "\n" for result in brief)
     write_text_atomically(options.out / "results.jsonl", log)
     sys.stdout.write(render(results, shipped))
 

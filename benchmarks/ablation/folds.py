@@ -1,5 +1,6 @@
 """The purged walk-forward: expanding training rows, four test spans."""
 
+import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,12 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+import torch
 
 from trm_bt import load_bars
 from trm_bt.config import LabelConfig, TRMConfig
 from trm_bt.errors import BarsWarning
 from trm_bt.learning.dataset import Samples, samples_from_labels
-from trm_bt.learning.unfinished import fingerprint
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 
@@ -84,6 +85,10 @@ def load_folds(source: str) -> Callable[[LabelConfig], list[Fold]]:
 
 
 def mark_of(folds: Sequence[Fold]) -> str:
-    """Return a digest of all rows and shipped settings, and of the version of torch."""
-    parts = (folds[-1].known, *(fold.test for fold in folds))
-    return "".join(fingerprint(part, TRMConfig(), "ablation") for part in parts)
+    """Return a digest of what decides every training: rows, settings, torch itself."""
+    settings = TRMConfig().model_dump_json(include={"labels", "model", "training"})
+    digest = hashlib.sha256(f"{settings}{torch.__version__}".encode())
+    for rows in (part for fold in folds for part in (fold.known, fold.test)):
+        for array in (rows.features, rows.returns, rows.winners):
+            digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -34,8 +34,9 @@ def measure(answers: Answers, test: Samples, horizon: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        `n_rows`, the means of `FIGURES`, `mean_steps` and `n_parameters`, and
-        `decisions`: the class index of each row, a digit a row.
+        `n_rows`, the means of `FIGURES`, `mean_steps` and `n_parameters`; `n_decided`,
+        the rows for each class index; `decisions`, the class index of each row, a
+        digit a row.
     """
     rows = np.arange(len(test))
     choices = answers.log_probabilities.argmax(axis=1)
@@ -51,6 +52,7 @@ def measure(answers: Answers, test: Samples, horizon: int) -> dict[str, Any]:
         "regret": float((utilities.max(axis=1) - chosen).mean()),
         "mean_steps": answers.mean_steps,
         "n_parameters": answers.n_parameters,
+        "n_decided": np.bincount(choices, minlength=len(ALLOCATION_NAMES)).tolist(),
         "decisions": "".join(map(str, choices)),
     }
 
@@ -77,15 +79,14 @@ def pool_folds(results: Sequence[dict[str, Any]], n_folds: int) -> pd.DataFrame:
     for key, folds in frame.groupby(["variant", "seed"], sort=False):
         if len(folds) < n_folds:
             continue
-        decisions = np.array(list("".join(folds["decisions"])), dtype=np.int64)
-        counts = np.bincount(decisions, minlength=len(ALLOCATION_NAMES))
+        n_decided = np.sum(folds["n_decided"].tolist(), axis=0)
         means = {
             name: np.average(folds[name].astype(float), weights=folds["n_rows"])
             for name in (*FIGURES, "mean_steps")
         }
         pooled[key] = {
             **means,
-            "top_share": counts.max() / counts.sum(),
+            "top_share": n_decided.max() / n_decided.sum(),
             "cpu_seconds": folds["cpu_seconds"].mean(),
             "n_parameters": folds["n_parameters"].astype(float).iloc[0],
         }
