@@ -99,7 +99,8 @@ def answer_mlp(
             fit.average.eval()
             with torch.no_grad():
                 logits = fit.average(rows.new_features)
-            losses.append(_loss(logits, rows.new_targets, rows, config).item())
+            targets = rows.charged_validation(logits, config)
+            losses.append(_loss(logits, targets, rows, config).item())
             kept.append(fit.averaged_parameters())
         fit.average.load_state_dict(kept[int(np.argmin(losses))])
         with torch.no_grad():
