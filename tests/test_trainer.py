@@ -290,7 +290,7 @@ def test_the_first_row_pays_nothing_to_be_where_it_wants_to_be():
         run.fit.average.nets.readout.bias.copy_(100.0 * torch.eye(8)[5])
     gross = run.rows.targets.utilities.clone()
 
-    run.rows.charge(run._held_before(), run.config)
+    run.rows.charge(run.fit.average.predict(run.rows.features).logits, run.config)
 
     paid = (gross - run.rows.targets.utilities) * run.rows.scale
     # from class 5 to class 0: 70 % of equity sold and 40 % of bond bought, at 25 bp
