@@ -44,7 +44,12 @@ BORDERS = {
     "rich": {8},
     "yfinance": {4},
     "exchange_calendars": {4},
-    "filelock": {4},
+    "arch": {6},
+    "filelock": {4, 6},
+    "hmmlearn": {4},
+    "lightgbm": {4},
+    "sklearn": {4},
+    "statsmodels": {6},
     "tenacity": {4},
 }
 
