@@ -1,0 +1,161 @@
+"""The log of every configuration that was ever tried: the best of many is lucky.
+
+One JSON object a line. A line is added under a lock by replacing the whole file, so
+that a reader finds either the old log or the new one.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trm_bt.config import TRMConfig
+from trm_bt.errors import RunError
+from trm_bt.evaluation.metrics import session_returns, sharpe
+from trm_bt.files import write_text_atomically
+from trm_bt.market.bars import SESSIONS_PER_YEAR
+
+LOG_NAME: Final = "trials.jsonl"
+"""Where the log is kept unless it is told otherwise: beside the run folders."""
+_TIMEOUT: Final = 60.0
+
+
+class Trial(BaseModel):
+    """One configuration, and what it earned out of sample.
+
+    Parameters
+    ----------
+    configuration : str
+        SHA-256 of all settings as JSON, the seed included.
+    returns : str
+        SHA-256 of the session returns: other bars, or other code, are another trial.
+    start, end : date
+        First and last session after the base.
+    n_sessions : int
+        Sessions from the one to the other.
+    sharpe : float or None
+        Annual, in excess of cash; None where it has no meaning.
+    recorded_at : datetime
+        When it was first recorded.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    configuration: str
+    returns: str
+    start: date
+    end: date
+    n_sessions: int
+    sharpe: float | None
+    recorded_at: datetime
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it the trial that it is."""
+        return self.configuration, self.returns
+
+
+def trial_of(
+    config: TRMConfig,
+    equity: pd.Series,
+    cash_returns: pd.Series | None,
+    recorded_at: datetime,
+) -> Trial:
+    """Return the trial that a run of `config` was.
+
+    Parameters
+    ----------
+    config : TRMConfig
+        All settings.
+    equity : Series of shape (n_sessions + 1,)
+        Portfolio value at the closes; the first row is the base.
+    cash_returns : Series of shape (n_cash,) or None
+        As `trm_bt.evaluation.metrics.sharpe` takes it.
+    recorded_at : datetime
+        Now.
+    """
+    returns = session_returns(equity)
+    # rounded far below anything that matters, so that machines agree
+    rounded = returns.round(12).to_numpy(np.float64) + 0.0
+    return Trial(
+        configuration=hashlib.sha256(config.to_json().encode()).hexdigest(),
+        returns=hashlib.sha256(rounded.tobytes()).hexdigest(),
+        start=returns.index[0].date(),
+        end=returns.index[-1].date(),
+        n_sessions=len(returns),
+        sharpe=sharpe(equity, cash_returns),
+        recorded_at=recorded_at,
+    )
+
+
+def read_trials(log: Path) -> list[Trial]:
+    """Return the trials of a log, oldest first; none if there is no log yet.
+
+    Raises
+    ------
+    RunError
+        If a line is no trial: a log that cannot be counted must not be taken for short.
+    """
+    if not log.exists():
+        return []
+    trials = []
+    lines = log.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            trials.append(Trial.model_validate_json(line))
+        except ValidationError as error:
+            raise RunError(
+                f"{log}: line {number} must be a trial, got {line[:60]!r}. Mend or "
+                "remove that line; trials must not be lost from the count."
+            ) from error
+    return trials
+
+
+def record_trial(log: Path, trial: Trial) -> list[Trial]:
+    """Add a trial to the log unless it is there, and return all of them.
+
+    Raises
+    ------
+    RunError
+        As `read_trials` does.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(log.with_name(f".{log.name}.lock"), timeout=_TIMEOUT):
+        trials = read_trials(log)
+        if trial.key not in {known.key for known in trials}:
+            trials.append(trial)
+            lines = [known.model_dump_json() for known in trials]
+            write_text_atomically(log, "\n".join(lines) + "\n")
+    return trials
+
+
+def sharpe_variance(trials: Sequence[Trial], n_sessions: int) -> float:
+    """Return the variance of Sharpe ratios across trials, of one session.
+
+    Never less than the variance that sampling alone gives the Sharpe ratio of a
+    worthless strategy, 1 / (`n_sessions` - 1): few trials, or trials that are nearly
+    the same, say little of how far luck reaches.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        Those with a Sharpe ratio are counted.
+    n_sessions : int
+        Sessions of the strategy that is judged.
+
+    Examples
+    --------
+    >>> sharpe_variance([], 101)
+    0.01
+    """
+    by_sampling = 1.0 / (n_sessions - 1)
+    known = [trial.sharpe for trial in trials if trial.sharpe is not None]
+    if len(known) < 2:
+        return by_sampling
+    return max(by_sampling, float(np.var(known, ddof=1)) / SESSIONS_PER_YEAR)
