@@ -37,7 +37,7 @@ def weights_of_classes(classes: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (n_sessions, 3)
     """
-    weights = ALLOCATION_WEIGHTS[classes]
+    weights: np.ndarray = ALLOCATION_WEIGHTS[classes]
     weights[classes == _NONE] = np.nan
     return weights
 
@@ -175,7 +175,8 @@ def hmm_regime(history: History, known_by: pd.Series, seed: int = 0) -> np.ndarr
     """
     from hmmlearn.hmm import GaussianHMM
 
-    returns = np.log1p(history.returns[1:, :1])
+    # in percent: the priors of hmmlearn's variances are of that size
+    returns = 100.0 * np.log1p(history.returns[1:, :1])
     sessions = history.sessions[1:]
     classes = np.full(len(known_by), _NONE, dtype=np.int64)
     for known_on, is_decided in _blocks(known_by):

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
-from trm_bt.market.labels import cash_growth
+from trm_bt.market.labels import cash_returns
 
 RISK_LOOKBACK: Final = 63
 """Sessions over which inverse volatility and mean-variance see risk: a quarter."""
@@ -65,8 +65,7 @@ def history_of(bars: Bars) -> History:
     closes = np.column_stack([bars.equity["close"], bars.bond["close"]])
     returns = np.zeros((len(closes), 3))
     returns[1:, :2] = closes[1:] / closes[:-1] - 1.0
-    if bars.cash_rate is not None:
-        returns[:, 2] = cash_growth(bars.cash_rate) - 1.0
+    returns[:, 2] = cash_returns(bars)
     return History(bars.sessions, returns)
 
 
@@ -120,7 +119,7 @@ def mean_variance(
     risk_aversion: float = RISK_AVERSION,
     lookback: int = RISK_LOOKBACK,
 ) -> np.ndarray:
-    r"""Hold the one of the eight allocations with the best mean-variance utility.
+    r"""Hold the long-only weights with the best mean-variance utility.
 
     Expected returns in excess of cash are the means of all the past, at least a year;
     risk is the covariance of the last `lookback` returns, so that only risk moves much.
@@ -128,25 +127,59 @@ def mean_variance(
     Returns
     -------
     ndarray of shape (n_sessions, 3)
-        Weights known at the close of their session; of tied allocations, the first.
+        Weights known at the close of their session; what is not invested is cash.
 
     Notes
     -----
-    .. math:: \arg\max_w \; w'\mu - \tfrac{\lambda}{2} w'\Sigma w
+    .. math:: \max_w \; w'\mu - \tfrac{\lambda}{2} w'\Sigma w
+        \quad \text{s.t.} \quad w \ge 0, \; \sum_i w_i \le 1
+
+    The best weights are those inside the triangle, or else the best on an edge of it.
 
     References
     ----------
     Markowitz, H. (1952). Portfolio selection. Journal of Finance 7(1).
     """
-    n_past = np.arange(len(history.sessions))[:, np.newaxis]
-    means = np.cumsum(history.excess, axis=0) / np.maximum(n_past, 1)
-    covariances = _covariances(history, lookback)
-    risky = ALLOCATION_WEIGHTS[:, :2]
-    variances = np.einsum("ki,nij,kj->nk", risky, covariances, risky)
-    utility = means @ risky.T - risk_aversion / 2.0 * variances
-    is_known = np.isfinite(utility).all(axis=1) & (n_past[:, 0] >= MIN_MEAN_SESSIONS)
-    best = np.where(np.isfinite(utility), utility, 0.0).argmax(axis=1)
-    return np.where(is_known[:, np.newaxis], ALLOCATION_WEIGHTS[best], np.nan)
+    means, covariances = _expected(history, lookback)
+    (e, b), (ee, bb, eb) = means.T, covariances.T
+    aversion = risk_aversion
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inside = np.stack([e * bb - b * eb, b * ee - e * eb], axis=-1)
+        inside /= aversion * (ee * bb - eb**2)[:, np.newaxis]
+        no_bond = np.clip(e / (aversion * ee), 0.0, 1.0)
+        no_equity = np.clip(b / (aversion * bb), 0.0, 1.0)
+        along = (e - b + aversion * (bb - eb)) / (aversion * (ee + bb - 2.0 * eb))
+    along, none = np.clip(along, 0.0, 1.0), np.zeros(len(e))
+    edges = ((no_bond, none), (none, no_equity), (along, 1.0 - along))
+    points = np.stack([inside, *[np.stack(edge, axis=-1) for edge in edges]], axis=1)
+    utility = _utility(points, means, covariances, aversion)
+    is_allowed = (points >= 0.0).all(axis=-1) & (points.sum(axis=-1) <= 1.0)
+    best = np.where(is_allowed, utility, -np.inf).argmax(axis=1)
+    risky = points[np.arange(len(e)), best]
+    weights = np.column_stack([risky, 1.0 - risky.sum(axis=1)])
+    weights[np.isnan(means[:, 0])] = np.nan
+    return weights
+
+
+def mean_variance_of_eight(
+    history: History,
+    risk_aversion: float = RISK_AVERSION,
+    lookback: int = RISK_LOOKBACK,
+) -> np.ndarray:
+    """Hold the one of the eight allocations that `mean_variance` likes best.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, 3)
+        Weights known at the close of their session; of tied allocations, the first.
+    """
+    means, covariances = _expected(history, lookback)
+    points = np.tile(ALLOCATION_WEIGHTS[:, :2], (len(means), 1, 1))
+    utility = _utility(points, means, covariances, risk_aversion)
+    best = np.nan_to_num(utility).argmax(axis=1)
+    weights: np.ndarray = ALLOCATION_WEIGHTS[best]
+    weights[np.isnan(means[:, 0])] = np.nan
+    return weights
 
 
 def moving_average(history: History, lookback: int = AVERAGE_LOOKBACK) -> np.ndarray:
@@ -198,6 +231,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "inverse_volatility": inverse_volatility,
     "volatility_target": volatility_target,
     "mean_variance": mean_variance,
+    "mean_variance_of_eight": mean_variance_of_eight,
     "moving_average_200": moving_average,
     "dual_momentum": dual_momentum,
 }
@@ -206,7 +240,8 @@ RULES: Final[Mapping[str, Rule]] = {
 
 def _one_of_three(assets: np.ndarray) -> np.ndarray:
     """Return weights that hold one asset alone, by index, shape (n_rows, 3)."""
-    return np.asarray(np.eye(3)[assets])
+    weights: np.ndarray = np.eye(3)[assets]
+    return weights
 
 
 def _rolling(values: np.ndarray, lookback: int) -> np.ndarray:
@@ -227,12 +262,40 @@ def _deviations(history: History, lookback: int) -> np.ndarray:
     return _padded(windows.std(axis=-1, ddof=1), history)
 
 
-def _covariances(history: History, lookback: int) -> np.ndarray:
-    """Return covariances of equity and bond, shape (n_sessions, 2, 2)."""
+def _expected(history: History, lookback: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what mean-variance rules expect of the next session, NaN before they can.
+
+    Means of equity and bond in excess of cash, shape (n_sessions, 2), and variances of
+    the two and their covariance, shape (n_sessions, 3).
+    """
+    n_past = np.arange(len(history.sessions))[:, np.newaxis]
+    means = np.cumsum(history.excess, axis=0) / np.maximum(n_past, 1)
+    means[:MIN_MEAN_SESSIONS] = np.nan
     windows = _rolling(history.excess[1:], lookback)
     centred = windows - windows.mean(axis=-1, keepdims=True)
-    products = np.einsum("nik,njk->nij", centred, centred)
-    return _padded(products / (lookback - 1), history)
+    equity, bond = centred[:, 0], centred[:, 1]
+    products = [(equity**2), (bond**2), (equity * bond)]
+    sums = np.stack([product.sum(axis=-1) for product in products], axis=-1)
+    return means, _padded(sums / (lookback - 1), history)
+
+
+def _utility(
+    points: np.ndarray, means: np.ndarray, covariances: np.ndarray, aversion: float
+) -> np.ndarray:
+    """Return mean-variance utilities of weights, shape (n_sessions, n_points).
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_sessions, n_points, 2)
+    means, covariances : ndarray
+        As `_expected` returns them.
+    aversion : float
+    """
+    equity, bond = points[..., 0], points[..., 1]
+    ee, bb, eb = (column[:, np.newaxis] for column in covariances.T)
+    variance = equity**2 * ee + bond**2 * bb + 2.0 * equity * bond * eb
+    expected = equity * means[:, :1] + bond * means[:, 1:]
+    return np.asarray(expected - aversion / 2.0 * variance)
 
 
 def _monthly(history: History, weights: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.trials import (
+    n_distinct,
     read_trials,
     record_trial,
     sharpe_variance,
@@ -18,11 +19,14 @@ from trm_bt.evaluation.trials import (
 NOW = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def made(seed=0, *, walk=0):
+def made(seed=0, *, walk=0, n_sessions=200):
     sessions = pd.bdate_range("2020-01-01", periods=201)
-    steps = np.random.default_rng(walk).normal(3e-4, 0.01, 200)
+    rng = np.random.default_rng(walk)
+    steps = rng.normal(3e-4, 0.01, 200)
     equity = pd.Series(100 * np.cumprod(np.r_[1.0, 1 + steps]), sessions)
-    return trial_of(TRMConfig(seed=seed), equity, None, NOW)
+    weights = pd.DataFrame(rng.dirichlet(np.ones(3), 201), sessions)
+    span = equity.iloc[: n_sessions + 1]
+    return trial_of(TRMConfig(seed=seed), weights, span, None, NOW)
 
 
 def test_a_trial_says_what_was_run():
@@ -32,7 +36,7 @@ def test_a_trial_says_what_was_run():
     assert trial.sharpe == pytest.approx(expected)
     assert trial.n_sessions == 200
     assert str(trial.start) == "2020-01-02"
-    assert len(trial.configuration) == len(trial.returns) == 64
+    assert len(trial.configuration) == len(trial.decisions) == 64
 
 
 def test_the_log_keeps_each_trial_once(tmp_path):
@@ -47,6 +51,16 @@ def test_the_log_keeps_each_trial_once(tmp_path):
     ]
     assert read_trials(log) == recorded
     assert len(log.read_text().splitlines()) == 3
+
+
+def test_another_span_of_a_trial_is_no_other_trial(tmp_path):
+    log = tmp_path / "trials.jsonl"
+    record_trial(log, made(0))
+    trials = record_trial(log, made(0, n_sessions=100))
+    assert len(trials) == len(read_trials(log)) == 2
+    assert trials[0].sharpe != trials[1].sharpe
+    assert n_distinct(trials) == 1
+    assert n_distinct([*trials, made(1), made(0, walk=1)]) == 3
 
 
 def record_some(log, seeds):

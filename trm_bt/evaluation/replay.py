@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.market.bars import Bars
-from trm_bt.market.labels import cash_growth
+from trm_bt.market.labels import cash_returns
 from trm_bt.strategies.rebalancing import MIN_DRIFT
 from trm_bt.strategies.sizing import CASH_RESERVE
 
@@ -72,7 +72,7 @@ def replay(
     assets = (bars.equity, bars.bond)
     opens = np.column_stack([asset["open"] for asset in assets])
     closes = np.column_stack([asset["close"] for asset in assets])
-    growth = _cash_growth(bars)
+    growth = 1.0 + cash_returns(bars).to_numpy()
     n_paths = max(targets.shape[1], len(cost_rates))
     shares, cash = np.zeros((n_paths, 2)), np.ones(n_paths)
     values, turnover = np.ones((len(opens), n_paths)), np.zeros(n_paths)
@@ -104,13 +104,6 @@ def replay_one(
     """
     targets = weights[["equity", "bond"]].to_numpy(np.float64)
     return replay(bars, targets[:, np.newaxis], cost_rates, band=band)
-
-
-def _cash_growth(bars: Bars) -> np.ndarray:
-    """Return what cash grows to over each session, shape (n_sessions,)."""
-    if bars.cash_rate is None:
-        return np.ones(len(bars.sessions))
-    return cash_growth(bars.cash_rate)
 
 
 def _trades(

@@ -153,7 +153,11 @@ def resampled_sharpes(excess: np.ndarray, how: Resampling) -> np.ndarray:
     """
     n_sessions, n_strategies = excess.shape
     positions = np.arange(n_sessions)
-    bootstrap = StationaryBootstrap(how.block, positions, seed=how.generator())
+    bootstrap = StationaryBootstrap(
+        how.block,  # type: ignore[arg-type] # a mean length, which need not be whole
+        positions,
+        seed=how.generator(),
+    )
     # a draw is how often it takes each session: two sums say all that a ratio needs
     centre = excess.mean(axis=0)
     moments = np.column_stack([excess - centre, (excess - centre) ** 2])

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
-from trm_bt.evaluation.metrics import session_returns, sharpe
+from trm_bt.evaluation.metrics import sharpe
 from trm_bt.files import write_text_atomically
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
@@ -27,14 +27,14 @@ _TIMEOUT: Final = 60.0
 
 
 class Trial(BaseModel):
-    """One configuration, and what it earned out of sample.
+    """One configuration, and what it earned over a span out of sample.
 
     Parameters
     ----------
     configuration : str
         SHA-256 of all settings as JSON, the seed included.
-    returns : str
-        SHA-256 of the session returns: other bars, or other code, are another trial.
+    decisions : str
+        SHA-256 of all target weights: other bars, or other code, are another trial.
     start, end : date
         First and last session after the base.
     n_sessions : int
@@ -48,7 +48,7 @@ class Trial(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     configuration: str
-    returns: str
+    decisions: str
     start: date
     end: date
     n_sessions: int
@@ -57,12 +57,18 @@ class Trial(BaseModel):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes it the trial that it is."""
-        return self.configuration, self.returns
+        """What makes it the trial that it is, over whatever span."""
+        return self.configuration, self.decisions
+
+    @property
+    def span(self) -> tuple[date, date]:
+        """First and last session."""
+        return self.start, self.end
 
 
 def trial_of(
     config: TRMConfig,
+    weights: pd.DataFrame,
     equity: pd.Series,
     cash_returns: pd.Series | None,
     recorded_at: datetime,
@@ -73,6 +79,8 @@ def trial_of(
     ----------
     config : TRMConfig
         All settings.
+    weights : DataFrame of shape (n_decisions, 3)
+        Target weights by session, all that the run decided.
     equity : Series of shape (n_sessions + 1,)
         Portfolio value at the closes; the first row is the base.
     cash_returns : Series of shape (n_cash,) or None
@@ -80,15 +88,15 @@ def trial_of(
     recorded_at : datetime
         Now.
     """
-    returns = session_returns(equity)
-    # rounded far below anything that matters, so that machines agree
-    rounded = returns.round(12).to_numpy(np.float64) + 0.0
+    # rounded, so that machines agree; + 0.0 turns a negative zero into a plain one
+    digest = hashlib.sha256(weights.index.to_numpy("datetime64[D]").tobytes())
+    digest.update((weights.to_numpy(np.float64).round(9) + 0.0).tobytes())
     return Trial(
         configuration=hashlib.sha256(config.to_json().encode()).hexdigest(),
-        returns=hashlib.sha256(rounded.tobytes()).hexdigest(),
-        start=returns.index[0].date(),
-        end=returns.index[-1].date(),
-        n_sessions=len(returns),
+        decisions=digest.hexdigest(),
+        start=equity.index[1].date(),
+        end=equity.index[-1].date(),
+        n_sessions=len(equity) - 1,
         sharpe=sharpe(equity, cash_returns),
         recorded_at=recorded_at,
     )
@@ -128,11 +136,16 @@ def record_trial(log: Path, trial: Trial) -> list[Trial]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(log.with_name(f".{log.name}.lock"), timeout=_TIMEOUT):
         trials = read_trials(log)
-        if trial.key not in {known.key for known in trials}:
+        if (trial.key, trial.span) not in {(t.key, t.span) for t in trials}:
             trials.append(trial)
             lines = [known.model_dump_json() for known in trials]
             write_text_atomically(log, "\n".join(lines) + "\n")
     return trials
+
+
+def n_distinct(trials: Sequence[Trial]) -> int:
+    """Return how many trials there are; one over several spans is one."""
+    return len({trial.key for trial in trials})
 
 
 def sharpe_variance(trials: Sequence[Trial], n_sessions: int) -> float:
