@@ -232,7 +232,7 @@ def filtered_states(
     # scaled by the likeliest state, which cancels: a crash would underflow in both
     likelihood = np.exp(distance.min(axis=1, keepdims=True) - distance)
     likelihood /= np.sqrt(variances)
-    filtered = np.empty_like(likelihood)
+    filtered: np.ndarray = np.empty_like(likelihood)
     expected = start
     for t, likely in enumerate(likelihood):
         joint = expected * likely

@@ -5,6 +5,7 @@ their name says so and a session's otherwise. Nothing here makes sense under
 `trm_bt.evaluation.metrics.MIN_SESSIONS` sessions; callers leave it out there.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -274,7 +275,7 @@ def expected_best_sharpe(variance: float, n_trials: int) -> float:
         return 0.0
     quantile = stats.norm.ppf
     best = (1.0 - np.euler_gamma) * quantile(1.0 - 1.0 / n_trials)
-    best += np.euler_gamma * quantile(1.0 - 1.0 / (n_trials * np.e))
+    best += np.euler_gamma * quantile(1.0 - 1.0 / (n_trials * math.e))
     return float(np.sqrt(variance) * best)
 
 

@@ -160,7 +160,7 @@ def confusion_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> st
         A name a class.
     """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+        figure = Figure(figsize=(6.0, 4.2), layout="constrained")
         axes = figure.subplots()
         for row, line in enumerate(counts):
             total = max(sum(line), 1)
