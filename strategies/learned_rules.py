@@ -6,7 +6,7 @@ session itself. Scikit-learn, LightGBM and hmmlearn come with the extra `researc
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from trm_bt.errors import LookAheadError
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.strategies.rules import History
+
+if TYPE_CHECKING:
+    from hmmlearn.hmm import GaussianHMM
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """From raw features, shape (n_rows, 10), to class indices, shape (n_rows,)."""
@@ -147,7 +150,7 @@ def fit_boosted(labels: pd.DataFrame, seed: int) -> Predict:
     return lambda rows: np.asarray(model.predict(rows)).argmax(axis=1)
 
 
-def hmm_regime(history: History, known_by: pd.Series, seed: int = 0) -> np.ndarray:
+def hmm_regime(history: History, known_by: pd.Series) -> np.ndarray:
     """Hold class 5 in the calm state of a two-state Markov model, class 0 in the rough.
 
     The states differ in mean and variance of the equity's log returns. The model is
@@ -160,8 +163,6 @@ def hmm_regime(history: History, known_by: pd.Series, seed: int = 0) -> np.ndarr
         From the first session that may be learnt from.
     known_by : Series of shape (n_decided,)
         As in `retrained`.
-    seed : int
-        Of the fit's start.
 
     Returns
     -------
@@ -173,16 +174,13 @@ def hmm_regime(history: History, known_by: pd.Series, seed: int = 0) -> np.ndarr
     Hamilton, J. D. (1989). A new approach to the economic analysis of nonstationary
     time series and the business cycle. Econometrica 57(2), doi:10.2307/1912559.
     """
-    from hmmlearn.hmm import GaussianHMM
-
     # in percent: the priors of hmmlearn's variances are of that size
     returns = 100.0 * np.log1p(history.returns[1:, :1])
     sessions = history.sessions[1:]
     classes = np.full(len(known_by), _NONE, dtype=np.int64)
     for known_on, is_decided in _blocks(known_by):
         n_known = int(sessions.searchsorted(known_on, side="right"))
-        model = GaussianHMM(2, n_iter=100, random_state=seed)
-        model.fit(returns[:n_known])
+        model = _fit_regimes(returns[:n_known])
         rows = sessions.get_indexer(known_by.index[is_decided])
         filtered = filtered_states(
             returns[: rows.max() + 1, 0],
@@ -195,6 +193,22 @@ def hmm_regime(history: History, known_by: pd.Series, seed: int = 0) -> np.ndarr
         is_calm = filtered[rows, calm] >= 0.5
         classes[is_decided] = np.where(is_calm, CALM_CLASS, ROUGH_CLASS)
     return classes
+
+
+def _fit_regimes(returns: np.ndarray) -> "GaussianHMM":
+    """Fit two states to log returns, shape (n_sessions, 1), from a start that is told.
+
+    The first state starts calm and the second rough, and both tend to stay.
+    """
+    from hmmlearn.hmm import GaussianHMM
+
+    variance = float(returns.var())
+    model = GaussianHMM(2, n_iter=100, init_params="")
+    model.startprob_ = np.array([0.5, 0.5])
+    model.transmat_ = np.array([[0.98, 0.02], [0.02, 0.98]])
+    model.means_ = np.zeros((2, 1))
+    model.covars_ = np.array([[0.5], [2.0]]) * variance
+    return model.fit(returns)
 
 
 def filtered_states(

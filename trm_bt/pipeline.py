@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.crises import crisis_equity
+from trm_bt.evaluation.rivals import target_weights
+from trm_bt.evaluation.trials import LOG_NAME, record_trial, trial_of
 from trm_bt.evaluation.walkforward import (
     CrisisPlan,
     plan_crises,
@@ -30,6 +33,7 @@ from trm_bt.learning.trainer import train
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
+from trm_bt.market.labels import cash_returns
 from trm_bt.runfolder import (
     RunRequest,
     check_target,
@@ -129,6 +133,7 @@ def run(
                 folder, progress=lambda done, total, _: tell("report", done, total)
             )
         write_json(folder / "run.json", record)
+    _record_trial(out, config, results["trm"], bars)
     return summary
 
 
@@ -418,7 +423,19 @@ def backtest_checkpoint(
     with staged_folder(out) as folder:
         save_results(results, {}, folder)
         write_json(folder / "summary.json", summary)
+    if not allow_in_sample:
+        _record_trial(out, request.config, ours, bars)
     return summary
+
+
+def _record_trial(
+    out: Path, config: TRMConfig, ours: BacktestResult, bars: Bars
+) -> None:
+    """Count a run in the trials log beside its folder."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    weights = target_weights(ours.decisions)
+    trial = trial_of(config, weights, ours.equity, cash_returns(bars), now)
+    record_trial(out.absolute().parent / LOG_NAME, trial)
 
 
 def _session_after(bars: Bars, session: pd.Timestamp | None) -> pd.Timestamp:

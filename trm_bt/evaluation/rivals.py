@@ -210,7 +210,7 @@ def learned_rivals(
     missing = missing_modules()
     sessions, known_by = decided.sessions, decided.known_by
     if "hmm_regime" not in missing:
-        classes = hmm_regime(history_of(bars), known_by, seed)
+        classes = hmm_regime(history_of(bars), known_by)
         yield _from_classes("hmm_regime", "rule", classes, sessions)
     classes = last_best(labels, sessions)
     yield _from_classes("yesterdays_best", "rule", classes, sessions)
