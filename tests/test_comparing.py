@@ -149,7 +149,7 @@ def test_decisions_of_a_walk_forward_are_read_alike(folder):
     table = table.rename(columns={"session": "decided_on"})
     table["last_label_known_on"] = pd.Timestamp("2008-05-23")
     table.sample(frac=1.0, random_state=0).to_parquet(folder / "decisions.parquet")
-    after = read_decided(folder, {"models": []})
+    after = read_decided(folder, {})
     pd.testing.assert_frame_equal(before.weights, after.weights)
     np.testing.assert_array_equal(before.classes, after.classes)
     np.testing.assert_array_equal(before.confidence, after.confidence)
@@ -192,14 +192,15 @@ def test_a_model_that_knew_too_much_is_a_leak(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda run: run.pop("models"), "must hold `models`"),
+        (lambda run: run.pop("bars"), "must hold `bars`"),
+        (lambda run: run.pop("models"), "the model `fake` must be among"),
         (lambda run: run["models"].clear(), "the model `fake` must be among"),
         (
             lambda run: run["request"]["config"].update(nonsense=1),
             "but `nonsense`: Extra inputs",
         ),
     ],
-    ids=["no models", "unknown model", "unknown setting"],
+    ids=["no bars", "no models", "unknown model", "unknown setting"],
 )
 def test_a_record_that_lacks_something_is_named(
     folder, monkeypatch, capsys, spoil, words

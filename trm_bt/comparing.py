@@ -187,9 +187,11 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"{path}: cannot be read as JSON: {error}. Give the folder of a finished "
             "run."
         ) from error
-    missing = [key for key in ("request", "bars", "models") if key not in run]
+    missing = [key for key in ("request", "bars") if key not in run]
     if missing:
-        raise RunError(f"{path}: must hold `{missing[0]}`, which is missing.")
+        raise RunError(
+            f"{path}: must hold `{missing[0]}`, which is missing. Make the run again."
+        )
     return dict(run)
 
 
@@ -258,9 +260,8 @@ def _known_by(table: pd.DataFrame, run: Mapping[str, Any], path: Path) -> pd.Ser
     """Return up to which session each deciding model knew labels."""
     if "last_label_known_on" in table:
         return pd.to_datetime(table["last_label_known_on"])
-    until = {
-        model["name"]: pd.Timestamp(model["trained_until"]) for model in run["models"]
-    }
+    models = run.get("models", [])
+    until = {model["name"]: pd.Timestamp(model["trained_until"]) for model in models}
     decided = table["model"].where(table["allocation"].notna())
     unknown = sorted({*decided.dropna()} - {*until})
     if unknown:
