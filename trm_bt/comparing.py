@@ -17,8 +17,13 @@ from trm_bt.evaluation.contest import OURS, Contest, Progress, hold_contest
 from trm_bt.evaluation.crises import OUT_OF_SAMPLE
 from trm_bt.evaluation.findings import verdict
 from trm_bt.evaluation.judgement import JudgeSettings, judge
-from trm_bt.evaluation.rivals import COLUMNS, Decided, target_weights
-from trm_bt.evaluation.trials import LOG_NAME, record_trial, trial_of
+from trm_bt.evaluation.rivals import COLUMNS, Decided
+from trm_bt.evaluation.trials import (
+    LOG_NAME,
+    record_trial,
+    target_weights,
+    trial_of,
+)
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report.compare_page import render_comparison
@@ -30,6 +35,8 @@ PAGE: Final = "comparison.html"
 _TARGETS: Final = [f"target_{name}" for name in COLUMNS]
 
 
+WALKFORWARD: Final = "out_of_sample.parquet"
+"""What a walk-forward folder says of its decisions beside the tables of a run."""
 _PROBABILITIES: Final = [f"prob_{name}" for name in ALLOCATION_NAMES]
 _SAME_VALUE: Final = 1e-9
 
@@ -258,8 +265,12 @@ def read_decided(folder: Path, run: Mapping[str, Any]) -> Decided:
 
 def _known_by(table: pd.DataFrame, run: Mapping[str, Any], path: Path) -> pd.Series:
     """Return up to which session each deciding model knew labels."""
-    if "last_label_known_on" in table:
-        return pd.to_datetime(table["last_label_known_on"])
+    told = table
+    if (path.parent / WALKFORWARD).exists():
+        told = pd.read_parquet(path.parent / WALKFORWARD)
+        told = told.set_index(pd.DatetimeIndex(told["session"])).reindex(table.index)
+    if "last_label_known_on" in told:
+        return pd.to_datetime(told["last_label_known_on"])
     models = run.get("models", [])
     until = {model["name"]: pd.Timestamp(model["trained_until"]) for model in models}
     decided = table["model"].where(table["allocation"].notna())

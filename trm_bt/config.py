@@ -4,6 +4,7 @@ Lookbacks and horizons are counted in sessions.
 """
 
 import json
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Self
@@ -72,12 +73,18 @@ class LabelConfig(_Settings):
 
 
 class ModelConfig(_Settings):
-    """Size of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871).
+    """Form of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871).
+
+    `initial_states` acts with the architecture "paper" alone; "dual" starts at zero and
+    alone has dropout. See `trm_bt.learning.model` for both. Learned starts learn only
+    with one recursion cycle: no gradient passes the first of several.
 
     Some processors multiply the rows of a block unlike each other where a layer is of
     another width than a multiple of 16; a row's decision would depend on its company.
     """
 
+    architecture: Literal["dual", "paper"] = "dual"
+    initial_states: Literal["fixed", "learned"] = "fixed"
     hidden_dim: int = Field(512, ge=16, multiple_of=16)
     num_latent_steps: PositiveInt = 6
     num_recursion_cycles: PositiveInt = 3
@@ -107,17 +114,28 @@ class ModelConfig(_Settings):
 
 
 class TrainingConfig(_Settings):
-    """Losses, optimiser, schedule and validation of one training."""
+    """Losses, optimiser, schedule and validation of one training.
+
+    Utilities are per session, net of `turnover_cost_bps` of traded value;
+    `risk_aversion` acts with the utility "mean_variance" alone.
+    """
 
     strategy_loss_weight: float = Field(1.0, ge=0)
     halt_loss_weight: float = Field(0.5, ge=0)
     profit_loss_weight: float = Field(0.3, ge=0)
+    utility: Literal["linear", "log", "mean_variance"] = "linear"
+    risk_aversion: float = Field(3.0, ge=0)
+    turnover_cost_bps: float = Field(0.0, ge=0)
+    class_weighting: Literal["none", "sqrt", "inverse"] = "none"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
     n_supervision_steps: PositiveInt = 4
     epochs: PositiveInt = 4
     max_batches_per_epoch: PositiveInt = 10
     patience: PositiveInt = 2
     batch_size: PositiveInt = 768
+    gradient_accumulation_steps: PositiveInt = 1
     learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
@@ -130,6 +148,23 @@ class TrainingConfig(_Settings):
     min_labels: PositiveInt = 504
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
     num_threads: PositiveInt = 1
+
+
+class WalkForwardConfig(_Settings):
+    """When a walk-forward retrains, on what, and how many seeds it averages.
+
+    Retraining every `retrain_every` sessions, or before the sessions of `retrain_on`
+    instead. `window` is the number of newest labels trained on; None takes all. The
+    last `embargo` sessions before a model's first decision give no label to it, beside
+    the horizon + 1 sessions whose labels are not known yet.
+    """
+
+    first_decision: date | None = None
+    retrain_every: PositiveInt = 252
+    retrain_on: tuple[date, ...] = ()
+    window: PositiveInt | None = None
+    embargo: int = Field(0, ge=0)
+    n_seeds: PositiveInt = 3
 
 
 class StrategyConfig(_Settings):
@@ -165,6 +200,7 @@ class TRMConfig(_Settings):
     labels: LabelConfig = LabelConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    walkforward: WalkForwardConfig = WalkForwardConfig()
     strategy: StrategyConfig = StrategyConfig()
     backtest: BacktestConfig = BacktestConfig()
 
@@ -174,7 +210,7 @@ class TRMConfig(_Settings):
 
     def describe(self) -> str:
         """Return the settings as JSON with the derived `effective_depth` shown."""
-        shown = self.model_dump()
+        shown = self.model_dump(mode="json")
         shown["model"]["effective_depth"] = self.model.effective_depth
         return json.dumps(shown, indent=2)
 

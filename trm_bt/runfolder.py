@@ -70,7 +70,7 @@ class RunRequest:
             "end": self.end,
             "observed": list(self.observed),
             "device": self.device,
-            "config": self.config.model_dump(),
+            "config": self.config.model_dump(mode="json"),
         }
 
     def load(self) -> Bars:
@@ -131,13 +131,18 @@ def describe_run(
     return {
         "command": command,
         "request": request.to_dict(),
-        "config": request.config.model_dump(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in _VERSIONED},
-        },
+        "config": request.config.model_dump(mode="json"),
+        "versions": versions(),
         "bars": describe_bars(bars),
         "models": [model_facts(model) for model in models],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what the figures depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in _VERSIONED},
     }
 
 

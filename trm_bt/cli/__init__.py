@@ -13,6 +13,7 @@ from trm_bt.cli import (  # noqa: F401, they add their commands
     dataset,
     models,
     runs,
+    walkforward,
 )
 from trm_bt.cli.options import app
 from trm_bt.errors import BarsWarning, LookAheadError, TRMError

@@ -126,24 +126,6 @@ class Rival:
     classes: np.ndarray | None = None
 
 
-def target_weights(decisions: pd.DataFrame) -> pd.DataFrame:
-    """Return the target weights of a table of decisions, oldest session first.
-
-    Parameters
-    ----------
-    decisions : DataFrame of shape (n_decisions, n_columns)
-        With `session`, target_equity, target_bond and target_cash.
-
-    Returns
-    -------
-    DataFrame of shape (n_decisions, 3)
-        Columns equity, bond and cash by session.
-    """
-    names = [f"target_{name}" for name in COLUMNS]
-    by_session = decisions.set_index(pd.DatetimeIndex(decisions["session"]))
-    return by_session[names].astype(np.float64).set_axis(COLUMNS, axis=1).sort_index()
-
-
 def label_table(bars: Bars, config: TRMConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return features and labels of the bars."""
     features = compute_features(bars, config.features)

@@ -6,7 +6,7 @@ that a reader finds either the old log or the new one.
 
 import hashlib
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +15,13 @@ import pandas as pd
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from trm_bt.backtest import BacktestResult
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.metrics import sharpe
 from trm_bt.files import write_text_atomically
-from trm_bt.market.bars import SESSIONS_PER_YEAR
+from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
+from trm_bt.market.labels import cash_returns
 
 LOG_NAME: Final = "trials.jsonl"
 """Where the log is kept unless it is told otherwise: beside the run folders."""
@@ -100,6 +102,52 @@ def trial_of(
         sharpe=sharpe(equity, cash_returns),
         recorded_at=recorded_at,
     )
+
+
+def target_weights(decisions: pd.DataFrame) -> pd.DataFrame:
+    """Return the target weights of a table of decisions, oldest session first.
+
+    Parameters
+    ----------
+    decisions : DataFrame of shape (n_decisions, n_columns)
+        With `session`, target_equity, target_bond and target_cash.
+
+    Returns
+    -------
+    DataFrame of shape (n_decisions, 3)
+        Columns equity, bond and cash by session.
+    """
+    columns = ["equity", "bond", "cash"]
+    names = [f"target_{name}" for name in columns]
+    by_session = decisions.set_index(pd.DatetimeIndex(decisions["session"]))
+    return by_session[names].astype(np.float64).set_axis(columns, axis=1).sort_index()
+
+
+def record_run(
+    out: Path, config: TRMConfig, result: BacktestResult, bars: Bars
+) -> None:
+    """Count a run of the allocator in the trials log beside its folder.
+
+    Parameters
+    ----------
+    out : Path
+        The run folder.
+    config : TRMConfig
+        All settings.
+    result : BacktestResult
+        What the allocator did out of sample, decisions included.
+    bars : Bars
+        The bars of the run.
+
+    Raises
+    ------
+    RunError
+        As `read_trials` does.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    weights = target_weights(result.decisions)
+    trial = trial_of(config, weights, result.equity, cash_returns(bars), now)
+    record_trial(out.absolute().parent / LOG_NAME, trial)
 
 
 def read_trials(log: Path) -> list[Trial]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
 from trm_bt.config import TRMConfig
-from trm_bt.learning.checkpoint import save_checkpoint
+from trm_bt.evaluation.folds import Fold
 from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.parallel import TrainingJob, train_all
 from trm_bt.learning.records import ProgressCallback, TrainedModel
@@ -86,16 +85,47 @@ def plan_crises(
     return plans
 
 
+def plan_fold_crises(
+    sessions: pd.DatetimeIndex,
+    folds: Sequence[Fold],
+    crises: Sequence[Crisis] = CRISES,
+) -> list[CrisisPlan]:
+    """Plan the crises that a walk-forward decides, in date order.
+
+    A crisis has a run if its first decision, two sessions before it, lies in a fold.
+
+    Parameters
+    ----------
+    sessions : DatetimeIndex of shape (n_sessions,)
+        Sessions of the bars.
+    folds : sequence of Fold
+        What `plan_folds` returns.
+    crises : sequence of Crisis
+        The windows.
+    """
+    plans = []
+    for crisis in crises:
+        first = int(sessions.searchsorted(crisis.start))
+        if not crisis.is_covered(sessions):
+            plans.append(CrisisPlan(crisis, None, None, "not within the bars' span"))
+        elif first < FREEZE_LEAD or sessions[first - FREEZE_LEAD + 1] < folds[0].first:
+            reason = f"before the first fold, which begins {folds[0].first.date()}"
+            plans.append(CrisisPlan(crisis, None, None, reason))
+        else:
+            frozen_on = sessions[first - FREEZE_LEAD]
+            plans.append(CrisisPlan(crisis, frozen_on, sessions[first - 1]))
+    return plans
+
+
 def train_before_crises(
     labels: pd.DataFrame,
     schema: FeatureSchema,
     config: TRMConfig,
     plans: Sequence[CrisisPlan],
-    folder: Path,
     *,
     progress: ProgressCallback | None = None,
 ) -> dict[str, TrainedModel]:
-    """Train one model per planned crisis on an expanding window and save them.
+    """Train one model per planned crisis on an expanding window.
 
     Parameters
     ----------
@@ -107,8 +137,6 @@ def train_before_crises(
         All settings.
     plans : sequence of CrisisPlan
         What `plan_crises` returns.
-    folder : Path
-        Receives one checkpoint folder a crisis, named after it: a walk-forward set.
     progress : callable, optional
         Called after every optimiser step of every training.
 
@@ -124,6 +152,4 @@ def train_before_crises(
         if plan.frozen_on is not None
     ]
     models = train_all(jobs, schema, config, progress=progress)
-    for model in models:
-        save_checkpoint(model, folder / model.name)
     return {model.name: model for model in models}
