@@ -23,10 +23,24 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from trm_bt.backtest import BacktestResult
 from trm_bt.config import BacktestConfig, TRMConfig
-from trm_bt.evaluation.contest import hold_contest
+from trm_bt.evaluation.contest import OURS, Contest
 from trm_bt.evaluation.judgement import JudgeSettings, judge
-from trm_bt.evaluation.rivals import COLUMNS, MATCHED, Decided, label_table
+from trm_bt.evaluation.replay import replay
+from trm_bt.evaluation.rivals import (
+    COLUMNS,
+    MATCHED,
+    Decided,
+    Rival,
+    fixed_rivals,
+    label_table,
+    learned_rivals,
+    matched_rival,
+    missing_modules,
+    oracle_rival,
+    rule_rivals,
+)
 from trm_bt.evaluation.statistics import CONFIDENCE
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
@@ -131,6 +145,49 @@ def decide_trm(bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig) -> Dec
 LEARNERS: Mapping[str, Decider] = {"logistic": decide_logistic, "trm": decide_trm}
 
 
+def contest_in_arrays(
+    bars: Bars, decided: Decided, config: TRMConfig, seed: int
+) -> Contest:
+    """Hold a contest without the engine, which a test finds to be the same one.
+
+    The matched mix is that of the target weights; orders are not kept, and so there is
+    no turnover.
+    """
+    sessions = decided.sessions
+    span, (features, labels) = bars.between(sessions[0]), label_table(bars, config)
+    everyone = [
+        Rival(OURS, "ours", decided.weights, classes=decided.classes),
+        matched_rival(decided.weights.mean(), sessions),
+        *fixed_rivals(sessions),
+        *rule_rivals(bars, sessions),
+        *learned_rivals(bars, decided, features, labels, seed),
+        oracle_rival(labels, sessions),
+    ]
+    targets = [rival.weights[["equity", "bond"]].to_numpy() for rival in everyone]
+    rates = np.full(len(everyone), config.backtest.cost_bps / 1e4)
+    values = replay(span, np.stack(targets, axis=1), rates).values
+    none = pd.DataFrame({"filled_on": [], "value": []})
+    results = {
+        rival.name: BacktestResult(
+            rival.name,
+            pd.Series(values[:, i], sessions) * config.backtest.initial_cash,
+            rival.weights,
+            *(none, none, 0, 0, 0, 0),
+        )
+        for i, rival in enumerate(everyone)
+    }
+    return Contest(
+        bars=span,
+        decided=decided,
+        config=config,
+        rivals={rival.name: rival for rival in everyone},
+        results=results,
+        labels=labels.loc[labels.index.isin(sessions)],
+        volatility=span.volatility["close"],
+        left_out=missing_modules(),
+    )
+
+
 def found(judged: Mapping[str, Any]) -> dict[str, bool]:
     """Return what each test of a contest claims to have found, at 5 %."""
     tests = judged["tests"]
@@ -150,7 +207,7 @@ def judge_one(seed: int, edge: float, learner: str) -> dict[str, bool]:
     sessions = bars.sessions[N_SESSIONS // 2 :]
     config = CONFIG.model_copy(update={"seed": seed})
     decided = LEARNERS[learner](bars, sessions, config)
-    contest = hold_contest(bars, decided, config, seed=seed)
+    contest = contest_in_arrays(bars, decided, config, seed)
     settings = JudgeSettings(n_draws=500, n_random=200, seed=seed)
     return found(judge(contest, [], settings))
 
@@ -172,7 +229,7 @@ def main() -> int:
         print(f"{done} of {asked.histories}, {spent:.0f} s", file=sys.stderr)
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = stats.binom.ppf([tail, 1.0 - tail], asked.histories, LEVEL).astype(int)
-    print(f"learner {asked.learner}, edge {asked.edge:g} a day, {asked.histories} ")
+    print(f"learner {asked.learner}, edge {asked.edge:g} a day")
     for name, count in counts.items():
         print(f"{name:32} found in {count:3d}; by chance {low} to {high}")
     primary = counts[PRIMARY]

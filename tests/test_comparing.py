@@ -142,13 +142,20 @@ def test_a_table_and_the_verdict_are_printed(folder, monkeypatch, capsys, tmp_pa
     assert not (folder.parent / "trials.jsonl").exists()
 
 
-def test_decisions_of_a_walk_forward_are_read_alike(folder):
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_decisions_of_a_walk_forward_are_read_alike(folder, is_beside):
     table = pd.read_parquet(folder / "decisions.parquet")
     before = read_decided(folder, read_record(folder))
     table = table[table["run"] == "out_of_sample"].drop(columns=["run", "strategy"])
     table = table.rename(columns={"session": "decided_on"})
-    table["last_label_known_on"] = pd.Timestamp("2008-05-23")
-    table.sample(frac=1.0, random_state=0).to_parquet(folder / "decisions.parquet")
+    table = table.sample(frac=1.0, random_state=0)
+    known = table[["decided_on"]].assign(last_label_known_on=pd.Timestamp("2008-05-23"))
+    if is_beside:
+        known = known.rename(columns={"decided_on": "session"})
+        known.to_parquet(folder / "out_of_sample.parquet")
+    else:
+        table = table.assign(last_label_known_on=known["last_label_known_on"])
+    table.to_parquet(folder / "decisions.parquet")
     after = read_decided(folder, {})
     pd.testing.assert_frame_equal(before.weights, after.weights)
     np.testing.assert_array_equal(before.classes, after.classes)
