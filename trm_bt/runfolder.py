@@ -292,11 +292,11 @@ def save_results(
     """Write equity, weights, decisions and orders of all runs as parquet."""
     equity = pd.DataFrame({name: result.equity for name, result in results.items()})
     equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-    if crises:
-        pd.concat(
-            {name: frame for name, (_, frame) in crises.items()},
-            names=["crisis", "session"],
-        ).to_parquet(folder / "crisis_equity.parquet")
+    # where there is no crisis, a table of no rows
+    frames = {name: frame for name, (_, frame) in crises.items()} or {"": equity[:0]}
+    pd.concat(frames, names=["crisis", "session"]).to_parquet(
+        folder / "crisis_equity.parquet"
+    )
     runs = [
         *((OUT_OF_SAMPLE, name, result) for name, result in results.items()),
         *((crisis, "trm", result) for crisis, (result, _) in crises.items()),
