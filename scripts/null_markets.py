@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -59,10 +60,15 @@ PRIMARY = "beats the exposure-matched mix"
 Decider = Callable[[Bars, pd.DatetimeIndex, TRMConfig], Decided]
 
 
+@cache
+def _sessions() -> pd.DatetimeIndex:
+    return nyse_sessions(FIRST_DATE, LAST_DATE)[:N_SESSIONS]
+
+
 def simulate(seed: int, edge: float = 0.0) -> Bars:
     """Draw a market; `edge` is the daily drift that the volatility level points to."""
     rng = np.random.default_rng(seed)
-    sessions = nyse_sessions(FIRST_DATE, LAST_DATE)[:N_SESSIONS]
+    sessions = _sessions()
     shocks = rng.normal(0.0, 0.07, N_SESSIONS)
     state = np.zeros(N_SESSIONS)
     for t in range(1, N_SESSIONS):

@@ -232,7 +232,7 @@ def probabilistic_sharpe(
     Examples
     --------
     >>> round(probabilistic_sharpe(0.1, 0.0, 252, 0.0, 3.0), 4)
-    0.9429
+    0.943
     """
     spread = np.sqrt(1.0 - skew * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2)
     score = (sharpe - benchmark) * np.sqrt(n_sessions - 1.0) / spread
