@@ -49,6 +49,11 @@ class Course:
     best_parameters: dict[str, Tensor]
 
 
+def is_unfinished(path: Path) -> bool:
+    """Return whether `path` holds the state of a training."""
+    return (path / _STATE).is_file()
+
+
 def fingerprint(samples: Samples, config: TRMConfig, name: str) -> str:
     """Return a digest of all that decides the bits of a training."""
     digest = hashlib.sha256()
@@ -110,7 +115,7 @@ class Unfinished:
         CheckpointError
             If the state cannot be read, or belongs to another training.
         """
-        if not (self.path / _STATE).exists():
+        if not is_unfinished(self.path):
             return None
         facts, tensors = self._read()
         if facts["mark"] != self.mark:
