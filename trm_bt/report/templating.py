@@ -6,7 +6,16 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 _DASH: Final = "\N{EN DASH}"
-_LABELS: Final = {"trm": "TRM", "spy": "SPY", "sixty_forty": "60/40"}
+_LABELS: Final = {
+    "trm": "TRM",
+    "spy": "SPY",
+    "sixty_forty": "60/40",
+    "exposure_matched": "Exposure-matched mix",
+    "moving_average_200": "200-session average",
+    "hmm_regime": "HMM regime",
+    "lightgbm": "LightGBM",
+    "yesterdays_best": "Yesterday\u2019s best",
+}
 
 
 def environment() -> Environment:
