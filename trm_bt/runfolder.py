@@ -284,7 +284,7 @@ def save_labels(
 def save_results(
     results: Mapping[str, BacktestResult], crises: CrisisResults, folder: Path
 ) -> None:
-    """Write equity, weights, decisions and orders of all runs as parquet."""
+    """Write equity, weights, decisions, orders and executions of all runs."""
     equity = pd.DataFrame({name: result.equity for name, result in results.items()})
     equity.rename_axis("session").to_parquet(folder / "equity.parquet")
     if crises:
@@ -298,6 +298,11 @@ def save_results(
     ]
     tables = {
         "orders": [_tagged(result.orders, run, name) for run, name, result in runs],
+        "executions": [
+            _tagged(result.executions.reset_index(), run, name)
+            for run, name, result in runs
+            if name == "trm"
+        ],
         "weights": [
             _tagged(result.weights.rename_axis("session").reset_index(), run, name)
             for run, name, result in runs
