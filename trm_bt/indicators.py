@@ -10,6 +10,7 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
+from trm_bt import processes  # noqa: F401 # loaded before a fork, it tells of it
 from trm_bt.decisions import Decision, Policy
 from trm_bt.errors import BarsError, ConfigError, LookAheadError
 from trm_bt.feeds.backtrader import sessions_of

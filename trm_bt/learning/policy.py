@@ -20,6 +20,7 @@ from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.threads import cpu_threads
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.processes import is_fork
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -80,7 +81,8 @@ class TRMPolicy:
         ConfigError
             If the device is unknown or not there.
         """
-        models = load_checkpoints(Path(path))
+        with cpu_threads(1):
+            models = load_checkpoints(Path(path))
         return cls(models, device=device, allow_in_sample=allow_in_sample)
 
     def check_schema(self, schema: object) -> None:
@@ -215,7 +217,7 @@ def _check_rows(sessions: pd.DatetimeIndex, features: np.ndarray) -> None:
 
 def _pick_device(device: str) -> torch.device:
     """Resolve "auto"; refuse CUDA where there is none."""
-    has_cuda = torch.cuda.is_available()
+    has_cuda = torch.cuda.is_available() and not is_fork()  # CUDA survives no fork
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"`device` must be auto, cpu or cuda, got {device!r}.")
     if device == "cuda" and not has_cuda:
