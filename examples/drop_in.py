@@ -11,8 +11,8 @@ import backtrader as bt
 import pandas as pd
 
 from trm_bt import TRMAllocator, load_bars  # the first line that changes
-from trm_bt.pipeline import train_checkpoint
 from trm_bt.runfolder import RunRequest
+from trm_bt.training import train_checkpoint
 
 
 class AboveAverage(bt.Strategy):

@@ -10,8 +10,8 @@ import backtrader as bt
 
 from trm_bt import TRMAllocator, load_bars
 from trm_bt.feeds.backtrader import add_bars
-from trm_bt.pipeline import train_checkpoint
 from trm_bt.runfolder import RunRequest
+from trm_bt.training import train_checkpoint
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ FLOORS = {
     "trm_bt.report": 7,
     "trm_bt.runfolder": 8,
     "trm_bt.tables": 8,
+    "trm_bt.training": 8,
     "trm_bt.pipeline": 8,
     "trm_bt.cli": 8,
 }

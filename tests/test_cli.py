@@ -294,8 +294,15 @@ def checkpoint(monkeypatch, capsys, folder, tmp_path):
     )
     assert code == 0
     assert json.loads(text)["trained_until"] == "2002-02-22"
-    names = {path.name for path in out.parent.iterdir()}
-    assert names == {"mine", "mine_history.json", "mine_training.png"}
+    assert [path.name for path in out.parent.iterdir()] == ["mine"]
+    assert {path.name for path in out.iterdir()} == {
+        "model.safetensors",
+        "checkpoint.json",
+        "manifest.json",
+        "MODEL_CARD.md",
+        "history.json",
+        "training.png",
+    }
     return out
 
 

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from trm_bt.config import TrainingConfig
-from trm_bt.learning.losses import expected_utility, three_part_loss, utility_scale
+from trm_bt.learning.losses import (
+    Targets,
+    expected_utility,
+    three_part_loss,
+    utility_scale,
+)
 from trm_bt.learning.model import Pass, States
 
 
@@ -35,8 +40,12 @@ def test_parts_against_a_plain_loop():
 
     losses = three_part_loss(
         make_pass(torch.tensor(logits), torch.tensor(halts)),
-        torch.tensor(winners),
-        torch.tensor(utilities),
+        Targets(
+            torch.tensor(winners),
+            torch.eye(8)[winners].double(),
+            torch.tensor(utilities),
+        ),
+        torch.ones(8).double(),
         config,
     )
 
@@ -51,7 +60,8 @@ def test_halt_target_carries_no_gradient_to_the_logits():
     config = TrainingConfig(strategy_loss_weight=0, profit_loss_weight=0)
     winners, utilities = torch.zeros(4, dtype=torch.int64), torch.zeros(4, 8)
 
-    losses = three_part_loss(make_pass(logits, halts), winners, utilities, config)
+    targets = Targets(winners, torch.eye(8)[winners], utilities)
+    losses = three_part_loss(make_pass(logits, halts), targets, torch.ones(8), config)
     losses.total.backward()
 
     assert logits.grad is not None

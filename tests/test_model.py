@@ -8,17 +8,23 @@ import torch
 from torch import Tensor
 
 from trm_bt.config import ModelConfig
-from trm_bt.learning.model import BLOCK_ROWS, States, TinyRecursiveModel
+from trm_bt.learning.model import BLOCK_ROWS, TinyRecursiveModel
 from trm_bt.learning.threads import cpu_threads
 
 SIZES = [(16, 6, 3), (32, 1, 1), (48, 2, 4), (64, 3, 2), (16, 4, 1)]
+FORMS = [
+    {"architecture": "dual"},
+    {"architecture": "paper", "initial_states": "fixed"},
+    {"architecture": "paper", "initial_states": "learned"},
+]
+Parameters = dict[str, Tensor]
 
 
-def linear(p: dict[str, Tensor], name: str, rows: Tensor) -> Tensor:
-    return rows @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+def linear(p: Parameters, name: str, rows: Tensor) -> Tensor:
+    return rows @ p[f"{name}.weight"].T + p.get(f"{name}.bias", 0.0)
 
 
-def norm(p: dict[str, Tensor], name: str, rows: Tensor) -> Tensor:
+def layer_norm(p: Parameters, name: str, rows: Tensor) -> Tensor:
     centred = rows - rows.mean(dim=1, keepdim=True)
     spread = (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
     return centred / spread * p[f"{name}.weight"] + p[f"{name}.bias"]
@@ -28,26 +34,97 @@ def gelu(rows: Tensor) -> Tensor:
     return rows * 0.5 * (1 + torch.erf(rows / math.sqrt(2)))
 
 
-def net(p: dict[str, Tensor], name: str, rows: Tensor) -> Tensor:
-    hidden = gelu(linear(p, f"{name}_in", rows))
-    return norm(p, f"{name}_norm", linear(p, f"{name}_out", hidden))
+class Dual:
+    """Two nets, their inputs joined; the halt logit is read from z."""
+
+    def __init__(self, p: Parameters) -> None:
+        self.p = p
+
+    def start(self, n_rows: int) -> tuple[Tensor, Tensor]:
+        zeros = torch.zeros(n_rows, self.p["embedding.bias"].shape[0]).double()
+        return zeros, zeros
+
+    def two_layers(self, name: str, rows: Tensor) -> Tensor:
+        hidden = gelu(linear(self.p, f"nets.{name}_in", rows))
+        outer = linear(self.p, f"nets.{name}_out", hidden)
+        return layer_norm(self.p, f"nets.{name}_norm", outer)
+
+    def net_z(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        return z + self.two_layers("reason", torch.cat([x, y, z], dim=1))
+
+    def net_y(self, y: Tensor, z: Tensor) -> Tensor:
+        return y + self.two_layers("solve", torch.cat([y, z], dim=1))
+
+    def heads(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        normed = layer_norm(self.p, "nets.readout_norm", y)
+        halt = linear(self.p, "nets.halt_out", gelu(linear(self.p, "nets.halt_in", z)))
+        return linear(self.p, "nets.readout", normed), halt[:, 0]
 
 
-def latent_recursion(p, x, y, z, n):
+class Paper:
+    """One net of two SwiGLU blocks, its inputs added; both heads read y."""
+
+    def __init__(self, p: Parameters) -> None:
+        self.p = p
+
+    def start(self, n_rows: int) -> tuple[Tensor, Tensor]:
+        ones = torch.ones(n_rows, 1).double()
+        return ones * self.p["nets.answer_start"], ones * self.p["nets.latent_start"]
+
+    def net(self, rows: Tensor) -> Tensor:
+        for block in (0, 1):
+            both = linear(self.p, f"nets.gate_up.{block}", rows)
+            width = both.shape[1] // 2
+            gate, up = both[:, :width], both[:, width:]
+            inner = gate / (1 + torch.exp(-gate)) * up
+            rows = rows + linear(self.p, f"nets.down.{block}", inner)
+            size = (rows.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+            rows = rows / size
+        return rows
+
+    def net_z(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        return self.net(x + y + z)
+
+    def net_y(self, y: Tensor, z: Tensor) -> Tensor:
+        return self.net(y + z)
+
+    def heads(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        halt = linear(self.p, "nets.halt", y)[:, 0]
+        return linear(self.p, "nets.readout", y), halt
+
+
+def latent_recursion(nets, x, y, z, n):
     for _ in range(n):
-        z = z + net(p, "reason", torch.cat([x, y, z], dim=1))
-    return y + net(p, "solve", torch.cat([y, z], dim=1)), z
+        z = nets.net_z(x, y, z)
+    y = nets.net_y(y, z)
+    return y, z
 
 
-def deep_recursion(p, features, y, z, n, n_cycles):
-    x = linear(p, "embedding", features)
+def deep_recursion(nets, features, y, z, n, n_cycles):
+    x = linear(nets.p, "embedding", features)
     with torch.no_grad():
         for _ in range(n_cycles - 1):
-            y, z = latent_recursion(p, x, y, z, n)
-    y, z = latent_recursion(p, x, y, z, n)
-    logits = linear(p, "readout", norm(p, "readout_norm", y))
-    halt = linear(p, "halt_out", gelu(linear(p, "halt_in", z)))[:, 0]
-    return y, z, logits, halt
+            y, z = latent_recursion(nets, x, y, z, n)
+    y, z = latent_recursion(nets, x, y, z, n)
+    return y, z, *nets.heads(y, z)
+
+
+def reference(model: TinyRecursiveModel) -> Dual | Paper:
+    """Copy the model's numbers into the plain form."""
+    trained = {k for k, _ in model.named_parameters()}
+    leaves = {
+        k: v.detach().clone().requires_grad_(k in trained)
+        for k, v in model.state_dict().items()
+    }
+    return (Dual if model.config.architecture == "dual" else Paper)(leaves)
+
+
+def wake_halt_head(model: TinyRecursiveModel) -> None:
+    """Move the paper's halt head off its zeros, as training would."""
+    if model.config.architecture == "paper":
+        torch.nn.init.normal_(
+            model.nets.halt.weight, generator=torch.Generator().manual_seed(1)
+        )
 
 
 def make_model(size, seed=0, **settings) -> TinyRecursiveModel:
@@ -66,19 +143,19 @@ def draw(*shape: int, seed: int = 0, dtype=torch.float64) -> Tensor:
     return torch.from_numpy(values).to(dtype)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(form.values()))
+@pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_passes_and_gradients_equal_the_reference(size, batch):
-    model = make_model(size)
-    leaves = {
-        k: v.detach().clone().requires_grad_(True) for k, v in model.named_parameters()
-    }
+def test_passes_and_gradients_equal_the_reference(form, size, batch):
+    model = make_model(size, **form)
+    wake_halt_head(model)
+    plain = reference(model)
     features = draw(batch, 10)
     states = None
-    y = z = torch.zeros(batch, size[0], dtype=torch.float64)
+    y, z = plain.start(batch)
     for _ in range(3):  # supervision steps, states carried detached
         output = model(features, states)
-        y, z, logits, halt = deep_recursion(leaves, features, y, z, size[1], size[2])
+        y, z, logits, halt = deep_recursion(plain, features, y, z, size[1], size[2])
         for got, expected in (
             (output.logits, logits),
             (output.halt_logits, halt),
@@ -90,17 +167,45 @@ def test_passes_and_gradients_equal_the_reference(size, batch):
         (logits.square().sum() + halt.sin().sum()).backward()
         states, y, z = output.states.detach(), y.detach(), z.detach()
     for name, parameter in model.named_parameters():
+        expected = plain.p[name].grad
+        if expected is None:  # a start that no gradient reaches past the first cycles
+            assert parameter.grad is None, name
+            continue
         torch.testing.assert_close(
-            parameter.grad, leaves[name].grad, rtol=1e-10, atol=1e-10, msg=name
+            parameter.grad, expected, rtol=1e-10, atol=1e-10, msg=name
         )
 
 
-def test_parameter_count_at_the_defaults():
+def test_parameter_counts_at_the_defaults():
+    hidden, inner = 512, 1536
+    net = 2 * (hidden * 2 * inner + inner * hidden)
+    heads = hidden * 8 + 8 + hidden + 1
+    paper = ModelConfig(architecture="paper")
+    learned = ModelConfig(architecture="paper", initial_states="learned")
+
     assert TinyRecursiveModel().n_parameters == 1_981_449
+    assert TinyRecursiveModel(paper).n_parameters == 11 * hidden + net + heads
+    assert TinyRecursiveModel(learned).n_parameters == 11 * hidden + net + heads + 1024
 
 
-def test_float32_decides_as_float64_where_the_margin_is_clear():
-    model = TinyRecursiveModel(ModelConfig(hidden_dim=64))
+def test_the_paper_starts_from_states_that_are_not_zero_and_follow_the_seed():
+    config = ModelConfig(architecture="paper", hidden_dim=64)
+    first, same = TinyRecursiveModel(config), TinyRecursiveModel(config)
+
+    states = first.initial_states(3)
+
+    for state in states:
+        assert 0.6 < state[0].std() < 1.1  # a normal cut at two deviations has 0.88
+        assert state.abs().max() <= 2
+        assert (state == state[0]).all()
+    assert torch.equal(states.answer, same.initial_states(3).answer)
+    assert not torch.equal(states.answer, states.latent)
+    assert "nets.answer_start" in first.state_dict()
+
+
+@pytest.mark.parametrize("architecture", ["dual", "paper"])
+def test_float32_decides_as_float64_where_the_margin_is_clear(architecture):
+    model = TinyRecursiveModel(ModelConfig(hidden_dim=64, architecture=architecture))
     features = draw(200, 10, dtype=torch.float32)
     single = model(features).logits
     double = model.double()(features.double()).logits
@@ -111,15 +216,17 @@ def test_float32_decides_as_float64_where_the_margin_is_clear():
     assert torch.equal(single.argmax(1)[is_clear], double.argmax(1)[is_clear])
 
 
-def test_no_gradient_reaches_the_first_cycles():
+@pytest.mark.parametrize("architecture", ["dual", "paper"])
+def test_no_gradient_reaches_the_first_cycles(architecture):
     """With the states before the last cycle given, one cycle has the same gradient."""
-    model, last = make_model((16, 2, 3)), make_model((16, 2, 1))
+    model = make_model((16, 2, 3), architecture=architecture)
+    last = make_model((16, 2, 1), architecture=architecture)
     last.load_state_dict(model.state_dict())
     features = draw(4, 10)
     with torch.no_grad():
         states = model.initial_states(4)
         for _ in range(2):
-            states = model.latent_recursion(model.embedding(features), states)
+            states = model.latent_recursion(model.embedding(features), states)[-1]
 
     model(features).logits.square().sum().backward()
     last(features, states).logits.square().sum().backward()
@@ -129,8 +236,9 @@ def test_no_gradient_reaches_the_first_cycles():
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-12)
 
 
-def test_every_parameter_receives_gradient_the_halt_head_included():
-    model = make_model((16, 2, 3))
+@pytest.mark.parametrize("form", FORMS[:2], ids=["dual", "paper"])
+def test_every_parameter_receives_gradient_the_halt_head_included(form):
+    model = make_model((16, 2, 3), **form)
     output = model(draw(4, 10))
     (output.logits.square().sum() + output.halt_logits.sum()).backward()
 
@@ -139,17 +247,23 @@ def test_every_parameter_receives_gradient_the_halt_head_included():
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_updates_compose_to_a_pass():
-    model = make_model((16, 3, 2))
+def test_a_learned_start_receives_gradient_where_one_cycle_is_all():
+    model = make_model((16, 2, 1), **FORMS[2])
+    model(draw(4, 10)).logits.square().sum().backward()
+
+    assert model.nets.answer_start.grad.abs().max() > 0
+    assert model.nets.latent_start.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("architecture", ["dual", "paper"])
+def test_cycles_compose_to_a_pass(architecture):
+    model = make_model((16, 3, 2), architecture=architecture)
     features = draw(5, 10)
     x, states = model.embedding(features), model.initial_states(5)
     seen = []
     for _ in range(2):
-        for _ in range(3):
-            states = States(states.answer, model.reasoning_update(x, states))
-            seen.append(states)
-        states = States(model.solution_update(states), states.latent)
-        seen.append(states)
+        seen += model.latent_recursion(x, states)
+        states = seen[-1]
 
     output = model(features, return_intermediate=True)
 
@@ -157,7 +271,7 @@ def test_updates_compose_to_a_pass():
     for got, expected in zip(output.intermediate, seen, strict=True):
         torch.testing.assert_close(got.answer, expected.answer, rtol=0, atol=1e-12)
         torch.testing.assert_close(got.latent, expected.latent, rtol=0, atol=1e-12)
-    halt = model.compute_halt_signal(states.latent)
+    halt = model.compute_halt_signal(states)
     torch.testing.assert_close(output.halt_logits, halt, rtol=0, atol=1e-12)
     assert model(features).intermediate == []
 
@@ -165,8 +279,8 @@ def test_updates_compose_to_a_pass():
 def test_updates_start_small():
     model = make_model((16, 4, 2))
 
-    assert model.reason_norm.weight.unique().tolist() == [1 / 4]
-    assert model.solve_norm.weight.unique().tolist() == [1 / 2]
+    assert model.nets.reason_norm.weight.unique().tolist() == [1 / 4]
+    assert model.nets.solve_norm.weight.unique().tolist() == [1 / 2]
 
 
 def test_parameters_follow_the_seed_and_the_global_generator_does_not_move():
@@ -195,12 +309,12 @@ def test_dropout_zeroes_its_share_and_keeps_the_mean():
     model = make_model((512, 1, 1), dropout=0.1)
     values = torch.full((400, 512), 3.0, dtype=torch.float64)
 
-    dropped = model._activate(values, np.random.default_rng(0))
+    dropped = model.nets._activate(values, np.random.default_rng(0))
 
     share = (dropped == 0).double().mean().item()
     assert share == pytest.approx(0.1, abs=0.003)  # 3 standard errors are 0.002
     assert dropped.mean().item() == pytest.approx(
-        model._activate(values, None).mean().item(), rel=0.01
+        model.nets._activate(values, None).mean().item(), rel=0.01
     )
     assert len(dropped.unique()) == 2
 
@@ -237,7 +351,7 @@ def test_each_row_halts_on_its_own():
     model = make_model((16, 2, 2), max_supervision_steps=5, halt_threshold=0.5)
     features = draw(150, 10, seed=3)
     with torch.no_grad():  # centre the first halt logits, so that rows part ways
-        model.halt_out.bias -= model(features).halt_logits.median()
+        model.nets.halt_out.bias -= model(features).halt_logits.median()
 
     found = model.predict(features)
 
@@ -257,7 +371,7 @@ def test_each_row_halts_on_its_own():
 def test_halt_head_bounds_the_steps(bias, n_steps):
     model = make_model((16, 2, 2), max_supervision_steps=4)
     with torch.no_grad():
-        model.halt_out.bias.fill_(bias)
+        model.nets.halt_out.bias.fill_(bias)
 
     assert model.predict(draw(10, 10)).n_steps.tolist() == [n_steps] * 10
 

@@ -65,11 +65,16 @@ def test_the_run_folder_holds_what_it_promises(folder):
         "crisis_equity.parquet",
         "weights.parquet",
         "orders.parquet",
-        f"training/{CRISIS}_history.json",
-        f"training/{CRISIS}_training.png",
         *(
             f"checkpoints/{CRISIS}/{name}"
-            for name in ("model.safetensors", "checkpoint.json", "manifest.json")
+            for name in (
+                "model.safetensors",
+                "checkpoint.json",
+                "manifest.json",
+                "MODEL_CARD.md",
+                "history.json",
+                "training.png",
+            )
         ),
     }
     assert list(folder.parent.iterdir()) == [folder]

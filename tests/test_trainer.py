@@ -12,6 +12,7 @@ from tests.conftest import make_bars
 from tests.planted import planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, TRMError
+from trm_bt.learning.batches import Batches
 from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.parallel import TrainingJob, train_all
@@ -117,7 +118,7 @@ def test_record_tells_spans_counts_and_baselines():
     most = max(winners.count(k) for k in range(8))
     assert record.majority_accuracy == pytest.approx(most / 100)
     fixed = [np.mean(column) for column in samples.returns[400:].T]
-    assert record.best_fixed_utility == pytest.approx(max(fixed))
+    assert record.best_fixed_utility == pytest.approx(max(fixed) / 5)
     assert [epoch.epoch for epoch in record.history] == [1, 2]
 
 
@@ -134,7 +135,7 @@ def test_kept_parameters_are_those_of_the_best_epoch():
     choices = model.predict(scaled).logits.argmax(dim=1).numpy()
     accuracy = (choices == newest.winners).mean()
     assert accuracy == trained.record.best.validation_accuracy
-    earned = newest.returns[np.arange(75), choices].mean()
+    earned = newest.returns[np.arange(75), choices].mean() / 5
     assert earned == pytest.approx(trained.record.best.validation_utility)
 
 
@@ -152,32 +153,33 @@ def test_patience_ends_a_training_that_no_longer_improves():
 
 
 def test_every_row_is_visited_before_one_is_visited_again():
-    from trm_bt.learning.trainer import _Fit
+    batches = Batches(330, 7, np.random.default_rng(0))
 
-    moving = _Fit(small_config(batch_size=50), 330)  # seven batches, three an epoch
-
-    seen = [row for _ in range(7) for batch in moving.epoch() for row in batch.tolist()]
+    seen = [row for _ in range(3 * 7) for row in next(batches).tolist()]
 
     counts = np.bincount(seen, minlength=330)
     assert counts.tolist() == [3] * 330
     assert sorted(seen[:330]) == list(range(330))
 
 
-def test_progress_reports_every_optimiser_step():
+def test_progress_reports_every_optimiser_step_and_epoch():
     reports = []
 
     record = fit(planted_samples(300), small_config(), progress=reports.append).record
 
-    assert [report.step for report in reports] == (
+    steps = [report for report in reports if report.finished is None]
+    assert [report.step for report in steps] == (
         list(range(1, record.n_optimizer_steps + 1))
     )
     assert {report.total_steps for report in reports} == {record.n_planned_steps}
-    assert reports[0].validation_accuracy is None
-    first = record.history[0].validation_accuracy
-    assert reports[-1].validation_accuracy == first
-    assert np.mean([r.loss for r in reports if r.epoch == 1]) == pytest.approx(
+    assert np.mean([r.loss for r in steps if r.epoch == 1]) == pytest.approx(
         record.history[0].train_loss
     )
+    epochs = [report for report in reports if report.finished is not None]
+    assert tuple(report.finished for report in epochs) == record.history
+    assert [report.epoch for report in epochs] == [1, 2]
+    assert {r.majority_accuracy for r in reports} == {record.majority_accuracy}
+    assert {r.best_fixed_utility for r in reports} == {record.best_fixed_utility}
 
 
 def test_divergence_is_an_error_of_our_own():
@@ -201,7 +203,7 @@ def test_training_side_by_side_gives_the_same_bits():
     assert [model.name for model in together] == ["older", "newer"]
     assert all(map(is_equal, together, apart))
     steps = sum(model.record.n_optimizer_steps for model in apart)
-    assert len(reports) == steps
+    assert sum(report.finished is None for report in reports) == steps
     assert {report.name for report in reports} == {"older", "newer"}
 
 

@@ -72,12 +72,18 @@ class LabelConfig(_Settings):
 
 
 class ModelConfig(_Settings):
-    """Size of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871).
+    """Form of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871).
+
+    `initial_states` acts with the architecture "paper" alone; "dual" starts at zero and
+    alone has dropout. See `trm_bt.learning.model` for both. Learned starts learn only
+    with one recursion cycle: no gradient passes the first of several.
 
     Some processors multiply the rows of a block unlike each other where a layer is of
     another width than a multiple of 16; a row's decision would depend on its company.
     """
 
+    architecture: Literal["dual", "paper"] = "dual"
+    initial_states: Literal["fixed", "learned"] = "fixed"
     hidden_dim: int = Field(512, ge=16, multiple_of=16)
     num_latent_steps: PositiveInt = 6
     num_recursion_cycles: PositiveInt = 3
@@ -107,17 +113,28 @@ class ModelConfig(_Settings):
 
 
 class TrainingConfig(_Settings):
-    """Losses, optimiser, schedule and validation of one training."""
+    """Losses, optimiser, schedule and validation of one training.
+
+    Utilities are per session, net of `turnover_cost_bps` of traded value;
+    `risk_aversion` acts with the utility "mean_variance" alone.
+    """
 
     strategy_loss_weight: float = Field(1.0, ge=0)
     halt_loss_weight: float = Field(0.5, ge=0)
     profit_loss_weight: float = Field(0.3, ge=0)
+    utility: Literal["linear", "log", "mean_variance"] = "linear"
+    risk_aversion: float = Field(3.0, ge=0)
+    turnover_cost_bps: float = Field(0.0, ge=0)
+    class_weighting: Literal["none", "sqrt", "inverse"] = "none"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
     n_supervision_steps: PositiveInt = 4
     epochs: PositiveInt = 4
     max_batches_per_epoch: PositiveInt = 10
     patience: PositiveInt = 2
     batch_size: PositiveInt = 768
+    gradient_accumulation_steps: PositiveInt = 1
     learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)

@@ -1,6 +1,5 @@
 """The stages of a run, from bars to pages, each readable alone."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +19,10 @@ from trm_bt.evaluation.walkforward import (
     plan_crises,
     train_before_crises,
 )
-from trm_bt.files import check_replaceable, staged_folder, write_text_atomically
-from trm_bt.learning.checkpoint import save_checkpoint
-from trm_bt.learning.dataset import samples_from_labels
+from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import Progress as TrainingProgress
-from trm_bt.learning.records import ProgressCallback, TrainedModel
-from trm_bt.learning.trainer import train
+from trm_bt.learning.records import ProgressCallback
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
@@ -41,6 +37,7 @@ from trm_bt.runfolder import (
 )
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.trm_allocator import TRMAllocator
+from trm_bt.training import save_trained
 
 BASELINES: Final[Mapping[str, tuple[float, ...]]] = {
     "spy": (1.0, 0.0, 0.0),
@@ -106,12 +103,12 @@ def run(
                 features.schema,
                 config,
                 plans,
-                folder / "checkpoints",
                 progress=_training_progress(plans, tell),
             )
             tell("training", 1, 1)
             for model in models.values():
-                save_history(model, folder / "training")
+                checkpoint = folder / "checkpoints" / model.name
+                save_trained(model, labels, bars, checkpoint)
         with _timed(seconds, "backtests"):
             results, crises = backtest_all(
                 bars, request, plans, folder / "checkpoints", tell
@@ -173,70 +170,6 @@ def write_labels(
             )
     with staged_folder(out) as folder:
         return save_labels(labels, features, bars, config.labels, folder)
-
-
-def train_checkpoint(
-    request: RunRequest,
-    out: Path,
-    *,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> TrainedModel:
-    """Train one model on every label of the bars and save it.
-
-    Parameters
-    ----------
-    request : RunRequest
-        Bars and settings; `end` decides what the model may know.
-    out : Path
-        The checkpoint folder. Its history goes beside it, as
-        `<name>_history.json` and `<name>_training.png`.
-    force : bool
-        Replace a checkpoint that is there.
-    progress : callable, optional
-        Called as the training moves on.
-
-    Returns
-    -------
-    TrainedModel
-        What was saved.
-
-    Raises
-    ------
-    BarsError, ConfigError, RunError
-        If the input is bad; nothing is written then.
-    """
-    check_replaceable(out, marker="manifest.json", force=force)
-    tell = progress or (lambda stage, done, total: None)
-    config = request.config
-    bars = request.load()
-    features = compute_features(bars, config.features)
-    labels = label_bars(bars, config.features, config.labels)
-    if len(labels) < config.training.min_labels:
-        raise BarsError(
-            f"A model needs {config.training.min_labels} labels, the bars give "
-            f"{len(labels)}. Give more history or lower `min_labels`."
-        )
-    model = train(
-        samples_from_labels(labels),
-        features.schema,
-        config,
-        name=out.name,
-        progress=lambda state: tell("training", state.step, state.total_steps),
-    )
-    tell("training", 1, 1)
-    save_checkpoint(model, out, force=force)
-    save_history(model, out.parent)
-    return model
-
-
-def save_history(model: TrainedModel, folder: Path) -> None:
-    """Write a training's history as JSON and as a picture into `folder`."""
-    history = [epoch.model_dump() for epoch in model.record.history]
-    write_text_atomically(
-        folder / f"{model.name}_history.json", json.dumps(history, indent=2)
-    )
-    report.loss_curve(history, folder / f"{model.name}_training.png")
 
 
 def backtest_all(

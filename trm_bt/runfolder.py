@@ -132,12 +132,17 @@ def describe_run(
         "command": command,
         "request": request.to_dict(),
         "config": request.config.model_dump(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in _VERSIONED},
-        },
+        "versions": versions(),
         "bars": describe_bars(bars),
         "models": [model_facts(model) for model in models],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what the figures depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in _VERSIONED},
     }
 
 

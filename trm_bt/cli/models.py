@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+from trm_bt.cli.epochs import EpochLines
 from trm_bt.cli.options import (
     BarsOption,
     ConfigOption,
@@ -26,12 +28,13 @@ from trm_bt.cli.options import (
 )
 from trm_bt.cli.terminal import console, progress_bars
 from trm_bt.config import TRMConfig
-from trm_bt.errors import ConfigError, LookAheadError
+from trm_bt.errors import ConfigError, LookAheadError, TRMError
 from trm_bt.tables import audit_table, strategy_table
 
 if TYPE_CHECKING:
     from trm_bt.evaluation.audit import AuditResult, AuditSettings
     from trm_bt.market.bars import Bars
+    from trm_bt.runfolder import RunRequest
 
 CheckpointOption = Annotated[
     Path | None,
@@ -64,23 +67,48 @@ RtolOption = Annotated[
 
 @app.command("train")
 def train_command(
-    out: OutOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where the checkpoint goes.")
+    ] = None,
     bars: BarsOption = "sample",
     start: StartOption = None,
     end: EndOption = None,
     observed: ObservedOption = None,
     config: ConfigOption = None,
     seed: SeedOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training that was killed.")
+    ] = False,
+    self_check: Annotated[
+        bool,
+        typer.Option("--self-check", help="Only check that training works; no --out."),
+    ] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train one model on all labels of the bars and save it as a checkpoint."""
-    from trm_bt.pipeline import train_checkpoint
-    from trm_bt.runfolder import model_facts
-
     request = request_of(bars, settings_of(config, seed), start, end, observed)
-    with progress_bars() as progress:
-        model = train_checkpoint(request, out, force=force, progress=progress)
+    if self_check == (out is not None):
+        raise ConfigError(
+            "Give `--out` to train or `--self-check` to check, one of them."
+        )
+    if out is None:
+        _check_training(request, as_json=as_json)
+    else:
+        _train(request, out, force=force, resume=resume, as_json=as_json)
+
+
+def _train(
+    request: "RunRequest", out: Path, *, force: bool, resume: bool, as_json: bool
+) -> None:
+    """Train, with a line an epoch, and print what came of it."""
+    from trm_bt.runfolder import model_facts
+    from trm_bt.training import train_checkpoint
+
+    with progress_bars() as stages:
+        model = train_checkpoint(
+            request, out, force=force, resume=resume, progress=EpochLines(stages)
+        )
     facts = model_facts(model)
     if as_json:
         print(json.dumps(facts))
@@ -93,6 +121,32 @@ def train_command(
         else:
             table.add_row(key, str(value))
     console().print(table)
+    print(out / "MODEL_CARD.md")
+
+
+def _check_training(request: "RunRequest", *, as_json: bool) -> None:
+    """Print the three checks; a failed one is a failed job."""
+    from trm_bt.training import check_training
+
+    with progress_bars() as stages:
+        checks = check_training(
+            request,
+            progress=lambda news: stages("training", news.step, news.total_steps),
+        )
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks]))
+    else:
+        table = Table("check", "", "what was seen", title="Does training work at all?")
+        for check in checks:
+            passed = "passed" if check.is_passed else "FAILED"
+            table.add_row(check.name, passed, check.figures)
+        console().print(table)
+    failed = [check.name for check in checks if not check.is_passed]
+    if failed:
+        raise TRMError(
+            f"{len(failed)} of {len(checks)} checks of the training failed: "
+            f"{', '.join(failed)}. See `docs/training.md` for what each needs."
+        )
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Progress bars and tables on a terminal, and lines that a pipe can hold."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,12 +14,33 @@ from rich.progress import (
 )
 
 
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a callback that draws one bar a stage on a terminal, nothing in a pipe.
+class Stages:
+    """One bar a stage on a terminal, none in a pipe; lines go above the bars.
 
     A stage is the first of the words it is called with; the others say what is done.
     """
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, words: str, done: int, total: int) -> None:
+        """Move a stage on to `done` of `total`."""
+        stage = words.split()[0]
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=total)
+        self._bars.update(
+            self._tasks[stage], completed=done, total=total, description=words
+        )
+
+    def say(self, line: str) -> None:
+        """Print a line above the bars, in a pipe too."""
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Stages]:
+    """Yield the bars, on the standard error stream."""
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description:<10}"),
@@ -31,15 +52,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         console=console,
         disable=not console.is_terminal,
     ) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(words: str, done: int, total: int) -> None:
-            stage = words.split()[0]
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total, description=words)
-
-        yield advance
+        yield Stages(bars)
 
 
 def console() -> Console:

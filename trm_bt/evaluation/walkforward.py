@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
 from trm_bt.config import TRMConfig
-from trm_bt.learning.checkpoint import save_checkpoint
 from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.parallel import TrainingJob, train_all
 from trm_bt.learning.records import ProgressCallback, TrainedModel
@@ -91,11 +89,10 @@ def train_before_crises(
     schema: FeatureSchema,
     config: TRMConfig,
     plans: Sequence[CrisisPlan],
-    folder: Path,
     *,
     progress: ProgressCallback | None = None,
 ) -> dict[str, TrainedModel]:
-    """Train one model per planned crisis on an expanding window and save them.
+    """Train one model per planned crisis on an expanding window.
 
     Parameters
     ----------
@@ -107,8 +104,6 @@ def train_before_crises(
         All settings.
     plans : sequence of CrisisPlan
         What `plan_crises` returns.
-    folder : Path
-        Receives one checkpoint folder a crisis, named after it: a walk-forward set.
     progress : callable, optional
         Called after every optimiser step of every training.
 
@@ -124,6 +119,4 @@ def train_before_crises(
         if plan.frozen_on is not None
     ]
     models = train_all(jobs, schema, config, progress=progress)
-    for model in models:
-        save_checkpoint(model, folder / model.name)
     return {model.name: model for model in models}

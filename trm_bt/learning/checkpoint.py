@@ -1,46 +1,56 @@
 """Store a trained model in a folder that proves its own integrity.
 
-A checkpoint folder holds `model.safetensors`, `checkpoint.json` and `manifest.json`,
-which lists the SHA-256 of the other two. Both JSON files are in one canonical form and
-are compared byte for byte, so that no byte of the folder can change unnoticed. This
-proves integrity, not origin: load checkpoints only from people you trust.
+A checkpoint folder holds `model.safetensors`, `checkpoint.json`, at will a few files
+for people, and `manifest.json`, which lists the SHA-256 of all others. This proves
+integrity, not origin: load checkpoints only from people you trust.
 """
 
-import hashlib
-import json
 import sys
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import CheckpointError
 from trm_bt.files import staged_folder
+from trm_bt.learning.checkpoint_folder import (
+    CHECKPOINT_FILES,
+    DESCRIPTION,
+    EXTRAS,
+    MANIFEST,
+    WEIGHTS,
+    Manifest,
+    read_listed,
+    read_manifest,
+    sha256,
+)
+from trm_bt.learning.checkpoint_json import (
+    FORMAT_VERSION,
+    Strict,
+    canonical_json,
+    parse_canonical,
+    shown,
+)
+from trm_bt.learning.checkpoint_weights import (
+    decode_weights,
+    max_file_bytes,
+    parameter_shapes,
+)
 from trm_bt.learning.dataset import Scaler
-from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel, TrainingRecord
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 
-WEIGHTS: Final = "model.safetensors"
-DESCRIPTION: Final = "checkpoint.json"
-MANIFEST: Final = "manifest.json"
-_FILES: Final = {WEIGHTS, DESCRIPTION, MANIFEST}
-
-_Model = TypeVar("_Model", bound=BaseModel)
+_N_READS: Final = 20
+"""A reader looks again this often when writers replace the folder under its hands."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _Scaling(_Strict):
+class _Scaling(Strict):
     """Mean and standard deviation of each feature, in the order of `names`."""
 
     names: tuple[str, ...]
@@ -48,7 +58,7 @@ class _Scaling(_Strict):
     std: tuple[float, ...]
 
 
-class _Description(_Strict):
+class _Description(Strict):
     """All of a trained model but its parameters."""
 
     format_version: Literal[1]
@@ -61,20 +71,19 @@ class _Description(_Strict):
     weights_sha256: str
 
 
-class _Manifest(_Strict):
-    """SHA-256 of each other file of the folder, in hexadecimal."""
-
-    format_version: Literal[1]
-    sha256: dict[str, str]
-
-
 def save_checkpoint(
-    trained: TrainedModel, folder: Path, *, force: bool = False
+    trained: TrainedModel,
+    folder: Path,
+    *,
+    extras: Mapping[str, bytes] | None = None,
+    force: bool = False,
 ) -> None:
     """Write a trained model to `folder`, whole or not at all.
 
-    The files are written to a temporary folder beside the target, flushed to disk and
-    renamed.
+    The files are written to a hidden folder beside the target, flushed to disk, loaded
+    once, and exchanged with what was there (see `trm_bt.files.staged_folder`): whatever
+    happens meanwhile, `folder` is the old or the new checkpoint. Two writers of one
+    folder do not disturb each other; the later one stays.
 
     Parameters
     ----------
@@ -82,6 +91,8 @@ def save_checkpoint(
         What to store.
     folder : Path
         Target; its parent is made if need be.
+    extras : mapping of str to bytes, optional
+        Contents of `MODEL_CARD.md`, `history.json` and `training.png`, any or none.
     force : bool
         Whether to replace a checkpoint that is there already.
 
@@ -89,22 +100,20 @@ def save_checkpoint(
     ------
     CheckpointError
         If the target exists and `force` is not given, or is no checkpoint, or cannot
-        be written.
+        be written; if `extras` has another name; if the model would not load again.
     """
-    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not is_free and not force:
-        raise CheckpointError(
-            f"{folder}: must be new or empty. Choose another folder or pass `force`."
-        )
-    if not is_free and not is_checkpoint(folder):
-        raise CheckpointError(
-            f"{folder}: is no checkpoint, and only a checkpoint is replaced by "
-            "`force`. Choose another folder."
-        )
+    for name in extras or {}:
+        if name not in EXTRAS:
+            raise CheckpointError(
+                f"`extras` may hold {', '.join(EXTRAS)}, got {shown(name)}. Put it "
+                "beside the checkpoint folder."
+            )
+    _check_target(folder, force=force)
     try:
-        with staged_folder(folder) as draft:
-            for name, content in _encode(trained).items():
+        with staged_folder(folder, may_replace=force) as draft:
+            for name, content in _encode(trained, extras or {}).items():
                 (draft / name).write_bytes(content)
+            _check_loads(draft, folder)
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written: {error}.") from error
 
@@ -112,10 +121,12 @@ def save_checkpoint(
 def load_checkpoint(folder: Path) -> TrainedModel:
     """Read a checkpoint, believing nothing before everything is checked.
 
+    A folder that is replaced while it is read gives the old or the new checkpoint.
+
     Parameters
     ----------
     folder : Path
-        What `save_checkpoint` wrote.
+        What `save_checkpoint` wrote; it may be reached through symbolic links.
 
     Returns
     -------
@@ -128,29 +139,22 @@ def load_checkpoint(folder: Path) -> TrainedModel:
         If a file is missing, added or changed, or breaks a rule; the sentence names
         the file and the rule.
     """
-    contents = _read(folder)
-    _check_manifest(folder, contents)
-    description = _parse(folder / DESCRIPTION, _Description, contents[DESCRIPTION])
-    if description.weights_sha256 != _sha256(contents[WEIGHTS]):
-        raise CheckpointError(
-            f"{folder / DESCRIPTION}: `weights_sha256` must be that of {WEIGHTS}. "
-            "Restore the folder from its source."
-        )
-    scaler = _scaler(folder / DESCRIPTION, description.scaler)
-    parameters = _parameters(folder / WEIGHTS, contents[WEIGHTS], description.config)
-    return TrainedModel(
-        description.name,
-        description.config,
-        description.feature_schema,
-        scaler,
-        parameters,
-        description.training,
+    for _ in range(_N_READS):
+        before = _identity(folder)
+        try:
+            return _load(folder)
+        except CheckpointError:
+            if _identity(folder) == before:
+                raise
+    raise CheckpointError(
+        f"{folder}: must stay as it is while it is read, was replaced {_N_READS} "
+        "times. Load it when its writer is done."
     )
 
 
 def is_checkpoint(folder: Path) -> bool:
     """Return whether `folder` holds a file of a checkpoint, be it damaged or whole."""
-    return any((folder / name).is_file() for name in _FILES)
+    return any((folder / name).is_file() for name in (WEIGHTS, DESCRIPTION, MANIFEST))
 
 
 def load_checkpoints(path: Path) -> list[TrainedModel]:
@@ -177,9 +181,11 @@ def load_checkpoints(path: Path) -> list[TrainedModel]:
         raise CheckpointError(f"{path}: a checkpoint must be a folder, got none.")
     if is_checkpoint(path):
         return [load_checkpoint(path)]
-    folders = sorted(
-        p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")
-    )
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}.") from error
+    folders = [p for p in entries if p.is_dir() and not p.name.startswith(".")]
     if not folders:
         raise CheckpointError(
             f"{path}: must hold {MANIFEST} or checkpoint folders, got none."
@@ -192,20 +198,41 @@ def load_checkpoints(path: Path) -> list[TrainedModel]:
     return models
 
 
-def canonical_json(model: BaseModel) -> bytes:
-    """Return sorted, indented JSON of a model: one content, one sequence of bytes."""
-    text = json.dumps(
-        model.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False
-    )
-    return (text + "\n").encode()
+def _check_target(folder: Path, *, force: bool) -> None:
+    """Refuse to replace what is no checkpoint, and a checkpoint without `force`."""
+    if not folder.exists():
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else None
+    if names == set():
+        return
+    if not force:
+        raise CheckpointError(
+            f"{folder}: must be new or empty. Choose another folder or pass `force`."
+        )
+    if not names or not is_checkpoint(folder) or not names <= CHECKPOINT_FILES:
+        strange = ", ".join(sorted((names or set()) - CHECKPOINT_FILES))
+        raise CheckpointError(
+            f"{folder}: is no checkpoint, and only a checkpoint is replaced by "
+            f"`force`, got {shown(strange) or 'no file of one'}. Choose another folder."
+        )
 
 
-def _encode(trained: TrainedModel) -> dict[str, bytes]:
+def _check_loads(draft: Path, folder: Path) -> None:
+    """Load what was written: nothing else takes the place of a checkpoint."""
+    try:
+        _load(draft)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{folder}: not written, for it would not load again: {error}"
+        ) from error
+
+
+def _encode(trained: TrainedModel, extras: Mapping[str, bytes]) -> dict[str, bytes]:
     """Turn a trained model into the contents of its files."""
     parameters = {k: v.cpu().contiguous() for k, v in trained.parameters.items()}
     weights = safetensors.torch.save(parameters)
     description = _Description(
-        format_version=1,
+        format_version=FORMAT_VERSION,
         name=trained.name,
         config=trained.config,
         feature_schema=trained.schema,
@@ -221,70 +248,50 @@ def _encode(trained: TrainedModel) -> dict[str, bytes]:
             "numpy": np.__version__,
             "safetensors": safetensors.__version__,
         },
-        weights_sha256=_sha256(weights),
+        weights_sha256=sha256(weights),
     )
-    files = {WEIGHTS: weights, DESCRIPTION: canonical_json(description)}
-    manifest = _Manifest(
-        format_version=1, sha256={name: _sha256(data) for name, data in files.items()}
+    files = {WEIGHTS: weights, DESCRIPTION: canonical_json(description), **extras}
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        sha256={name: sha256(content) for name, content in files.items()},
     )
     return {**files, MANIFEST: canonical_json(manifest)}
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _read(folder: Path) -> dict[str, bytes]:
-    """Read the three files of a folder that must hold these three and no other."""
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: a checkpoint must be a folder.")
-    found = {path.name for path in folder.iterdir()}
-    for name in sorted(_FILES - found):
-        raise CheckpointError(f"{folder / name}: this file must be there, is missing.")
-    for name in sorted(found - _FILES):
-        raise CheckpointError(
-            f"{folder / name}: a checkpoint folder holds {', '.join(sorted(_FILES))} "
-            "and nothing else. Take it out."
-        )
+def _identity(folder: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a folder or a name in it is replaced."""
     try:
-        return {name: (folder / name).read_bytes() for name in _FILES}
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be read: {error}.") from error
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
-def _check_manifest(folder: Path, contents: dict[str, bytes]) -> None:
-    """Hold every file against the manifest, the manifest against its own form."""
-    manifest = _parse(folder / MANIFEST, _Manifest, contents[MANIFEST])
-    if set(manifest.sha256) != _FILES - {MANIFEST}:
+def _load(folder: Path) -> TrainedModel:
+    """Read and check every file, once."""
+    manifest = read_manifest(folder)
+    path = folder / DESCRIPTION
+    description = parse_canonical(
+        path, _Description, read_listed(folder, manifest, DESCRIPTION)
+    )
+    if description.weights_sha256 != manifest.sha256[WEIGHTS]:
         raise CheckpointError(
-            f"{folder / MANIFEST}: must list {WEIGHTS} and {DESCRIPTION}, got "
-            f"{sorted(manifest.sha256)}."
+            f"{path}: `weights_sha256` must be that of {WEIGHTS} in {MANIFEST}. "
+            "Restore the folder from its source."
         )
-    for name, expected in sorted(manifest.sha256.items()):
-        if _sha256(contents[name]) != expected:
-            raise CheckpointError(
-                f"{folder / name}: its SHA-256 must be the one in {MANIFEST}, got "
-                f"{_sha256(contents[name])[:12]}… instead of {expected[:12]}…. "
-                "Restore the folder from its source."
-            )
-
-
-def _parse(path: Path, model: type[_Model], content: bytes) -> _Model:
-    """Parse JSON that must be in canonical form."""
-    try:
-        parsed = model.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise CheckpointError(
-            f"{path}: {f'`{key}`: ' if key else ''}{first['msg']}."
-        ) from error
-    if canonical_json(parsed) != content:
-        raise CheckpointError(
-            f"{path}: must be in canonical form, byte for byte. Restore the folder "
-            "from its source."
-        )
-    return parsed
+    scaler = _scaler(path, description.scaler)
+    for name in manifest.sha256.keys() & set(EXTRAS):
+        read_listed(folder, manifest, name)
+    shapes = parameter_shapes(path, description.config.model)
+    weights = read_listed(folder, manifest, WEIGHTS, max_file_bytes(shapes))
+    return TrainedModel(
+        description.name,
+        description.config,
+        description.feature_schema,
+        scaler,
+        decode_weights(folder / WEIGHTS, weights, shapes),
+        description.training,
+    )
 
 
 def _scaler(path: Path, scaling: _Scaling) -> Scaler:
@@ -292,7 +299,8 @@ def _scaler(path: Path, scaling: _Scaling) -> Scaler:
     if scaling.names != FEATURE_NAMES:
         raise CheckpointError(
             f"{path}: `scaler.names` must be the {len(FEATURE_NAMES)} features "
-            f"{list(FEATURE_NAMES)}, got {list(scaling.names)}."
+            f"{list(FEATURE_NAMES)}, got {shown(list(scaling.names))}. Restore the "
+            "folder from its source."
         )
     mean, std = np.array(scaling.mean), np.array(scaling.std)
     if (
@@ -302,35 +310,10 @@ def _scaler(path: Path, scaling: _Scaling) -> Scaler:
     ):
         raise CheckpointError(
             f"{path}: `scaler` must have {len(FEATURE_NAMES)} means and as many "
-            f"positive deviations, got {len(mean)} and {std.tolist()}."
+            f"positive deviations, got {len(mean)} and {shown(std.tolist())}. "
+            "Restore the folder from its source."
         )
     return Scaler(mean, std)
-
-
-def _parameters(path: Path, content: bytes, config: TRMConfig) -> dict[str, Tensor]:
-    """Decode the weights and hold names, shapes, types and values to the model's."""
-    try:
-        found = safetensors.torch.load(content)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: is no safetensors file: {error}.") from error
-    with torch.device("meta"):
-        expected = TinyRecursiveModel(config.model).state_dict()
-    if set(found) != set(expected):
-        odd = sorted(set(found) ^ set(expected))
-        raise CheckpointError(
-            f"{path}: must hold the parameters of the model and no other, differs in "
-            f"{', '.join(odd)}."
-        )
-    for name, like in expected.items():
-        tensor = found[name]
-        if tensor.shape != like.shape or tensor.dtype != like.dtype:
-            raise CheckpointError(
-                f"{path}: `{name}` must be {like.dtype} of shape {tuple(like.shape)}, "
-                f"got {tensor.dtype} of shape {tuple(tensor.shape)}."
-            )
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{path}: `{name}` must be finite in every element.")
-    return found
 
 
 def _check_set(path: Path, models: list[TrainedModel]) -> None:

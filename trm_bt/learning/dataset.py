@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
+from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.market.labels import RETURN_COLUMNS
+from trm_bt.market.labels import RETURN_COLUMNS, SOFT_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Samples:
     returns : ndarray of shape (n_rows, 8)
         Realised return of each allocation as a decimal.
     winners : ndarray of shape (n_rows,), int64
-        Class index of the allocation with the best return.
+        Class index of the best allocation.
+    soft : ndarray of shape (n_rows, 8), optional
+        Soft labels, rows summing to 1.
     """
 
     sessions: pd.DatetimeIndex
@@ -38,6 +41,15 @@ class Samples:
     features: np.ndarray
     returns: np.ndarray
     winners: np.ndarray
+    soft: np.ndarray | None = None
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Soft labels, or all on the winner where there are none; (n_rows, 8)."""
+        if self.soft is not None:
+            return self.soft
+        hard: np.ndarray = np.eye(len(ALLOCATION_NAMES))[self.winners]
+        return hard
 
     def __len__(self) -> int:
         return len(self.sessions)
@@ -50,6 +62,7 @@ class Samples:
             self.features[is_kept],
             self.returns[is_kept],
             self.winners[is_kept],
+            None if self.soft is None else self.soft[is_kept],
         )
 
 
@@ -64,14 +77,16 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
     Returns
     -------
     Samples
-        All its rows.
+        All its rows, with the soft labels if the table has them.
 
     Raises
     ------
     BarsError
-        If a feature or a return is not finite, naming column and first session.
+        If a feature, return or soft label is not finite, naming column and first
+        session.
     """
-    used = labels[[*FEATURE_NAMES, *RETURN_COLUMNS]]
+    soft = [name for name in SOFT_COLUMNS if name in labels]
+    used = labels[[*FEATURE_NAMES, *RETURN_COLUMNS, *soft]]
     is_bad = ~np.isfinite(used.to_numpy(np.float64))
     if is_bad.any():
         row, column = np.argwhere(is_bad)[0]
@@ -86,6 +101,7 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
         labels[list(FEATURE_NAMES)].to_numpy(np.float64),
         labels[list(RETURN_COLUMNS)].to_numpy(np.float64),
         labels["winner"].to_numpy(np.int64),
+        labels[soft].to_numpy(np.float64) if soft else None,
     )
 
 

@@ -1,8 +1,12 @@
 """The Tiny Recursive Model: one small network, applied to its own answer many times.
 
 Symbols of the paper: x is the embedded features, y the answer, z the latent, n the
-latent steps of a cycle, T the cycles of a pass. Deep supervision carries y and z from
-pass to pass; training does so detached, inference until the halt head says stop.
+latent steps of a cycle, T the cycles of a pass, N_sup the passes. Deep supervision
+carries y and z from pass to pass; training does so detached, inference until the halt
+head says stop. What is updated by which network is the `architecture`:
+
+- "dual": a reasoning net for z and a solution net for y, each of two layers;
+- "paper": one net of two blocks for both, told apart by whether x is in the sum.
 
 References
 ----------
@@ -11,7 +15,9 @@ arXiv:2510.04871.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,6 +34,9 @@ BLOCK_ROWS: Final = 64
 row's bits do not depend on how many rows are asked for."""
 
 _HALT_DIM_DIVISOR: Final = 2
+_SWIGLU_MULTIPLE: Final = 256
+_NORM_EPS: Final = 1e-5
+_FIRST_HALT_LOGIT: Final = -5.0
 
 
 class States(NamedTuple):
@@ -75,19 +84,191 @@ class Prediction:
         Halt logits of that pass.
     n_steps : Tensor of shape (n_rows,), int64
         Supervision steps that the row took, from 1 to `max_supervision_steps`.
+    step_logits : Tensor of shape (max_supervision_steps, n_rows, n_allocations)
+        Logits after each pass, NaN in the passes that a row did not take.
     """
 
     logits: Tensor
     halt_logits: Tensor
     n_steps: Tensor
+    step_logits: Tensor
 
 
-class _SplitW1(NamedTuple):
-    """The columns of W1 that meet x, y and z, each of shape (hidden, hidden)."""
+_Cycle = Callable[[States], list[States]]
+"""From the states before a cycle to those after each of its n + 1 updates."""
 
-    embedded: Tensor
-    answer: Tensor
-    latent: Tensor
+
+class _DualNets(nn.Module):
+    """A net for z and one for y.
+
+    ``z <- z + LN(W2 gelu(W1 [x; y; z]))`` and ``y <- y + LN(W4 gelu(W3 [y; z]))``.
+    ``W1 [x; y; z]`` is the sum of three products; that of x is computed once a pass and
+    that of y once a cycle.
+
+    The gains of the two update norms start at 1 / n and 1 / T, so that a cycle moves
+    the latent, and a pass the answer, by about one unit. With gains of 1 the states
+    outgrow the embedded features before the network has learned to read them.
+    """
+
+    def __init__(self, config: ModelConfig, n_allocations: int) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.hidden_dim
+        halt_hidden = max(hidden // _HALT_DIM_DIVISOR, 1)
+        self.reason_in = nn.Linear(3 * hidden, hidden)  # W1, columns [x; y; z]
+        self.reason_out = nn.Linear(hidden, hidden)  # W2
+        self.solve_in = nn.Linear(2 * hidden, hidden)  # W3, columns [y; z]
+        self.solve_out = nn.Linear(hidden, hidden)  # W4
+        self.readout = nn.Linear(hidden, n_allocations)
+        self.halt_in = nn.Linear(hidden, halt_hidden)
+        self.halt_out = nn.Linear(halt_hidden, 1)
+        self.reason_norm = nn.LayerNorm(hidden)
+        self.solve_norm = nn.LayerNorm(hidden)
+        self.readout_norm = nn.LayerNorm(hidden)
+        nn.init.constant_(self.reason_norm.weight, 1 / config.num_latent_steps)
+        nn.init.constant_(self.solve_norm.weight, 1 / config.num_recursion_cycles)
+
+    def initial_states(self, n_rows: int) -> States:
+        """Return zeros, shape (n_rows, hidden)."""
+        zeros = self.reason_out.weight.new_zeros(n_rows, self.config.hidden_dim)
+        return States(zeros, zeros.clone())
+
+    def begin_pass(
+        self, embedded: Tensor, dropout: np.random.Generator | None
+    ) -> _Cycle:
+        """Multiply what stays the same in a pass; return its cycle."""
+        w1 = self.reason_in.weight.chunk(3, dim=1)  # three (hidden, hidden): x, y, z
+        from_embedded = functional.linear(embedded, w1[0], self.reason_in.bias)
+        return partial(self._cycle, from_embedded, w1, dropout)
+
+    def update_answer(
+        self, states: States, dropout: np.random.Generator | None
+    ) -> Tensor:
+        """Return the next y, shape (batch, hidden)."""
+        both = torch.cat(states, dim=1)  # (batch, 2 hidden)
+        hidden = self._activate(self.solve_in(both), dropout)  # (batch, hidden)
+        change: Tensor = self.solve_norm(self.solve_out(hidden))
+        return states.answer + change
+
+    def logits(self, states: States) -> Tensor:
+        """Return the logits of y, shape (batch, n_allocations)."""
+        logits: Tensor = self.readout(self.readout_norm(states.answer))
+        return logits
+
+    def halt_logits(
+        self, states: States, dropout: np.random.Generator | None
+    ) -> Tensor:
+        """Return the halt logits of z, shape (batch,)."""
+        hidden = self._activate(self.halt_in(states.latent), dropout)  # (batch, h / 2)
+        return torch.as_tensor(self.halt_out(hidden)).squeeze(1)  # (batch,)
+
+    def _cycle(
+        self,
+        from_embedded: Tensor,
+        w1: tuple[Tensor, ...],
+        dropout: np.random.Generator | None,
+        states: States,
+    ) -> list[States]:
+        answer, latent = states
+        _, w1_answer, w1_latent = w1
+        fixed = torch.addmm(from_embedded, answer, w1_answer.t())  # (batch, hidden)
+        trace = []
+        for _ in range(self.config.num_latent_steps):
+            inner = torch.addmm(fixed, latent, w1_latent.t())  # W1 [x; y; z]
+            hidden = self._activate(inner, dropout)
+            latent = latent + self.reason_norm(self.reason_out(hidden))
+            trace.append(States(answer, latent))
+        answer = self.update_answer(trace[-1], dropout)
+        return [*trace, States(answer, latent)]
+
+    def _activate(self, values: Tensor, dropout: np.random.Generator | None) -> Tensor:
+        """Apply gelu and, given a generator, dropout."""
+        hidden = functional.gelu(values)
+        if dropout is None or self.config.dropout == 0:
+            return hidden
+        return hidden.mul_(_keep_mask(hidden, self.config.dropout, dropout))
+
+
+class _SharedNet(nn.Module):
+    """One net for both: ``z <- net(x + y + z)``, ``y <- net(y + z)``, as in the paper.
+
+    The net is two blocks ``h <- RMSNorm(h + W_down (silu(W_gate h) * W_up h))`` without
+    biases, gains or dropout. A row is a single vector: there is nothing to attend to.
+    As in the authors' code the inner width is 8 / 3 of the outer, rounded up to 256s,
+    weights are drawn with a variance of 1 / fan-in, initial states once from a
+    truncated normal of deviation 1, and the halt head starts at -5.
+    """
+
+    answer_start: Tensor
+    latent_start: Tensor
+
+    def __init__(self, config: ModelConfig, n_allocations: int) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.hidden_dim
+        inner = math.ceil(round(hidden * 8 / 3) / _SWIGLU_MULTIPLE) * _SWIGLU_MULTIPLE
+        self.gate_up = nn.ModuleList(
+            nn.Linear(hidden, 2 * inner, bias=False) for _ in range(2)
+        )
+        self.down = nn.ModuleList(
+            nn.Linear(inner, hidden, bias=False) for _ in range(2)
+        )
+        self.readout = nn.Linear(hidden, n_allocations)
+        self.halt = nn.Linear(hidden, 1)
+        for linear in (*self.gate_up, *self.down, self.readout):
+            fan_in = linear.weight.shape[1]
+            nn.init.trunc_normal_(linear.weight, std=fan_in**-0.5, a=-1.0, b=1.0)
+        nn.init.zeros_(self.readout.bias)
+        nn.init.zeros_(self.halt.weight)
+        nn.init.constant_(self.halt.bias, _FIRST_HALT_LOGIT)
+        for name in ("answer_start", "latent_start"):  # y_init and z_init, (hidden,)
+            start = nn.init.trunc_normal_(torch.empty(hidden), std=1.0)
+            if config.initial_states == "learned":
+                self.register_parameter(name, nn.Parameter(start))
+            else:
+                self.register_buffer(name, start)
+
+    def initial_states(self, n_rows: int) -> States:
+        """Return the one start of every row, shape (n_rows, hidden)."""
+        return States(
+            self.answer_start.expand(n_rows, -1), self.latent_start.expand(n_rows, -1)
+        )
+
+    def begin_pass(self, embedded: Tensor, _: np.random.Generator | None) -> _Cycle:
+        """Return the cycle of a pass over `embedded`."""
+        return partial(self._cycle, embedded)
+
+    def update_answer(self, states: States, _: np.random.Generator | None) -> Tensor:
+        """Return the next y, shape (batch, hidden)."""
+        return self._net(states.answer + states.latent)
+
+    def logits(self, states: States) -> Tensor:
+        """Return the logits of y, shape (batch, n_allocations)."""
+        logits: Tensor = self.readout(states.answer)
+        return logits
+
+    def halt_logits(self, states: States, _: np.random.Generator | None) -> Tensor:
+        """Return the halt logits of y, shape (batch,)."""
+        return torch.as_tensor(self.halt(states.answer)).squeeze(1)  # (batch,)
+
+    def _cycle(self, embedded: Tensor, states: States) -> list[States]:
+        answer, latent = states
+        fixed = embedded + answer  # x + y
+        trace = []
+        for _ in range(self.config.num_latent_steps):
+            latent = self._net(fixed + latent)
+            trace.append(States(answer, latent))
+        return [*trace, States(self.update_answer(trace[-1], None), latent)]
+
+    def _net(self, values: Tensor) -> Tensor:
+        """Go through the two blocks, shape (batch, hidden) throughout."""
+        for gate_up, down in zip(self.gate_up, self.down, strict=True):
+            gate, up = gate_up(values).chunk(2, dim=1)  # each (batch, inner)
+            change = down(functional.silu(gate) * up)  # (batch, hidden)
+            values = functional.rms_norm(
+                values + change, values.shape[1:], eps=_NORM_EPS
+            )
+        return values
 
 
 class TinyRecursiveModel(nn.Module):
@@ -96,7 +277,7 @@ class TinyRecursiveModel(nn.Module):
     Parameters
     ----------
     config : ModelConfig, optional
-        Sizes, dropout and halting.
+        Architecture, sizes, dropout and halting.
     seed : int
         Seed of the initial parameters; the global generator is left as it was.
     n_features, n_allocations : int
@@ -104,15 +285,17 @@ class TinyRecursiveModel(nn.Module):
 
     Notes
     -----
-    ``z <- z + LN(W2 gelu(W1 [x; y; z]))`` n times, then
-    ``y <- y + LN(W4 gelu(W3 [y; z]))``: a cycle. ``W1 [x; y; z]`` is the sum of three
-    products; that of x is computed once a pass and that of y once a cycle. Dropout
-    follows each gelu exactly where a method is given a `dropout` generator, whatever
-    `train()` or `eval()` say: randomness is always handed in.
+    A cycle is n latent updates, then an answer update; a pass is T cycles, of which
+    only the last has a gradient. Dropout is applied exactly where a method is given a
+    `dropout` generator, whatever `train()` or `eval()` say: randomness is always handed
+    in.
 
-    The gains of the two update norms start at 1 / n and 1 / T, so that a cycle moves
-    the latent, and a pass the answer, by about one unit. With gains of 1 the states
-    outgrow the embedded features before the network has learned to read them.
+    Examples
+    --------
+    >>> TinyRecursiveModel().n_parameters
+    1981449
+    >>> TinyRecursiveModel(ModelConfig(architecture="paper")).n_parameters
+    4728841
     """
 
     def __init__(
@@ -125,23 +308,15 @@ class TinyRecursiveModel(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config or ModelConfig()
-        hidden = self.config.hidden_dim
-        halt_hidden = max(hidden // _HALT_DIM_DIVISOR, 1)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.embedding = nn.Linear(n_features, hidden)
-            self.reason_in = nn.Linear(3 * hidden, hidden)  # W1, columns [x; y; z]
-            self.reason_out = nn.Linear(hidden, hidden)  # W2
-            self.solve_in = nn.Linear(2 * hidden, hidden)  # W3, columns [y; z]
-            self.solve_out = nn.Linear(hidden, hidden)  # W4
-            self.readout = nn.Linear(hidden, n_allocations)
-            self.halt_in = nn.Linear(hidden, halt_hidden)
-            self.halt_out = nn.Linear(halt_hidden, 1)
-        self.reason_norm = nn.LayerNorm(hidden)
-        self.solve_norm = nn.LayerNorm(hidden)
-        self.readout_norm = nn.LayerNorm(hidden)
-        nn.init.constant_(self.reason_norm.weight, 1 / self.config.num_latent_steps)
-        nn.init.constant_(self.solve_norm.weight, 1 / self.config.num_recursion_cycles)
+            self.embedding = nn.Linear(n_features, self.config.hidden_dim)
+            self.nets: _DualNets | _SharedNet = (
+                _DualNets(self.config, n_allocations)
+                if self.config.architecture == "dual"
+                else _SharedNet(self.config, n_allocations)
+            )
+        self.n_allocations = n_allocations
 
     @property
     def n_parameters(self) -> int:
@@ -149,37 +324,15 @@ class TinyRecursiveModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_states(self, n_rows: int) -> States:
-        """Return the zeros that recursion starts from, shape (n_rows, hidden_dim)."""
-        weight = self.reason_out.weight
-        zeros = weight.new_zeros(n_rows, self.config.hidden_dim)
-        return States(zeros, zeros.clone())
-
-    def reasoning_update(
-        self,
-        embedded: Tensor,
-        states: States,
-        dropout: np.random.Generator | None = None,
-    ) -> Tensor:
-        """Return the next latent, all shapes (batch, hidden_dim)."""
-        w1 = self._split_w1()
-        fixed = self._from_embedded(embedded, w1) + states.answer @ w1.answer.t()
-        return self._reason(fixed, states.latent, w1, dropout)
-
-    def solution_update(
-        self, states: States, dropout: np.random.Generator | None = None
-    ) -> Tensor:
-        """Return the next answer, shape (batch, hidden_dim)."""
-        both = torch.cat(states, dim=1)  # (batch, 2 hidden)
-        hidden = self._activate(self.solve_in(both), dropout)
-        change: Tensor = self.solve_norm(self.solve_out(hidden))
-        return states.answer + change
+        """Return what recursion starts from, shape (n_rows, hidden_dim)."""
+        return self.nets.initial_states(n_rows)
 
     def latent_recursion(
         self,
         embedded: Tensor,
         states: States,
         dropout: np.random.Generator | None = None,
-    ) -> States:
+    ) -> list[States]:
         """Go through one cycle: n latent updates, then one answer update.
 
         Parameters
@@ -193,18 +346,14 @@ class TinyRecursiveModel(nn.Module):
 
         Returns
         -------
-        States
-            Answer and latent after the cycle.
+        list of States
+            Answer and latent after each of the n + 1 updates.
         """
-        w1 = self._split_w1()
-        return self._cycle(self._from_embedded(embedded, w1), states, w1, dropout)[-1]
+        return self.nets.begin_pass(embedded, dropout)(states)
 
-    def compute_halt_signal(
-        self, latent: Tensor, dropout: np.random.Generator | None = None
-    ) -> Tensor:
-        """Return the halt logits, shape (batch,), of a latent (batch, hidden_dim)."""
-        hidden = self._activate(self.halt_in(latent), dropout)  # (batch, halt_hidden)
-        return torch.as_tensor(self.halt_out(hidden)).squeeze(1)
+    def compute_halt_signal(self, states: States) -> Tensor:
+        """Return the halt logits of states, shape (batch,)."""
+        return self.nets.halt_logits(states, None)
 
     def forward(
         self,
@@ -221,7 +370,7 @@ class TinyRecursiveModel(nn.Module):
         features : Tensor of shape (batch, n_features)
             Standardised features.
         states : States, optional
-            Carried from the pass before; zeros on the first.
+            Carried from the pass before; the initial ones on the first.
         dropout : Generator, optional
             Source of the dropout masks; none, no dropout.
         return_intermediate : bool
@@ -233,20 +382,19 @@ class TinyRecursiveModel(nn.Module):
             Logits, halt logits and final states.
         """
         states = states or self.initial_states(len(features))
-        w1 = self._split_w1()
-        from_embedded = self._from_embedded(self.embedding(features), w1)
+        cycle = self.nets.begin_pass(self.embedding(features), dropout)
         trace: list[States] = []
         with torch.no_grad():
             for _ in range(self.config.num_recursion_cycles - 1):
-                trace += self._cycle(from_embedded, states, w1, dropout)
+                trace += cycle(states)
                 states = trace[-1]
                 if not return_intermediate:
                     trace.clear()
-        trace += self._cycle(from_embedded, states, w1, dropout)
+        trace += cycle(states)
         states = trace[-1]
         return Pass(
-            self.readout(self.readout_norm(states.answer)),
-            self.compute_halt_signal(states.latent, dropout),
+            self.nets.logits(states),
+            self.nets.halt_logits(states, dropout),
             states,
             trace if return_intermediate else [],
         )
@@ -269,27 +417,29 @@ class TinyRecursiveModel(nn.Module):
         Prediction
             Logits, halt logits and steps of each row.
         """
-        n_rows = len(features)
-        states = self.initial_states(n_rows)
-        logits = features.new_empty(n_rows, self.readout.out_features)
+        n_rows, max_steps = len(features), self.config.max_supervision_steps
+        states = States(*(state.clone() for state in self.initial_states(n_rows)))
+        logits = features.new_empty(n_rows, self.n_allocations)
+        step_logits = features.new_full((max_steps, *logits.shape), math.nan)
         halt_logits = features.new_empty(n_rows)
         n_steps = torch.zeros(n_rows, dtype=torch.int64, device=features.device)
         running = torch.arange(n_rows, device=features.device)
         # Held against logits: a vector's last few sigmoids round unlike its others.
         share = self.config.halt_threshold
         threshold = math.log(share / (1 - share))
-        for step in range(1, self.config.max_supervision_steps + 1):
+        for step in range(max_steps):
             if not len(running):
                 break
             output = self._pass_in_blocks(
                 features[running], States(*(state[running] for state in states))
             )
             logits[running], halt_logits[running] = output.logits, output.halt_logits
+            step_logits[step, running] = output.logits
             states.answer[running], states.latent[running] = output.states
-            n_steps[running] = step
+            n_steps[running] = step + 1
             is_done = output.halt_logits >= threshold
             running = running[~is_done]
-        return Prediction(logits, halt_logits, n_steps)
+        return Prediction(logits, halt_logits, n_steps, step_logits)
 
     def get_strategy_probabilities(self, features: Tensor) -> Tensor:
         """Return allocation probabilities, shape (n_rows, n_allocations)."""
@@ -299,49 +449,6 @@ class TinyRecursiveModel(nn.Module):
         """Return the most probable allocation and its probability, shapes (n_rows,)."""
         confidence, allocation = self.get_strategy_probabilities(features).max(dim=1)
         return allocation, confidence
-
-    def _split_w1(self) -> _SplitW1:
-        """Split W1 once a pass, so that its gradient is put together once."""
-        return _SplitW1(*self.reason_in.weight.chunk(3, dim=1))
-
-    def _from_embedded(self, embedded: Tensor, w1: _SplitW1) -> Tensor:
-        return functional.linear(embedded, w1.embedded, self.reason_in.bias)
-
-    def _cycle(
-        self,
-        from_embedded: Tensor,
-        states: States,
-        w1: _SplitW1,
-        dropout: np.random.Generator | None,
-    ) -> list[States]:
-        """Return the states after each of the n + 1 updates of a cycle."""
-        answer, latent = states
-        fixed = torch.addmm(from_embedded, answer, w1.answer.t())  # (batch, hidden)
-        trace = []
-        for _ in range(self.config.num_latent_steps):
-            latent = self._reason(fixed, latent, w1, dropout)
-            trace.append(States(answer, latent))
-        answer = self.solution_update(trace[-1], dropout)
-        return [*trace, States(answer, latent)]
-
-    def _reason(
-        self,
-        fixed: Tensor,
-        latent: Tensor,
-        w1: _SplitW1,
-        dropout: np.random.Generator | None,
-    ) -> Tensor:
-        """Update the latent, given W1's products with what stays fixed in a cycle."""
-        hidden = self._activate(torch.addmm(fixed, latent, w1.latent.t()), dropout)
-        change: Tensor = self.reason_norm(self.reason_out(hidden))
-        return latent + change
-
-    def _activate(self, values: Tensor, dropout: np.random.Generator | None) -> Tensor:
-        """Apply gelu and, given a generator, dropout."""
-        hidden = functional.gelu(values)
-        if dropout is None or self.config.dropout == 0:
-            return hidden
-        return hidden.mul_(_keep_mask(hidden, self.config.dropout, dropout))
 
     def _pass_in_blocks(self, features: Tensor, states: States) -> Pass:
         """Make a pass over blocks of exactly `BLOCK_ROWS` rows, the last one padded."""

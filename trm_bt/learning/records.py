@@ -14,7 +14,7 @@ from trm_bt.market.features import FeatureSchema
 
 
 class EpochRecord(BaseModel):
-    """What one epoch came to; losses are means, utilities decimals per decision."""
+    """What one epoch came to; losses are means, utilities decimals per session."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -52,7 +52,8 @@ class TrainingRecord(BaseModel):
     majority_accuracy : float
         Accuracy on the validation rows of always naming their most frequent winner.
     best_fixed_utility : float
-        Mean return over the validation rows of the best single allocation.
+        Mean utility per session over the validation rows of the best single
+        allocation, chosen with hindsight.
     history : tuple of EpochRecord
         All epochs made.
     """
@@ -127,13 +128,15 @@ class Progress:
     name : str
         Name of the model.
     step, total_steps : int
-        Optimiser steps made and planned; early stopping may end before.
+        Passes done and planned; early stopping may end before.
     epoch : int
         Current epoch, from 1.
     loss : float
         Training loss of this step.
-    validation_accuracy : float or None
-        Accuracy after the last whole epoch.
+    finished : EpochRecord or None
+        What the epoch came to, once it is over.
+    majority_accuracy, best_fixed_utility : float
+        What its validation figures are held against; see `TrainingRecord`.
     """
 
     name: str
@@ -141,7 +144,9 @@ class Progress:
     total_steps: int
     epoch: int
     loss: float
-    validation_accuracy: float | None
+    finished: EpochRecord | None
+    majority_accuracy: float
+    best_fixed_utility: float
 
 
 ProgressCallback = Callable[[Progress], None]

@@ -28,14 +28,25 @@ def batch_rows(n_train: int, config: TrainingConfig) -> int:
 
 
 def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
-    """Return the rate of a step, from 0: linear warm-up, then a cosine to zero."""
+    """Return the rate of a step, from 0: linear warm-up, then the schedule.
+
+    "cosine" and "linear" fall to zero at the end, "constant" stays.
+
+    Examples
+    --------
+    >>> config = TrainingConfig(learning_rate=1.0, schedule="linear")
+    >>> [learning_rate(step, 20, config) for step in (0, 1, 2, 11, 20)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
     n_warmup = min(
         math.ceil(config.warmup_fraction * total_steps), config.max_warmup_steps
     )
     if step < n_warmup:
         return config.learning_rate * (step + 1) / n_warmup
     share = (step - n_warmup) / max(total_steps - n_warmup, 1)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    if config.schedule == "cosine":
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    return config.learning_rate * (1 - share if config.schedule == "linear" else 1.0)
 
 
 def average_decay(step: int, config: TrainingConfig) -> float:

@@ -4,22 +4,28 @@ Everything random comes from one numpy generator and the parameters' seed, so eq
 samples, settings and thread count give equal bits; global generators are untouched.
 """
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trm_bt.config import TrainingConfig, TRMConfig
+from trm_bt.config import TRMConfig
 from trm_bt.errors import TRMError
 from trm_bt.learning.dataset import Samples, Scaler, split_chronologically
-from trm_bt.learning.gradfilter import GrokFastFilter
-from trm_bt.learning.losses import Losses, three_part_loss, utility_scale
-from trm_bt.learning.model import Pass, TinyRecursiveModel
+from trm_bt.learning.fit import Fit
+from trm_bt.learning.losses import (
+    Losses,
+    Targets,
+    class_weights,
+    three_part_loss,
+    utility_scale,
+)
+from trm_bt.learning.model import Pass
 from trm_bt.learning.records import (
     EpochRecord,
     Progress,
@@ -27,9 +33,15 @@ from trm_bt.learning.records import (
     TrainedModel,
     TrainingRecord,
 )
-from trm_bt.learning.schedule import average_decay, batch_rows, learning_rate
 from trm_bt.learning.threads import cpu_threads
+from trm_bt.learning.unfinished import Course, Unfinished, fingerprint
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.features import FeatureSchema
+from trm_bt.market.utility import (
+    decided_utilities,
+    session_utilities,
+    turnover_costs,
+)
 
 
 def train(
@@ -39,6 +51,7 @@ def train(
     *,
     name: str,
     progress: ProgressCallback | None = None,
+    unfinished: Path | None = None,
 ) -> TrainedModel:
     """Train a model on `samples`, validating on the newest of them.
 
@@ -53,7 +66,10 @@ def train(
     name : str
         What to call the model.
     progress : callable, optional
-        Called after every optimiser step.
+        Called after every pass over a batch, and after every epoch.
+    unfinished : Path, optional
+        Folder in which the state is kept after every epoch. If it is there, the
+        training goes on from it; the caller removes it when the result is safe.
 
     Returns
     -------
@@ -64,217 +80,243 @@ def train(
     ------
     BarsError
         If there are too few rows.
+    CheckpointError
+        If `unfinished` belongs to another training.
     TRMError
         If the loss stops being finite.
 
     Notes
     -----
-    Each batch is passed through the network `n_supervision_steps` times, answer and
-    latent carried detached; every pass has its loss and its optimiser step. An epoch
-    is a sweep over the training rows or `max_batches_per_epoch` batches of it,
-    whichever is shorter; the next epoch goes on where it stopped, so every row is
-    visited before one is visited again. The averaged parameters are validated after
-    every epoch.
+    Each batch is passed through the network up to `n_supervision_steps` times, answer
+    and latent carried detached; every pass has its loss and its optimiser step, and a
+    batch is left early when all its rows halt. An epoch is a sweep over the training
+    rows or `max_batches_per_epoch` batches of it, whichever is shorter; the next epoch
+    goes on where it stopped, so every row is visited before one is visited again. The
+    averaged parameters are validated after every epoch.
     """
-    with cpu_threads(config.training.num_threads):
-        rows = _split(samples, config.training)
-        fit = _Fit(config, len(rows.training.winners))
-        history: list[EpochRecord] = []
-        best, best_parameters = 0, fit.averaged_parameters()
-        for epoch in range(1, config.training.epochs + 1):
-            losses = _train_epoch(fit, rows.training, name, history, progress)
-            _check_finite(name, fit, float(losses.sum()))
-            history.append(_validate(fit, rows, epoch, losses, name))
-            if epoch == 1 or (
-                history[-1].validation_loss < history[best].validation_loss
-            ):
-                best, best_parameters = epoch - 1, fit.averaged_parameters()
-            elif epoch - 1 - best >= config.training.patience:
-                break
-    record = _record(samples, rows, fit, history, best + 1)
-    return TrainedModel(name, config, schema, rows.scaler, best_parameters, record)
+    old, new = split_chronologically(samples, config.training.validation_fraction)
+    state = None
+    if unfinished is not None:
+        state = Unfinished(unfinished, fingerprint(samples, config, name))
+    fitted = fit_rows(old, new, config, name=name, progress=progress, state=state)
+    n_purged = len(samples) - len(old) - len(new)
+    record = fitted.record.model_copy(update={"n_purged": n_purged})
+    return TrainedModel(name, config, schema, fitted.scaler, fitted.parameters, record)
 
 
 @dataclass(frozen=True)
-class _Tensors:
-    """Rows as the network takes them: standardised, returns over their spread."""
+class Fitted:
+    """Scaler, averaged parameters of the best epoch, and how they came about."""
 
-    features: Tensor
-    winners: Tensor
-    utilities: Tensor
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The two sides of the split, with what was fitted on the training side."""
-
-    old: Samples
-    new: Samples
     scaler: Scaler
-    scale: float
-    training: _Tensors
-    validation: _Tensors
+    parameters: dict[str, Tensor]
+    record: TrainingRecord
 
 
-def _split(samples: Samples, config: TrainingConfig) -> _Rows:
-    """Split, then fit scaler and utility scale on the training rows alone."""
-    old, new = split_chronologically(samples, config.validation_fraction)
-    scaler, scale = Scaler.fit(old.features), utility_scale(old.returns)
-
-    def tensors(rows: Samples) -> _Tensors:
-        return _Tensors(
-            torch.from_numpy(scaler.transform(rows.features)),
-            torch.from_numpy(rows.winners),
-            torch.from_numpy((rows.returns / scale).astype(np.float32)),
-        )
-
-    return _Rows(old, new, scaler, scale, tensors(old), tensors(new))
-
-
-class _Fit:
-    """The moving parts of one training: network, optimiser, filter, average, steps."""
-
-    def __init__(self, config: TRMConfig, n_train: int) -> None:
-        self.config = config.training
-        self.generator = np.random.default_rng(config.seed)
-        self.model = TinyRecursiveModel(config.model, seed=config.seed)
-        self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.parameters: list[Tensor] = list(self.model.parameters())
-        self.averages: list[Tensor] = list(self.average.parameters())
-        self.filter = GrokFastFilter(
-            self.config.grokfast_alpha, self.config.grokfast_lambda
-        )
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            betas=(self.config.beta1, self.config.beta2),
-            weight_decay=self.config.weight_decay,
-            fused=True,
-        )
-        self.n_train = n_train
-        self.n_batches = math.ceil(n_train / batch_rows(n_train, self.config))
-        self.epoch_batches = min(self.n_batches, self.config.max_batches_per_epoch)
-        self.steps_per_epoch = self.epoch_batches * self.config.n_supervision_steps
-        self.total_steps = self.config.epochs * self.steps_per_epoch
-        self.step = 0
-        self._sweeps = self._batches()
-
-    def epoch(self) -> Iterator[Tensor]:
-        """Yield the row positions of the next epoch's batches."""
-        return islice(self._sweeps, self.epoch_batches)
-
-    def _batches(self) -> Iterator[Tensor]:
-        """Sweep over shuffled rows for ever, in batches of nearly equal size."""
-        while True:
-            order = self.generator.permutation(self.n_train)
-            yield from map(torch.from_numpy, np.array_split(order, self.n_batches))
-
-    def update(self, loss: Tensor) -> None:
-        """Go one optimiser step down the gradient of `loss`."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
-        self.filter.apply([p.grad for p in self.parameters if p.grad is not None])
-        rate = learning_rate(self.step, self.total_steps, self.config)
-        self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.step()
-        weight = 1 - average_decay(self.step, self.config)
-        with torch.no_grad():
-            torch._foreach_lerp_(self.averages, self.parameters, weight)
-        self.step += 1
-
-    def averaged_parameters(self) -> dict[str, Tensor]:
-        """Copy the averaged parameters."""
-        return {k: v.clone() for k, v in self.average.state_dict().items()}
-
-
-def _train_epoch(
-    fit: _Fit,
-    rows: _Tensors,
+def fit_rows(
+    old: Samples,
+    new: Samples,
+    config: TRMConfig,
+    *,
     name: str,
-    history: list[EpochRecord],
-    progress: ProgressCallback | None,
-) -> np.ndarray:
-    """Train on the next batches; return mean losses in `Losses` order."""
-    sums = np.zeros(len(Losses._fields))
-    accuracy = history[-1].validation_accuracy if history else None
-    for batch in fit.epoch():
-        features = rows.features[batch]
-        winners, utilities = rows.winners[batch], rows.utilities[batch]
-        states = None
-        for _ in range(fit.config.n_supervision_steps):
-            output = fit.model(features, states, dropout=fit.generator)
-            losses = three_part_loss(output, winners, utilities, fit.config)
-            fit.update(losses.total)
-            states = output.states.detach()
-            sums += [part.item() for part in losses]
-            if progress is not None:
-                loss, epoch = losses.total.item(), len(history) + 1
-                progress(
-                    Progress(name, fit.step, fit.total_steps, epoch, loss, accuracy)
-                )
-    return sums / fit.steps_per_epoch
+    progress: ProgressCallback | None = None,
+    state: Unfinished | None = None,
+) -> Fitted:
+    """Train on `old` and validate on `new`, as they are; `train` splits them first."""
+    with cpu_threads(config.training.num_threads):
+        run = _Run(name, _Rows(old, new, config), config, progress)
+        if state is not None:
+            run.course = state.load(run.fit) or run.course
+        while not run.is_over:
+            run.epoch()
+            if state is not None:
+                state.save(run.fit, run.course)
+    return Fitted(run.rows.scaler, run.course.best_parameters, _record(run))
 
 
-def _check_finite(name: str, fit: _Fit, loss: float) -> None:
-    """Stop a training that has diverged."""
-    if not math.isfinite(loss):
-        raise TRMError(
-            f"The loss of model {name} must stay finite, got {loss} by optimiser step "
-            f"{fit.step}. Lower `learning_rate`."
+class _Rows:
+    """Both sides of the split as tensors; what is fitted is fitted on the old side."""
+
+    def __init__(self, old: Samples, new: Samples, config: TRMConfig) -> None:
+        self.old, self.new = old, new
+        self.scaler = Scaler.fit(old.features)
+        self.utilities, self.new_utilities = (
+            session_utilities(rows.returns, config.labels.horizon, config.training)
+            for rows in (old, new)
+        )
+        self.scale = utility_scale(self.utilities)
+        weights = class_weights(old.shares, config.training)
+        self.class_weights = torch.from_numpy(weights.astype(np.float32))
+        self.features, self.new_features = (
+            torch.from_numpy(self.scaler.transform(rows.features))
+            for rows in (old, new)
+        )
+        self.targets = self._targets(old, self.utilities)
+        self.new_targets = self._targets(new, self.new_utilities)
+
+    def charge(self, before: np.ndarray, config: TRMConfig) -> None:
+        """Take from the training utilities what it costs to come from `before`.
+
+        `before`, shape (n_rows, 3), is held when each row is decided.
+        """
+        costs = turnover_costs(before, config.training)
+        self.targets = self._targets(self.old, self.utilities - costs)
+
+    def _targets(self, rows: Samples, utilities: np.ndarray) -> Targets:
+        return Targets(
+            torch.from_numpy(rows.winners),
+            torch.from_numpy(rows.shares.astype(np.float32)),
+            torch.from_numpy((utilities / self.scale).astype(np.float32)),
         )
 
 
-def _validate(
-    fit: _Fit, rows: _Rows, epoch: int, train_losses: np.ndarray, name: str
-) -> EpochRecord:
-    """Judge the averaged parameters on the validation rows."""
-    data = rows.validation
-    prediction = fit.average.predict(data.features)
-    states = fit.average.initial_states(0)
-    output = Pass(prediction.logits, prediction.halt_logits, states)
-    losses = three_part_loss(output, data.winners, data.utilities, fit.config)
-    _check_finite(name, fit, losses.total.item())
-    choices = prediction.logits.argmax(dim=1).numpy()
-    earned = rows.new.returns[np.arange(len(choices)), choices]
-    total, strategy, halt, profit = train_losses.tolist()
-    return EpochRecord(
-        epoch=epoch,
-        n_optimizer_steps=fit.step,
-        learning_rate=learning_rate(fit.step - 1, fit.total_steps, fit.config),
-        train_loss=total,
-        train_strategy_loss=strategy,
-        train_halt_loss=halt,
-        train_profit_loss=profit,
-        validation_loss=losses.total.item(),
-        validation_accuracy=float((choices == rows.new.winners).mean()),
-        validation_utility=float(earned.mean()),
-        validation_mean_steps=prediction.n_steps.double().mean().item(),
-    )
+class _Run:
+    """One training under way."""
+
+    def __init__(
+        self,
+        name: str,
+        rows: _Rows,
+        config: TRMConfig,
+        progress: ProgressCallback | None,
+    ) -> None:
+        self.name, self.rows, self.config = name, rows, config
+        self.fit = Fit(config, len(rows.old))
+        self.course = Course([], 0, self.fit.averaged_parameters())
+        self.majority_accuracy = float(
+            np.bincount(rows.new.winners).max() / len(rows.new)
+        )
+        self.best_fixed_utility = float(rows.new_utilities.mean(axis=0).max())
+        self._progress = progress
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last epoch is done, or `patience` is at its end."""
+        n_epochs = len(self.course.history)
+        settings = self.config.training
+        n_worse = n_epochs - 1 - self.course.best
+        return n_epochs == settings.epochs or n_worse >= settings.patience
+
+    def epoch(self) -> None:
+        """Train on the next batches, validate, and keep the better parameters."""
+        if self.config.training.turnover_cost_bps:
+            self.rows.charge(self._held_before(), self.config)
+        sums, n_passes = np.zeros(len(Losses._fields)), 0
+        for batch in islice(self.fit.batches, self.fit.epoch_batches):
+            for losses in self._train_on(batch):
+                sums, n_passes = sums + losses, n_passes + 1
+                self._tell(losses[0])
+        self._check_finite(float(sums.sum()))
+        epoch = self._validate(sums / n_passes)
+        course = self.course
+        course.history.append(epoch)
+        best = course.history[course.best]
+        if epoch.epoch == 1 or epoch.validation_loss < best.validation_loss:
+            course.best = epoch.epoch - 1
+            course.best_parameters = self.fit.averaged_parameters()
+        self._tell(epoch.train_loss, epoch)
+
+    def _train_on(self, batch: Tensor) -> Iterator[np.ndarray]:
+        """Supervise one batch pass by pass; yield the losses of each pass."""
+        fit, settings = self.fit, self.config.training
+        split = batch.tensor_split(settings.gradient_accumulation_steps)
+        parts = [part for part in split if len(part)]
+        carried = [fit.model.initial_states(len(part)) for part in parts]
+        end = fit.position + settings.n_supervision_steps
+        while fit.position < end:
+            sums, is_halted = np.zeros(len(Losses._fields)), True
+            for i, part in enumerate(parts):
+                output = fit.model(
+                    self.rows.features[part], carried[i], dropout=fit.generator
+                )
+                losses = three_part_loss(
+                    output, self.rows.targets[part], self.rows.class_weights, settings
+                )
+                share = len(part) / len(batch)
+                (losses.total * share).backward()  # type: ignore[no-untyped-call]
+                carried[i] = output.states.detach()
+                sums += [loss.item() * share for loss in losses]
+                is_halted &= bool((output.halt_logits > 0).all())
+            fit.update()
+            fit.position = end if is_halted else fit.position + 1
+            yield sums
+
+    def _held_before(self) -> np.ndarray:
+        """Return what the averaged network holds before each training row, (n, 3).
+
+        The first row comes from its own decision: it pays nothing to get in.
+        """
+        shares = self.fit.average.get_strategy_probabilities(self.rows.features)
+        held = shares.double().numpy() @ ALLOCATION_WEIGHTS
+        return np.concatenate([held[:1], held[:-1]])
+
+    def _validate(self, train_losses: np.ndarray) -> EpochRecord:
+        """Judge the averaged parameters on the validation rows."""
+        fit, rows, settings = self.fit, self.rows, self.config.training
+        prediction = fit.average.predict(rows.new_features)
+        states = fit.average.initial_states(0)
+        output = Pass(prediction.logits, prediction.halt_logits, states)
+        losses = three_part_loss(output, rows.new_targets, rows.class_weights, settings)
+        self._check_finite(losses.total.item())
+        choices = prediction.logits.argmax(dim=1).numpy()
+        earned = decided_utilities(rows.new_utilities, choices, settings)
+        total, strategy, halt, profit = train_losses.tolist()
+        return EpochRecord(
+            epoch=len(self.course.history) + 1,
+            n_optimizer_steps=fit.step,
+            learning_rate=fit.rate_at(fit.position - 1),
+            train_loss=total,
+            train_strategy_loss=strategy,
+            train_halt_loss=halt,
+            train_profit_loss=profit,
+            validation_loss=losses.total.item(),
+            validation_accuracy=float((choices == rows.new.winners).mean()),
+            validation_utility=float(earned.mean()),
+            validation_mean_steps=prediction.n_steps.double().mean().item(),
+        )
+
+    def _check_finite(self, loss: float) -> None:
+        """Stop a training that has diverged."""
+        if not math.isfinite(loss):
+            raise TRMError(
+                f"The loss of model {self.name} must stay finite, got {loss} by "
+                f"optimiser step {self.fit.step}. Lower `learning_rate`."
+            )
+
+    def _tell(self, loss: float, finished: EpochRecord | None = None) -> None:
+        if self._progress is not None:
+            n_epochs = len(self.course.history)
+            self._progress(
+                Progress(
+                    self.name,
+                    self.fit.position,
+                    self.fit.total_steps,
+                    n_epochs if finished else n_epochs + 1,
+                    loss,
+                    finished,
+                    self.majority_accuracy,
+                    self.best_fixed_utility,
+                )
+            )
 
 
-def _record(
-    samples: Samples,
-    rows: _Rows,
-    fit: _Fit,
-    history: list[EpochRecord],
-    best_epoch: int,
-) -> TrainingRecord:
+def _record(run: _Run) -> TrainingRecord:
     """Gather spans, counts and baselines."""
-    old, new = rows.old, rows.new
+    old, new, fit = run.rows.old, run.rows.new, run.fit
     return TrainingRecord(
         train_start=old.sessions[0].date(),
         train_end=old.sessions[-1].date(),
         validation_start=new.sessions[0].date(),
         validation_end=new.sessions[-1].date(),
-        last_label_known_on=samples.known_on.max().date(),
+        last_label_known_on=new.known_on.max().date(),
         n_train=len(old),
         n_validation=len(new),
-        n_purged=len(samples) - len(old) - len(new),
-        batch_size=math.ceil(len(old) / fit.n_batches),
+        n_purged=0,
+        batch_size=fit.largest_batch,
         n_planned_steps=fit.total_steps,
         n_optimizer_steps=fit.step,
-        best_epoch=best_epoch,
-        majority_accuracy=float(np.bincount(new.winners).max() / len(new)),
-        best_fixed_utility=float(new.returns.mean(axis=0).max()),
-        history=tuple(history),
+        best_epoch=run.course.best + 1,
+        majority_accuracy=run.majority_accuracy,
+        best_fixed_utility=run.best_fixed_utility,
+        history=tuple(run.course.history),
     )

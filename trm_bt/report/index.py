@@ -100,11 +100,12 @@ def _decision_rows(decisions: pd.DataFrame) -> list[dict[str, Any]]:
             "n_sessions": int(counts.get(allocation, 0)),
             "confidence": _mean(asked, allocation, "confidence"),
             "halt_prob": _mean(asked, allocation, "halt_prob"),
+            "n_steps": _mean(asked, allocation, "n_steps"),
         }
         for allocation, name in enumerate(ALLOCATION_NAMES)
     ]
     n_abstained = int(asked["allocation"].isna().sum())
-    nothing = {"confidence": None, "halt_prob": None}
+    nothing = {"confidence": None, "halt_prob": None, "n_steps": None}
     rows.append({"name": "abstained (cash)", "n_sessions": n_abstained, **nothing})
     return [{**row, "share": row["n_sessions"] / max(len(asked), 1)} for row in rows]
 

@@ -122,22 +122,26 @@ def weights_chart(weights: pd.DataFrame) -> str:
         return _svg(figure)
 
 
-def loss_curve(history: Sequence[Mapping[str, object]], out: Path) -> Path:
-    """Write a picture of a training history, one panel for each kind of number.
+def loss_curve(
+    history: Sequence[Mapping[str, object]],
+    yardsticks: Mapping[str, float] | None = None,
+) -> bytes:
+    """Draw a training history, one panel for each kind of number.
 
     Parameters
     ----------
     history : sequence of mapping
         One record an epoch; `epoch` is the x axis and every other number a line.
         ``train_loss`` and ``validation_loss`` share the panel ``loss``.
-    out : Path
-        The PNG file to write.
+    yardsticks : mapping of str to float, optional
+        By panel, a level to hold the lines against, dashed.
 
     Returns
     -------
-    Path
-        `out`.
+    bytes
+        A PNG file.
     """
+    yardsticks = yardsticks or {}
     records = pd.DataFrame(list(history))
     numbers = records.select_dtypes("number").drop(columns="epoch", errors="ignore")
     epochs = records.get("epoch", pd.Series(range(1, len(records) + 1)))
@@ -154,13 +158,15 @@ def loss_curve(history: Sequence[Mapping[str, object]], out: Path) -> Path:
             for column in columns:
                 ink = INKS["spy" if column.startswith("validation_") else "trm"]
                 axes.plot(epochs, numbers[column], color=ink, marker=".", label=column)
+            if panel in yardsticks:
+                axes.axhline(yardsticks[panel], color=INKS["mix"], linestyle="--")
             axes.set_title(panel.replace("_", " "), fontsize=10)
             axes.set_xlabel("epoch")
             if len(columns) > 1:
                 axes.legend(fontsize=8, frameon=False)
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
-        return _write_png(figure, out)
+        return _png(figure)
 
 
 def feature_picture(features: Features, out: Path) -> Path:
@@ -202,14 +208,15 @@ def feature_picture(features: Features, out: Path) -> Path:
             f"Ten features, {first:%Y-%m-%d} to {last:%Y-%m-%d}; shaded: crises",
             fontsize=12,
         )
-        return _write_png(figure, out)
+        picture = _png(figure)
+    write_atomically(out, lambda draft: draft.write_bytes(picture))
+    return out
 
 
-def _write_png(figure: Figure, out: Path) -> Path:
+def _png(figure: Figure) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
-    write_atomically(out, lambda draft: draft.write_bytes(picture.getvalue()))
-    return out
+    return picture.getvalue()
 
 
 def _thinned(series: pd.Series) -> pd.Series:

@@ -15,7 +15,7 @@ _COLUMNS: Final = {
     "equity": RUN_STRATEGIES,
     "crisis_equity": RUN_STRATEGIES,
     "weights": ("run", "session", "equity", "bond", "cash"),
-    "decisions": ("run", "allocation", "confidence", "halt_prob"),
+    "decisions": ("run", "allocation", "confidence", "halt_prob", "n_steps"),
 }
 """Columns that the report reads, by table."""
 

@@ -1,0 +1,139 @@
+"""The folder in which a training waits to be gone on with: `--resume` reads it.
+
+It is replaced whole after every epoch, so that a kill at any moment leaves the state
+after one epoch or the next. It holds all that later steps depend on, so a training gone
+on with ends in the same bits as one that was never stopped.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from trm_bt.config import TRMConfig
+from trm_bt.errors import CheckpointError
+from trm_bt.files import staged_folder
+from trm_bt.learning.dataset import Samples
+from trm_bt.learning.fit import Fit
+from trm_bt.learning.records import EpochRecord
+
+_KEY: Final = "training"
+_BEST: Final = "best."
+_STATE: Final = "state.safetensors"
+
+
+@dataclass
+class Course:
+    """How a training has gone so far.
+
+    Parameters
+    ----------
+    history : list of EpochRecord
+        All epochs made.
+    best : int
+        Position in `history` of the epoch with the lowest validation loss.
+    best_parameters : dict of str to Tensor
+        Averaged parameters after that epoch.
+    """
+
+    history: list[EpochRecord]
+    best: int
+    best_parameters: dict[str, Tensor]
+
+
+def fingerprint(samples: Samples, config: TRMConfig, name: str) -> str:
+    """Return a digest of all that decides the bits of a training."""
+    digest = hashlib.sha256()
+    for text in (name, config.to_json(), torch.__version__):
+        digest.update(text.encode())
+    for array in (
+        samples.sessions.to_numpy("datetime64[ns]"),
+        samples.known_on.to_numpy("datetime64[ns]"),
+        samples.features,
+        samples.returns,
+        samples.winners,
+        samples.shares,
+    ):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+class Unfinished:
+    """The state of one training in a folder.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    mark : str
+        What `fingerprint` returns for the training.
+    """
+
+    def __init__(self, path: Path, mark: str) -> None:
+        self.path = path
+        self.mark = mark
+
+    def save(self, fit: Fit, course: Course) -> None:
+        """Write the state after an epoch, whole or not at all."""
+        best = {f"{_BEST}{k}": v for k, v in course.best_parameters.items()}
+        facts = {
+            "mark": self.mark,
+            "best": course.best,
+            "history": [epoch.model_dump() for epoch in course.history],
+            "counters": fit.counters(),
+        }
+        content = safetensors.torch.save(
+            {**fit.tensors(), **best}, metadata={_KEY: json.dumps(facts)}
+        )
+        with staged_folder(self.path) as draft:
+            (draft / _STATE).write_bytes(content)
+
+    def load(self, fit: Fit) -> Course | None:
+        """Put `fit` where it was when the folder was written.
+
+        Returns
+        -------
+        Course or None
+            What was done before; None where there is no folder.
+
+        Raises
+        ------
+        CheckpointError
+            If the state cannot be read, or belongs to another training.
+        """
+        if not self.path.exists():
+            return None
+        facts, tensors = self._read()
+        if facts["mark"] != self.mark:
+            raise CheckpointError(
+                f"{self.path}: belongs to a training on other rows or settings, or "
+                "with another torch. Give those again, or remove the folder and train "
+                "from the start."
+            )
+        fit.restore(tensors, facts["counters"])
+        best = {
+            name.removeprefix(_BEST): value
+            for name, value in tensors.items()
+            if name.startswith(_BEST)
+        }
+        history = [EpochRecord.model_validate(epoch) for epoch in facts["history"]]
+        return Course(history, facts["best"], best)
+
+    def _read(self) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+        try:
+            with safetensors.safe_open(self.path / _STATE, framework="pt") as file:
+                names = file.keys()
+                tensors = {name: file.get_tensor(name).clone() for name in names}
+                return json.loads((file.metadata() or {})[_KEY]), tensors
+        except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.path}: must be the state of an unfinished training, cannot be "
+                f"read: {error}. Remove it and train from the start."
+            ) from error

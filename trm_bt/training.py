@@ -1,0 +1,212 @@
+"""The training stage: bars in, a checkpoint with card, history and picture out."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from trm_bt import report
+from trm_bt.analyzers.allocation_labeler import label_bars
+from trm_bt.errors import BarsError, RunError
+from trm_bt.files import check_replaceable
+from trm_bt.learning.checkpoint import save_checkpoint
+from trm_bt.learning.dataset import samples_from_labels
+from trm_bt.learning.model import TinyRecursiveModel
+from trm_bt.learning.records import ProgressCallback, TrainedModel
+from trm_bt.learning.self_check import Check, self_check
+from trm_bt.learning.trainer import train
+from trm_bt.market.bars import Bars
+from trm_bt.market.crises import CRISES
+from trm_bt.market.features import FeatureSchema, compute_features
+from trm_bt.market.label_table import describe_labels
+from trm_bt.runfolder import RunRequest, describe_bars, model_facts, versions
+
+
+def train_checkpoint(
+    request: RunRequest,
+    out: Path,
+    *,
+    force: bool = False,
+    resume: bool = False,
+    progress: ProgressCallback | None = None,
+) -> TrainedModel:
+    """Train one model on every label of the bars and save it.
+
+    Parameters
+    ----------
+    request : RunRequest
+        Bars and settings; `end` decides what the model may know.
+    out : Path
+        The checkpoint folder. While the training lasts its state is kept beside it, in
+        ``<out>.unfinished``.
+    force : bool
+        Replace a checkpoint, or the state of an unfinished training, that is there.
+    resume : bool
+        Go on with an unfinished training of the same bars and settings.
+    progress : callable, optional
+        Called as the training moves on.
+
+    Returns
+    -------
+    TrainedModel
+        What was saved.
+
+    Raises
+    ------
+    BarsError, CheckpointError, ConfigError, RunError
+        If the input is bad; nothing is written then.
+    """
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    goes_on = resume and unfinished.exists()
+    check_replaceable(out, marker="manifest.json", force=force or goes_on)
+    if unfinished.exists() and not goes_on:
+        if not force:
+            raise RunError(
+                f"{unfinished}: is the state of an unfinished training. Pass --resume "
+                "to go on with it, or --force to train from the start."
+            )
+        shutil.rmtree(unfinished)
+    bars = request.load()
+    labels, schema = _labels_of(bars, request)
+    minimum = request.config.training.min_labels
+    if len(labels) < minimum:
+        raise BarsError(
+            f"A model needs {minimum} labels, the bars give {len(labels)}. Give more "
+            "history or lower `min_labels`."
+        )
+    model = train(
+        samples_from_labels(labels),
+        schema,
+        request.config,
+        name=out.name,
+        progress=progress,
+        unfinished=unfinished,
+    )
+    save_trained(model, labels, bars, out, force=force or goes_on)
+    shutil.rmtree(unfinished)
+    return model
+
+
+def check_training(
+    request: RunRequest, *, progress: ProgressCallback | None = None
+) -> list[Check]:
+    """Check that the settings can train at all; see `trm_bt.learning.self_check`."""
+    labels, _ = _labels_of(request.load(), request)
+    return self_check(samples_from_labels(labels), request.config, progress=progress)
+
+
+def save_trained(
+    model: TrainedModel,
+    labels: pd.DataFrame,
+    bars: Bars,
+    folder: Path,
+    *,
+    force: bool = False,
+) -> None:
+    """Save a checkpoint with its model card, its history and a picture of it.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        What to save.
+    labels : DataFrame of shape (n_labels, n_columns)
+        The table that its rows were taken from, later rows included.
+    bars : Bars
+        What the labels were made from.
+    folder : Path
+        The checkpoint folder.
+    force : bool
+        Replace a checkpoint that is there.
+    """
+    record = model.record
+    history = [epoch.model_dump() for epoch in record.history]
+    yardsticks = {
+        "accuracy": record.majority_accuracy,
+        "utility": record.best_fixed_utility,
+    }
+    extras = {
+        "MODEL_CARD.md": report.model_card(card_facts(model, labels, bars)).encode(),
+        "history.json": (json.dumps(history, indent=2) + "\n").encode(),
+        "training.png": report.loss_curve(history, yardsticks),
+    }
+    save_checkpoint(model, folder, extras=extras, force=force)
+
+
+def card_facts(
+    model: TrainedModel, labels: pd.DataFrame, bars: Bars
+) -> dict[str, object]:
+    """Return what the model card tells, as JSON values.
+
+    Bars and labels later than the model knows are left out of all figures.
+    """
+    record, config, schema = model.record, model.config, model.schema
+    seen = bars.between(end=str(record.last_label_known_on))
+    training = _within(labels, record.train_start, record.train_end)
+    validation = _within(labels, record.validation_start, record.validation_end)
+    return {
+        "model": model_facts(model),
+        "bars": describe_bars(seen),
+        "spans": {
+            "train_end": record.train_end.isoformat(),
+            "validation_start": record.validation_start.isoformat(),
+            "validation_end": record.validation_end.isoformat(),
+            "n_epochs": len(record.history),
+            "mean_steps": record.best.validation_mean_steps,
+        },
+        "schema": schema.model_dump(mode="json"),
+        "features": [
+            (name, status, mean, std)
+            for (name, status), mean, std in zip(
+                schema.status_by_name.items(),
+                model.scaler.mean.tolist(),
+                model.scaler.std.tolist(),
+                strict=True,
+            )
+        ],
+        "labels": describe_labels(training, config.labels),
+        "crises": _crises_seen(training, validation, record.last_label_known_on),
+        "config": config.model_dump(),
+        "settings": config.to_json(),
+        "n_parameters": TinyRecursiveModel(config.model).n_parameters,
+        "versions": versions(),
+    }
+
+
+def _labels_of(bars: Bars, request: RunRequest) -> tuple[pd.DataFrame, FeatureSchema]:
+    """Compute features and labels of the bars."""
+    config = request.config
+    features = compute_features(bars, config.features)
+    return label_bars(bars, config.features, config.labels), features.schema
+
+
+def _within(labels: pd.DataFrame, start: object, end: object) -> pd.DataFrame:
+    return labels.loc[pd.Timestamp(str(start)) : pd.Timestamp(str(end))]
+
+
+def _crises_seen(
+    training: pd.DataFrame, validation: pd.DataFrame, known_on: object
+) -> Sequence[Mapping[str, object]]:
+    """Say of each crisis how much of it the model was trained and validated on."""
+    rows = []
+    for crisis in CRISES:
+        n_trained, n_validated = (
+            int(crisis.mask(pd.DatetimeIndex(part.index)).sum())
+            for part in (training, validation)
+        )
+        if n_trained or n_validated:
+            verdict = "in sample"
+        elif crisis.start > pd.Timestamp(str(known_on)):
+            verdict = "later than all it knows"
+        else:
+            verdict = "not in its rows"
+        rows.append(
+            {
+                "name": crisis.name,
+                "n_trained": n_trained,
+                "n_validated": n_validated,
+                "verdict": verdict,
+            }
+        )
+    return rows
