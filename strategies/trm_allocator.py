@@ -164,9 +164,9 @@ class TRMAllocator(RebalancingStrategy):
         ]
         if others:
             warnings.warn(
-                f"{' and '.join(others)}: the model and all evidence for it are about "
-                "SPY and TLT. Nothing measured there holds for other funds; train on "
-                "them, and test.",
+                f"{' and '.join(others)}: on another pair of assets than those a model "
+                "was trained on, its decisions mean nothing that was ever measured. "
+                "Train anew on these, and read the model's card.",
                 UniverseWarning,
                 stacklevel=2,
             )

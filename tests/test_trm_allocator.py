@@ -167,7 +167,7 @@ def test_volatility_is_never_traded(bars, coo):
     ],
 )
 def test_feeds_are_found_by_name_or_order(bars, names, params):
-    warned = pytest.warns(UniverseWarning, match="QQQ and IEF: the model and all")
+    warned = pytest.warns(UniverseWarning, match="QQQ and IEF: on another pair")
     with warned if params else nullcontext():
         ran = run(bars, policy=FakePolicy.reading(bars), names=names, **params)
     np.testing.assert_array_equal(

@@ -149,12 +149,14 @@ class TRMPolicy:
     ) -> list[Decision]:
         """Run one model over its rows."""
         trained = self.models[position]
-        rows = torch.from_numpy(trained.scaler.transform(features)).to(self._device)
+        z_scores = trained.scaler.transform(features)
         n_threads = trained.config.training.num_threads
         with cpu_threads(n_threads), _full_precision():
+            rows = torch.from_numpy(z_scores).to(self._device)
             prediction = self._network(position).predict(rows)
-        logits = prediction.logits.double().cpu()
-        probabilities = logits.softmax(dim=1).numpy()
+            # (max_steps, n_rows, n_allocations), NaN after a row has halted
+            by_step = _probabilities(prediction.step_logits)
+            probabilities = _probabilities(prediction.logits)
         # One by one: a vector's last few elements round differently from its others.
         halt_probs = [
             0.5 + 0.5 * math.tanh(0.5 * logit)
@@ -169,6 +171,8 @@ class TRMPolicy:
                 halt_probs[row],
                 n_steps[row],
                 _stamp(trained, session),
+                z_scores[row],
+                by_step[: n_steps[row], row],
             )
             for row, session in enumerate(sessions)
         ]
@@ -181,6 +185,12 @@ class TRMPolicy:
             network.load_state_dict(trained.parameters)
             self._networks[position] = network.eval().to(self._device)
         return self._networks[position]
+
+
+def _probabilities(logits: torch.Tensor) -> np.ndarray:
+    """Return the softmax of logits over their last axis, made in float64."""
+    shares: np.ndarray = logits.double().cpu().softmax(dim=-1).numpy()
+    return shares
 
 
 def _known_on(model: TrainedModel) -> date:
