@@ -98,7 +98,7 @@ class RebalancingStrategy(bt.Strategy):
         self._assets = [self._feeds[name] for name in ASSETS]
         self._targets: tuple[float, float] | None = None
         self._decided_on = self._credit = 0.0
-        self._n_handled = 0
+        self._n_handled, self._handled_on = 0, 0.0
         self._must_trade = False
         self.n_submitted = 0
         self._open_orders: dict[int, tuple[float, str, bt.Order]] = {}
@@ -268,24 +268,21 @@ class RebalancingStrategy(bt.Strategy):
     def _has_new_live_session(self) -> bool:
         """Tell whether every feed has its bar; note the session while one has not."""
         begun = [feed.datetime[0] for feed in self._feeds.values() if len(feed)]
-        if not begun:
-            return False
-        newest = max(begun)
         is_whole = stand_together(self._feeds) and has_current_values(
             self._feeds, self._needs
         )
         is_new = len(self._assets[0]) > self._n_handled
         if not is_whole:
-            self._unhandled.add(newest)
+            self._unhandled.update(now for now in begun if now > self._handled_on)
         elif is_new:
-            self._unhandled.discard(newest)
+            self._unhandled.discard(begun[0])
         return is_whole and is_new
 
     def _account(self) -> bool:
         """Log the close and accrue cash; tell whether the deciding span has begun."""
         equity, bond = self._assets
         self._n_handled = len(equity)
-        session = equity.datetime[0]
+        self._handled_on = session = equity.datetime[0]
         if session < self._decide_from:
             return False
         broker = self.broker

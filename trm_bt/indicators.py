@@ -20,6 +20,7 @@ from trm_bt.feeds.calendars import (
     is_live,
     stand_together,
 )
+from trm_bt.feeds.values import check_current_values, check_preloaded_values
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import check_volatility
 from trm_bt.market.features import (
@@ -213,6 +214,10 @@ class TRMDecision(bt.Indicator):
         assert isinstance(wanted, FeatureSchema)
         self.schema = self._given_schema(wanted)
         self.policy.check_schema(self.schema)
+        self._inputs = dict(zip(needed_inputs(wanted), self.datas, strict=False))
+        self._needs = dict.fromkeys(self._inputs, ("close",)) | {
+            "equity": ("close", "volume")
+        }
         self.features: Any = MarketFeatures(*self.datas, schema=self.schema)  # type: ignore[call-arg] # Backtrader's params
         first = self.p.decide_from
         self._decide_from = 0 if first is None else pd.Timestamp(first).toordinal()
@@ -229,6 +234,8 @@ class TRMDecision(bt.Indicator):
         number = self.data.datetime[0]
         if number in self.decided:
             return
+        if not is_live(self._inputs):
+            check_current_values(self._inputs, self._needs)
         row = np.array([[line[0] for line in self.features.lines]])
         values = np.full(len(DECISION_LINES), np.nan)
         if number >= self._decide_from and not np.isnan(row).all():
@@ -241,6 +248,7 @@ class TRMDecision(bt.Indicator):
 
     def once(self, start: int, end: int) -> None:
         """Decide on every bar in one batch, and on a few of them alone once more."""
+        check_preloaded_values(self._inputs, self._needs)
         start -= 1
         numbers = np.array(self.data.datetime.array[start:end])
         first = start + int(np.searchsorted(numbers, self._decide_from))

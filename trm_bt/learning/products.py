@@ -1,8 +1,8 @@
 """Products of rows with a layer's weights, by the faster of torch's two libraries.
 
-Torch multiplies float32 matrices by MKL, which leaves half of an AMD processor's vector
-units idle; oneDNN, which torch brings too, does not. It is used in inference mode alone:
-it has no gradients, and what is trained keeps its bits.
+Torch multiplies float32 matrices by MKL, which leaves half of an AMD processor's
+vector units idle; oneDNN, which torch brings too, does not. It is used in inference
+mode alone: it has no gradients, and what is trained keeps its bits.
 """
 
 from typing import Final
@@ -41,10 +41,11 @@ def affine(rows: Tensor, weight: Tensor, added: Tensor) -> Tensor:
     """
     if _HAS_ONEDNN and torch.is_inference_mode_enabled() and _is_plain(rows):
         multiply = torch.ops.mkldnn._linear_pointwise
-        if added.dim() == 1:
-            product: Tensor = multiply(rows, weight, added, "none", [], "")
-            return product
-        product = multiply.binary(rows, added, weight, None, "add")
+        product: Tensor = (
+            multiply(rows, weight, added, "none", [], "")
+            if added.dim() == 1
+            else multiply.binary(rows, added, weight, None, "add")
+        )
         return product
     if added.dim() == 1:
         return functional.linear(rows, weight, added)
@@ -54,7 +55,7 @@ def affine(rows: Tensor, weight: Tensor, added: Tensor) -> Tensor:
 def column_parts(weight: Tensor, n_parts: int) -> tuple[Tensor, ...]:
     """Split a layer's weights by its inputs, shape (n_out, n_in / n_parts) each.
 
-    In inference mode each part is a copy: oneDNN is thousands of times slower on a view.
+    In inference mode each is a copy: oneDNN is thousands of times slower on a view.
     """
     parts = weight.chunk(n_parts, dim=1)
     if torch.is_inference_mode_enabled():
