@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import make_bars
 from tests.engine import MODES
 from tests.fakes import VIX, FakePolicy
-from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import (
     BarsError,
     CheckpointError,
@@ -23,7 +21,6 @@ from trm_bt.feeds.backtrader import TRMPandasData, add_bars
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars, Provenance
 from trm_bt.market.features import FEATURE_NAMES, compute_features
-from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.broker import FractionalShares
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
@@ -288,26 +285,6 @@ def test_the_fake_policy_varies(bars):
     assert len(np.unique(classes)) == 8
     assert FEATURE_NAMES[VIX] == "vix_level"
     assert pd.Series(classes).diff().ne(0).mean() > 0.5
-
-
-@pytest.fixture(scope="module")
-def tiny_checkpoint(tmp_path_factory):
-    """Train a small network on the first 600 of 700 random bars."""
-    from trm_bt.learning.checkpoint import save_checkpoint
-    from trm_bt.learning.dataset import samples_from_labels
-    from trm_bt.learning.trainer import train
-
-    bars = make_bars(700, seed=3)
-    features = compute_features(bars)
-    labels = compute_labels(bars.between(None, bars.sessions[599]), features)
-    config = TRMConfig(
-        model=ModelConfig(hidden_dim=16),
-        training=TrainingConfig(epochs=1, n_supervision_steps=1),
-    )
-    trained = train(samples_from_labels(labels), features.schema, config, name="tiny")
-    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    save_checkpoint(trained, folder)
-    return bars, folder
 
 
 def test_a_checkpoint_decides_only_after_its_training_span(tiny_checkpoint):
