@@ -19,6 +19,7 @@ from tests.test_rebalancing import (
     run,
 )
 from trm_bt.errors import BarsError, ConfigError
+from trm_bt.feeds import load_bars
 from trm_bt.feeds.backtrader import TRMPandasData, add_bars
 from trm_bt.market.bars import Bars
 from trm_bt.strategies.baselines import FixedMix
@@ -405,3 +406,38 @@ def test_a_rule_of_ones_own_waits_for_its_indicator(bars):
 def test_a_rule_that_returns_no_shares_is_refused(weights):
     with pytest.raises(ConfigError, match="`target_weights` must return shares"):
         run(flat_bars(), Scripted, coo=False, script=[weights] * 5)
+
+
+def hard_switches(n_sessions, seed=0):
+    """Draw switches from all of one asset into all of the other, and mixes between."""
+    rng = np.random.default_rng(seed)
+    mixes = np.array([(1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (0.2, 0.5), (0.0, 0.0)])
+    return [tuple(map(float, mixes[i])) for i in rng.integers(0, 5, n_sessions)]
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.0005, 0.005])
+@pytest.mark.parametrize("is_whole", [False, True], ids=["fractional", "whole"])
+@pytest.mark.parametrize("source", ["market", "sample"])
+@both_ways()
+def test_no_order_is_rejected_through_a_crisis(request, source, coo, is_whole, cost):
+    if source == "market":
+        bars = request.getfixturevalue("real_bars").between("2008-07-01", "2009-06-30")
+    else:
+        bars = load_bars("sample", start="1998-07-01", end="1999-06-30")
+    script = hard_switches(len(bars.sessions))
+    ran = run(
+        bars, Scripted, coo=coo, cost=cost, is_whole=is_whole, script=script, cash=1e9
+    )
+    made = ran.orders["status"].value_counts()
+    assert ran.n_rejected == 0
+    assert ran.n_submitted == made.sum() > 350
+    assert set(made.index) <= {"Completed", "Unfilled"}
+    assert made.get("Unfilled", 0) <= 2
+
+
+def test_no_order_is_rejected_in_thirty_real_years(market_dir):
+    bars = load_bars(market_dir, start="1993-02-01", end="2023-12-29")
+    script = hard_switches(len(bars.sessions), seed=1)
+    ran = run(bars, Scripted, coo=False, cost=0.0005, script=script, cash=1e9)
+    assert ran.n_submitted > 13_000
+    assert ran.n_rejected == 0

@@ -68,15 +68,9 @@ class MarketFeatures(bt.Indicator):
 
     def __init__(self) -> None:
         schema = self.p.schema
-        needed = needed_inputs(schema)
-        if len(self.datas) != len(needed):
-            raise BarsError(
-                f"MarketFeatures needs {len(needed)} feeds ({', '.join(needed)}), got "
-                f"{len(self.datas)}. Pass them in this order."
-            )
         self._feeds = {
             name: data
-            for name, data in zip(needed, self.datas, strict=True)
+            for name, data in _by_input(self, schema).items()
             if isinstance(data, bt.feed.AbstractDataBase)
         }
         self._is_live = is_live(self._feeds)
@@ -212,9 +206,9 @@ class TRMDecision(bt.Indicator):
         self.policy = given_or_loaded_policy(self.p)
         wanted = self.policy.schema
         assert isinstance(wanted, FeatureSchema)
+        self._inputs = _by_input(self, wanted)
         self.schema = self._given_schema(wanted)
         self.policy.check_schema(self.schema)
-        self._inputs = dict(zip(needed_inputs(wanted), self.datas, strict=False))
         self._needs = dict.fromkeys(self._inputs, ("close",)) | {
             "equity": ("close", "volume")
         }
@@ -304,8 +298,8 @@ class TRMDecision(bt.Indicator):
 
     def _given_schema(self, wanted: FeatureSchema) -> FeatureSchema:
         """Say what the feeds give: which roles are observed, which are estimates."""
-        feed_of = dict(zip(needed_inputs(wanted), self.datas, strict=False))
-        if wanted.members and wanted.members[0] in feed_of:
+        feed_of = dict(self._inputs)
+        if wanted.members:
             feed_of["members"] = feed_of[wanted.members[0]]
         roles = (*_FIXED_INPUTS, "members", "put_call")
         status: dict[str, Status] = {
@@ -344,6 +338,24 @@ def given_or_loaded_policy(params: Any) -> Policy:  # noqa: ANN401 # Backtrader'
         device=params.device,
         allow_in_sample=params.allow_in_sample,
     )
+
+
+def _by_input(indicator: bt.Indicator, schema: FeatureSchema) -> dict[str, Any]:
+    """Return the datas of an indicator by the input that they are.
+
+    Raises
+    ------
+    BarsError
+        If their number is not what the schema needs.
+    """
+    needed = needed_inputs(schema)
+    if len(indicator.datas) != len(needed):
+        raise BarsError(
+            f"{type(indicator).__name__} needs {len(needed)} feeds "
+            f"({', '.join(needed)}), got {len(indicator.datas)}. Pass them in this "
+            "order."
+        )
+    return dict(zip(needed, indicator.datas, strict=True))
 
 
 def _lines(indicator: bt.Indicator) -> Iterator[bt.LineBuffer]:

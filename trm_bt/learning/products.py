@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_HAS_ONEDNN: Final = torch.backends.mkldnn.is_available() and hasattr(
-    torch.ops.mkldnn, "_linear_pointwise"
+_HAS_ONEDNN: Final = bool(
+    torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call] # torch's
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
 
 
