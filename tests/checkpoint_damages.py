@@ -1,4 +1,4 @@
-"""Ways to damage a checkpoint, and the rule that refuses each."""
+"""A small checkpoint, ways to damage one, and the rule that refuses each."""
 
 import hashlib
 import json
@@ -7,8 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.planted import planted_samples
+from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import CheckpointError
 from trm_bt.learning.checkpoint import DESCRIPTION, MANIFEST, WEIGHTS, load_checkpoint
+from trm_bt.learning.records import TrainedModel
+from trm_bt.learning.trainer import train
+from trm_bt.market.features import FeatureSchema
+
+FILES = (WEIGHTS, DESCRIPTION, MANIFEST)
+EXTRAS = {
+    "MODEL_CARD.md": b"# brexit\n",
+    "history.json": b"[]",
+    "training.png": b"\x89PNG\r\n\x1a\n",
+}
+ALL_FILES = (*FILES, *EXTRAS)
+BIAS = "nets.readout.bias"
+CONFIG = TRMConfig(
+    seed=3,
+    model=ModelConfig(hidden_dim=16, num_latent_steps=1, num_recursion_cycles=1),
+    training=TrainingConfig(epochs=2, max_batches_per_epoch=2),
+)
 
 Contents = Mapping[str, bytes]
 """Bytes by file name."""
@@ -46,6 +65,13 @@ RULES = {
 the general one."""
 GENERAL = "a value against its rule"
 LOADED = "LOADED"
+
+
+def train_on(
+    n_rows: int, name: str, schema: FeatureSchema | None = None
+) -> TrainedModel:
+    schema = schema or FeatureSchema()
+    return train(planted_samples(n_rows), schema, CONFIG, name=name)
 
 
 def contents_of(folder: Path) -> dict[str, bytes]:
@@ -139,3 +165,14 @@ def reseal(folder: Path) -> None:
     """Make the hashes of a folder right again."""
     for name, content in resealed(contents_of(folder)).items():
         (folder / name).write_bytes(content)
+
+
+def forge(folder: Path, *keys: str, value: object) -> None:
+    """Change one entry of the description and make the hashes right."""
+    description = json.loads((folder / DESCRIPTION).read_bytes())
+    section = description
+    for key in keys[:-1]:
+        section = section[key]
+    section[keys[-1]] = value
+    (folder / DESCRIPTION).write_bytes(dump(description))
+    reseal(folder)

@@ -1,6 +1,7 @@
 """Shared bars and folders; no test reaches the network."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,35 @@ def tiny_checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     save_checkpoint(trained, folder)
     return bars, folder
+
+
+@pytest.fixture(scope="session")
+def brexit_model():
+    """A small trained model called brexit."""
+    from tests.checkpoint_damages import train_on
+
+    return train_on(300, "brexit")
+
+
+@pytest.fixture(scope="session")
+def brexit_folders(brexit_model, tmp_path_factory) -> dict[str, Path]:
+    """That model stored bare, and with all the files a checkpoint may have."""
+    from tests.checkpoint_damages import EXTRAS
+    from trm_bt.learning.checkpoint import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("stored")
+    save_checkpoint(brexit_model, folder / "bare")
+    save_checkpoint(brexit_model, folder / "full", extras=EXTRAS)
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture
+def checkpoint(brexit_folders, tmp_path) -> Path:
+    """A bare checkpoint of one's own to damage."""
+    return shutil.copytree(brexit_folders["bare"], tmp_path / "brexit")
+
+
+@pytest.fixture
+def full_checkpoint(brexit_folders, tmp_path) -> Path:
+    """A checkpoint of one's own with all the files it may have."""
+    return shutil.copytree(brexit_folders["full"], tmp_path / "brexit")

@@ -33,6 +33,8 @@ FLOORS = {
     "trm_bt.runfolder": 8,
     "trm_bt.tables": 8,
     "trm_bt.training": 8,
+    "trm_bt.backtests": 8,
+    "trm_bt.walkforward": 8,
     "trm_bt.pipeline": 8,
     "trm_bt.cli": 8,
 }

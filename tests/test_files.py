@@ -9,7 +9,13 @@ import time
 import pytest
 
 from trm_bt.errors import RunError
-from trm_bt.files import check_replaceable, staged_folder, write_atomically
+from trm_bt.files import (
+    _exchange,
+    _rename_twice,
+    check_replaceable,
+    staged_folder,
+    write_atomically,
+)
 
 
 def test_a_folder_appears_when_its_block_ends(tmp_path):
@@ -74,23 +80,191 @@ def test_only_a_marked_folder_may_be_replaced(tmp_path):
     check_replaceable(tmp_path, marker="run.json", force=True)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a signal that cannot be caught")
-def test_a_killed_write_leaves_the_old_folder(tmp_path):
-    code = (
-        "import sys, time\n"
-        "from pathlib import Path\n"
-        "from trm_bt.files import staged_folder\n"
-        "with staged_folder(Path(sys.argv[1])) as folder:\n"
-        "    (folder / 'a.txt').write_text('new')\n"
-        "    Path(sys.argv[2]).touch()\n"
-        "    time.sleep(60)\n"
-    )
-    target, written = tmp_path / "run", tmp_path / "written"
-    target.mkdir()
-    (target / "a.txt").write_text("old")
-    process = subprocess.Popen([sys.executable, "-c", code, target, written])
+needs_posix = pytest.mark.skipif(
+    os.name == "nt", reason="kills, locks and exchanges as POSIX does"
+)
+needs_exchange = pytest.mark.skipif(
+    sys.platform not in {"linux", "darwin"}, reason="no exchange in one step"
+)
+WAITING = """
+import sys, time
+from pathlib import Path
+from trm_bt.files import staged_folder
+with staged_folder(Path(sys.argv[1])) as folder:
+    (folder / "a.txt").write_text("new")
+    Path(sys.argv[2]).touch()
+    time.sleep(60)
+"""
+REPLACING = """
+import sys
+from pathlib import Path
+from trm_bt.files import staged_folder
+for turn in range(int(sys.argv[2])):
+    with staged_folder(Path(sys.argv[1])) as folder:
+        for name in ("a.txt", "b.txt"):
+            (folder / name).write_text(sys.argv[3] + str(turn))
+"""
+
+
+def start(code, *arguments):
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)])
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """A writer of `run` that has written its draft and waits."""
+    written = tmp_path / "written"
+    process = start(WAITING, tmp_path / "run", written)
     while not written.exists() and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    written.unlink()
+    yield process
+    process.kill()
     process.wait()
+
+
+def make(target, text="old"):
+    target.mkdir()
+    (target / "a.txt").write_text(text)
+    return target
+
+
+def replace(target, **options):
+    with staged_folder(target, **options) as folder:
+        (folder / "a.txt").write_text("newer")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@needs_posix
+def test_what_a_killed_writer_leaves_goes_with_the_next_write(tmp_path, waiting):
+    target = make(tmp_path / "run")
+    waiting.send_signal(signal.SIGKILL)
+    waiting.wait()
     assert (target / "a.txt").read_text() == "old"
+    assert len(names(tmp_path)) == 2
+
+    replace(target)
+
+    assert (target / "a.txt").read_text() == "newer"
+    assert names(tmp_path) == ["run"]
+
+
+@needs_posix
+def test_what_a_living_writer_works_on_stays(tmp_path, waiting):
+    replace(tmp_path / "run")
+
+    drafts = [path for path in tmp_path.iterdir() if path.name != "run"]
+    assert [(path / "a.txt").read_text() for path in drafts] == ["new"]
+    assert waiting.poll() is None
+
+
+@needs_posix
+def test_hidden_folders_of_others_stay(tmp_path):
+    others = [".run", ".run.12345678", ".run.2.12345678.draft", ".rum.12345678.draft"]
+    for name in others:
+        make(tmp_path / name)
+
+    replace(tmp_path / "run")
+
+    assert names(tmp_path) == sorted([*others, "run"])
+
+
+@needs_posix
+def test_a_draft_that_is_a_link_is_left_alone(tmp_path):
+    kept = make(tmp_path / "kept")
+    (tmp_path / ".run.12345678.draft").symlink_to(kept)
+
+    replace(tmp_path / "run")
+
+    assert (kept / "a.txt").read_text() == "old"
+
+
+@needs_exchange
+def test_a_replaced_folder_is_never_missing(tmp_path):
+    """Two writers replace one folder all the time, which is there at every look."""
+    target = make(tmp_path / "run")
+    writers = [start(REPLACING, target, 60, word) for word in ("one", "two")]
+    n_looks = 0
+    while any(writer.poll() is None for writer in writers):
+        assert target.stat()
+        n_looks += 1
+
+    assert n_looks > 100
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert (target / "a.txt").read_text() == (target / "b.txt").read_text()
+    assert names(tmp_path) == ["run"]
+
+
+@needs_exchange
+def test_an_exchange_gives_each_folder_the_name_of_the_other(tmp_path):
+    one, other = make(tmp_path / "one", "1"), make(tmp_path / "other", "2")
+
+    assert _exchange(one, other)
+
+    assert (one / "a.txt").read_text() == "2"
+    assert (other / "a.txt").read_text() == "1"
+
+
+@needs_exchange
+def test_an_exchange_with_nothing_is_an_error_that_says_where(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run"):
+        _exchange(make(tmp_path / "run"), tmp_path / "nothing")
+
+
+def test_two_renames_serve_where_there_is_no_exchange(tmp_path):
+    draft, target = make(tmp_path / "draft", "new"), make(tmp_path / "run")
+
+    _rename_twice(draft, target)
+
+    assert (target / "a.txt").read_text() == "new"
+    assert names(tmp_path) == ["run"]
+
+
+def test_two_renames_are_undone_where_the_second_fails(tmp_path):
+    target = make(tmp_path / "run")
+
+    with pytest.raises(FileNotFoundError):
+        _rename_twice(tmp_path / "nothing", target)
+
+    assert (target / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["run"]
+
+
+def test_what_came_in_between_is_not_replaced_unless_it_may_be(tmp_path):
+    target = tmp_path / "run"
+
+    def write():
+        with staged_folder(target, may_replace=False) as folder:
+            (folder / "a.txt").write_text("new")
+            make(target, "another writer's")
+
+    with pytest.raises(OSError, match="run"):
+        write()
+
+    assert (target / "a.txt").read_text() == "another writer's"
+    assert names(tmp_path) == ["run"]
+
+
+def test_an_empty_folder_gives_way_in_any_case(tmp_path):
+    (tmp_path / "run").mkdir()
+
+    replace(tmp_path / "run", may_replace=False)
+
+    assert (tmp_path / "run" / "a.txt").read_text() == "newer"
+
+
+@needs_posix
+def test_what_a_link_points_to_is_replaced_and_the_link_stays(tmp_path):
+    target = make(tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "newest"
+    link.symlink_to(target)
+
+    replace(link)
+
+    assert link.is_symlink()
+    assert (target / "a.txt").read_text() == "newer"
+    assert names(tmp_path / "elsewhere") == ["newest"]

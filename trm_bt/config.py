@@ -4,6 +4,7 @@ Lookbacks and horizons are counted in sessions.
 """
 
 import json
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Self
@@ -149,6 +150,23 @@ class TrainingConfig(_Settings):
     num_threads: PositiveInt = 1
 
 
+class WalkForwardConfig(_Settings):
+    """When a walk-forward retrains, on what, and how many seeds it averages.
+
+    Retraining every `retrain_every` sessions, or before the sessions of `retrain_on`
+    instead. `window` is the number of newest labels trained on; None takes all. The
+    last `embargo` sessions before a model's first decision give no label to it, beside
+    the horizon + 1 sessions whose labels are not known yet.
+    """
+
+    first_decision: date | None = None
+    retrain_every: PositiveInt = 252
+    retrain_on: tuple[date, ...] = ()
+    window: PositiveInt | None = None
+    embargo: int = Field(0, ge=0)
+    n_seeds: PositiveInt = 3
+
+
 class StrategyConfig(_Settings):
     """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
 
@@ -183,6 +201,7 @@ class TRMConfig(_Settings):
     labels: LabelConfig = LabelConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    walkforward: WalkForwardConfig = WalkForwardConfig()
     strategy: StrategyConfig = StrategyConfig()
     backtest: BacktestConfig = BacktestConfig()
 
@@ -192,7 +211,7 @@ class TRMConfig(_Settings):
 
     def describe(self) -> str:
         """Return the settings as JSON with the derived `effective_depth` shown."""
-        shown = self.model_dump()
+        shown = self.model_dump(mode="json")
         shown["model"]["effective_depth"] = self.model.effective_depth
         return json.dumps(shown, indent=2)
 

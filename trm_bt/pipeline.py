@@ -1,29 +1,27 @@
 """The stages of a run, from bars to pages, each readable alone."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
 from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
-from trm_bt.backtest import BacktestResult, run_backtest
+from trm_bt.backtests import Progress, backtest_all, session_after
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
-from trm_bt.evaluation.crises import crisis_equity
 from trm_bt.evaluation.walkforward import (
     CrisisPlan,
     plan_crises,
     train_before_crises,
 )
 from trm_bt.files import check_replaceable, staged_folder
-from trm_bt.learning.policy import TRMPolicy
+from trm_bt.learning.ensemble import load_policy
 from trm_bt.learning.records import Progress as TrainingProgress
 from trm_bt.learning.records import ProgressCallback
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
 from trm_bt.runfolder import (
@@ -35,17 +33,7 @@ from trm_bt.runfolder import (
     summarize,
     write_json,
 )
-from trm_bt.strategies.baselines import FixedMix
-from trm_bt.strategies.trm_allocator import TRMAllocator
 from trm_bt.training import save_trained
-
-BASELINES: Final[Mapping[str, tuple[float, ...]]] = {
-    "spy": (1.0, 0.0, 0.0),
-    "sixty_forty": (0.6, 0.4, 0.0),
-    **dict(zip(ALLOCATION_NAMES, map(tuple, ALLOCATION_WEIGHTS), strict=True)),
-}
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, the units of work done, and those it has in all."""
 
 
 def run(
@@ -111,7 +99,15 @@ def run(
                 save_trained(model, labels, bars, checkpoint)
         with _timed(seconds, "backtests"):
             results, crises = backtest_all(
-                bars, request, plans, folder / "checkpoints", tell
+                bars,
+                request,
+                plans,
+                lambda plan: load_policy(
+                    folder / "checkpoints" / (plan.crisis.name if plan else ""),
+                    device=request.device,
+                ),
+                session_after(bars, next(p.frozen_on for p in plans if p.frozen_on)),
+                tell,
             )
         summary = summarize(bars, results, crises, plans, models, seed=config.seed)
         save_results(results, crises, folder)
@@ -170,194 +166,6 @@ def write_labels(
             )
     with staged_folder(out) as folder:
         return save_labels(labels, features, bars, config.labels, folder)
-
-
-def backtest_all(
-    bars: Bars,
-    request: RunRequest,
-    plans: Sequence[CrisisPlan],
-    folder: Path,
-    tell: Progress,
-) -> tuple[dict[str, BacktestResult], dict[str, tuple[BacktestResult, pd.DataFrame]]]:
-    """Run the allocator and every baseline out of sample, and each crisis alone.
-
-    The continuous run decides with the newest model at each session; a crisis run
-    decides with the one model frozen before that crisis. The baselines of a crisis are
-    cut from their continuous runs: a fixed mix, rebalanced each session, holds the
-    same weights at the crisis's base whenever it was started.
-
-    Returns
-    -------
-    results : dict of str to BacktestResult
-        Continuous runs by strategy, "trm" first.
-    crises : dict of str to (BacktestResult, DataFrame)
-        By crisis name, the allocator's run and every strategy's equity in the crisis.
-    """
-    planned = [plan for plan in plans if plan.frozen_on is not None]
-    total = 1 + len(BASELINES) + len(planned)
-    decide_from = _session_after(bars, planned[0].frozen_on)
-    tell("backtests", 0, total)
-    ours = allocate(bars, folder, decide_from, request)
-    tell("backtests", 1, total)
-    baselines = run_baselines(
-        bars, request, decide_from, lambda done: tell("backtests", 1 + done, total)
-    )
-    results = {"trm": ours, **baselines}
-    crises: dict[str, tuple[BacktestResult, pd.DataFrame]] = {}
-    for plan in planned:
-        tell("backtests", len(results) + len(crises), total)
-        crisis = plan.crisis
-        since = _session_after(bars, plan.frozen_on)
-        checkpoint = folder / crisis.name
-        result = allocate(bars.between(end=crisis.end), checkpoint, since, request)
-        equities = {"trm": result.equity} | {
-            name: results[name].equity for name in BASELINES
-        }
-        crises[crisis.name] = result, crisis_equity(plan, equities)
-    tell("backtests", total, total)
-    return results, crises
-
-
-def allocate(
-    bars: Bars,
-    checkpoint: Path,
-    decide_from: pd.Timestamp | None,
-    request: RunRequest,
-    *,
-    allow_in_sample: bool = False,
-) -> BacktestResult:
-    """Run the allocator on a checkpoint or a walk-forward set.
-
-    Parameters
-    ----------
-    bars : Bars
-        Bars that reach back far enough for the first decision's features.
-    checkpoint : Path
-        Folder of a checkpoint or of a set.
-    decide_from : Timestamp or None
-        First session to decide on; None: the first that no model has seen.
-    request : RunRequest
-        Device and settings.
-    allow_in_sample : bool
-        Whether sessions that a model was trained on are decided, and stamped.
-
-    Raises
-    ------
-    BarsError
-        If the bars end before any session may be decided.
-    CheckpointError
-        If the checkpoint cannot be believed or reads features of another schema.
-    """
-    config = request.config
-    policy = TRMPolicy.load(
-        checkpoint, device=request.device, allow_in_sample=allow_in_sample
-    )
-    if decide_from is None:
-        first = policy.schema.n_lookback - 1
-        possible = bars.sessions[first:]
-        known_on = pd.Timestamp(policy.models[0].record.last_label_known_on)
-        if not allow_in_sample:
-            possible = possible[possible > known_on]
-        if not len(possible):
-            raise BarsError(
-                f"{checkpoint}: knows labels up to {known_on.date()}, and the bars "
-                f"end on {bars.sessions[-1].date()}: no session is left to decide."
-            )
-        decide_from = possible[0]
-    return run_backtest(
-        bars,
-        TRMAllocator,
-        params={"policy": policy, **config.strategy.model_dump()},
-        config=config.backtest,
-        decide_from=decide_from,
-        name="trm",
-    )
-
-
-def run_baselines(
-    bars: Bars,
-    request: RunRequest,
-    decide_from: pd.Timestamp,
-    tell: Callable[[int], None],
-) -> dict[str, BacktestResult]:
-    """Run SPY, 60/40 and the eight allocations over the allocator's sessions.
-
-    `tell` is called with the number of runs done.
-    """
-    results = {}
-    for name, weights in BASELINES.items():
-        results[name] = run_backtest(
-            bars,
-            FixedMix,
-            params={"weights": weights},
-            config=request.config.backtest,
-            decide_from=decide_from,
-            name=name,
-        )
-        tell(len(results))
-    return results
-
-
-def backtest_checkpoint(
-    request: RunRequest,
-    checkpoint: Path,
-    out: Path,
-    *,
-    allow_in_sample: bool = False,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> dict[str, object]:
-    """Backtest a checkpoint that is there already, beside the baselines.
-
-    Parameters
-    ----------
-    request : RunRequest
-        Bars, device and settings.
-    checkpoint : Path
-        Folder of a checkpoint or of a walk-forward set.
-    out : Path
-        Folder for summary.json and the tables of equity, weights, decisions, orders.
-    allow_in_sample : bool
-        Whether sessions that the model was trained on are decided, and stamped.
-    force : bool
-        Replace an earlier backtest.
-    progress : callable, optional
-        Called after each run.
-
-    Returns
-    -------
-    dict
-        What summary.json holds; its crises are empty.
-
-    Raises
-    ------
-    BarsError, CheckpointError, ConfigError, RunError
-        If the input is bad; nothing is written then.
-    """
-    check_replaceable(out, marker="equity.parquet", force=force)
-    tell = progress or (lambda stage, done, total: None)
-    total = 1 + len(BASELINES)
-    bars = request.load()
-    ours = allocate(bars, checkpoint, None, request, allow_in_sample=allow_in_sample)
-    tell("backtests", 1, total)
-    baselines = run_baselines(
-        bars,
-        request,
-        ours.equity.index[0],
-        lambda done: tell("backtests", 1 + done, total),
-    )
-    results = {"trm": ours, **baselines}
-    summary = summarize(bars, results, {}, [], {}, seed=request.config.seed)
-    with staged_folder(out) as folder:
-        save_results(results, {}, folder)
-        write_json(folder / "summary.json", summary)
-    return summary
-
-
-def _session_after(bars: Bars, session: pd.Timestamp | None) -> pd.Timestamp:
-    """Return the first session after a freeze."""
-    assert session is not None
-    return bars.sessions[bars.sessions > session][0]
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class RunRequest:
             "end": self.end,
             "observed": list(self.observed),
             "device": self.device,
-            "config": self.config.model_dump(),
+            "config": self.config.model_dump(mode="json"),
         }
 
     def load(self) -> Bars:
@@ -131,7 +131,7 @@ def describe_run(
     return {
         "command": command,
         "request": request.to_dict(),
-        "config": request.config.model_dump(),
+        "config": request.config.model_dump(mode="json"),
         "versions": versions(),
         "bars": describe_bars(bars),
         "models": [model_facts(model) for model in models],
@@ -292,11 +292,11 @@ def save_results(
     """Write equity, weights, decisions, orders and executions of all runs."""
     equity = pd.DataFrame({name: result.equity for name, result in results.items()})
     equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-    if crises:
-        pd.concat(
-            {name: frame for name, (_, frame) in crises.items()},
-            names=["crisis", "session"],
-        ).to_parquet(folder / "crisis_equity.parquet")
+    # where there is no crisis, a table of no rows
+    frames = {name: frame for name, (_, frame) in crises.items()} or {"": equity[:0]}
+    pd.concat(frames, names=["crisis", "session"]).to_parquet(
+        folder / "crisis_equity.parquet"
+    )
     runs = [
         *((OUT_OF_SAMPLE, name, result) for name, result in results.items()),
         *((crisis, "trm", result) for crisis, (result, _) in crises.items()),

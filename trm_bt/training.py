@@ -167,7 +167,7 @@ def card_facts(
         ],
         "labels": describe_labels(training, config.labels),
         "crises": _crises_seen(training, validation, record.last_label_known_on),
-        "config": config.model_dump(),
+        "config": config.model_dump(mode="json"),
         "settings": config.to_json(),
         "n_parameters": TinyRecursiveModel(config.model).n_parameters,
         "versions": versions(),

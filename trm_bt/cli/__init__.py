@@ -7,7 +7,13 @@ import signal
 import sys
 import warnings
 
-from trm_bt.cli import bars, dataset, models, runs  # noqa: F401, they add their commands
+from trm_bt.cli import (  # noqa: F401, they add their commands
+    bars,
+    dataset,
+    models,
+    runs,
+    walkforward,
+)
 from trm_bt.cli.options import app
 from trm_bt.errors import BarsWarning, LookAheadError, TRMError
 

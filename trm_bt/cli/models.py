@@ -172,7 +172,7 @@ def backtest(
     as_json: JsonOption = False,
 ) -> None:
     """Backtest a checkpoint that is there already, beside SPY and the fixed mixes."""
-    from trm_bt.pipeline import backtest_checkpoint
+    from trm_bt.backtests import backtest_checkpoint
 
     request = request_of(bars, settings_of(config, None), start, end, observed, device)
     with progress_bars() as progress:

@@ -1,5 +1,7 @@
 """What the sub-commands have in common: the application, options, and requests."""
 
+import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,6 +71,11 @@ def request_of(
     from trm_bt.runfolder import RunRequest
 
     return RunRequest(bars, config, start, end, tuple(observed or ()), device.value)
+
+
+def command_line() -> str:
+    """Return the command line as a shell would take it."""
+    return shlex.join(["trm-bt", *sys.argv[1:]])
 
 
 def settings_of(path: Path | None, seed: int | None) -> TRMConfig:

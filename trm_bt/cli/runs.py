@@ -1,8 +1,6 @@
 """Whole runs, their pages, and the settings."""
 
 import json
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +20,7 @@ from trm_bt.cli.options import (
     SeedOption,
     StartOption,
     app,
+    command_line,
     request_of,
     settings_of,
 )
@@ -51,12 +50,12 @@ def run_command(
     request = request_of(bars, settings_of(config, seed), start, end, observed, device)
     with progress_bars() as progress:
         summary = run(
-            request, out, command=_command_line(), force=force, progress=progress
+            request, out, command=command_line(), force=force, progress=progress
         )
     if as_json:
         print(json.dumps(summary))
     else:
-        _print_summary(summary, out)
+        print_summary(summary, out)
 
 
 @app.command("report")
@@ -79,11 +78,8 @@ def config_command(config: ConfigOption = None, seed: SeedOption = None) -> None
     print(settings_of(config, seed).describe())
 
 
-def _command_line() -> str:
-    return shlex.join(["trm-bt", *sys.argv[1:]])
-
-
-def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
+def print_summary(summary: Mapping[str, Any], out: Path) -> None:
+    """Print the two tables of a run and where its page is."""
     terminal = console()
     terminal.print(summary["bars"]["source"])
     terminal.print(crisis_table(summary["crises"]))

@@ -53,8 +53,8 @@ def summarize_crises(
     equities : mapping of str to DataFrame
         By crisis name, what `crisis_equity` returns.
     models : mapping of str to mapping
-        By crisis name, facts of the model that decided: `trained_from`,
-        `trained_until` and `n_optimizer_steps`.
+        By crisis name, facts of the model that decided: `name`,
+        `trained_from`, `trained_until` and `n_optimizer_steps`.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def _entry(
         "sessions": None if equity is None else len(equity) - 1,
         "covered": equity is not None,
         "reason": plan.reason,
-        "model": None if equity is None else crisis.name,
+        "model": model.get("name"),
         "trained_from": model.get("trained_from"),
         "trained_until": model.get("trained_until"),
         "n_optimizer_steps": model.get("n_optimizer_steps"),

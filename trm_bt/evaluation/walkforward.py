@@ -7,6 +7,7 @@ from typing import Final
 import pandas as pd
 
 from trm_bt.config import TRMConfig
+from trm_bt.evaluation.folds import Fold
 from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.parallel import TrainingJob, train_all
 from trm_bt.learning.records import ProgressCallback, TrainedModel
@@ -81,6 +82,38 @@ def plan_crises(
             plans.append(CrisisPlan(crisis, None, None, reason))
             continue
         plans.append(CrisisPlan(crisis, frozen_on, sessions[first - 1]))
+    return plans
+
+
+def plan_fold_crises(
+    sessions: pd.DatetimeIndex,
+    folds: Sequence[Fold],
+    crises: Sequence[Crisis] = CRISES,
+) -> list[CrisisPlan]:
+    """Plan the crises that a walk-forward decides, in date order.
+
+    A crisis has a run if its first decision, two sessions before it, lies in a fold.
+
+    Parameters
+    ----------
+    sessions : DatetimeIndex of shape (n_sessions,)
+        Sessions of the bars.
+    folds : sequence of Fold
+        What `plan_folds` returns.
+    crises : sequence of Crisis
+        The windows.
+    """
+    plans = []
+    for crisis in crises:
+        first = int(sessions.searchsorted(crisis.start))
+        if not crisis.is_covered(sessions):
+            plans.append(CrisisPlan(crisis, None, None, "not within the bars' span"))
+        elif first < FREEZE_LEAD or sessions[first - FREEZE_LEAD + 1] < folds[0].first:
+            reason = f"before the first fold, which begins {folds[0].first.date()}"
+            plans.append(CrisisPlan(crisis, None, None, reason))
+        else:
+            frozen_on = sessions[first - FREEZE_LEAD]
+            plans.append(CrisisPlan(crisis, frozen_on, sessions[first - 1]))
     return plans
 
 

@@ -22,7 +22,7 @@ EXTRAS: Final = ("MODEL_CARD.md", "history.json", "training.png")
 CHECKPOINT_FILES: Final = frozenset({WEIGHTS, DESCRIPTION, MANIFEST, *EXTRAS})
 MAX_BYTES: Final[Mapping[str, int]] = {
     MANIFEST: 2**14,
-    DESCRIPTION: 2**22,
+    DESCRIPTION: 2**24,
     "MODEL_CARD.md": 2**20,
     "history.json": 2**24,
     "training.png": 2**24,
@@ -67,19 +67,17 @@ def read_manifest(folder: Path) -> Manifest:
     Returns
     -------
     Manifest
-        Its names are those of the files that are there.
+        It lists all that is there and perhaps more, which `read_listed` finds missing.
 
     Raises
     ------
     CheckpointError
         If the folder holds anything but plain files; if the manifest is missing or
-        breaks a rule; if it lists a name that no checkpoint has, lacks one that every
-        checkpoint has, or differs from what is there.
+        breaks a rule; if it lists a name that no checkpoint has, or leaves out one that
+        every checkpoint has, or one that is there.
     """
     found = _plain_files(folder)
     path = folder / MANIFEST
-    if MANIFEST not in found:
-        raise _missing(path)
     content = read_plain(path, MAX_BYTES[MANIFEST])
     manifest = parse_canonical(path, Manifest, content)
     for name in manifest.sha256:
@@ -92,8 +90,6 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{', '.join(sorted(manifest.sha256)) or 'nothing'}. Restore the "
                 "folder from its source."
             )
-    for name in sorted(listed - found):
-        raise _missing(folder / name)
     for name in sorted(found - listed):
         raise CheckpointError(
             f"{folder}: a checkpoint folder holds the files that {MANIFEST} lists and "
@@ -126,7 +122,7 @@ def read_listed(
     Raises
     ------
     CheckpointError
-        If it is no plain file, is larger, or has another SHA-256.
+        If it is missing, is no plain file, is larger, or has another SHA-256.
     """
     path = folder / name
     content = read_plain(path, MAX_BYTES[name] if max_bytes is None else max_bytes)
@@ -145,7 +141,7 @@ def read_plain(path: Path, max_bytes: int) -> bytes:
     Raises
     ------
     CheckpointError
-        If the file is larger, is no plain file, or cannot be read.
+        If the file is missing, is larger, or cannot be read.
     """
     try:
         n_bytes = path.lstat().st_size
@@ -153,7 +149,10 @@ def read_plain(path: Path, max_bytes: int) -> bytes:
             with os.fdopen(os.open(path, _PLAIN_OPEN), "rb") as file:
                 return file.read(n_bytes + 1)  # one more if it grows: another hash
     except FileNotFoundError as error:
-        raise _missing(path) from error
+        raise CheckpointError(
+            f"{path}: this file must be there, is missing. Restore the folder from its "
+            "source."
+        ) from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error}.") from error
     raise CheckpointError(
@@ -194,11 +193,4 @@ def _check_name(path: Path, name: str) -> None:
         rule = f"may list {', '.join(sorted(CHECKPOINT_FILES - {MANIFEST}))} only"
     raise CheckpointError(
         f"{path}: {rule}, got '{shown(name)}'. Do not use this folder."
-    )
-
-
-def _missing(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: this file must be there, is missing. Restore the folder from its "
-        "source."
     )

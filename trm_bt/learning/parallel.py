@@ -6,7 +6,7 @@ depend on how many processes there are.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -24,15 +24,23 @@ from trm_bt.learning.workers import send, signals_held_back, worker_pool
 from trm_bt.market.features import FeatureSchema
 
 _Arrays = dict[str, np.ndarray]
+_Result = tuple[TrainedModel, _Arrays]
 _SECONDS_BETWEEN_NEWS = 0.1
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One model to train: its name, and every row that it may see."""
+    """One model to train: its name, every row that it may see, and its seed."""
 
     name: str
     samples: Samples
+    seed: int | None = None
+
+    def settings(self, config: TRMConfig) -> TRMConfig:
+        """Return the settings with the job's own seed, if it has one."""
+        if self.seed is None:
+            return config
+        return config.model_copy(update={"seed": self.seed})
 
 
 def train_all(
@@ -43,7 +51,23 @@ def train_all(
     n_processes: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> list[TrainedModel]:
-    """Train one model per job, several at a time.
+    """Train one model per job, as `train_each` does; return them in the jobs' order."""
+    trained = train_each(
+        jobs, schema, config, n_processes=n_processes, progress=progress
+    )
+    by_name = {model.name: model for model in trained}
+    return [by_name[job.name] for job in jobs]
+
+
+def train_each(
+    jobs: Sequence[TrainingJob],
+    schema: FeatureSchema,
+    config: TRMConfig,
+    *,
+    n_processes: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> Iterator[TrainedModel]:
+    """Train one model per job, several at a time, and yield each when it is done.
 
     New processes import the main module, so a script that calls this guards its work
     with ``if __name__ == "__main__":``.
@@ -51,21 +75,21 @@ def train_all(
     Parameters
     ----------
     jobs : sequence of TrainingJob
-        What to train; the order is that of the result.
+        What to train, each under a name of its own.
     schema : FeatureSchema
         What the features of all jobs mean.
     config : TRMConfig
-        Settings and seed of every model.
+        Settings of every model, and the seed of those whose job has none.
     n_processes : int, optional
         Models trained at a time, by default one per processor this process may use;
         1 trains in this process.
     progress : callable, optional
         Called in this process with the news of all trainings.
 
-    Returns
-    -------
-    list of TrainedModel
-        One per job, as `train` returns it.
+    Yields
+    ------
+    TrainedModel
+        One per job, in the order in which they are done.
 
     Raises
     ------
@@ -74,16 +98,15 @@ def train_all(
     """
     n_processes = min(n_processes or n_available_cpus(), len(jobs))
     if n_processes <= 1:
-        return [
-            train(job.samples, schema, config, name=job.name, progress=progress)
-            for job in jobs
-        ]
+        for job in jobs:
+            yield _train_here(job, schema, config, progress)
+        return
     try:
         with worker_pool(n_processes) as (pool, news):
             with signals_held_back():
-                futures = [pool.submit(_train_job, job, schema, config) for job in jobs]
-            _follow(futures, news, progress)
-            return [_rebuild(*future.result()) for future in futures]
+                running = {pool.submit(_train_job, job, schema, config) for job in jobs}
+            for trained in _follow(running, news, progress):
+                yield _rebuild(*trained)
     except BrokenProcessPool as error:
         raise TRMError(
             "A training process ended before its model was done, perhaps for want "
@@ -99,32 +122,41 @@ def n_available_cpus() -> int:
 
 
 def _follow(
-    futures: Sequence[Future[tuple[TrainedModel, _Arrays]]],
+    running: set[Future[_Result]],
     news: "SimpleQueue[Progress]",
     progress: ProgressCallback | None,
-) -> None:
-    """Pass the news on until all trainings are done; raise when one has failed.
+) -> Iterator[_Result]:
+    """Pass the news on and yield the results; raise when a training has failed.
 
-    A process sends its last news before its result, so none is left at the end.
+    A process sends its last news before its result, so none is left at the end. A
+    result that was yielded is not kept: models of a long walk-forward would pile up.
     """
-    running = set(futures)
     while running:
-        done, running = wait(running, timeout=_SECONDS_BETWEEN_NEWS)
+        done, _ = wait(running, timeout=_SECONDS_BETWEEN_NEWS)
         while not news.empty():
             report = news.get()
             if progress is not None:
                 progress(report)
-        for future in done:
-            future.result()
+        running -= done
+        while done:
+            yield done.pop().result()
 
 
-def _train_job(
-    job: TrainingJob, schema: FeatureSchema, config: TRMConfig
-) -> tuple[TrainedModel, _Arrays]:
+def _train_job(job: TrainingJob, schema: FeatureSchema, config: TRMConfig) -> _Result:
     """Train in a process of its own; parameters travel as plain arrays."""
-    trained = train(job.samples, schema, config, name=job.name, progress=send)
+    trained = _train_here(job, schema, config, send)
     arrays = {name: value.numpy() for name, value in trained.parameters.items()}
     return replace(trained, parameters={}), arrays
+
+
+def _train_here(
+    job: TrainingJob,
+    schema: FeatureSchema,
+    config: TRMConfig,
+    progress: ProgressCallback | None,
+) -> TrainedModel:
+    settings = job.settings(config)
+    return train(job.samples, schema, settings, name=job.name, progress=progress)
 
 
 def _rebuild(trained: TrainedModel, arrays: _Arrays) -> TrainedModel:
