@@ -1,8 +1,9 @@
 """Show what the convention of the fill alone does to one signal's result.
 
 One random signal, all in equity or all in bonds at each close, is traded by the engine
-at the next open, at the same close and at the next close; and beside it a strategy that
-hardly trades. No convention is wrong about the market, but only one can be the reader's.
+at the next open, at the same close and at the next close; and beside it a strategy
+that hardly trades. No convention is wrong about the market, but only one can be the
+reader's.
     python -m scripts.conventions [folder with SPY, TLT and VIX files, or sample]
 """
 

@@ -17,7 +17,7 @@ from trm_bt.strategies.broker import FractionalShares
 library = pytest.importorskip("bt", reason="`pip install bt` to compare with it")
 
 
-def test_equity_equals_that_of_bt(real_bars):
+def test_equity_equals_that_of_bt(real_bars, record_property):
     bars = Bars(**vars(real_bars.between("2006-01-03")) | {"cash_rate": None})
     script = hard_switches(len(bars.sessions), seed=3)
     cerebro = backtrader.Cerebro(stdstats=False)
@@ -44,5 +44,5 @@ def test_equity_equals_that_of_bt(real_bars):
     )
     theirs = library.run(test).backtests["targets"].strategy.values[closes.index]
     difference = np.abs(theirs / ours - 1.0)
-    print(f"{len(ours)} closes, largest relative difference {difference.max():.2e}")
+    record_property("largest_difference", difference.max())
     assert difference.max() < 1e-5
