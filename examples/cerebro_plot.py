@@ -8,13 +8,10 @@ import tempfile
 from pathlib import Path
 
 import backtrader as bt
-import matplotlib as mpl
 from small_model import train_small
 
 from trm_bt import TRMAllocator, load_bars
 from trm_bt.feeds.backtrader import add_bars
-
-mpl.use("Agg")  # before pyplot, which Backtrader imports when it plots
 
 
 class WeightsObserver(bt.Observer):
@@ -47,7 +44,8 @@ def main() -> None:
         cerebro.addobserver(WeightsObserver)
         cerebro.addstrategy(TRMAllocator, checkpoint=checkpoint)
         cerebro.run()
-        ((figure,),) = cerebro.plot(style="line", volume=False)
+        # Backtrader asks matplotlib for a window unless it is told otherwise here
+        ((figure,),) = cerebro.plot(use="Agg", style="line", volume=False)
         figure.set_size_inches(12, 12)
         figure.savefig(target, dpi=100)
         print(f"picture          {target.stat().st_size:,} bytes")

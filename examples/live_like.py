@@ -41,8 +41,8 @@ def main() -> None:
 
     batch, live = (ran.decisions.set_index("session") for ran in runs.values())
     before = live.index[live.index < bars.sessions[500]]
-    same = (live["confidence"] == batch["confidence"]).loc[before]
-    known = batch["confidence"].loc[before].notna()
+    confidence = [log["confidence"].loc[before] for log in (live, batch)]
+    same, known = confidence[0] == confidence[1], confidence[1].notna()
     print(f"decisions        {len(batch)} in a batch, {len(live)} live")
     print(f"bit for bit      {same[known].mean():.0%} before the bond missed a session")
     print(f"held through     {[str(day.date()) for day in runs['LiveData'].halts]}")

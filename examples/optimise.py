@@ -33,7 +33,7 @@ def main() -> None:
             TRMAllocator,
             checkpoint=str(checkpoint),
             rebalance_band=[0.0, 0.02, 0.1],
-            min_confidence=[0.0, 0.3],
+            min_confidence=[0.0, 0.9],
         )
         results = cerebro.run()
 
