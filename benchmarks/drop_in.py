@@ -4,8 +4,8 @@ The plain script is an ordinary one: `PandasData` feeds, Backtrader's own broker
 observers, no model; it reads precomputed weights and sizes its orders at the open with
 cheat-on-open, exactly as the allocator does, so that orders and equity are the same.
 All runs are made in this process, turn by turn, with one thread and the default-size
-network; the fastest of each counts. Orders and equity are compared before any time is
-taken.
+network; the processor seconds of the fastest of each count, so that other work on the
+machine counts little. Orders and equity are compared before any time is taken.
     python benchmarks/drop_in.py [folder with SPY, TLT and VIX files]
 """
 
@@ -168,9 +168,9 @@ def fastest(runs: dict[str, Callable[[], bt.Strategy]]) -> dict[str, float]:
     for _ in range(N_TURNS):
         for name, run in runs.items():
             gc.collect()
-            begun = time.perf_counter()
+            begun = time.process_time()
             run()
-            seconds[name].append(time.perf_counter() - begun)
+            seconds[name].append(time.process_time() - begun)
     return {name: min(taken) for name, taken in seconds.items()}
 
 

@@ -15,7 +15,7 @@ arXiv:2510.04871.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
@@ -30,7 +30,7 @@ from trm_bt.learning.products import affine, column_parts
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
 
-BLOCK_ROWS: Final = 64
+BLOCK_ROWS: Final = 128
 """Inference always multiplies blocks of so many rows, the last one padded, so that a
 row's bits do not depend on how many rows are asked for."""
 
@@ -95,7 +95,7 @@ class Prediction:
     step_logits: Tensor
 
 
-_Cycle = Callable[[States], list[States]]
+_Cycle = Callable[[States], Iterator[States]]
 """From the states before a cycle to those after each of its n + 1 updates."""
 
 
@@ -171,19 +171,17 @@ class _DualNets(nn.Module):
         w1: tuple[Tensor, ...],
         dropout: np.random.Generator | None,
         states: States,
-    ) -> list[States]:
+    ) -> Iterator[States]:
         answer, latent = states
         _, w1_answer, w1_latent = w1
         fixed = affine(answer, w1_answer, from_embedded)  # (batch, hidden)
-        trace = []
         for _ in range(self.config.num_latent_steps):
             inner = affine(latent, w1_latent, fixed)  # W1 [x; y; z]
             hidden = self._activate(inner, dropout)
             out = affine(hidden, self.reason_out.weight, self.reason_out.bias)
             latent = latent + self.reason_norm(out)
-            trace.append(States(answer, latent))
-        answer = self.update_answer(trace[-1], dropout)
-        return [*trace, States(answer, latent)]
+            yield States(answer, latent)
+        yield States(self.update_answer(States(answer, latent), dropout), latent)
 
     def _activate(self, values: Tensor, dropout: np.random.Generator | None) -> Tensor:
         """Apply gelu and, given a generator, dropout."""
@@ -255,14 +253,13 @@ class _SharedNet(nn.Module):
         """Return the halt logits of y, shape (batch,)."""
         return torch.as_tensor(self.halt(states.answer)).squeeze(1)  # (batch,)
 
-    def _cycle(self, embedded: Tensor, states: States) -> list[States]:
+    def _cycle(self, embedded: Tensor, states: States) -> Iterator[States]:
         answer, latent = states
         fixed = embedded + answer  # x + y
-        trace = []
         for _ in range(self.config.num_latent_steps):
             latent = self._net(fixed + latent)
-            trace.append(States(answer, latent))
-        return [*trace, States(self.update_answer(trace[-1], None), latent)]
+            yield States(answer, latent)
+        yield States(self.update_answer(States(answer, latent), None), latent)
 
     def _net(self, values: Tensor) -> Tensor:
         """Go through the two blocks, shape (batch, hidden) throughout."""
@@ -353,7 +350,7 @@ class TinyRecursiveModel(nn.Module):
         list of States
             Answer and latent after each of the n + 1 updates.
         """
-        return self.nets.begin_pass(embedded, dropout)(states)
+        return list(self.nets.begin_pass(embedded, dropout)(states))
 
     def compute_halt_signal(self, states: States) -> Tensor:
         """Return the halt logits of states, shape (batch,)."""
@@ -388,19 +385,18 @@ class TinyRecursiveModel(nn.Module):
         states = states or self.initial_states(len(features))
         cycle = self.nets.begin_pass(self.embedding(features), dropout)
         trace: list[States] = []
-        with torch.no_grad():
-            for _ in range(self.config.num_recursion_cycles - 1):
-                trace += cycle(states)
-                states = trace[-1]
-                if not return_intermediate:
-                    trace.clear()
-        trace += cycle(states)
-        states = trace[-1]
+        for index in range(self.config.num_recursion_cycles):
+            is_last = index == self.config.num_recursion_cycles - 1
+            with torch.set_grad_enabled(is_last and torch.is_grad_enabled()):
+                for updated in cycle(states):
+                    states = updated
+                    if return_intermediate:
+                        trace.append(states)
         return Pass(
             self.nets.logits(states),
             self.nets.halt_logits(states, dropout),
             states,
-            trace if return_intermediate else [],
+            trace,
         )
 
     @torch.inference_mode()
