@@ -33,9 +33,10 @@ from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import FeatureSchema, compute_features, schema_for
 from trm_bt.strategies.broker import FractionalShares, QuietBroker
+from trm_bt.strategies.rebalancing import MIN_DRIFT
 from trm_bt.strategies.sizing import target_values
 
-N_TURNS = 3
+N_TURNS = 2
 N_SESSIONS = 7_500
 N_BAR_BY_BAR = 100
 N_HELD = 5
@@ -65,6 +66,9 @@ class Plain(bt.Strategy):
             value / price - size
             for value, price, size in zip(wanted, prices, sizes, strict=True)
         ]
+        moved = max(abs(trades[i]) * prices[i] for i in (0, 1))
+        if moved <= MIN_DRIFT * (cash + sum(held)):  # round-off, as in a flat market
+            return
         for i in sorted((0, 1), key=lambda i: trades[i]):
             if trades[i] < 0:
                 self.sell(feeds[i], size=-trades[i])

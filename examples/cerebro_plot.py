@@ -8,10 +8,21 @@ import tempfile
 from pathlib import Path
 
 import backtrader as bt
+import backtrader.plot
+import matplotlib as mpl
 from small_model import train_small
 
 from trm_bt import TRMAllocator, load_bars
 from trm_bt.feeds.backtrader import add_bars
+
+mpl.use("Agg")  # before pyplot, and after Backtrader's import has asked for a window
+
+
+class OffScreen(backtrader.plot.Plot):
+    """Draw, and open no window."""
+
+    def show(self) -> None:
+        """Leave the figure to whoever saves it."""
 
 
 class WeightsObserver(bt.Observer):
@@ -44,8 +55,7 @@ def main() -> None:
         cerebro.addobserver(WeightsObserver)
         cerebro.addstrategy(TRMAllocator, checkpoint=checkpoint)
         cerebro.run()
-        # Backtrader asks matplotlib for a window unless it is told otherwise here
-        ((figure,),) = cerebro.plot(use="Agg", style="line", volume=False)
+        ((figure,),) = cerebro.plot(OffScreen(style="line", volume=False))
         figure.set_size_inches(12, 12)
         figure.savefig(target, dpi=100)
         print(f"picture          {target.stat().st_size:,} bytes")
