@@ -18,6 +18,9 @@ from trm_bt.feeds.backtrader import add_bars
 mpl.use("Agg")  # before pyplot, and after Backtrader's import has asked for a window
 
 
+STYLE = {"style": "line", "volume": False, "fmt_x_ticks": "%Y-%m", "rowsminor": 2}
+
+
 class OffScreen(backtrader.plot.Plot):
     """Draw, and open no window."""
 
@@ -29,7 +32,7 @@ class WeightsObserver(bt.Observer):
     """Draw what share of the portfolio each asset and cash are at each close."""
 
     lines = ("equity", "bond", "cash")
-    plotinfo = {"plot": True, "subplot": True, "plotname": "Weights"}  # noqa: RUF012
+    plotinfo = {"plotname": "Weights"}  # noqa: RUF012 # as Backtrader has it
 
     def next(self) -> None:
         """Value positions at the close."""
@@ -55,7 +58,7 @@ def main() -> None:
         cerebro.addobserver(WeightsObserver)
         cerebro.addstrategy(TRMAllocator, checkpoint=checkpoint)
         cerebro.run()
-        ((figure,),) = cerebro.plot(OffScreen(style="line", volume=False))
+        ((figure,),) = cerebro.plot(OffScreen(**STYLE))
         figure.set_size_inches(12, 12)
         figure.savefig(target, dpi=100)
         print(f"picture          {target.stat().st_size:,} bytes")

@@ -85,6 +85,7 @@ class TRMAllocator(RebalancingStrategy):
             policy=policy,
             decide_from=self.p.decide_from,
         )
+        self.signal.plotinfo.plot = False
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the weights that the policy wants at this close; None keeps."""

@@ -217,6 +217,9 @@ class TRMDecision(bt.Indicator):
         self._decide_from = 0 if first is None else pd.Timestamp(first).toordinal()
         self.decided: dict[float, tuple[Decision, np.ndarray]] = {}
 
+    def _plotlabel(self) -> list[str]:
+        return []  # a chart has no room for the params
+
     @property
     def current(self) -> Decision | None:
         """The decision at the current close; None where none was asked for."""
