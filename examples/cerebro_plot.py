@@ -32,7 +32,7 @@ class WeightsObserver(bt.Observer):
     """Draw what share of the portfolio each asset and cash are at each close."""
 
     lines = ("equity", "bond", "cash")
-    plotinfo = {"plotname": "Weights"}  # noqa: RUF012 # as Backtrader has it
+    plotinfo = {"plot": True, "plotname": "Weights"}  # noqa: RUF012 # Backtrader's
 
     def next(self) -> None:
         """Value positions at the close."""
