@@ -36,7 +36,7 @@ from trm_bt.strategies.broker import FractionalShares, QuietBroker
 from trm_bt.strategies.rebalancing import MIN_DRIFT
 from trm_bt.strategies.sizing import target_values
 
-N_TURNS = 2
+N_TURNS = 3
 N_SESSIONS = 7_500
 N_BAR_BY_BAR = 100
 N_HELD = 5

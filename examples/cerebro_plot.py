@@ -60,6 +60,8 @@ def main() -> None:
         cerebro.run()
         ((figure,),) = cerebro.plot(OffScreen(**STYLE))
         figure.set_size_inches(12, 12)
+        for axes in figure.axes[-2:]:  # which newer matplotlibs would leave dateless
+            axes.tick_params(labelbottom=True)
         figure.savefig(target, dpi=100)
         print(f"picture          {target.stat().st_size:,} bytes")
     print(bars.source)
