@@ -103,15 +103,18 @@ def test_cash_withdrawn_between_bars_is_sold_for(coo, cash_at_closes):
 
 
 def test_a_refused_order_is_logged_counted_and_tried_again(caplog):
-    # the open gaps up by a half: what was sized at 10 cannot be paid at 15
-    bars = five_bars(open_=[10, 15, 15, 15, 15], close=[10, 15, 15, 15, 15])
-    script = [(1.0, 0.0), None, None, None, None]
-    # the band alone would never trade again, for the drift is below it
-    ran = run(bars, Scripted, coo=False, script=script, rebalance_band=0.99, max_gap=0)
-    assert ran.orders["status"].tolist() == ["Margin", "Completed"]
-    assert ran.orders["filled_on"].tolist()[1] == FIVE[2]
+    # the bond opens at 25 after 10: 30 of it cost more than the 600 of the sale
+    dear = five_bars(open_=[10, 10, 25, 25, 25], close=[10, 10, 25, 25, 25]).equity
+    bars = Bars(**vars(flat_bars()) | {"bond": dear})
+    script = [(1.0, 0.0), (0.4, 0.3), None, None, None]
+    # the band alone would never trade again, for the bond's drift is below it
+    ran = run(bars, Scripted, coo=False, script=script, rebalance_band=0.5, max_gap=0)
+    bonds = ran.orders[ran.orders["asset"] == "bond"]
+    assert bonds["status"].tolist() == ["Margin", "Completed"]
+    assert bonds["size"].tolist() == pytest.approx([30.0, 12.0], rel=1e-6)
+    assert bonds["filled_on"].tolist()[1] == FIVE[3]
     assert ran.n_rejected == 1
-    assert "equity: order" in caplog.text
+    assert "bond: order" in caplog.text
     assert "refused" in caplog.text
 
 
