@@ -81,6 +81,14 @@ def test_members_must_know_the_same_labels(models):
         EnsemblePolicy([TRMPolicy([models[0]]), other])
 
 
+def test_members_must_decide_in_sample_alike_and_there_must_be_one(models):
+    inside = TRMPolicy([models[1]], allow_in_sample=True)
+    with pytest.raises(CheckpointError, match="all decide in sample or none"):
+        EnsemblePolicy([TRMPolicy([models[0]]), inside])
+    with pytest.raises(CheckpointError, match="must have a member"):
+        EnsemblePolicy([])
+
+
 def test_members_must_share_a_schema(models):
     other = replace(models[1], schema=FeatureSchema(has_put_call=True))
     with pytest.raises(CheckpointError, match="put/call"):

@@ -103,7 +103,7 @@ def test_folds_are_those_of_skfolio():
     splits = list(theirs.split(np.zeros((n_rows, 1))))
 
     shift = begin - 66
-    for fold, (train, test) in zip(folds, splits, strict=False):
+    for fold, (train, test) in zip(folds, splits, strict=True):  # six whole folds
         rows = fold_samples(SAMPLES, fold, 60)
         assert rows.sessions.tolist() == CALENDAR[train + shift].tolist()
         assert CALENDAR[fold.mask(CALENDAR)].tolist() == CALENDAR[test + shift].tolist()

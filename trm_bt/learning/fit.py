@@ -3,44 +3,49 @@
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trm_bt.config import TRMConfig
 from trm_bt.learning.batches import Batches
 from trm_bt.learning.gradfilter import GrokFastFilter
-from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.schedule import average_decay, batch_rows, learning_rate
 
+_Net = TypeVar("_Net", bound=nn.Module)
 
-class Fit:
+
+class Fit(Generic[_Net]):
     """Network, averaged network, optimiser, filter, batches and counts.
 
     Parameters
     ----------
     config : TRMConfig
-        Model and training settings and the seed of all that is drawn.
+        Training settings and the seed of all that is drawn.
     n_train : int
         Training rows.
+    model : Module
+        The network to train, with its initial parameters.
 
     Attributes
     ----------
-    model, average : TinyRecursiveModel
+    model, average : Module
         What is trained, and the running average of its parameters.
     step : int
         Optimiser steps made.
+    rate : float
+        Learning rate of the last step made here.
     position : int
         Passes laid out for what was done, those saved by halting early included; the
         schedule follows it.
     """
 
-    def __init__(self, config: TRMConfig, n_train: int) -> None:
+    def __init__(self, config: TRMConfig, n_train: int, model: _Net) -> None:
         self.config = config.training
         self.generator = np.random.default_rng(config.seed)
-        self.model = TinyRecursiveModel(config.model, seed=config.seed)
+        self.model = model
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self._parameters: list[Tensor] = list(self.model.parameters())
         self._averages: list[Tensor] = list(self.average.parameters())
@@ -62,10 +67,19 @@ class Fit:
         )
         self.step = 0
         self.position = 0
+        self.rate = 0.0
 
     def rate_at(self, position: int) -> float:
         """Return the learning rate at a position of the schedule."""
         return learning_rate(position, self.total_steps, self.config)
+
+    def n_visited(self, n_epochs: int) -> int:
+        """Return how many training rows the first epochs go through at least once."""
+        n_batches = self.batches.n_batches
+        n_taken = min(n_epochs * self.epoch_batches, n_batches)
+        n_rows = len(self.batches.order)
+        # the first batches of a sweep have a row more where they cannot all be equal
+        return n_taken * (n_rows // n_batches) + min(n_taken, n_rows % n_batches)
 
     def update(self) -> None:
         """Go one step down the gradients gathered since the last one."""
@@ -76,7 +90,8 @@ class Fit:
             gradients.append(parameter.grad)
         torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         self._filter.apply(gradients)
-        self._optimizer.param_groups[0]["lr"] = self.rate_at(self.position)
+        self.rate = self.rate_at(self.position)
+        self._optimizer.param_groups[0]["lr"] = self.rate
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         weight = 1 - average_decay(self.step, self.config)

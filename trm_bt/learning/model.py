@@ -38,6 +38,8 @@ _HALT_DIM_DIVISOR: Final = 2
 _SWIGLU_MULTIPLE: Final = 256
 _NORM_EPS: Final = 1e-5
 _FIRST_HALT_LOGIT: Final = -5.0
+_CUT_DEVIATION: Final = 0.879626
+"""Deviation of a standard normal that is cut at two deviations."""
 
 
 class States(NamedTuple):
@@ -197,8 +199,8 @@ class _SharedNet(nn.Module):
     The net is two blocks ``h <- RMSNorm(h + W_down (silu(W_gate h) * W_up h))`` without
     biases, gains or dropout. A row is a single vector: there is nothing to attend to.
     As in the authors' code the inner width is 8 / 3 of the outer, rounded up to 256s,
-    weights are drawn with a variance of 1 / fan-in, initial states once from a
-    truncated normal of deviation 1, and the halt head starts at -5.
+    weights are drawn with a variance of 1 / fan-in and initial states once with 1, from
+    normals cut at two deviations, and the halt head starts at -5.
     """
 
     answer_start: Tensor
@@ -218,13 +220,12 @@ class _SharedNet(nn.Module):
         self.readout = nn.Linear(hidden, n_allocations)
         self.halt = nn.Linear(hidden, 1)
         for linear in (*self.gate_up, *self.down, self.readout):
-            fan_in = linear.weight.shape[1]
-            nn.init.trunc_normal_(linear.weight, std=fan_in**-0.5, a=-1.0, b=1.0)
+            _draw_cut_normal(linear.weight, linear.weight.shape[1] ** -0.5)
         nn.init.zeros_(self.readout.bias)
         nn.init.zeros_(self.halt.weight)
         nn.init.constant_(self.halt.bias, _FIRST_HALT_LOGIT)
         for name in ("answer_start", "latent_start"):  # y_init and z_init, (hidden,)
-            start = nn.init.trunc_normal_(torch.empty(hidden), std=1.0)
+            start = _draw_cut_normal(torch.empty(hidden), 1.0)
             if config.initial_states == "learned":
                 self.register_parameter(name, nn.Parameter(start))
             else:
@@ -470,6 +471,12 @@ class TinyRecursiveModel(nn.Module):
                 torch.cat([one.states.latent for one in passes])[:n_rows],
             ),
         )
+
+
+def _draw_cut_normal(tensor: Tensor, std: float) -> Tensor:
+    """Fill with a normal cut at two deviations, which then has the deviation `std`."""
+    with torch.no_grad():
+        return nn.init.trunc_normal_(tensor).mul_(std / _CUT_DEVIATION)
 
 
 def _keep_mask(like: Tensor, rate: float, generator: np.random.Generator) -> Tensor:
