@@ -173,12 +173,14 @@ def contest_in_arrays(
     rates = np.full(len(everyone), config.backtest.cost_bps / 1e4)
     values = replay(span, np.stack(targets, axis=1), rates).values
     none = pd.DataFrame({"filled_on": [], "value": []})
+    counts = ("n_submitted", "n_completed", "n_rejected", "n_abstained")
     results = {
         rival.name: BacktestResult(
-            rival.name,
-            pd.Series(values[:, i], sessions) * config.backtest.initial_cash,
-            rival.weights,
-            *(none, none, 0, 0, 0, 0),
+            name=rival.name,
+            equity=pd.Series(values[:, i], sessions) * config.backtest.initial_cash,
+            weights=rival.weights,
+            **dict.fromkeys(("orders", "executions", "decisions"), none),
+            **dict.fromkeys(counts, 0),
         )
         for i, rival in enumerate(everyone)
     }

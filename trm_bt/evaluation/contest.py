@@ -109,7 +109,10 @@ class Contest:
         return pd.Series(run.values[-1], list(self.rivals))
 
     def at_costs(self, name: str, cost_bps: np.ndarray) -> Replay:
-        """Replay a strategy at other costs, in basis points, one path each."""
+        """Replay a strategy at other costs, in basis points, one path each.
+
+        Arrays make every trade, however small `min_trade_value` finds it.
+        """
         band = self.config.strategy.rebalance_band
         weights = self.rivals[name].weights
         return replay_one(self.bars, weights, cost_bps / 1e4, band=band)
@@ -181,6 +184,7 @@ def _run(span: Bars, rival: Rival, config: TRMConfig) -> BacktestResult:
         params={
             "weights": rival.weights,
             "rebalance_band": config.strategy.rebalance_band,
+            "min_trade_value": config.strategy.min_trade_value,
         },
         config=config.backtest,
         name=rival.name,

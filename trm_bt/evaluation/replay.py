@@ -1,6 +1,6 @@
 """Many schedules of weights replayed at once, with the accounts of the engine.
 
-Backtrader runs one strategy in seconds; a thousand random ones, or two hundred costs,
+Backtrader runs one strategy in seconds; a thousand random ones, or a hundred costs,
 take arrays. The trades, costs and cash are those of `run_backtest` with
 `ScheduledWeights`, and a test holds the two together.
 """
