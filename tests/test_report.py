@@ -19,7 +19,7 @@ from trm_bt.report import build, tearsheet
 from trm_bt.report.index import render_index
 from trm_bt.report.reader import read_run
 from trm_bt.report.records import RUN_STRATEGIES
-from trm_bt.report.tearsheets import find_returns
+from trm_bt.report.returns import find_returns
 from trm_bt.report.templating import label, percent, safe_name
 from trm_bt.report.verdict import duels, verdict
 from trm_bt.strategies.baselines import FixedMix

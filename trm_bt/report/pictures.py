@@ -35,12 +35,12 @@ INKS: Final = {
 }
 """Stand-in colours by the CSS variable that replaces each of them."""
 
-_WEIGHT_INKS: Final = {"equity": "spy", "bond": "bond", "cash": "cash"}
-_LINE_INKS: Final = {"trm": "trm", "spy": "spy", "sixty_forty": "mix"}
+WEIGHT_INKS: Final = {"equity": "spy", "bond": "bond", "cash": "cash"}
+LINE_INKS: Final = {"trm": "trm", "spy": "spy", "sixty_forty": "mix"}
 _PERCENT: Final = ("spy_returns_5d", "spy_returns_20d", "sector_dispersion")
 _MAX_POINTS: Final = 1200
 
-_STYLE: Final[dict[Any, Any]] = {
+STYLE: Final[dict[Any, Any]] = {
     "font.size": 10.5,
     "text.parse_math": False,
     "axes.edgecolor": INKS["soft"],
@@ -70,15 +70,15 @@ def equity_chart(equity: pd.DataFrame, crises: Iterable[Span]) -> str:
     crises : iterable of (Timestamp, Timestamp)
         First and last day of each shaded span.
     """
-    shown = equity[[name for name in _LINE_INKS if name in equity]]
-    with mpl.rc_context(_STYLE):
+    shown = equity[[name for name in LINE_INKS if name in equity]]
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 5.4), layout="constrained")
         upper, lower = figure.subplots(2, sharex=True, height_ratios=(2.2, 1))
         for name in reversed(shown.columns):
-            line = {"color": INKS[_LINE_INKS[name]], "linewidth": 1.2}
-            thin = _thinned(shown[name] / shown[name].iloc[0])
+            line = {"color": INKS[LINE_INKS[name]], "linewidth": 1.2}
+            thin = thinned(shown[name] / shown[name].iloc[0])
             upper.plot(thin.index, thin, **line)
-            under = _thinned(drawdowns(shown[name]))
+            under = thinned(drawdowns(shown[name]))
             lower.plot(under.index, under, **line)
         upper.set_yscale("log")
         upper.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
@@ -87,9 +87,9 @@ def equity_chart(equity: pd.DataFrame, crises: Iterable[Span]) -> str:
         lower.set_ylabel("drawdown")
         lower.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}"))
         for axes in (upper, lower):
-            _shade(axes, crises)
+            shade(axes, crises)
             axes.margins(x=0)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def weights_chart(weights: pd.DataFrame) -> str:
@@ -103,15 +103,15 @@ def weights_chart(weights: pd.DataFrame) -> str:
     """
     n_rows = -(-len(weights) // 320)
     position = np.arange(len(weights)) // n_rows
-    grouped = weights[list(_WEIGHT_INKS)].groupby(position)
+    grouped = weights[list(WEIGHT_INKS)].groupby(position)
     first = weights.index[::n_rows]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 2.6), layout="constrained")
         axes = figure.subplots()
         axes.stackplot(
             first,
             grouped.mean().to_numpy().T,
-            colors=[INKS[ink] for ink in _WEIGHT_INKS.values()],
+            colors=[INKS[ink] for ink in WEIGHT_INKS.values()],
             linewidth=0,
             step="post",
         )
@@ -119,7 +119,7 @@ def weights_chart(weights: pd.DataFrame) -> str:
         axes.set_ylim(0, 1)
         axes.margins(x=0)
         axes.set_ylabel("weight")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def loss_curve(
@@ -151,7 +151,7 @@ def loss_curve(
         panels.setdefault(panel, []).append(column)
     n_columns = min(3, max(1, len(panels)))
     n_rows = -(-max(1, len(panels)) // n_columns)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.6 * n_columns, 2.6 * n_rows), layout="constrained")
         grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for axes, (panel, columns) in zip(grid, panels.items(), strict=False):
@@ -191,16 +191,16 @@ def feature_picture(features: Features, out: Path) -> Path:
         for crisis in CRISES
         if crisis.start <= last and crisis.end >= first
     ]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12, 11), layout="constrained")
         grid = figure.subplots(-(-len(status) // 2), 2, sharex=True).ravel()
         for axes, (name, kind) in zip(grid, status.items(), strict=True):
             ink = INKS["trm" if kind == "observed" else "spy"]
-            line = _thinned(frame[name])
+            line = thinned(frame[name])
             axes.plot(line.index, line, color=ink, linewidth=0.7)
             axes.set_title(name.replace("_", " "), loc="left", fontsize=11)
             axes.set_title(kind, loc="right", fontsize=10, color=ink)
-            _shade(axes, spans, edge=0.8)
+            shade(axes, spans, edge=0.8)
             axes.margins(x=0)
             if name in _PERCENT:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -219,7 +219,7 @@ def _png(figure: Figure) -> bytes:
     return picture.getvalue()
 
 
-def _thinned(series: pd.Series) -> pd.Series:
+def thinned(series: pd.Series) -> pd.Series:
     """Keep the lowest and highest value of each of some hundred stretches."""
     if len(series) <= _MAX_POINTS:
         return series
@@ -229,14 +229,14 @@ def _thinned(series: pd.Series) -> pd.Series:
     return series.iloc[np.union1d(kept, [0, len(series) - 1])]
 
 
-def _shade(axes: Axes, crises: Iterable[Span], *, edge: float = 0.0) -> None:
+def shade(axes: Axes, crises: Iterable[Span], *, edge: float = 0.0) -> None:
     """Shade spans; an `edge`, in points, keeps those of a few days visible."""
     for start, end in crises:
         days: Any = (start, end)  # matplotlib converts dates, its types do not say so
         axes.axvspan(*days, color=INKS["crisis"], linewidth=edge, zorder=0)
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
     """Return a figure as SVG whose colours are CSS variables."""
     text = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "trm_bt"}):
