@@ -16,11 +16,9 @@ from tests.fakes_run import write_fake_run
 from trm_bt.errors import RunError
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.report import build, tearsheet
-from trm_bt.report.index import render_index
-from trm_bt.report.reader import read_run
 from trm_bt.report.records import RUN_STRATEGIES
 from trm_bt.report.returns import find_returns
-from trm_bt.report.templating import label, percent, safe_name
+from trm_bt.report.templating import safe_name
 from trm_bt.report.verdict import duels, verdict
 from trm_bt.strategies.baselines import FixedMix
 
@@ -49,14 +47,25 @@ def run(tmp_path_factory):
     """A built run over three crises, one of which has a hostile name."""
     folder = tmp_path_factory.mktemp("run")
     write_fake_run(folder, start="2008-09-12", end="2012-06-30")
-    text = (folder / "summary.json").read_text()
-    (folder / "summary.json").write_text(text.replace("european_debt_crisis", HOSTILE))
-    table = pd.read_parquet(folder / "crisis_equity.parquet")
-    renamed = table.rename(index={"european_debt_crisis": HOSTILE}, level="crisis")
-    renamed.to_parquet(folder / "crisis_equity.parquet")
+    rename_crisis(folder, "european_debt_crisis", HOSTILE)
+    (folder / "tearsheets").mkdir()
+    (folder / "tearsheets" / "left_over.html").write_text("from an earlier build")
     told = []
     build(folder, progress=lambda *state: told.append(state))
     return folder, told
+
+
+def rename_crisis(folder, name, new):
+    """Give a crisis of a run folder another name, wherever it is written."""
+    text = (folder / "summary.json").read_text()
+    (folder / "summary.json").write_text(text.replace(name, new))
+    table = pd.read_parquet(folder / "crisis_equity.parquet")
+    renamed = table.rename(index={name: new}, level="crisis")
+    renamed.to_parquet(folder / "crisis_equity.parquet")
+    for stem in ("weights", "decisions"):
+        table = pd.read_parquet(folder / f"{stem}.parquet")
+        table["run"] = table["run"].replace(name, new)
+        table.to_parquet(folder / f"{stem}.parquet")
 
 
 def page_of(run, name):
@@ -79,15 +88,6 @@ def test_no_temporary_file_is_left(run):
     assert not [path for path in run[0].rglob("*") if path.name.startswith(".")]
 
 
-def test_index_says_which_features_are_proxies(run):
-    index = page_of(run, "index.html")
-    assert "formula version 2" in visible(index)
-    table = visible(index[index.index('id="features"') :]).split("\n")
-    cells = [cell for cell in table if cell.strip()]
-    for name, status in (("vix_level", "proxy"), ("volume_ratio", "observed")):
-        assert cells[cells.index(label(name)) + 1] == status
-
-
 def test_pages_ask_for_nothing_outside(run):
     for path in run[0].rglob("*.html"):
         page = path.read_text(encoding="utf-8")
@@ -96,36 +96,16 @@ def test_pages_ask_for_nothing_outside(run):
         )
         outside = [link for link in asked if re.match(r"(https?:)?//", link)]
         assert outside == [], path.name
-        assert "<script" not in page
+        assert "default-src 'none'" in page
+        is_index = path.name == "index.html"
+        assert page.count("<script") == (3 if is_index else 0)
 
 
 def test_hostile_names_are_text(run):
     for name in ("index.html", "tearsheets/script_alert_1_script.html"):
         page = page_of(run, name)
-        assert "<script>" not in page
+        assert "<script>alert" not in page
         assert "&lt;script&gt;alert(1)" in page
-
-
-def test_index_lists_all_twelve_crises_and_says_which_lack_data(run):
-    index = page_of(run, "index.html")
-    table = index[index.index('id="crises"') :]
-    table = table[: table.index("</table>")]
-    rows = re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL)[1:]
-    assert len(rows) == 12
-    assert sum("no data" in row for row in rows) == 9
-
-
-def test_index_prints_the_figures_of_the_summary(run):
-    summary = json.loads(page_of(run, "summary.json"))
-    text = visible(page_of(run, "index.html"))
-    for figures in summary["strategies"].values():
-        for name in ("total_return", "cagr", "volatility_annual", "max_drawdown"):
-            assert percent(figures[name]) in text
-    for crisis in summary["crises"]:
-        if crisis["covered"]:
-            for name in ("trm", "spy", "sixty_forty"):
-                assert percent(crisis["total_return"][name]) in text
-                assert percent(crisis["max_drawdown"][name]) in text
 
 
 @pytest.mark.parametrize("name", ["out_of_sample", "financial_crisis", "flash_crash"])
@@ -146,6 +126,8 @@ def test_a_short_window_shows_nothing_annualised(run):
     assert "fewer than 60 sessions" in text
     assert "Max Drawdown" in text
     told = re.sub(r"so nothing here is scaled up to a year.*?fortune\.", "", text)
+    told = re.sub(r"a quarter before and after", "", told, flags=re.IGNORECASE)
+    told = told.replace("not scaled to a year", "")
     facts = re.sub(r"\nBars\n.*?Seed", "", told, flags=re.DOTALL)
     assert ANNUAL.findall(facts) == []
 
@@ -153,30 +135,15 @@ def test_a_short_window_shows_nothing_annualised(run):
 def test_a_long_window_shows_the_whole_sheet_and_says_its_sharpe_is_raw(run):
     page = page_of(run, "tearsheets/financial_crisis.html")
     assert "Sharpe ratio raw" in visible(page)
-    assert page.count("<svg") == 14
+    assert page.count("<svg") == 1 + 14  # ours of the context, and QuantStats'
     assert "<th>Ended</th>" in page  # a drawdown at its end need not have recovered
     assert "Recovered" not in page
 
 
-def test_index_and_tearsheets_say_what_cash_earned(run):
-    text = visible(page_of(run, "index.html"))
-    assert "Cash: earned 3-month constant-maturity treasury yield." in text
-    assert "Sharpe, excess of cash" in text
+def test_tearsheets_say_what_cash_earned(run):
     for name in ("out_of_sample", "flash_crash"):
         page = page_of(run, f"tearsheets/{name}.html")
         assert "<dt>Cash</dt><dd>earned 3-month constant-maturity treas" in page
-
-
-def test_decisions_are_counted_by_the_likeliest_allocation(run):
-    index = page_of(run, "index.html")
-    table = index[index.index('id="decisions"') :]
-    rows = re.findall(r"<tr><td>(.*?)</td><td>([\d,]+)</td>", table)
-    decisions = pd.read_parquet(run[0] / "decisions.parquet")
-    counts = decisions["allocation_name"].fillna("abstained (cash)").value_counts()
-    assert "<th>Most probable allocation</th>" in table
-    assert {name: int(n.replace(",", "")) for name, n in rows[:9]} == {
-        label(name): count for name, count in counts.items()
-    }
 
 
 @pytest.mark.parametrize(
@@ -399,18 +366,6 @@ def test_tables_without_rows_or_levels_are_refused(tmp_path):
     table.reset_index().to_parquet(path)
     with pytest.raises(RunError, match="must be indexed by crisis and session"):
         build(tmp_path)
-
-
-def test_a_run_without_crisis_or_cash_rate_still_has_an_index(tmp_path):
-    write_fake_run(tmp_path, start="2013-01-02", end="2013-03-01")
-    spoil_summary(tmp_path, ["cash"], "earned nothing: the bars have no cash rate")
-    index = render_index(read_run(tmp_path), {})
-    assert index.count("no data") == 12
-    text = visible(index)
-    assert "Cash: earned nothing: the bars have no cash rate." in text
-    assert "\nSharpe\n" in text  # the column is there, its figures are dashes
-    assert "excess" not in text
-    assert "Sharpe ratio without a figure" in text
 
 
 SPAN = {"start": "2000-01-03", "end": "2010-12-31", "sessions": 2767}

@@ -86,6 +86,7 @@ def read_run(path: Path) -> RunFolder:
     """
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder. Make one with `trm-bt run`.")
+    run = _read_json(path / "run.json", Run)
     summary = _read_json(path / "summary.json", Summary)
     tables = {name: path / f"{name}.parquet" for name in _COLUMNS}
     none_covered = not any(crisis["covered"] for crisis in summary["crises"])
@@ -93,7 +94,6 @@ def read_run(path: Path) -> RunFolder:
         del tables["crisis_equity"]
     read = {name: _read_table(table) for name, table in tables.items()}
     read.setdefault("crisis_equity", _NO_CRISIS)
-    run = _read_json(path / "run.json", Run)
     folder = RunFolder(path=path, run=run, summary=summary, **read)
     _check_spans(folder)
     return folder
