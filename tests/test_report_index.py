@@ -109,7 +109,7 @@ def test_steps_are_counted_where_a_model_decided(folder, page):
     decided = decisions[decisions["run"] == "out_of_sample"].dropna(
         subset=["allocation"]
     )
-    told = re.findall(r"(\d+) steps? on ([\d,]+) sessions", visible(page))
+    told = re.findall(r"(\d+) steps? on ([\d,]+) sessions?", visible(page))
     assert {int(n): int(count.replace(",", "")) for n, count in told} == dict(
         decided["n_steps"].value_counts()
     )

@@ -111,7 +111,11 @@ def _chart(
 
 def _values(series: pd.Series) -> list[float | None]:
     """Return numbers with a few significant digits, null where there is none."""
-    numbers = pd.to_numeric(series).astype("Float64").to_numpy(np.float64, np.nan)
+    numbers = (
+        pd.to_numeric(series)
+        .astype("Float64")
+        .to_numpy(dtype=np.float64, na_value=np.nan)
+    )
     return [
         float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
         for value in numbers

@@ -46,6 +46,7 @@ def context_chart(
         First and last day of the crisis.
     """
     shown = context[list(LINE_INKS)]
+    growth = shown / shown.loc[base]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 6.4), layout="constrained")
         upper, middle, lower = figure.subplots(
@@ -53,7 +54,7 @@ def context_chart(
         )
         for name in reversed(shown.columns):
             line = {"color": INKS[LINE_INKS[name]], "linewidth": 1.3}
-            upper.plot(shown.index, shown[name] / shown.loc[base, name], **line)
+            upper.plot(growth.index, growth[name], **line)
             middle.plot(shown.index, drawdowns(shown[name]), **line)
         lower.stackplot(
             weights.index,
@@ -72,7 +73,8 @@ def context_chart(
             axes.margins(x=0)
             shade(axes, [span], edge=0.8)
         for day in span:  # Over the areas of the weights no shade would be seen.
-            lower.axvline(mdates.date2num(day), color=INKS["soft"], linewidth=0.8)
+            edge = mdates.date2num(day)  # type: ignore[no-untyped-call]
+            lower.axvline(edge, color=INKS["soft"], linewidth=0.8)
         return svg_of(figure)
 
 

@@ -105,8 +105,8 @@ def step_rows(decided: pd.DataFrame) -> list[dict[str, Any]]:
     steps = decided.loc[decided["allocation"].notna(), "n_steps"]
     counts = steps.value_counts().sort_index()
     return [
-        {"n_steps": int(n), "n_sessions": int(count), "share": count / len(steps)}
-        for n, count in counts.items()
+        {"n_steps": n, "n_sessions": count, "share": count / len(steps)}
+        for n, count in zip(counts.index.tolist(), counts.tolist(), strict=True)
     ]
 
 

@@ -159,12 +159,13 @@ def _check_spans(folder: RunFolder) -> None:
                 f"{folder.path / name}: must hold a base row and at least one session, "
                 f"got {len(span)} rows."
             )
-        values = span[list(RUN_STRATEGIES)]
-        is_bad = ~(np.isfinite(values) & (values > 0))
-        if is_bad.any(axis=None):
-            session, strategy = is_bad.stack().idxmax()
-            raise RunError(
-                f"{folder.path / name}: portfolio values must be positive numbers, "
-                f"{strategy} is {values.loc[session, strategy]} on {session.date()}. "
-                "Make the run again."
-            )
+        for strategy in RUN_STRATEGIES:
+            values = span[strategy]
+            is_bad = (~(values > 0) | (values == np.inf)).to_numpy()
+            if is_bad.any():
+                at = int(is_bad.argmax())
+                raise RunError(
+                    f"{folder.path / name}: portfolio values must be positive numbers, "
+                    f"{strategy} is {values.iloc[at]} on {span.index[at].date()}. Make "
+                    "the run again."
+                )

@@ -55,7 +55,9 @@ def _draw_stretches(axes: Axes, values: pd.Series, ink: str) -> None:
     stretch = (numbers != numbers.shift()).cumsum()
     days = numbers.index.to_series().groupby(stretch)
     levels = numbers.groupby(stretch).first().to_numpy()
-    ends = mdates.date2num(np.column_stack([days.first(), days.last()]))
+    ends = mdates.date2num(  # type: ignore[no-untyped-call]
+        np.column_stack([days.first(), days.last()])
+    )
     gap = np.full(len(levels), np.nan)
     axes.plot(
         np.column_stack([ends, gap]).ravel(),
@@ -76,15 +78,15 @@ def reliability_chart(rows: Sequence[Mapping[str, Any]]) -> str:
         What `trm_bt.evaluation.calibration.calibration` returns.
     """
     most = max((row["sessions"] for row in rows), default=1)
-    points = [(row["confidence"], row["accuracy"]) for row in rows]
+    sure = [row["confidence"] for row in rows]
+    right = [row["accuracy"] for row in rows]
+    sizes = [12 + 120 * row["sessions"] / most for row in rows]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 4.2), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=INKS["soft"], linewidth=0.8, linestyle="--")
-        if points:
-            axes.plot(*zip(*points, strict=True), color=INKS["trm"], linewidth=1.0)
-            sizes = [12 + 120 * row["sessions"] / most for row in rows]
-            axes.scatter(*zip(*points, strict=True), s=sizes, color=INKS["trm"])
+        axes.plot(sure, right, color=INKS["trm"], linewidth=1.0)
+        axes.scatter(sure, right, s=sizes, color=INKS["trm"])
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share right")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}"))

@@ -94,7 +94,8 @@ def windows_of(
         Windows to cut from the continuous run.
     """
     told = folder.summary["crises"]
-    missing = [crisis.missing(folder.equity.index, "the run's") for crisis in own]
+    sessions = pd.DatetimeIndex(folder.equity.index)
+    missing = [crisis.missing(sessions, "the run's") for crisis in own]
     covered = [entry["name"] for entry in told if entry["covered"]]
     covered += [c.name for c, why in zip(own, missing, strict=True) if not why]
     links = page_links(covered)
@@ -154,10 +155,7 @@ def _covered(
     equity = _own_equity(folder, crisis) if is_own else folder.crisis(crisis.name)
     continuous = folder.equity[list(RUN_STRATEGIES)]
     whole = in_context(continuous, {} if is_own else {"trm": equity["trm"]})
-    base, last = (
-        int(whole.index.get_indexer_for([session])[0])
-        for session in (equity.index[0], equity.index[-1])
-    )
+    base, last = map(int, whole.index.get_indexer(equity.index[[0, -1]]))
     context = whole.iloc[max(base - MARGIN, 0) : last + MARGIN + 1]
     decisions = _joined(folder.decisions, run, context.index, equity.index)
     deciding = decisions.loc[equity.index[0] : equity.index[-2]]
