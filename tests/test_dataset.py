@@ -48,6 +48,22 @@ def test_samples_take_the_winners_of_any_objective(bars, labels, objective):
     np.testing.assert_array_equal(samples.returns, plain.returns)
 
 
+def test_soft_labels_are_taken_where_the_table_has_them(bars, labels):
+    config = LabelConfig(soft_temperature=0.2)
+    table = compute_labels(bars, compute_features(bars), config)
+
+    soft, hard = samples_from_labels(table), samples_from_labels(labels)
+
+    names = ("defensive", "tactical_opportunity")
+    for column, name in zip((1, 7), names, strict=True):
+        assert soft.shares[:, column].tolist() == table[f"soft_{name}"].tolist()
+    for row, winner in enumerate(hard.winners):
+        assert hard.shares[row].tolist() == [float(k == winner) for k in range(8)]
+    is_kept = np.arange(len(soft)) % 3 == 0
+    assert soft.where(is_kept).shares.tolist() == soft.shares[is_kept].tolist()
+    assert hard.where(is_kept).soft is None
+
+
 def test_samples_refuse_what_is_not_finite(labels):
     broken = labels.copy()
     broken.loc[broken.index[5], "correlation"] = np.nan

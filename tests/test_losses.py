@@ -9,6 +9,7 @@ import torch
 from trm_bt.config import TrainingConfig
 from trm_bt.learning.losses import (
     Targets,
+    class_weights,
     expected_utility,
     three_part_loss,
     utility_scale,
@@ -89,3 +90,62 @@ def test_utility_scale_is_the_spread_of_all_returns():
 
 def test_utility_scale_of_equal_returns_is_one():
     assert utility_scale(np.zeros((3, 8))) == 1.0
+
+
+SOFT = np.random.default_rng(5).dirichlet(np.ones(8), 30)
+HARD = np.eye(8)[[0] * 16 + [5] * 9 + [1] * 4 + [7]]  # 2, 3, 4 and 6 never win
+
+
+@pytest.mark.parametrize("shares", [SOFT, HARD], ids=["soft", "hard"])
+@pytest.mark.parametrize(("weighting", "power"), [("sqrt", 0.5), ("inverse", 1.0)])
+def test_class_weights_equal_a_plain_loop(shares, weighting, power):
+    found = class_weights(shares, TrainingConfig(class_weighting=weighting))
+
+    frequency = [sum(row[k] for row in shares) / len(shares) for k in range(8)]
+    raw = [f**-power if f > 0 else 0.0 for f in frequency]
+    over_rows = sum(
+        share * raw[k] for row in shares for k, share in enumerate(row)
+    ) / len(shares)
+    assert found.tolist() == pytest.approx([w / over_rows for w in raw], rel=1e-12)
+    assert (shares @ found).mean() == pytest.approx(1)  # the weighted mean weight
+
+
+def test_class_weights_by_hand():
+    # won 16, 4, 9 and 1 times in 30
+    inverse = class_weights(HARD, TrainingConfig(class_weighting="inverse"))
+    sqrt = class_weights(HARD, TrainingConfig(class_weighting="sqrt"))
+
+    # inverse: 30 / 16 and so on over their weighted mean, which is 4 classes
+    assert inverse[[0, 1, 5, 7]] * 4 == pytest.approx([30 / 16, 7.5, 30 / 9, 30])
+    # root: 1/4, 1/2, 1/3 and 1 over (4 + 2 + 3 + 1) / 30
+    assert sqrt[[0, 1, 5, 7]] == pytest.approx([0.75, 1.5, 1, 3])
+    assert not inverse[[2, 3, 4, 6]].any()
+    assert not sqrt[[2, 3, 4, 6]].any()
+    assert class_weights(HARD, TrainingConfig()).tolist() == [1.0] * 8
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.15])
+@pytest.mark.parametrize("shares", [SOFT, HARD], ids=["soft", "hard"])
+def test_weighted_smoothed_cross_entropy_equals_a_plain_loop(shares, smoothing):
+    rng = np.random.default_rng(6)
+    logits, weights = rng.normal(size=(30, 8)), rng.uniform(0, 3, 8)
+    config = TrainingConfig(label_smoothing=smoothing)
+    nothing = torch.zeros(30, 8).double()
+    targets = Targets(
+        torch.tensor(shares.argmax(axis=1)), torch.tensor(shares), nothing
+    )
+
+    found = three_part_loss(
+        make_pass(torch.tensor(logits), nothing[:, 0]),
+        targets,
+        torch.tensor(weights),
+        config,
+    ).strategy.item()
+
+    expected = 0.0
+    for row in range(30):
+        norm = math.log(sum(math.exp(v) for v in logits[row]))
+        for k in range(8):
+            share = (1 - smoothing) * shares[row, k] + smoothing / 8
+            expected -= weights[k] * share * (logits[row, k] - norm) / 30
+    assert found == pytest.approx(expected, abs=1e-12)

@@ -32,6 +32,30 @@ def test_rate_warms_up_over_a_tenth_then_falls_along_a_cosine():
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("cosine", [1.0, 0.5 + math.sqrt(2) / 4, 0.5, 0.5 - math.sqrt(2) / 4, 0.0]),
+        ("linear", [1.0, 0.75, 0.5, 0.25, 0.0]),
+        ("constant", [1.0] * 5),
+    ],
+)
+def test_schedules_by_hand_after_the_same_warm_up(schedule, rates):
+    config = TrainingConfig(learning_rate=2e-3, schedule=schedule, warmup_fraction=0.2)
+    warm_up = [learning_rate(step, 10, config) for step in (0, 1)]
+    # ten steps, two of warm-up: quarters of the eight that are left
+    found = [learning_rate(step, 10, config) for step in (2, 4, 6, 8, 10)]
+
+    assert warm_up == [1e-3, 2e-3]
+    assert found == pytest.approx([2e-3 * rate for rate in rates], abs=1e-18)
+
+
+def test_no_warm_up_starts_at_the_full_rate():
+    config = TrainingConfig(learning_rate=1.0, warmup_fraction=0, schedule="linear")
+
+    assert [learning_rate(step, 4, config) for step in range(4)] == [1, 0.75, 0.5, 0.25]
+
+
 def test_warm_up_is_capped():
     config = TrainingConfig(learning_rate=1.0, max_warmup_steps=20)
 

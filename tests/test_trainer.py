@@ -12,16 +12,23 @@ from tests.conftest import make_bars
 from tests.planted import planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, TRMError
-from trm_bt.learning.batches import Batches
 from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.parallel import TrainingJob, train_all
-from trm_bt.learning.records import TrainedModel
-from trm_bt.learning.trainer import train
+from trm_bt.learning.records import Progress, TrainedModel
+from trm_bt.learning.threads import cpu_threads
+from trm_bt.learning.trainer import _Rows, _Run, train
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
 
 SMALL = ModelConfig(hidden_dim=16, num_latent_steps=2, num_recursion_cycles=2)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with cpu_threads(1):
+        yield
 
 
 def small_config(*, seed: int = 0, **training) -> TRMConfig:
@@ -152,16 +159,6 @@ def test_patience_ends_a_training_that_no_longer_improves():
     assert record.n_optimizer_steps < record.n_planned_steps
 
 
-def test_every_row_is_visited_before_one_is_visited_again():
-    batches = Batches(330, 7, np.random.default_rng(0))
-
-    seen = [row for _ in range(3 * 7) for row in next(batches).tolist()]
-
-    counts = np.bincount(seen, minlength=330)
-    assert counts.tolist() == [3] * 330
-    assert sorted(seen[:330]) == list(range(330))
-
-
 def test_progress_reports_every_optimiser_step_and_epoch():
     reports = []
 
@@ -239,3 +236,172 @@ def test_a_process_that_dies_is_an_error_of_our_own():
         train_all(jobs, FeatureSchema(), endless, n_processes=2, progress=end_all)
 
     assert multiprocessing.active_children() == []
+
+
+def make_run(model=None, progress=None, **training) -> _Run:
+    """Lay out a training of 260 rows, 40 of which validate."""
+    samples = planted_samples(300)
+    is_old = np.arange(300) < 254
+    old, new = samples.where(is_old), samples.where(np.arange(300) >= 260)
+    settings = {"batch_size": 90, "max_batches_per_epoch": 3, "epochs": 2, **training}
+    config = TRMConfig(
+        model=SMALL.model_copy(update=model or {}), training=TrainingConfig(**settings)
+    )
+    return _Run("test", _Rows(old, new, config), config, progress)
+
+
+def force_halting(run: _Run, bias: float) -> None:
+    """Make the halt logit a constant, far from what a few steps can move."""
+    with torch.no_grad():
+        run.fit.model.nets.halt_out.weight.zero_()
+        run.fit.model.nets.halt_out.bias.fill_(bias)
+
+
+@pytest.mark.parametrize("bps", [0.0, 25.0])
+def test_training_utilities_are_net_of_trading_as_the_formula_says(bps):
+    """Costs follow what the averaged network holds one row earlier, epoch by epoch."""
+    run = make_run(turnover_cost_bps=bps, learning_rate=0.01)
+    for _ in range(2):
+        probe = TinyRecursiveModel(run.config.model)
+        probe.load_state_dict(run.fit.averaged_parameters())
+        logits = probe.predict(run.rows.features).logits.double().numpy()
+        run.epoch()
+        old = run.rows.old
+        gross = [[r / 5 for r in row] for row in old.returns.tolist()]
+        scale = np.std(gross)
+        held = None
+        for row in range(len(old)):
+            powers = np.exp(logits[row] - logits[row].max())
+            mix = powers / powers.sum() @ ALLOCATION_WEIGHTS
+            before = mix if held is None else held
+            held = mix
+            for k, (equity, bond, _) in enumerate(ALLOCATION_WEIGHTS):
+                traded = abs(equity - before[0]) + abs(bond - before[1])
+                net = gross[row][k] - bps / 10_000 * traded
+                found = run.rows.targets.utilities[row, k].item()
+                assert found == pytest.approx(net / scale, abs=2e-5)
+
+
+def test_the_first_row_pays_nothing_to_be_where_it_wants_to_be():
+    """A network sure of one class pays only for the others."""
+    run = make_run(turnover_cost_bps=25.0)
+    with torch.no_grad():
+        run.fit.average.nets.readout.weight.zero_()
+        run.fit.average.nets.readout.bias.copy_(100.0 * torch.eye(8)[5])
+    gross = run.rows.targets.utilities.clone()
+
+    run.rows.charge(run._held_before(), run.config)
+
+    paid = (gross - run.rows.targets.utilities) * run.rows.scale
+    # from class 5 to class 0: 70 % of equity sold and 40 % of bond bought, at 25 bp
+    torch.testing.assert_close(paid[:, 5], torch.zeros(254), rtol=0, atol=1e-9)
+    torch.testing.assert_close(paid[:, 0], torch.full((254,), 0.00275))
+
+
+def test_validation_utility_is_net_of_trading():
+    samples = planted_samples(500)
+    trained = fit(samples, small_config(turnover_cost_bps=40.0, epochs=3))
+
+    model = TinyRecursiveModel(trained.config.model)
+    model.load_state_dict(trained.parameters)
+    newest = samples.where(np.arange(500) >= 425)
+    scaled = torch.from_numpy(trained.scaler.transform(newest.features))
+    choices = model.predict(scaled).logits.argmax(dim=1).tolist()
+    earned, held = [], choices[0]
+    for row, choice in enumerate(choices):
+        moved = np.abs(ALLOCATION_WEIGHTS[choice] - ALLOCATION_WEIGHTS[held])[:2]
+        earned.append(newest.returns[row, choice] / 5 - 0.0040 * moved.sum())
+        held = choice
+    assert len(set(choices)) > 1
+    assert trained.record.best.validation_utility == pytest.approx(np.mean(earned))
+
+
+@pytest.mark.parametrize("n_parts", [1, 2])
+def test_a_batch_is_left_when_all_its_rows_halt(n_parts):
+    reports: list[Progress] = []
+    run = make_run(
+        progress=reports.append,
+        gradient_accumulation_steps=n_parts,
+        halt_loss_weight=0.0,
+        weight_decay=0.0,
+    )
+    force_halting(run, 50.0)
+
+    while not run.is_over:
+        run.epoch()
+
+    steps = [report for report in reports if report.finished is None]
+    assert run.fit.step == len(steps) == 2 * 3  # a pass a batch
+    assert [report.step for report in steps] == [4, 8, 12, 16, 20, 24]
+    assert run.fit.position == run.fit.total_steps == 24
+    for epoch in run.course.history:
+        own = [report.loss for report in steps if report.epoch == epoch.epoch]
+        assert epoch.train_loss == pytest.approx(sum(own) / 3)
+        assert epoch.n_optimizer_steps == 3 * epoch.epoch
+
+
+def test_the_schedule_passes_over_the_steps_that_were_saved():
+    run = make_run(halt_loss_weight=0.0, weight_decay=0.0, learning_rate=0.5)
+    force_halting(run, 50.0)
+    moved = []
+    for batch in (torch.arange(90), torch.arange(90)):
+        before = run.fit.model.embedding.weight.detach().clone()
+        assert len(list(run._train_on(batch))) == 1
+        moved.append((run.fit.model.embedding.weight - before).abs().max().item())
+
+    # AdamW's first step has the size of the rate; warm-up takes 3 of 24 passes
+    assert moved[0] == pytest.approx(0.5 / 3, rel=1e-3)
+    assert moved[1] > 0.3
+
+
+@pytest.mark.parametrize("n_parts", [1, 3])
+def test_a_batch_goes_on_while_one_row_does_not_halt(n_parts):
+    run = make_run({"dropout": 0.0}, gradient_accumulation_steps=n_parts)
+    batch = torch.arange(90)
+    with torch.no_grad():  # every first halt logit but the lowest is positive
+        halts = run.fit.model(run.rows.features[batch]).halt_logits.sort().values
+        run.fit.model.nets.halt_out.bias -= (halts[0] + halts[1]) / 2
+
+    next(run._train_on(batch))
+
+    assert run.fit.position == 1
+
+
+@pytest.mark.parametrize("initial_states", ["fixed", "learned"])
+def test_the_papers_architecture_learns_a_planted_rule(initial_states):
+    model = ModelConfig(
+        architecture="paper",
+        initial_states=initial_states,
+        hidden_dim=32,
+        num_latent_steps=2,
+        num_recursion_cycles=2,
+    )
+    config = TRMConfig(model=model)
+
+    record = train(planted_samples(1_700), FeatureSchema(), config, name="rule").record
+
+    assert record.majority_accuracy < 0.6
+    assert record.best.validation_accuracy >= 0.85
+    assert record.best.validation_utility > 2 * record.best_fixed_utility
+
+
+@pytest.mark.parametrize("n_cycles", [1, 3])
+def test_learned_starts_train_whatever_reaches_them(n_cycles):
+    model = ModelConfig(
+        architecture="paper",
+        initial_states="learned",
+        hidden_dim=16,
+        num_latent_steps=2,
+        num_recursion_cycles=n_cycles,
+    )
+    training = TrainingConfig(epochs=2, max_batches_per_epoch=3, weight_decay=0.0)
+    config = TRMConfig(model=model, training=training)
+
+    trained = fit(planted_samples(400), config)
+
+    first = TinyRecursiveModel(model, seed=0).state_dict()
+    for name in ("nets.answer_start", "nets.latent_start"):
+        is_moved = not torch.equal(trained.parameters[name], first[name])
+        assert is_moved == (n_cycles == 1)
+    losses = [epoch.train_loss for epoch in trained.record.history]
+    assert losses[1] < losses[0]

@@ -200,7 +200,8 @@ def backtest_checkpoint(
         lambda done: tell("backtests", 1 + done, total),
     )
     results = {"trm": ours, **baselines}
-    summary = summarize(bars, results, {}, [], {}, seed=request.config.seed)
+    seed = policy.models[0].config.seed
+    summary = summarize(bars, results, {}, [], {}, seed=seed)
     with staged_folder(out) as folder:
         save_results(results, {}, folder)
         write_json(folder / "summary.json", summary)

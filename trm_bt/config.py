@@ -235,11 +235,11 @@ class TRMConfig(_Settings):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise ConfigError(f"{path}: {_explain(cls, error)}") from error
+            raise ConfigError(f"{path}: {explain(cls, error)}") from error
 
 
-def _explain(model: type[BaseModel], error: ValidationError) -> str:
-    """Turn the first validation error into one sentence."""
+def explain(model: type[BaseModel], error: ValidationError) -> str:
+    """Turn the first validation error of a model into one sentence."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":

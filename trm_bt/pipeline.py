@@ -1,8 +1,6 @@
 """The stages of a run, from bars to pages, each readable alone."""
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from trm_bt.runfolder import (
     save_labels,
     save_results,
     summarize,
+    timed,
     write_json,
 )
 from trm_bt.training import save_trained
@@ -74,18 +73,18 @@ def run(
     seconds: dict[str, float] = {}
     config = request.config
     with staged_folder(out) as folder:
-        with _timed(seconds, "bars"):
+        with timed(seconds, "bars"):
             bars = request.load()
-        with _timed(seconds, "features"):
+        with timed(seconds, "features"):
             features = compute_features(bars, config.features)
             features.frame.to_parquet(folder / "features.parquet")
-        with _timed(seconds, "labels"):
+        with timed(seconds, "labels"):
             tell("labels", 0, 1)
             labels = label_bars(bars, config.features, config.labels)
             save_labels(labels, features, bars, config.labels, folder)
             tell("labels", 1, 1)
         plans = _planned(bars, labels, config)
-        with _timed(seconds, "training"):
+        with timed(seconds, "training"):
             models = train_before_crises(
                 labels,
                 features.schema,
@@ -97,7 +96,7 @@ def run(
             for model in models.values():
                 checkpoint = folder / "checkpoints" / model.name
                 save_trained(model, labels, bars, checkpoint)
-        with _timed(seconds, "backtests"):
+        with timed(seconds, "backtests"):
             results, crises = backtest_all(
                 bars,
                 request,
@@ -117,7 +116,7 @@ def run(
             "seconds": seconds,
         }
         write_json(folder / "run.json", record)
-        with _timed(seconds, "report"):
+        with timed(seconds, "report"):
             report.build(
                 folder, progress=lambda done, total, _: tell("report", done, total)
             )
@@ -166,14 +165,6 @@ def write_labels(
             )
     with staged_folder(out) as folder:
         return save_labels(labels, features, bars, config.labels, folder)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note the wall seconds of a stage."""
-    started = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - started, 2)
 
 
 def _planned(bars: Bars, labels: pd.DataFrame, config: TRMConfig) -> list[CrisisPlan]:

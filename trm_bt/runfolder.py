@@ -2,7 +2,9 @@
 
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -157,6 +159,8 @@ def model_facts(model: TrainedModel) -> dict[str, object]:
         "n_train": record.n_train,
         "n_validation": record.n_validation,
         "n_purged": record.n_purged,
+        "n_visited": record.n_visited,
+        "seed": model.config.seed,
         "batch_size": record.batch_size,
         "n_optimizer_steps": record.n_optimizer_steps,
         "best_epoch": record.best_epoch,
@@ -292,11 +296,11 @@ def save_results(
     """Write equity, weights, decisions and orders of all runs as parquet."""
     equity = pd.DataFrame({name: result.equity for name, result in results.items()})
     equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-    if crises:
-        pd.concat(
-            {name: frame for name, (_, frame) in crises.items()},
-            names=["crisis", "session"],
-        ).to_parquet(folder / "crisis_equity.parquet")
+    # where there is no crisis, a table of no rows
+    windows = {name: frame for name, (_, frame) in crises.items()} or {"": equity[:0]}
+    pd.concat(windows, names=["crisis", "session"]).to_parquet(
+        folder / "crisis_equity.parquet"
+    )
     runs = [
         *((OUT_OF_SAMPLE, name, result) for name, result in results.items()),
         *((crisis, "trm", result) for crisis, (result, _) in crises.items()),
@@ -317,6 +321,14 @@ def save_results(
     for table, frames in tables.items():
         whole = pd.concat(frames, ignore_index=True)
         whole.to_parquet(folder / f"{table}.parquet")
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note the wall seconds of a stage."""
+    started = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - started, 2)
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:

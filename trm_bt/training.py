@@ -11,12 +11,13 @@ from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.errors import BarsError, RunError
 from trm_bt.files import check_replaceable
-from trm_bt.learning.checkpoint import save_checkpoint
+from trm_bt.learning.checkpoint import check_target, save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import ProgressCallback, TrainedModel
 from trm_bt.learning.self_check import Check, self_check
 from trm_bt.learning.trainer import train
+from trm_bt.learning.unfinished import is_unfinished
 from trm_bt.market.bars import Bars
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FeatureSchema, compute_features
@@ -58,16 +59,17 @@ def train_checkpoint(
     BarsError, CheckpointError, ConfigError, RunError
         If the input is bad; nothing is written then.
     """
+    out = out.resolve()
     unfinished = out.with_name(f"{out.name}.unfinished")
-    goes_on = resume and unfinished.exists()
-    check_replaceable(out, marker="manifest.json", force=force or goes_on)
-    if unfinished.exists() and not goes_on:
-        if not force:
-            raise RunError(
-                f"{unfinished}: is the state of an unfinished training. Pass --resume "
-                "to go on with it, or --force to train from the start."
-            )
-        shutil.rmtree(unfinished)
+    has_state = is_unfinished(unfinished)
+    may_replace = force or (resume and has_state)
+    check_replaceable(out, marker="manifest.json", force=may_replace)
+    check_target(out, force=may_replace)
+    if has_state and not (resume or force):
+        raise RunError(
+            f"{unfinished}: is the state of an unfinished training. Pass --resume "
+            "to go on with it, or --force to train from the start."
+        )
     bars = request.load()
     labels, schema = _labels_of(bars, request)
     minimum = request.config.training.min_labels
@@ -76,6 +78,8 @@ def train_checkpoint(
             f"A model needs {minimum} labels, the bars give {len(labels)}. Give more "
             "history or lower `min_labels`."
         )
+    if unfinished.exists() and not resume:
+        shutil.rmtree(unfinished)
     model = train(
         samples_from_labels(labels),
         schema,
@@ -84,7 +88,7 @@ def train_checkpoint(
         progress=progress,
         unfinished=unfinished,
     )
-    save_trained(model, labels, bars, out, force=force or goes_on)
+    save_trained(model, labels, bars, out, force=may_replace)
     shutil.rmtree(unfinished)
     return model
 
@@ -188,11 +192,11 @@ def _within(labels: pd.DataFrame, start: object, end: object) -> pd.DataFrame:
 def _crises_seen(
     training: pd.DataFrame, validation: pd.DataFrame, known_on: object
 ) -> Sequence[Mapping[str, object]]:
-    """Say of each crisis how much of it the model was trained and validated on."""
+    """Say of each crisis how many labels hold through a part of it."""
     rows = []
     for crisis in CRISES:
         n_trained, n_validated = (
-            int(crisis.mask(pd.DatetimeIndex(part.index)).sum())
+            int(((part.index <= crisis.end) & (part["known_on"] >= crisis.start)).sum())
             for part in (training, validation)
         )
         if n_trained or n_validated:

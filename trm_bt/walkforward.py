@@ -5,23 +5,24 @@ anywhere goes on with those it has, then the tables and pages of a run.
 """
 
 import json
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.backtests import Progress, backtest_all, session_after
+from trm_bt.config import TRMConfig
 from trm_bt.decisions import Decision
-from trm_bt.errors import RunError
+from trm_bt.errors import CheckpointError, RunError
 from trm_bt.evaluation.folds import Fold, fold_samples, plan_folds
 from trm_bt.evaluation.recorded import RecordedPolicy
 from trm_bt.evaluation.walkforward import CrisisPlan, plan_fold_crises
-from trm_bt.files import write_text_atomically
+from trm_bt.files import staged_folder
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.ensemble import EnsemblePolicy
@@ -37,11 +38,14 @@ from trm_bt.runfolder import (
     save_labels,
     save_results,
     summarize,
+    timed,
+    versions,
     write_json,
 )
 from trm_bt.training import save_trained
 
 MARKER: Final = "walkforward.json"
+CHECKPOINTS: Final = "checkpoints"
 DECISIONS: Final = "out_of_sample.parquet"
 
 
@@ -54,15 +58,53 @@ class _Work:
     features: Features
     labels: pd.DataFrame
     folds: Sequence[Fold]
-    checkpoints: Path
-
-    def checkpoint(self, fold: Fold, number: int) -> Path:
-        """Return the folder of the model of a fold and a seed's number."""
-        return self.checkpoints / f"seed_{number}" / fold.name
+    plans: Sequence[CrisisPlan]
+    out: Path
 
     @property
-    def numbers(self) -> range:
-        return range(self.request.config.walkforward.n_seeds)
+    def seeds(self) -> range:
+        """The seeds averaged in every fold."""
+        config = self.request.config
+        return range(config.seed, config.seed + config.walkforward.n_seeds)
+
+    def checkpoint(self, fold: Fold, seed: int) -> Path:
+        """Return the folder of a fold's model."""
+        return self.out / CHECKPOINTS / f"seed_{seed}" / fold.name
+
+    def settings(self, seed: int) -> TRMConfig:
+        """Return the settings of a model."""
+        return self.request.config.model_copy(update={"seed": seed})
+
+    def crises_of(self, fold: Fold) -> list[CrisisPlan]:
+        """Return the crises that the fold's models decide: those begun in it."""
+        begun = {
+            plan: session_after(self.bars, plan.frozen_on)
+            for plan in self.plans
+            if plan.frozen_on is not None
+        }
+        return [p for p, day in begun.items() if fold.first <= day <= fold.last]
+
+
+@dataclass
+class _Told:
+    """What the models of the folds said.
+
+    Parameters
+    ----------
+    by_fold : dict of str to list of Decision
+        The decisions of each fold's sessions.
+    by_crisis : dict of str to list of Decision
+        Those of each crisis, all by the fold in which it begins.
+    models : dict of str to list of TrainedModel
+        By fold, the models that were averaged, without their parameters.
+    deciders : dict of str to TrainedModel
+        By crisis, one of the models that decided it, named as their mean.
+    """
+
+    by_fold: dict[str, list[Decision]] = field(default_factory=dict)
+    by_crisis: dict[str, list[Decision]] = field(default_factory=dict)
+    models: dict[str, list[TrainedModel]] = field(default_factory=dict)
+    deciders: dict[str, TrainedModel] = field(default_factory=dict)
 
 
 def run_walkforward(
@@ -100,44 +142,50 @@ def run_walkforward(
     Raises
     ------
     BarsError, CheckpointError, ConfigError, RunError
-        If the input is bad, or a checkpoint that is there cannot be believed.
+        If the input is bad, or a checkpoint that is there cannot be believed; nothing
+        that was there is touched then.
     """
     tell = progress or (lambda stage, done, total: None)
-    config = request.config
-    bars = request.load()
-    _claim(out, request, bars, force=force)
-    features = compute_features(bars, config.features)
-    labels = label_bars(bars, config.features, config.labels)
-    features.frame.to_parquet(out / "features.parquet")
-    save_labels(labels, features, bars, config.labels, out)
-    known_on = pd.DatetimeIndex(labels["known_on"])
-    sessions = pd.DatetimeIndex(features.frame.index)
-    folds = plan_folds(sessions, known_on, config)
-    work = _Work(request, bars, features, labels, folds, out / "checkpoints")
-    _train(work, n_processes, tell)
-    decisions, models = _decide(work, tell)
-    _table(work, decisions, models).to_parquet(out / DECISIONS)
-    plans = plan_fold_crises(bars.sessions, folds)
-    policy = RecordedPolicy(
-        features.schema, [told for row in decisions.values() for told in row]
-    )
-    results, crises = backtest_all(
-        bars, request, plans, lambda plan: policy, folds[0].first, tell
-    )
-    deciders = _deciders(bars, plans, folds, models)
-    summary = summarize(bars, results, crises, plans, deciders, seed=config.seed)
-    save_results(results, crises, out)
-    write_json(out / "summary.json", summary)
-    record = describe_run(request, command, bars, models.values())
-    write_json(out / "run.json", {**record, "seconds": {}})
-    report.build(out, progress=lambda done, total, _: tell("report", done, total))
+    seconds: dict[str, float] = {}
+    with timed(seconds, "bars, features and labels"):
+        work = _prepare(request, out)
+    _claim(work, force=force)
+    with timed(seconds, "training"):
+        _train(work, n_processes, tell)
+    with timed(seconds, "deciding"):
+        told = _decide(work, tell)
+    with timed(seconds, "backtests"):
+        summary = _save_tables(work, told, tell)
+    models = [model for fold in told.models.values() for model in fold]
+    record = describe_run(request, command, work.bars, models)
+    write_json(out / "run.json", {**record, "seconds": seconds})
+    with timed(seconds, "report"):
+        report.build(out, progress=lambda done, total, _: tell("report", done, total))
+    write_json(out / "run.json", {**record, "seconds": seconds})
     return summary
 
 
-def _claim(out: Path, request: RunRequest, bars: Bars, *, force: bool) -> None:
+def _prepare(request: RunRequest, out: Path) -> _Work:
+    """Load the bars and lay out the folds."""
+    config, bars = request.config, request.load()
+    features = compute_features(bars, config.features)
+    labels = label_bars(bars, config.features, config.labels)
+    known_on = pd.DatetimeIndex(labels["known_on"])
+    sessions = pd.DatetimeIndex(features.frame.index)
+    folds = plan_folds(sessions, known_on, config)
+    plans = plan_fold_crises(bars.sessions, folds)
+    return _Work(request, bars, features, labels, folds, plans, out)
+
+
+def _claim(work: _Work, *, force: bool) -> None:
     """Make the folder this walk-forward's, or find that it is already."""
-    asked = {"request": request.to_dict(), "bars": bars.sha256()}
-    marker = out / MARKER
+    out, marker = work.out, work.out / MARKER
+    asked = {
+        "request": work.request.to_dict(),
+        "bars": work.bars.sha256(),
+        "schema": work.features.schema.model_dump(mode="json"),
+        "versions": versions(),
+    }
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not marker.is_file():
             raise RunError(
@@ -148,29 +196,25 @@ def _claim(out: Path, request: RunRequest, bars: Bars, *, force: bool) -> None:
             return
         if not force:
             raise RunError(
-                f"{out}: holds a walk-forward of other settings or bars. Choose "
-                "another --out, or pass --force to replace it."
+                f"{out}: holds a walk-forward of other settings, bars or versions. "
+                "Choose another --out, or pass --force to replace it."
             )
-        shutil.rmtree(out)
-    write_text_atomically(marker, json.dumps(asked, indent=2) + "\n")
+    with staged_folder(out) as draft:
+        write_json(draft / MARKER, asked)
 
 
 def _train(work: _Work, n_processes: int | None, tell: Progress) -> None:
     """Train and save the models that are not there yet."""
     config, samples = work.request.config, samples_from_labels(work.labels)
     targets = {
-        f"{fold.name} seed {config.seed + number}": (fold, number)
-        for number in work.numbers
+        f"{fold.name} seed {seed}": (fold, seed)
+        for seed in work.seeds
         for fold in work.folds
     }
     jobs = [
-        TrainingJob(
-            name,
-            fold_samples(samples, fold, config.walkforward.window),
-            config.seed + number,
-        )
-        for name, (fold, number) in targets.items()
-        if not is_checkpoint(work.checkpoint(fold, number))
+        TrainingJob(name, fold_samples(samples, fold, config.walkforward.window), seed)
+        for name, (fold, seed) in targets.items()
+        if not is_checkpoint(work.checkpoint(fold, seed))
     ]
     trainings = train_each(
         jobs,
@@ -197,75 +241,96 @@ def _training_progress(n_models: int, n_there: int, tell: Progress) -> ProgressC
     return advance
 
 
-def _decide(
-    work: _Work, tell: Progress
-) -> tuple[dict[str, list[Decision]], dict[str, TrainedModel]]:
-    """Have each fold's models decide its sessions; return these models too.
-
-    Returns
-    -------
-    decisions : dict of str to list of Decision
-        By fold.
-    models : dict of str to TrainedModel
-        By fold, the model of the first seed, without its parameters.
-    """
+def _decide(work: _Work, tell: Progress) -> _Told:
+    """Have each fold's models decide its sessions, and the crises that begin in it."""
     frame = work.features.frame
     sessions = pd.DatetimeIndex(frame.index)
-    decisions: dict[str, list[Decision]] = {}
-    models: dict[str, TrainedModel] = {}
+    told = _Told()
     for n_done, fold in enumerate(work.folds):
         tell("deciding", n_done, len(work.folds))
-        trained = [load_checkpoint(work.checkpoint(fold, k)) for k in work.numbers]
-        policy = EnsemblePolicy(
-            [TRMPolicy([model], device=work.request.device) for model in trained]
-        )
-        rows = frame[fold.mask(sessions)]
-        decided_on = pd.DatetimeIndex(rows.index)
-        decisions[fold.name] = policy.decide(decided_on, rows.to_numpy())
-        models[fold.name] = trained[0]
+        policy = _policy_of(work, fold)
+
+        def decide(is_asked: np.ndarray, policy: EnsemblePolicy) -> list[Decision]:
+            rows = frame[is_asked]
+            return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
+
+        told.by_fold[fold.name] = decide(fold.mask(sessions), policy)
+        told.models[fold.name] = [
+            replace(member.models[0], parameters={}) for member in policy.members
+        ]
+        for plan in work.crises_of(fold):
+            begun = session_after(work.bars, plan.frozen_on)
+            is_inside = (sessions >= begun) & (sessions <= plan.crisis.end)
+            name = plan.crisis.name
+            told.by_crisis[name] = decide(np.asarray(is_inside), policy)
+            told.deciders[name] = replace(
+                told.models[fold.name][0], name=told.by_crisis[name][0].model
+            )
     tell("deciding", 1, 1)
-    return decisions, models
+    return told
 
 
-def _table(
-    work: _Work,
-    decisions: Mapping[str, Sequence[Decision]],
-    models: Mapping[str, TrainedModel],
-) -> pd.DataFrame:
+def _policy_of(work: _Work, fold: Fold) -> EnsemblePolicy:
+    """Load a fold's models and hold each to what was asked for."""
+    members = []
+    for seed in work.seeds:
+        folder = work.checkpoint(fold, seed)
+        model = load_checkpoint(folder)
+        if model.config != work.settings(seed):
+            raise CheckpointError(
+                f"{folder}: must be a model of this walk-forward's settings, and is of "
+                "others. Remove it, and it is trained anew."
+            )
+        member = TRMPolicy([model], device=work.request.device)
+        member.check_schema(work.features.schema)
+        members.append(member)
+    return EnsemblePolicy(members)
+
+
+def _save_tables(work: _Work, told: _Told, tell: Progress) -> dict[str, object]:
+    """Backtest what was decided and write every table of the run."""
+    out, request, bars = work.out, work.request, work.bars
+    for name in ("summary.json", "run.json"):  # what stands there is not of these
+        (out / name).unlink(missing_ok=True)
+    work.features.frame.to_parquet(out / "features.parquet")
+    save_labels(work.labels, work.features, bars, request.config.labels, out)
+    _decision_table(work, told).to_parquet(out / DECISIONS)
+    schema = work.features.schema
+    in_turn = [decision for fold in told.by_fold.values() for decision in fold]
+
+    def policy_for(plan: CrisisPlan | None) -> RecordedPolicy:
+        decided = in_turn if plan is None else told.by_crisis[plan.crisis.name]
+        return RecordedPolicy(schema, decided)
+
+    first = work.folds[0].first
+    results, crises = backtest_all(bars, request, work.plans, policy_for, first, tell)
+    summary = summarize(
+        bars, results, crises, work.plans, told.deciders, seed=request.config.seed
+    )
+    save_results(results, crises, out)
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def _decision_table(work: _Work, told: _Told) -> pd.DataFrame:
     """Return one row a decision, with whose it is and what its models knew."""
-    rows = [
-        {
-            "session": told.decided_on,
-            "fold": fold.name,
-            "model": told.model,
-            "n_seeds": len(work.numbers),
-            "trained_until": pd.Timestamp(models[fold.name].record.train_end),
-            "last_label_known_on": pd.Timestamp(
-                models[fold.name].record.last_label_known_on
-            ),
-            "allocation": told.allocation,
-            "confidence": told.confidence,
-            "halt_prob": told.halt_prob,
-            "n_steps": told.n_steps,
-            **{f"prob_{k}": share for k, share in enumerate(told.probabilities)},
-        }
-        for fold in work.folds
-        for told in decisions[fold.name]
-    ]
+    rows = []
+    for fold in work.folds:
+        record = told.models[fold.name][0].record
+        rows += [
+            {
+                "session": decision.decided_on,
+                "fold": fold.name,
+                "model": decision.model,
+                "n_seeds": len(work.seeds),
+                "trained_until": pd.Timestamp(record.validation_end),
+                "last_label_known_on": pd.Timestamp(record.last_label_known_on),
+                "allocation": decision.allocation,
+                "confidence": decision.confidence,
+                "halt_prob": decision.halt_prob,
+                "n_steps": decision.n_steps,
+                **{f"prob_{k}": p for k, p in enumerate(decision.probabilities)},
+            }
+            for decision in told.by_fold[fold.name]
+        ]
     return pd.DataFrame(rows)
-
-
-def _deciders(
-    bars: Bars,
-    plans: Sequence[CrisisPlan],
-    folds: Sequence[Fold],
-    models: Mapping[str, TrainedModel],
-) -> dict[str, TrainedModel]:
-    """Return the model that decides the first session of each crisis's run."""
-    found = {}
-    for plan in plans:
-        if plan.frozen_on is not None:
-            begun = session_after(bars, plan.frozen_on)
-            fold = next(f for f in reversed(folds) if f.first <= begun)
-            found[plan.crisis.name] = models[fold.name]
-    return found

@@ -249,11 +249,11 @@ def _audit_setup(
 ) -> "list[AuditResult]":
     """Audit the set-up of the settings, with a checkpoint if one is given."""
     from trm_bt.evaluation.setup_audit import audit_setup
-    from trm_bt.learning.policy import TRMPolicy
+    from trm_bt.learning.ensemble import load_policy
 
     used = None
     if checkpoint is not None:
-        used = TRMPolicy.load(checkpoint, device=device.value)
+        used = load_policy(checkpoint, device=device.value)
     return list(audit_setup(bars, settings, how, used))
 
 

@@ -27,7 +27,7 @@ from trm_bt.cli.options import (
 )
 from trm_bt.cli.runs import print_summary
 from trm_bt.cli.terminal import progress_bars
-from trm_bt.config import TRMConfig, WalkForwardConfig
+from trm_bt.config import TRMConfig, WalkForwardConfig, explain
 from trm_bt.errors import ConfigError
 
 
@@ -105,8 +105,5 @@ def _with_folds(settings: TRMConfig, given: Mapping[str, object]) -> TRMConfig:
     try:
         changed = WalkForwardConfig.model_validate(folds)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(
-            f"`{first['loc'][0]}`: {first['msg']}, got {first['input']!r}."
-        ) from error
+        raise ConfigError(explain(WalkForwardConfig, error)) from error
     return settings.model_copy(update={"walkforward": changed})

@@ -8,6 +8,7 @@ and embargo.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
-from trm_bt.learning.dataset import Samples
+from trm_bt.learning.dataset import Samples, known_by
 
 _MIN_SESSIONS: Final = 2
 
@@ -74,8 +75,6 @@ def plan_folds(
     n_known = known_on.searchsorted(sessions, side="right")
     is_ready = np.zeros(len(sessions), dtype=bool)
     is_ready[lag:] = n_known[:-lag] >= config.training.min_labels
-    if settings.first_decision is not None:
-        is_ready &= np.asarray(sessions >= pd.Timestamp(settings.first_decision))
     if is_ready.sum() < _MIN_SESSIONS:
         raise BarsError(
             f"A walk-forward needs {config.training.min_labels} labels known before "
@@ -84,6 +83,8 @@ def plan_folds(
             "`min_labels`."
         )
     begin = int(is_ready.argmax())
+    if settings.first_decision is not None:
+        begin = _position(sessions, begin, settings.first_decision, "first_decision")
     starts = _starts(sessions, begin, settings.retrain_every, settings.retrain_on)
     ends = [*starts[1:], len(sessions)]
     return [
@@ -99,24 +100,28 @@ def plan_folds(
 
 def fold_samples(samples: Samples, fold: Fold, window: int | None) -> Samples:
     """Return the rows that a fold's models may see, the newest `window` of them."""
-    rows = samples.where(np.asarray(samples.known_on <= fold.frozen_on))
+    rows = known_by(samples, fold.frozen_on)
     if window is None:
         return rows
     return rows.where(np.arange(len(rows)) >= len(rows) - window)
 
 
 def _starts(
-    sessions: pd.DatetimeIndex, begin: int, every: int, dates: Sequence[object]
+    sessions: pd.DatetimeIndex, begin: int, every: int, dates: Sequence[date]
 ) -> list[int]:
     """Return the positions of the sessions that new models decide first."""
     if not dates:
         return list(range(begin, len(sessions), every))
-    days = [pd.Timestamp(str(day)) for day in sorted(set(map(str, dates)))]
-    for day in days:
-        if not sessions[begin] <= day <= sessions[-1]:
-            raise BarsError(
-                f"`retrain_on` must lie between the first and the last session that "
-                f"can be decided, {sessions[begin].date()} and {sessions[-1].date()}, "
-                f"got {day.date()}."
-            )
-    return sorted({begin, *(int(sessions.searchsorted(day)) for day in days)})
+    found = {_position(sessions, begin, day, "retrain_on") for day in dates}
+    return sorted({begin, *found})
+
+
+def _position(sessions: pd.DatetimeIndex, begin: int, day: date, name: str) -> int:
+    """Return the position of the first session on a date or after it."""
+    if not sessions[begin] <= pd.Timestamp(day) <= sessions[-2]:
+        raise BarsError(
+            f"`{name}` must lie between {sessions[begin].date()}, the first session "
+            f"that can be decided, and {sessions[-2].date()}, the last but one, got "
+            f"{day}. Give another date, or other bars."
+        )
+    return int(sessions.searchsorted(pd.Timestamp(day)))

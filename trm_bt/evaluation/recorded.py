@@ -49,6 +49,7 @@ class RecordedPolicy:
         if missing:
             raise BarsError(
                 f"Decisions are recorded from {min(self._told).date()} to "
-                f"{max(self._told).date()}, and none for {missing[0].date()}."
+                f"{max(self._told).date()}, and none for {missing[0].date()}. Replay "
+                "no other sessions."
             )
         return [self._told[session] for session in sessions]

@@ -31,6 +31,7 @@ from trm_bt.learning.dataset import (
     samples_from_labels,
     split_chronologically,
 )
+from trm_bt.learning.ensemble import EnsemblePolicy
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.trainer import train
@@ -51,7 +52,7 @@ def audit_setup(
     bars: Bars,
     config: TRMConfig,
     settings: AuditSettings | None = None,
-    policy: TRMPolicy | None = None,
+    policy: TRMPolicy | EnsemblePolicy | None = None,
 ) -> Iterator[AuditResult]:
     """Audit features, labels, training, split, scaler, decisions, trades of a set-up.
 
@@ -65,7 +66,7 @@ def audit_setup(
         The set-up.
     settings : AuditSettings, optional
         Cuts and seed.
-    policy : TRMPolicy, optional
+    policy : TRMPolicy or EnsemblePolicy, optional
         Whose decisions and trades to audit; by default that of the models which the
         audit of the training trains.
 
@@ -180,7 +181,7 @@ def audit_scaler(scaler: Scaler, training: Samples) -> AuditResult:
 
 
 def first_decision(
-    policy: TRMPolicy, bars: Bars, after: pd.Timestamp | None
+    policy: TRMPolicy | EnsemblePolicy, bars: Bars, after: pd.Timestamp | None
 ) -> pd.Timestamp:
     """Return the first session, after `after` if given, that the policy decides."""
     sessions = bars.sessions[policy.schema.n_lookback - 1 :]
@@ -190,7 +191,7 @@ def first_decision(
 
 
 def audit_trades(
-    policy: TRMPolicy,
+    policy: TRMPolicy | EnsemblePolicy,
     bars: Bars,
     config: TRMConfig,
     settings: AuditSettings,
@@ -203,7 +204,7 @@ def audit_trades(
 
     Parameters
     ----------
-    policy : TRMPolicy
+    policy : TRMPolicy or EnsemblePolicy
         What decides; a row it has decided once is remembered, for `audit_policy` has
         shown that a row's decision is its own.
     bars : Bars
@@ -246,7 +247,7 @@ def audit_trades(
 class _Remembered:
     """A policy that asks another one about each row of features once."""
 
-    def __init__(self, policy: TRMPolicy) -> None:
+    def __init__(self, policy: TRMPolicy | EnsemblePolicy) -> None:
         self._policy = policy
         self._known: dict[tuple[pd.Timestamp, bytes], Decision] = {}
 

@@ -108,7 +108,7 @@ def save_checkpoint(
                 f"`extras` may hold {', '.join(EXTRAS)}, got {shown(name)}. Put it "
                 "beside the checkpoint folder."
             )
-    _check_target(folder, force=force)
+    check_target(folder, force=force)
     try:
         with staged_folder(folder, may_replace=force) as draft:
             for name, content in _encode(trained, extras or {}).items():
@@ -198,7 +198,7 @@ def load_checkpoints(path: Path) -> list[TrainedModel]:
     return models
 
 
-def _check_target(folder: Path, *, force: bool) -> None:
+def check_target(folder: Path, *, force: bool) -> None:
     """Refuse to replace what is no checkpoint, and a checkpoint without `force`."""
     if not folder.exists():
         return

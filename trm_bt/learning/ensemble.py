@@ -1,6 +1,7 @@
 """Several policies of one schema, decided by the mean of their probabilities."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from trm_bt.decisions import Decision
 from trm_bt.errors import CheckpointError
 from trm_bt.learning.checkpoint import is_checkpoint
 from trm_bt.learning.policy import Device, TRMPolicy
+from trm_bt.learning.records import TrainedModel
 
 
 class EnsemblePolicy:
@@ -30,26 +32,28 @@ class EnsemblePolicy:
     Raises
     ------
     CheckpointError
-        If the members differ in schema or in what their models know.
+        If the members differ in schema, in what their models know, or in whether they
+        decide in sample.
     """
 
     def __init__(self, members: Sequence[TRMPolicy]) -> None:
+        if not members:
+            raise CheckpointError("An ensemble must have a member, got none.")
         self.members = tuple(members)
         self.schema = self.members[0].schema
         self.models = self.members[0].models
-        known = [_known_on(member) for member in self.members]
-        for member, dates in zip(self.members, known, strict=True):
+        for member in self.members:
             member.check_schema(self.schema)
-            if dates != known[0]:
-                raise CheckpointError(
-                    "Members of an ensemble must have models that know the same "
-                    f"labels, got {known[0]} and {dates}. Give one set a seed."
-                )
+            _check_alike(self.members[0], member)
 
     @property
     def in_sample(self) -> bool:
         """Whether decisions inside the training span are given."""
-        return any(member.in_sample for member in self.members)
+        return self.members[0].in_sample
+
+    def model_for(self, session: pd.Timestamp) -> TrainedModel | None:
+        """Return the first member's model that decides at the close of `session`."""
+        return self.members[0].model_for(session)
 
     def check_schema(self, schema: object) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
@@ -101,8 +105,22 @@ def _folders(path: Path) -> list[Path]:
     )
 
 
-def _known_on(policy: TRMPolicy) -> list[str]:
-    return [str(model.record.last_label_known_on) for model in policy.models]
+def _check_alike(first: TRMPolicy, other: TRMPolicy) -> None:
+    """Refuse a member that abstains, or changes its model, where another does not."""
+    if first.in_sample != other.in_sample:
+        raise CheckpointError(
+            "Members of an ensemble must all decide in sample or none, got both. Load "
+            "them with one `allow_in_sample`."
+        )
+    for ours, theirs in zip_longest(first.models, other.models):
+        known = [m and m.record.last_label_known_on for m in (ours, theirs)]
+        if known[0] != known[1]:
+            names = [m.name if m else "no model" for m in (ours, theirs)]
+            raise CheckpointError(
+                "Members of an ensemble must have models that know the same labels, "
+                f"got {names[0]} (known {known[0]}) beside {names[1]} (known "
+                f"{known[1]}). Give every seed the same models."
+            )
 
 
 def _mean(told: Sequence[Decision]) -> Decision:

@@ -32,6 +32,8 @@ class Fit:
         What is trained, and the running average of its parameters.
     step : int
         Optimiser steps made.
+    rate : float
+        Learning rate of the last step made here.
     position : int
         Passes laid out for what was done, those saved by halting early included; the
         schedule follows it.
@@ -62,10 +64,19 @@ class Fit:
         )
         self.step = 0
         self.position = 0
+        self.rate = 0.0
 
     def rate_at(self, position: int) -> float:
         """Return the learning rate at a position of the schedule."""
         return learning_rate(position, self.total_steps, self.config)
+
+    def n_visited(self, n_epochs: int) -> int:
+        """Return how many training rows the first epochs go through at least once."""
+        n_batches = self.batches.n_batches
+        n_taken = min(n_epochs * self.epoch_batches, n_batches)
+        n_rows = len(self.batches.order)
+        # the first batches of a sweep have a row more where they cannot all be equal
+        return n_taken * (n_rows // n_batches) + min(n_taken, n_rows % n_batches)
 
     def update(self) -> None:
         """Go one step down the gradients gathered since the last one."""
@@ -76,7 +87,8 @@ class Fit:
             gradients.append(parameter.grad)
         torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         self._filter.apply(gradients)
-        self._optimizer.param_groups[0]["lr"] = self.rate_at(self.position)
+        self.rate = self.rate_at(self.position)
+        self._optimizer.param_groups[0]["lr"] = self.rate
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         weight = 1 - average_decay(self.step, self.config)

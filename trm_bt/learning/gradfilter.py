@@ -8,7 +8,6 @@ arXiv:2405.20233.
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 
@@ -37,8 +36,10 @@ class GrokFastFilter:
         """Filter the gradients of one step in place, the same tensors every step."""
         if self.lam == 0:
             return
-        if self.means:
-            torch._foreach_lerp_(self.means, list(gradients), 1 - self.alpha)
-        else:
+        if not self.means:
             self.means = [gradient.clone() for gradient in gradients]
-        torch._foreach_add_(list(gradients), self.means, alpha=self.lam)
+        # One tensor after the other: the second operation finds it in the cache. The
+        # first step moves each mean towards itself, which changes no bit.
+        for mean, gradient in zip(self.means, gradients, strict=True):
+            mean.lerp_(gradient, 1 - self.alpha)
+            gradient.add_(mean, alpha=self.lam)

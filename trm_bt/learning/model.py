@@ -15,7 +15,7 @@ arXiv:2510.04871.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
@@ -29,7 +29,7 @@ from trm_bt.config import ModelConfig
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
 
-BLOCK_ROWS: Final = 64
+BLOCK_ROWS: Final = 128
 """Inference always multiplies blocks of so many rows, the last one padded, so that a
 row's bits do not depend on how many rows are asked for."""
 
@@ -37,6 +37,8 @@ _HALT_DIM_DIVISOR: Final = 2
 _SWIGLU_MULTIPLE: Final = 256
 _NORM_EPS: Final = 1e-5
 _FIRST_HALT_LOGIT: Final = -5.0
+_CUT_DEVIATION: Final = 0.879626
+"""Deviation of a standard normal that is cut at two deviations."""
 
 
 class States(NamedTuple):
@@ -94,7 +96,7 @@ class Prediction:
     step_logits: Tensor
 
 
-_Cycle = Callable[[States], list[States]]
+_Cycle = Callable[[States], Iterator[States]]
 """From the states before a cycle to those after each of its n + 1 updates."""
 
 
@@ -168,18 +170,16 @@ class _DualNets(nn.Module):
         w1: tuple[Tensor, ...],
         dropout: np.random.Generator | None,
         states: States,
-    ) -> list[States]:
+    ) -> Iterator[States]:
         answer, latent = states
         _, w1_answer, w1_latent = w1
         fixed = torch.addmm(from_embedded, answer, w1_answer.t())  # (batch, hidden)
-        trace = []
         for _ in range(self.config.num_latent_steps):
             inner = torch.addmm(fixed, latent, w1_latent.t())  # W1 [x; y; z]
             hidden = self._activate(inner, dropout)
             latent = latent + self.reason_norm(self.reason_out(hidden))
-            trace.append(States(answer, latent))
-        answer = self.update_answer(trace[-1], dropout)
-        return [*trace, States(answer, latent)]
+            yield States(answer, latent)
+        yield States(self.update_answer(States(answer, latent), dropout), latent)
 
     def _activate(self, values: Tensor, dropout: np.random.Generator | None) -> Tensor:
         """Apply gelu and, given a generator, dropout."""
@@ -195,8 +195,8 @@ class _SharedNet(nn.Module):
     The net is two blocks ``h <- RMSNorm(h + W_down (silu(W_gate h) * W_up h))`` without
     biases, gains or dropout. A row is a single vector: there is nothing to attend to.
     As in the authors' code the inner width is 8 / 3 of the outer, rounded up to 256s,
-    weights are drawn with a variance of 1 / fan-in, initial states once from a
-    truncated normal of deviation 1, and the halt head starts at -5.
+    weights are drawn with a variance of 1 / fan-in and initial states once with 1, from
+    normals cut at two deviations, and the halt head starts at -5.
     """
 
     answer_start: Tensor
@@ -216,13 +216,12 @@ class _SharedNet(nn.Module):
         self.readout = nn.Linear(hidden, n_allocations)
         self.halt = nn.Linear(hidden, 1)
         for linear in (*self.gate_up, *self.down, self.readout):
-            fan_in = linear.weight.shape[1]
-            nn.init.trunc_normal_(linear.weight, std=fan_in**-0.5, a=-1.0, b=1.0)
+            _draw_cut_normal(linear.weight, linear.weight.shape[1] ** -0.5)
         nn.init.zeros_(self.readout.bias)
         nn.init.zeros_(self.halt.weight)
         nn.init.constant_(self.halt.bias, _FIRST_HALT_LOGIT)
         for name in ("answer_start", "latent_start"):  # y_init and z_init, (hidden,)
-            start = nn.init.trunc_normal_(torch.empty(hidden), std=1.0)
+            start = _draw_cut_normal(torch.empty(hidden), 1.0)
             if config.initial_states == "learned":
                 self.register_parameter(name, nn.Parameter(start))
             else:
@@ -251,14 +250,13 @@ class _SharedNet(nn.Module):
         """Return the halt logits of y, shape (batch,)."""
         return torch.as_tensor(self.halt(states.answer)).squeeze(1)  # (batch,)
 
-    def _cycle(self, embedded: Tensor, states: States) -> list[States]:
+    def _cycle(self, embedded: Tensor, states: States) -> Iterator[States]:
         answer, latent = states
         fixed = embedded + answer  # x + y
-        trace = []
         for _ in range(self.config.num_latent_steps):
             latent = self._net(fixed + latent)
-            trace.append(States(answer, latent))
-        return [*trace, States(self.update_answer(trace[-1], None), latent)]
+            yield States(answer, latent)
+        yield States(self.update_answer(States(answer, latent), None), latent)
 
     def _net(self, values: Tensor) -> Tensor:
         """Go through the two blocks, shape (batch, hidden) throughout."""
@@ -349,7 +347,7 @@ class TinyRecursiveModel(nn.Module):
         list of States
             Answer and latent after each of the n + 1 updates.
         """
-        return self.nets.begin_pass(embedded, dropout)(states)
+        return list(self.nets.begin_pass(embedded, dropout)(states))
 
     def compute_halt_signal(self, states: States) -> Tensor:
         """Return the halt logits of states, shape (batch,)."""
@@ -384,19 +382,18 @@ class TinyRecursiveModel(nn.Module):
         states = states or self.initial_states(len(features))
         cycle = self.nets.begin_pass(self.embedding(features), dropout)
         trace: list[States] = []
-        with torch.no_grad():
-            for _ in range(self.config.num_recursion_cycles - 1):
-                trace += cycle(states)
-                states = trace[-1]
-                if not return_intermediate:
-                    trace.clear()
-        trace += cycle(states)
-        states = trace[-1]
+        for index in range(self.config.num_recursion_cycles):
+            is_last = index == self.config.num_recursion_cycles - 1
+            with torch.set_grad_enabled(is_last and torch.is_grad_enabled()):
+                for updated in cycle(states):
+                    states = updated
+                    if return_intermediate:
+                        trace.append(states)
         return Pass(
             self.nets.logits(states),
             self.nets.halt_logits(states, dropout),
             states,
-            trace if return_intermediate else [],
+            trace,
         )
 
     @torch.no_grad()
@@ -470,6 +467,12 @@ class TinyRecursiveModel(nn.Module):
                 torch.cat([one.states.latent for one in passes])[:n_rows],
             ),
         )
+
+
+def _draw_cut_normal(tensor: Tensor, std: float) -> Tensor:
+    """Fill with a normal cut at two deviations, which then has the deviation `std`."""
+    with torch.no_grad():
+        return nn.init.trunc_normal_(tensor).mul_(std / _CUT_DEVIATION)
 
 
 def _keep_mask(like: Tensor, rate: float, generator: np.random.Generator) -> Tensor:

@@ -42,7 +42,9 @@ class TrainingRecord(BaseModel):
         Session on which the last outcome that training or validation saw was known;
         decisions up to and including it are in sample.
     n_train, n_validation, n_purged : int
-        Rows trained on, validated on, and dropped between.
+        Rows to train on, validated on, and dropped between.
+    n_visited : int
+        Training rows that had gone through the network by the end of the kept epoch.
     batch_size : int
         Rows of the largest batch.
     n_planned_steps, n_optimizer_steps : int
@@ -68,6 +70,7 @@ class TrainingRecord(BaseModel):
     n_train: int
     n_validation: int
     n_purged: int
+    n_visited: int
     batch_size: int
     n_planned_steps: int
     n_optimizer_steps: int

@@ -6,7 +6,7 @@ answers it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -53,7 +53,9 @@ def self_check(
         Labels; the newest calendar month with 15 or more, of which no class has 65 %,
         is fitted, and judged on the very same rows.
     config : TRMConfig
-        Settings and seed; the number of epochs is set to 60, without early stopping.
+        Settings and seed. There are 60 epochs, without early stopping and at a constant
+        rate, and labels are hard, unweighted and not smoothed: else the cross-entropy
+        could not fall to nothing, and a falling rate would bring any loss to rest.
     progress : callable, optional
         News of the training.
 
@@ -67,9 +69,15 @@ def self_check(
     BarsError
         If there is no such month.
     """
-    month = pick_month(samples)
+    month = replace(pick_month(samples), soft=None)
     training = config.training.model_copy(
-        update={"epochs": _EPOCHS, "patience": _EPOCHS}
+        update={
+            "epochs": _EPOCHS,
+            "patience": _EPOCHS,
+            "schedule": "constant",
+            "label_smoothing": 0.0,
+            "class_weighting": "none",
+        }
     )
     used = config.model_copy(update={"training": training})
     fitted = fit_rows(month, month, used, name="self-check", progress=progress)

@@ -152,15 +152,16 @@ class _Rows:
             for rows in (old, new)
         )
         self.targets = self._targets(old, self.utilities)
-        self.new_targets = self._targets(new, self.new_utilities)
 
-    def charge(self, before: np.ndarray, config: TRMConfig) -> None:
-        """Take from the training utilities what it costs to come from `before`.
-
-        `before`, shape (n_rows, 3), is held when each row is decided.
-        """
-        costs = turnover_costs(before, config.training)
+    def charge(self, logits: Tensor, config: TRMConfig) -> None:
+        """Take from the training utilities what trading costs a network's decisions."""
+        costs = _costs(logits, config)
         self.targets = self._targets(self.old, self.utilities - costs)
+
+    def charged_validation(self, logits: Tensor, config: TRMConfig) -> Targets:
+        """Return the validation targets, net of what trading costs the decisions."""
+        costs = _costs(logits, config)
+        return self._targets(self.new, self.new_utilities - costs)
 
     def _targets(self, rows: Samples, utilities: np.ndarray) -> Targets:
         return Targets(
@@ -168,6 +169,16 @@ class _Rows:
             torch.from_numpy(rows.shares.astype(np.float32)),
             torch.from_numpy((utilities / self.scale).astype(np.float32)),
         )
+
+
+def _costs(logits: Tensor, config: TRMConfig) -> np.ndarray:
+    """Return what each allocation costs in each row, coming from the row before.
+
+    What a row holds is the mix of the allocations by their probabilities. The first row
+    comes from its own mix: it pays nothing to get in.
+    """
+    held = logits.softmax(dim=1).double().numpy() @ ALLOCATION_WEIGHTS
+    return turnover_costs(np.concatenate([held[:1], held[:-1]]), config.training)
 
 
 class _Run:
@@ -188,6 +199,8 @@ class _Run:
         )
         self.best_fixed_utility = float(rows.new_utilities.mean(axis=0).max())
         self._progress = progress
+        share = config.model.halt_threshold
+        self._halt_logit = math.log(share / (1 - share))
 
     @property
     def is_over(self) -> bool:
@@ -200,7 +213,8 @@ class _Run:
     def epoch(self) -> None:
         """Train on the next batches, validate, and keep the better parameters."""
         if self.config.training.turnover_cost_bps:
-            self.rows.charge(self._held_before(), self.config)
+            logits = self.fit.average.predict(self.rows.features).logits
+            self.rows.charge(logits, self.config)
         sums, n_passes = np.zeros(len(Losses._fields)), 0
         for batch in islice(self.fit.batches, self.fit.epoch_batches):
             for losses in self._train_on(batch):
@@ -236,19 +250,10 @@ class _Run:
                 (losses.total * share).backward()  # type: ignore[no-untyped-call]
                 carried[i] = output.states.detach()
                 sums += [loss.item() * share for loss in losses]
-                is_halted &= bool((output.halt_logits > 0).all())
+                is_halted &= bool((output.halt_logits >= self._halt_logit).all())
             fit.update()
             fit.position = end if is_halted else fit.position + 1
             yield sums
-
-    def _held_before(self) -> np.ndarray:
-        """Return what the averaged network holds before each training row, (n, 3).
-
-        The first row comes from its own decision: it pays nothing to get in.
-        """
-        shares = self.fit.average.get_strategy_probabilities(self.rows.features)
-        held = shares.double().numpy() @ ALLOCATION_WEIGHTS
-        return np.concatenate([held[:1], held[:-1]])
 
     def _validate(self, train_losses: np.ndarray) -> EpochRecord:
         """Judge the averaged parameters on the validation rows."""
@@ -256,7 +261,8 @@ class _Run:
         prediction = fit.average.predict(rows.new_features)
         states = fit.average.initial_states(0)
         output = Pass(prediction.logits, prediction.halt_logits, states)
-        losses = three_part_loss(output, rows.new_targets, rows.class_weights, settings)
+        targets = rows.charged_validation(prediction.logits, self.config)
+        losses = three_part_loss(output, targets, rows.class_weights, settings)
         self._check_finite(losses.total.item())
         choices = prediction.logits.argmax(dim=1).numpy()
         earned = decided_utilities(rows.new_utilities, choices, settings)
@@ -264,7 +270,7 @@ class _Run:
         return EpochRecord(
             epoch=len(self.course.history) + 1,
             n_optimizer_steps=fit.step,
-            learning_rate=fit.rate_at(fit.position - 1),
+            learning_rate=fit.rate,
             train_loss=total,
             train_strategy_loss=strategy,
             train_halt_loss=halt,
@@ -312,6 +318,7 @@ def _record(run: _Run) -> TrainingRecord:
         n_train=len(old),
         n_validation=len(new),
         n_purged=0,
+        n_visited=fit.n_visited(run.course.best + 1),
         batch_size=fit.largest_batch,
         n_planned_steps=fit.total_steps,
         n_optimizer_steps=fit.step,

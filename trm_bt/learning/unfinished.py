@@ -26,6 +26,7 @@ from trm_bt.learning.records import EpochRecord
 
 _KEY: Final = "training"
 _BEST: Final = "best."
+_DIGEST: Final = "sha256"
 _STATE: Final = "state.safetensors"
 
 
@@ -46,6 +47,11 @@ class Course:
     history: list[EpochRecord]
     best: int
     best_parameters: dict[str, Tensor]
+
+
+def is_unfinished(path: Path) -> bool:
+    """Return whether `path` holds the state of a training."""
+    return (path / _STATE).is_file()
 
 
 def fingerprint(samples: Samples, config: TRMConfig, name: str) -> str:
@@ -89,8 +95,9 @@ class Unfinished:
             "history": [epoch.model_dump() for epoch in course.history],
             "counters": fit.counters(),
         }
+        text, tensors = json.dumps(facts), {**fit.tensors(), **best}
         content = safetensors.torch.save(
-            {**fit.tensors(), **best}, metadata={_KEY: json.dumps(facts)}
+            tensors, metadata={_KEY: text, _DIGEST: _digest(text, tensors)}
         )
         with staged_folder(self.path) as draft:
             (draft / _STATE).write_bytes(content)
@@ -101,14 +108,14 @@ class Unfinished:
         Returns
         -------
         Course or None
-            What was done before; None where there is no folder.
+            What was done before; None where there is no state.
 
         Raises
         ------
         CheckpointError
             If the state cannot be read, or belongs to another training.
         """
-        if not self.path.exists():
+        if not is_unfinished(self.path):
             return None
         facts, tensors = self._read()
         if facts["mark"] != self.mark:
@@ -131,9 +138,26 @@ class Unfinished:
             with safetensors.safe_open(self.path / _STATE, framework="pt") as file:
                 names = file.keys()
                 tensors = {name: file.get_tensor(name).clone() for name in names}
-                return json.loads((file.metadata() or {})[_KEY]), tensors
-        except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
+                written = file.metadata() or {}
+            text, digest = written[_KEY], written[_DIGEST]
+        except (OSError, safetensors.SafetensorError, KeyError) as error:
             raise CheckpointError(
                 f"{self.path}: must be the state of an unfinished training, cannot be "
                 f"read: {error}. Remove it and train from the start."
             ) from error
+        if digest != _digest(text, tensors):
+            raise CheckpointError(
+                f"{self.path}: its SHA-256 must be the one it was written with, the "
+                "state is damaged. Remove it and train from the start."
+            )
+        return json.loads(text), tensors
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of all that a state holds."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name].numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
