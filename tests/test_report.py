@@ -2,8 +2,10 @@ import html
 import json
 import logging
 import re
+import shutil
 import warnings
 from contextlib import contextmanager
+from xml.etree import ElementTree
 
 import backtrader as bt
 import matplotlib as mpl
@@ -15,10 +17,10 @@ from tests.conftest import make_bars
 from tests.fakes_run import write_fake_run
 from trm_bt.errors import RunError
 from trm_bt.feeds.backtrader import add_bars
-from trm_bt.report import build, tearsheet
+from trm_bt.report import build, show, tearsheet
 from trm_bt.report.records import RUN_STRATEGIES
 from trm_bt.report.returns import find_returns
-from trm_bt.report.templating import safe_name
+from trm_bt.report.templating import percent, safe_name
 from trm_bt.report.verdict import duels, verdict
 from trm_bt.strategies.baselines import FixedMix
 
@@ -178,6 +180,53 @@ def test_sixty_sessions_are_the_border(n_sessions, is_short, n_figures, tmp_path
 def test_returns_that_never_vary_make_a_page_that_says_so(returns, tmp_path):
     page = tearsheet(returns, tmp_path / "page.html").read_text()
     assert "the same in every session" in page
+
+
+def test_a_crisis_is_shown_alone_and_in_its_context(run):
+    page = page_of(run, "tearsheets/flash_crash.html")
+    text = " ".join(visible(page).split())
+    equity = pd.read_parquet(run[0] / "equity.parquet")
+    sessions = equity.index
+    base = sessions.searchsorted(pd.Timestamp("2010-05-06")) - 1
+    assert f"From the close before the crisis, {sessions[base].date()}" in text
+    shown = f"{sessions[base - 62].date()} to {sessions[base + 2 + 63].date()}"
+    assert "2 sessions of crisis; pictures and QuantStats' measures add up" in text
+    assert shown in text
+    spy = equity["spy"]
+    assert percent(spy.iloc[base + 2] / spy.iloc[base] - 1) in text
+    assert page.count("data:image/png") == 10  # a row of colours a feature
+    assert "The same against 60/40" in text
+
+
+def test_quantstats_figures_shade_the_crisis(run):
+    shade = "#e3c8c7"
+    assert page_of(run, "tearsheets/flash_crash.html").count(shade) >= 4
+    assert shade not in page_of(run, "tearsheets/out_of_sample.html")
+
+
+def test_pages_of_an_earlier_build_are_gone(run):
+    assert not (run[0] / "tearsheets" / "left_over.html").exists()
+
+
+def test_one_process_writes_the_same_tearsheets_as_two(run, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(run[0], folder)
+    build(folder, jobs=1)
+    for name in ("tearsheets/flash_crash.html", "index.html", "crises.csv"):
+        assert (folder / name).read_text() == page_of(run, name)
+
+
+def test_a_notebook_shows_a_page_in_a_frame_of_its_own(tmp_path):
+    shown = show(random_returns(5), title=HOSTILE, height=300)._repr_html_()
+    frame = ElementTree.fromstring(shown)
+    assert frame.tag == "iframe"
+    assert frame.get("sandbox") == "allow-scripts"
+    assert frame.get("height") == "300"
+    assert f"<h1>{html.escape(HOSTILE)}</h1>" in frame.get("srcdoc")
+    (tmp_path / "page.html").write_text('<p title="&amp;">page</p>')
+    assert show(tmp_path / "page.html").html == '<p title="&amp;">page</p>'
+    with pytest.raises(RunError, match="cannot be read as a page"):
+        show(tmp_path / "nowhere.html")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,12 @@ from trm_bt.report.windows import FOLDER, Window, windows_of
 
 _MIN_SHEETS_PER_JOB: Final = 2
 """A process of its own spends two to three seconds on imports before its first page."""
-_PRELOADED: Final = ("quantstats.reports", "seaborn", "trm_bt.report.crisis_pictures")
+_PRELOADED: Final = (
+    "quantstats.reports",
+    "seaborn",
+    "trm_bt.report.crisis_pictures",
+    "trm_bt.report.tearsheets",
+)
 
 Progress = Callable[[int, int, str], None]
 """Called with the pages done, the pages in all, and the name of the latest."""
@@ -64,10 +70,17 @@ def build(
     models = read_models(folder.path)
     windows = windows_of(folder, models, crises)
     sheets = dict(run_sheets(folder, windows))
+    jobs = min(jobs, len(sheets) // _MIN_SHEETS_PER_JOB)
+    context = _context() if jobs > 1 else None
+    page = render_index(folder, windows, models)  # while the processes make ready
     tell = progress or (lambda done, total, name: None)
     total = len(sheets) + 1
     with staged_folder(folder.path / FOLDER) as staged:
-        names = _write_all(staged, sheets, jobs)
+        targets = {name: staged / Path(name).name for name in sheets}
+        if context is None:
+            names = _write_here(sheets, targets)
+        else:
+            names = _write_beside(sheets, targets, jobs, context)
         for done, name in enumerate(names, 1):
             tell(done, total, name)
     table = crisis_frame(windows)
@@ -75,7 +88,7 @@ def build(
         folder.path / "crises.csv", lambda draft: table.to_csv(draft, index=False)
     )
     index = folder.path / "index.html"
-    write_text_atomically(index, render_index(folder, windows, models))
+    write_text_atomically(index, page)
     tell(total, total, index.name)
     return index
 
@@ -107,33 +120,44 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"sessions": "Int64"})
 
 
-def _write_all(root: Path, sheets: Mapping[str, Sheet], jobs: int) -> Iterator[str]:
-    """Write every sheet into `root` and yield its name when it is there."""
-    targets = {name: root / Path(name).name for name in sheets}
-    jobs = min(jobs, len(sheets) // _MIN_SHEETS_PER_JOB)
-    if jobs <= 1:
-        for name, sheet in sheets.items():
-            write_sheet(sheet, targets[name])
-            yield name
-        return
-    with ProcessPoolExecutor(jobs, mp_context=_context()) as pool:
+def _write_here(
+    sheets: Mapping[str, Sheet], targets: Mapping[str, Path]
+) -> Iterator[str]:
+    """Write every sheet and yield its name when it is there."""
+    for name, sheet in sheets.items():
+        write_sheet(sheet, targets[name])
+        yield name
+
+
+def _write_beside(
+    sheets: Mapping[str, Sheet],
+    targets: Mapping[str, Path],
+    jobs: int,
+    context: BaseContext,
+) -> Iterator[str]:
+    """Do the same in processes of their own, the longest span first."""
+    longest_first = sorted(sheets, key=lambda name: -len(sheets[name].returns))
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         tasks = {
-            pool.submit(write_sheet, sheet, targets[name]): name
-            for name, sheet in sheets.items()
+            pool.submit(write_sheet, sheets[name], targets[name]): name
+            for name in longest_first
         }
         for task in as_completed(tasks):
             task.result()
             yield tasks[task]
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _context() -> BaseContext:
     """Return how processes are started; never by forking this one.
 
     A parent that has loaded torch may hold its thread pool's locks. Where there is a
-    fork server, it imports QuantStats once for all.
+    fork server, it begins at once to import QuantStats, for all of them.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    from multiprocessing.forkserver import ensure_running
+
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOADED])
+    ensure_running()
     return context

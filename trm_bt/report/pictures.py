@@ -40,7 +40,13 @@ LINE_INKS: Final = {"trm": "trm", "spy": "spy", "sixty_forty": "mix"}
 _PERCENT: Final = ("spy_returns_5d", "spy_returns_20d", "sector_dispersion")
 _MAX_POINTS: Final = 1200
 
+_GROUPS: Final = frozenset(
+    {"axes", "figure", "font", "grid", "legend", "lines", "patch", "path", "savefig"}
+    | {"svg", "text", "xtick", "ytick"}
+)
 STYLE: Final[dict[Any, Any]] = {
+    # Whatever the reader, or a library that was imported, has set must not show.
+    **{k: v for k, v in mpl.rcParamsDefault.items() if k.partition(".")[0] in _GROUPS},
     "font.size": 10.5,
     "text.parse_math": False,
     "axes.edgecolor": INKS["soft"],
