@@ -161,7 +161,7 @@ def _checkpoint(folder, number):
     }
     (folder / "checkpoint.json").write_text(json.dumps(description))
     table = "| a | b |\n|-|-|\n| 1 | 2 |\n"
-    card = f"# {folder.name}\n\nA **card**. <script>alert(2)</script>\n\n{table}"
+    card = f"# {folder.name}\n\nA **card**.\n\n<script>alert(2)</script>\n\n{table}"
     (folder / "MODEL_CARD.md").write_text(card)
 
 

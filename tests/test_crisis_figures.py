@@ -45,6 +45,7 @@ def by_hand(closes, n_inside):
     "closes",
     [
         pytest.param([100, 90, 110, 99, 104.5, 108, 110, 120], id="back later"),
+        pytest.param([100, 105, 90, 95, 96, 101, 106, 107], id="a peak within"),
         pytest.param([100, 90, 101, 100.5, 102, 95, 95, 99], id="back within"),
         pytest.param([100, 90, 80, 85, 90, 91, 92, 93], id="never"),
         pytest.param([100, 101, 102, 103, 104, 90, 80, 70], id="nothing lost"),
