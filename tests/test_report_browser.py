@@ -211,9 +211,13 @@ def test_pictures_stand_in_where_no_script_runs_and_on_paper(browser, folder):
     show(browser, folder / "index.html", width=1440)
     assert is_shown(browser, "#chart-growth")
     assert not is_shown(browser, "#run ~ figure .still svg")
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    on_paper = {"media": "print", "features": [dark]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", on_paper)
     assert is_shown(browser, "#run ~ figure .still svg")
     assert not is_shown(browser, "#chart-growth")
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    assert browser.execute_script(ground) == "rgb(255, 255, 255)"
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     disable = "Emulation.setScriptExecutionDisabled"
     browser.execute_cdp_cmd(disable, {"value": True})

@@ -184,6 +184,7 @@ def test_crises_csv_holds_no_formula(folder):
     equity = pd.read_parquet(folder / "equity.parquet")["spy"]
     shown = equity[(equity.index >= "2010-01-29") & (equity.index <= OWN.end)]
     assert own.loc["spy", "sessions"] == len(shown) - 1
+    assert own["sessions_under_water"].between(0, len(shown) - 1).all()
     assert own.loc["spy", "total_return"] == pytest.approx(
         shown.iloc[-1] / shown.iloc[0] - 1
     )

@@ -77,6 +77,7 @@ def render_index(
             config=json.dumps(run["config"], indent=2),
             headline=sentences[0],
             details=sentences[1:],
+            n_crises=sum(not window.is_own for window in windows),
             crises=[rows.crisis_row(window, run["models"]) for window in windows],
             strategies=rows.strategy_rows(summary["strategies"]),
             decisions=by_allocation,

@@ -28,6 +28,12 @@ _PRELOADED: Final = (
     "trm_bt.report.tearsheets",
 )
 
+_COLUMNS: Final = (
+    *("crisis", "start", "end", "sessions", "reason", "models", "strategy"),
+    *("total_return", "max_drawdown", "worst_session", "worst_on"),
+    *("sessions_under_water", "recovered_on", "turnover"),
+)
+
 Progress = Callable[[int, int, str], None]
 """Called with the pages done, the pages in all, and the name of the latest."""
 
@@ -99,7 +105,7 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns crisis, start, end, sessions, reason, models, strategy and those of
+        Columns crisis, start, end, sessions, reason, models, strategy and the keys of
         `trm_bt.evaluation.crisis_figures.crisis_figures`. No text is a formula.
     """
     rows = []
@@ -117,7 +123,8 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
             {**told, "strategy": name, **figures}
             for name, figures in by_strategy.items()
         ]
-    return pd.DataFrame(rows).astype({"sessions": "Int64"})
+    counts = dict.fromkeys(("sessions", "sessions_under_water"), "Int64")
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(counts)
 
 
 def _write_here(

@@ -36,12 +36,12 @@ def decisions_chart(decisions: pd.DataFrame) -> str:
         _draw_stretches(upper, decisions["allocation"].dropna(), "trm")
         upper.set_yticks(range(len(names)), names)
         upper.set_ylim(-0.5, len(names) - 0.5)
-        for column, ink in (("halt_prob", "soft"), ("confidence", "trm")):
+        for column, ink in (("halt_prob", "bond"), ("confidence", "trm")):
             line = thinned(decisions[column].dropna())
             middle.plot(line.index, line, color=INKS[ink], linewidth=0.9)
         middle.set_ylabel("probability")
         steps = decisions["n_steps"].where(decisions["allocation"].notna()).dropna()
-        _draw_stretches(lower, steps, "bond")
+        _draw_stretches(lower, steps, "mix")
         lower.set_ylabel("steps")
         lower.yaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in (upper, middle, lower):
