@@ -6,7 +6,7 @@ BARS   ?= sample
 OUT    ?= runs/$(notdir $(BARS))
 BENCH_BARS ?= sample
 
-.PHONY: run install test dev lint types check bench wheel sample-sources clean
+.PHONY: run install test dev lint types check bench ablation wheel sample-sources clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
 	$(BIN)/trm-bt run --bars $(BARS) --out $(OUT)
@@ -48,6 +48,10 @@ wheel: dev
 bench: dev  ## Speed as ratios, each measured side by side in one run; numba for one row
 	$(PIP) --quiet numba
 	for script in benchmarks/*.py; do $(BIN)/python -W ignore $$script $(BENCH_BARS); done
+
+ablation: dev  ## What each part of the network is worth; hours, goes on where it stopped
+	$(PIP) --quiet --editable '.[research]'
+	$(BIN)/python -m benchmarks.ablation $(BENCH_BARS)
 
 check: lint types test wheel
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from trm_bt.config import TRMConfig
 from trm_bt.learning.fit import Fit
 from trm_bt.learning.losses import Targets, three_part_loss
-from trm_bt.learning.model import Pass, States
+from trm_bt.learning.model import Pass, States, TinyRecursiveModel
 
 N_TURNS = 5
 N_UPDATES = 60
@@ -28,7 +28,7 @@ CONFIG = TRMConfig()
 class PlainFit:
     """A copy of a fit's network with the plain optimiser, filter and average."""
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: Fit[TinyRecursiveModel]) -> None:
         self.model = PlainModel(fit.model)
         self.parameters = list(self.model.parameters())
         self.averages = [value.detach().clone() for value in self.parameters]
@@ -64,7 +64,10 @@ class PlainFit:
 
 
 def differentiate(
-    fit: Fit, features: Tensor, targets: Targets, dropout: np.random.Generator | None
+    fit: Fit[TinyRecursiveModel],
+    features: Tensor,
+    targets: Targets,
+    dropout: np.random.Generator | None,
 ) -> None:
     """Make a pass of ours and add up its gradients."""
     output = fit.model(features, dropout=dropout)
@@ -90,7 +93,7 @@ def worst_difference(ours: Sequence[Tensor], plain: Sequence[Tensor]) -> float:
 
 def print_step(features: Tensor, *, is_dropped: bool) -> None:
     """Print the time of a whole step and its ratio, and compare where that can be."""
-    fit = Fit(CONFIG, len(features))
+    fit = Fit(CONFIG, len(features), TinyRecursiveModel(CONFIG.model))
     plain, targets = PlainFit(fit), draw_targets(len(features))
     plain.model.train(is_dropped)
     dropout, same = np.random.default_rng(0) if is_dropped else None, ""
@@ -119,7 +122,7 @@ def print_step(features: Tensor, *, is_dropped: bool) -> None:
 
 def print_update(features: Tensor) -> None:
     """Print the time of filter, AdamW and average, without clipping."""
-    fit = Fit(CONFIG, len(features))
+    fit = Fit(CONFIG, len(features), TinyRecursiveModel(CONFIG.model))
     plain, targets = PlainFit(fit), draw_targets(len(features))
     differentiate(fit, features, targets, None)
     plain.differentiate(features, targets)

@@ -11,8 +11,9 @@ from tests.planted import planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.learning.fit import Fit
 from trm_bt.learning.losses import three_part_loss
+from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.threads import cpu_threads
-from trm_bt.learning.trainer import _Rows, _Run
+from trm_bt.learning.trainer import Rows, _Run
 
 SMALL = {"hidden_dim": 16, "num_latent_steps": 2, "num_recursion_cycles": 2}
 
@@ -26,7 +27,8 @@ def one_thread():
 def make_fit(model=None, n_train=300, **training) -> Fit:
     settings = {"epochs": 2, "max_batches_per_epoch": 3, **training}
     model = ModelConfig(**{**SMALL, **(model or {})})
-    return Fit(TRMConfig(model=model, training=TrainingConfig(**settings)), n_train)
+    config = TRMConfig(model=model, training=TrainingConfig(**settings))
+    return Fit(config, n_train, TinyRecursiveModel(config.model, seed=config.seed))
 
 
 class PlainUpdate:
@@ -163,7 +165,7 @@ def make_run(n_rows=140, model=None, **training) -> _Run:
         model=ModelConfig(**{**SMALL, "dropout": 0.0, **(model or {})}),
         training=TrainingConfig(**settings),
     )
-    return _Run("test", _Rows(old, new, config), config, None)
+    return _Run("test", Rows(old, new, config), config, None)
 
 
 @pytest.mark.parametrize("architecture", ["dual", "paper"])

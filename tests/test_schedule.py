@@ -3,8 +3,11 @@
 import math
 
 import pytest
+import torch
+from torch import nn
 
-from trm_bt.config import TrainingConfig
+from trm_bt.config import TrainingConfig, TRMConfig
+from trm_bt.learning.fit import Fit
 from trm_bt.learning.schedule import average_decay, batch_rows, learning_rate
 
 
@@ -69,3 +72,13 @@ def test_average_decay_rises_to_its_setting():
     assert average_decay(0, config) == pytest.approx(0.1)
     assert average_decay(8, config) == pytest.approx(0.5)
     assert average_decay(10**6, config) == 0.999
+
+
+def test_an_average_without_decay_is_what_was_last_trained():
+    config = TRMConfig(training=TrainingConfig(ema_decay=0.0))
+    fit = Fit(config, 200, nn.Linear(3, 2))
+    for _ in range(3):
+        fit.model(torch.ones(4, 3)).square().sum().backward()
+        fit.update()
+
+    assert all(map(torch.equal, fit.average.parameters(), fit.model.parameters()))

@@ -17,7 +17,7 @@ from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.parallel import TrainingJob, train_all
 from trm_bt.learning.records import Progress, TrainedModel
 from trm_bt.learning.threads import cpu_threads
-from trm_bt.learning.trainer import _Rows, _Run, train
+from trm_bt.learning.trainer import Rows, _Run, train
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
@@ -247,7 +247,7 @@ def make_run(model=None, progress=None, **training) -> _Run:
     config = TRMConfig(
         model=SMALL.model_copy(update=model or {}), training=TrainingConfig(**settings)
     )
-    return _Run("test", _Rows(old, new, config), config, progress)
+    return _Run("test", Rows(old, new, config), config, progress)
 
 
 def force_halting(run: _Run, bias: float) -> None:
@@ -290,7 +290,7 @@ def test_the_first_row_pays_nothing_to_be_where_it_wants_to_be():
         run.fit.average.nets.readout.bias.copy_(100.0 * torch.eye(8)[5])
     gross = run.rows.targets.utilities.clone()
 
-    run.rows.charge(run._held_before(), run.config)
+    run.rows.charge(run.fit.average.predict(run.rows.features).logits, run.config)
 
     paid = (gross - run.rows.targets.utilities) * run.rows.scale
     # from class 5 to class 0: 70 % of equity sold and 40 % of bond bought, at 25 bp

@@ -144,7 +144,7 @@ class TrainingConfig(_Settings):
     max_grad_norm: float = Field(1.0, gt=0)
     grokfast_alpha: float = Field(0.98, ge=0, lt=1)
     grokfast_lambda: float = Field(2.0, ge=0)
-    ema_decay: float = Field(0.999, gt=0, lt=1)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
     min_labels: PositiveInt = 504
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
     num_threads: PositiveInt = 1

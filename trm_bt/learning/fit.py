@@ -3,32 +3,35 @@
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trm_bt.config import TRMConfig
 from trm_bt.learning.batches import Batches
 from trm_bt.learning.gradfilter import GrokFastFilter
-from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.schedule import average_decay, batch_rows, learning_rate
 
+_Net = TypeVar("_Net", bound=nn.Module)
 
-class Fit:
+
+class Fit(Generic[_Net]):
     """Network, averaged network, optimiser, filter, batches and counts.
 
     Parameters
     ----------
     config : TRMConfig
-        Model and training settings and the seed of all that is drawn.
+        Training settings and the seed of all that is drawn.
     n_train : int
         Training rows.
+    model : Module
+        The network to train, with its initial parameters.
 
     Attributes
     ----------
-    model, average : TinyRecursiveModel
+    model, average : Module
         What is trained, and the running average of its parameters.
     step : int
         Optimiser steps made.
@@ -39,10 +42,10 @@ class Fit:
         schedule follows it.
     """
 
-    def __init__(self, config: TRMConfig, n_train: int) -> None:
+    def __init__(self, config: TRMConfig, n_train: int, model: _Net) -> None:
         self.config = config.training
         self.generator = np.random.default_rng(config.seed)
-        self.model = TinyRecursiveModel(config.model, seed=config.seed)
+        self.model = model
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self._parameters: list[Tensor] = list(self.model.parameters())
         self._averages: list[Tensor] = list(self.average.parameters())

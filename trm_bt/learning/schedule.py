@@ -53,6 +53,6 @@ def average_decay(step: int, config: TrainingConfig) -> float:
     """Return the decay of the parameter average at a step, from 0.
 
     It rises from 0.1 to `ema_decay`, so that the average of a short run is not mostly
-    initialisation.
+    initialisation; a decay of 0 keeps the latest parameters.
     """
     return min(config.ema_decay, (1 + step) / (10 + step))

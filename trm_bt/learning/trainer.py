@@ -25,7 +25,7 @@ from trm_bt.learning.losses import (
     three_part_loss,
     utility_scale,
 )
-from trm_bt.learning.model import Pass
+from trm_bt.learning.model import Pass, TinyRecursiveModel
 from trm_bt.learning.records import (
     EpochRecord,
     Progress,
@@ -124,7 +124,7 @@ def fit_rows(
 ) -> Fitted:
     """Train on `old` and validate on `new`, as they are; `train` splits them first."""
     with cpu_threads(config.training.num_threads):
-        run = _Run(name, _Rows(old, new, config), config, progress)
+        run = _Run(name, Rows(old, new, config), config, progress)
         if state is not None:
             run.course = state.load(run.fit) or run.course
         while not run.is_over:
@@ -134,7 +134,7 @@ def fit_rows(
     return Fitted(run.rows.scaler, run.course.best_parameters, _record(run))
 
 
-class _Rows:
+class Rows:
     """Both sides of the split as tensors; what is fitted is fitted on the old side."""
 
     def __init__(self, old: Samples, new: Samples, config: TRMConfig) -> None:
@@ -187,12 +187,13 @@ class _Run:
     def __init__(
         self,
         name: str,
-        rows: _Rows,
+        rows: Rows,
         config: TRMConfig,
         progress: ProgressCallback | None,
     ) -> None:
         self.name, self.rows, self.config = name, rows, config
-        self.fit = Fit(config, len(rows.old))
+        model = TinyRecursiveModel(config.model, seed=config.seed)
+        self.fit = Fit(config, len(rows.old), model)
         self.course = Course([], 0, self.fit.averaged_parameters())
         self.majority_accuracy = float(
             np.bincount(rows.new.winners).max() / len(rows.new)

@@ -22,6 +22,7 @@ from trm_bt.errors import CheckpointError
 from trm_bt.files import staged_folder
 from trm_bt.learning.dataset import Samples
 from trm_bt.learning.fit import Fit
+from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import EpochRecord
 
 _KEY: Final = "training"
@@ -86,7 +87,7 @@ class Unfinished:
         self.path = path
         self.mark = mark
 
-    def save(self, fit: Fit, course: Course) -> None:
+    def save(self, fit: Fit[TinyRecursiveModel], course: Course) -> None:
         """Write the state after an epoch, whole or not at all."""
         best = {f"{_BEST}{k}": v for k, v in course.best_parameters.items()}
         facts = {
@@ -102,7 +103,7 @@ class Unfinished:
         with staged_folder(self.path) as draft:
             (draft / _STATE).write_bytes(content)
 
-    def load(self, fit: Fit) -> Course | None:
+    def load(self, fit: Fit[TinyRecursiveModel]) -> Course | None:
         """Put `fit` where it was when the folder was written.
 
         Returns

@@ -1,0 +1,1 @@
+"""Which parts of the network and its training earn their place, out of sample."""
