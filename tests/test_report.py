@@ -204,6 +204,18 @@ def test_quantstats_figures_shade_the_crisis(run):
     assert shade not in page_of(run, "tearsheets/out_of_sample.html")
 
 
+def test_a_portfolio_that_never_moves_has_its_pages(tmp_path):
+    write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
+    for name in ("equity", "crisis_equity"):
+        table = pd.read_parquet(tmp_path / f"{name}.parquet").assign(trm=1e6)
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    build(tmp_path, jobs=1)
+    text = visible((tmp_path / "tearsheets/flash_crash.html").read_text())
+    assert "nothing lost" in text
+    assert "the same in every session" in text
+    assert "Measured by QuantStats" not in text
+
+
 def test_pages_of_an_earlier_build_are_gone(run):
     assert not (run[0] / "tearsheets" / "left_over.html").exists()
 
