@@ -22,7 +22,7 @@ dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --quiet --editable '.[dev,dask]'
+	$(PIP) --quiet --editable '.[dev,dask,research]'
 	touch $@ $(VENV)/.installed
 
 test: dev  ## The default suite, doctests included

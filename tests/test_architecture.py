@@ -35,6 +35,7 @@ FLOORS = {
     "trm_bt.backtests": 8,
     "trm_bt.walkforward": 8,
     "trm_bt.pipeline": 8,
+    "trm_bt.comparing": 8,
     "trm_bt.cli": 8,
 }
 BORDERS = {
@@ -47,7 +48,12 @@ BORDERS = {
     "rich": {8},
     "yfinance": {4},
     "exchange_calendars": {4},
-    "filelock": {4},
+    "arch": {6},
+    "filelock": {4, 6},
+    "hmmlearn": {4},
+    "lightgbm": {4},
+    "sklearn": {4},
+    "statsmodels": {6},
     "tenacity": {4},
 }
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from trm_bt.errors import RunError
+from trm_bt.evaluation.trials import read_trials
 from trm_bt.evaluation.walkforward import plan_crises
 from trm_bt.feeds import load_bars
 from trm_bt.market.allocations import ALLOCATION_NAMES
@@ -78,7 +79,15 @@ def test_the_run_folder_holds_what_it_promises(folder):
             )
         ),
     }
-    assert list(folder.parent.iterdir()) == [folder]
+    beside = {path.name for path in folder.parent.iterdir()}
+    assert beside == {folder.name, "trials.jsonl", ".trials.jsonl.lock"}
+
+
+def test_a_run_is_counted_among_the_trials(folder, summary):
+    (trial,) = read_trials(folder.parent / "trials.jsonl")
+    assert trial.sharpe == pytest.approx(summary["strategies"]["trm"]["sharpe"])
+    assert trial.start.isoformat() == summary["out_of_sample"]["start"]
+    assert trial.n_sessions == summary["out_of_sample"]["sessions"]
 
 
 def test_all_twelve_crises_are_listed_in_date_order(summary):

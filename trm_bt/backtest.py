@@ -16,9 +16,12 @@ from trm_bt.market.features import describe_provenance
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.broker import FractionalShares, QuietBroker
 from trm_bt.strategies.rebalancing import RebalancingStrategy
+from trm_bt.strategies.scheduled import ScheduledWeights
 from trm_bt.strategies.trm_allocator import DECISION_COLUMNS, TRMAllocator
 
 _ROUND_OFF = 1e-9
+_TOLD = (FixedMix, ScheduledWeights)
+"""Strategies that are told their weights, and so look back on nothing."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ def run_backtest(
     cerebro.broker.addcommissioninfo(
         FractionalShares(commission=config.cost_bps / 10_000.0)
     )
-    is_fixed = issubclass(strategy, FixedMix)
-    roles = ("equity", "bond", "cash_rate") if is_fixed else ROLES
+    is_told = issubclass(strategy, _TOLD)
+    roles = ("equity", "bond", "cash_rate") if is_told else ROLES
     add_bars(cerebro, needed, roles=roles)
     cerebro.addstrategy(strategy, decide_from=decide_from, **params)
     ran = cerebro.run()[0]
@@ -119,7 +122,7 @@ def _needed_bars(
     if decide_from is None:
         return bars
     ahead = bars.between(decide_from)
-    if issubclass(strategy, FixedMix):
+    if issubclass(strategy, _TOLD):
         return ahead
     policy = params.get("policy")
     if policy is None:

@@ -11,6 +11,7 @@ from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.backtests import Progress, backtest_all, session_after
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
+from trm_bt.evaluation.trials import record_run
 from trm_bt.evaluation.walkforward import (
     CrisisPlan,
     plan_crises,
@@ -121,6 +122,7 @@ def run(
                 folder, progress=lambda done, total, _: tell("report", done, total)
             )
         write_json(folder / "run.json", record)
+    record_run(out, config, results["trm"], bars)
     return summary
 
 

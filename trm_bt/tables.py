@@ -70,6 +70,48 @@ def strategy_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
+def compare_table(facts: Mapping[str, Any]) -> Table:
+    """Return a row for each strategy of comparison.json, with the lead over it."""
+    span, tests = facts["span"], facts["tests"] or {"leads": {}}
+    table = figure_table(
+        f"{facts['run']}: {span['sessions']} sessions, {span['start']} to "
+        f"{span['end']}",
+        (
+            "strategy",
+            "Sharpe",
+            "lead",
+            "p",
+            "a year",
+            "risk",
+            "drawdown",
+            "turnover",
+            "costs",
+            "regret",
+            "accuracy",
+        ),
+    )
+    for name, row in facts["strategies"].items():
+        lead = tests["leads"].get(name, {"difference": None, "p_value": None})
+        table.add_row(
+            name,
+            _number(row["sharpe"], ".2f"),
+            _number(lead["difference"], "+.2f"),
+            _number(lead["p_value"], ".3f"),
+            *[_percent(row[k]) for k in ("cagr", "volatility_annual", "max_drawdown")],
+            _number(row["turnover_annual"], ".1f"),
+            _percent(row["lost_to_costs"]),
+            _number(row["regret"], ".2%"),
+            _percent(row["accuracy"]),
+            style="dim" if row["kind"] == "hindsight" else None,
+        )
+    table.caption = (
+        f"Lead: of trm by Sharpe ratio, with its one-sided p. Costs: of the end value, "
+        f"{facts['cost_bps']:g} basis points of each trade. Cash "
+        f"{facts['cash'].rstrip('.')}. Dim: known only afterwards."
+    )
+    return table
+
+
 def label_tables(summary: Mapping[str, Any], out: Path) -> tuple[Table, Table]:
     """Return what labels_summary.json counts, by allocation and by crisis."""
     by_class = figure_table(

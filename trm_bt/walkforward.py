@@ -21,6 +21,7 @@ from trm_bt.decisions import Decision
 from trm_bt.errors import CheckpointError, RunError
 from trm_bt.evaluation.folds import Fold, fold_samples, plan_folds
 from trm_bt.evaluation.recorded import RecordedPolicy
+from trm_bt.evaluation.trials import record_run
 from trm_bt.evaluation.walkforward import CrisisPlan, plan_fold_crises
 from trm_bt.files import staged_folder
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
@@ -288,7 +289,7 @@ def _policy_of(work: _Work, fold: Fold) -> EnsemblePolicy:
 
 
 def _save_tables(work: _Work, told: _Told, tell: Progress) -> dict[str, object]:
-    """Backtest what was decided and write every table of the run."""
+    """Backtest what was decided, write every table of the run, and count it."""
     out, request, bars = work.out, work.request, work.bars
     for name in ("summary.json", "run.json"):  # what stands there is not of these
         (out / name).unlink(missing_ok=True)
@@ -309,6 +310,7 @@ def _save_tables(work: _Work, told: _Told, tell: Progress) -> dict[str, object]:
     )
     save_results(results, crises, out)
     write_json(out / "summary.json", summary)
+    record_run(out, request.config, results["trm"], bars)
     return summary
 
 

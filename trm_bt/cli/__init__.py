@@ -9,6 +9,7 @@ import warnings
 
 from trm_bt.cli import (  # noqa: F401, they add their commands
     bars,
+    compare,
     dataset,
     models,
     runs,

@@ -47,6 +47,25 @@ def cash_growth(cash_rate: pd.Series) -> np.ndarray:
     return growth
 
 
+def cash_returns(bars: Bars) -> pd.Series:
+    """Return what cash earned in each session, 0 throughout without a `cash_rate`.
+
+    Parameters
+    ----------
+    bars : Bars
+        Checked bars.
+
+    Returns
+    -------
+    Series of shape (n_sessions,)
+        Decimals, known at the close of the session before; the first is 0.
+    """
+    growth = np.ones(len(bars.sessions))
+    if bars.cash_rate is not None:
+        growth = cash_growth(bars.cash_rate)
+    return pd.Series(growth - 1.0, bars.sessions)
+
+
 def fill_prices(bars: Bars, config: LabelConfig) -> tuple[np.ndarray, int]:
     """Return the prices that decisions are filled and valued at.
 

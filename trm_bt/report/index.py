@@ -50,48 +50,71 @@ def render_index(
     models : mapping of str to ModelText
         What `read_models` returns.
     """
-    summary, run = folder.summary, folder.run
+    run = folder.run
     decided = _continuous(folder.decisions)
     weights = _continuous(folder.weights)
     by_allocation = rows.decision_rows(decided)
-    script = page_script()
     shown = [models[m["name"]] for m in run["models"] if m["name"] in models]
+    drawn = shown[:_MAX_TRAINING_PANELS]
     reliability = _calibration(decided, folder.labels)
-    spans = [window.span for window in windows if not window.reason]
-    pictures = {
-        "equity": equity_chart(folder.equity, spans),
-        "weights": weights_chart(weights),
-        "decisions": decisions_chart(decided),
-        "reliability": reliability_chart(reliability) if reliability else "",
-        "training": training_chart(shown[:_MAX_TRAINING_PANELS]) if shown else "",
+    pictures = _pictures(folder, windows, drawn, reliability)
+    tables = {
+        "n_crises": sum(not window.is_own for window in windows),
+        "crises": [rows.crisis_row(window, run["models"]) for window in windows],
+        "strategies": rows.strategy_rows(folder.summary["strategies"]),
+        "decisions": by_allocation,
+        "steps": rows.step_rows(decided),
+        "seen": rows.seen_rows(windows),
+        "calibration": reliability,
+        "models": rows.model_rows(run["models"], models),
+        "n_models_drawn": len(drawn),
     }
-    sentences = _sentences(summary, by_allocation)
     return (
         environment()
         .get_template("index.html")
         .render(
-            summary=summary,
-            run=run,
-            is_walkforward=folder.is_walkforward,
-            cash_earned=not summary["cash"].startswith("earned nothing"),
-            config=json.dumps(run["config"], indent=2),
-            headline=sentences[0],
-            details=sentences[1:],
-            n_crises=sum(not window.is_own for window in windows),
-            crises=[rows.crisis_row(window, run["models"]) for window in windows],
-            strategies=rows.strategy_rows(summary["strategies"]),
-            decisions=by_allocation,
-            steps=rows.step_rows(decided),
-            seen=rows.seen_rows(windows),
-            calibration=reliability,
-            models=rows.model_rows(run["models"], models),
-            n_models_drawn=len(shown[:_MAX_TRAINING_PANELS]),
             pictures={name: Markup(svg) for name, svg in pictures.items()},
             data=chart_data(folder.equity, weights, decided, windows),
-            seconds=sum(run["seconds"].values()),
-            **script,
+            **_facts(folder, by_allocation),
+            **tables,
+            **page_script(),
         )
     )
+
+
+def _facts(
+    folder: RunFolder, by_allocation: Sequence[Mapping[str, Any]]
+) -> dict[str, object]:
+    """Return what the page says in words: verdict, provenance, settings."""
+    summary, run = folder.summary, folder.run
+    sentences = _sentences(summary, by_allocation)
+    return {
+        "summary": summary,
+        "run": run,
+        "is_walkforward": folder.is_walkforward,
+        "cash_earned": not summary["cash"].startswith("earned nothing"),
+        "config": json.dumps(run["config"], indent=2),
+        "headline": sentences[0],
+        "details": sentences[1:],
+        "seconds": sum(run["seconds"].values()),
+    }
+
+
+def _pictures(
+    folder: RunFolder,
+    windows: Sequence[Window],
+    models: Sequence[ModelText],
+    reliability: Sequence[Mapping[str, Any]],
+) -> dict[str, str]:
+    """Return what stands in for the charts, and the pictures beside them, as SVG."""
+    spans = [window.span for window in windows if not window.reason]
+    return {
+        "equity": equity_chart(folder.equity, spans),
+        "weights": weights_chart(_continuous(folder.weights)),
+        "decisions": decisions_chart(_continuous(folder.decisions)),
+        "reliability": reliability_chart(reliability) if reliability else "",
+        "training": training_chart(models) if models else "",
+    }
 
 
 def page_script() -> dict[str, object]:

@@ -21,6 +21,11 @@ _LABELS: Final = {
     "spy_returns_5d": "SPY return, 5 sessions",
     "spy_returns_20d": "SPY return, 20 sessions",
     "put_call_ratio": "Put/call ratio",
+    "exposure_matched": "Exposure-matched mix",
+    "moving_average_200": "200-session average",
+    "hmm_regime": "HMM regime",
+    "lightgbm": "LightGBM",
+    "yesterdays_best": "Yesterday\u2019s best",
 }
 
 

@@ -1,0 +1,249 @@
+"""Hold contests on simulated markets: nothing may be found where nothing is.
+
+    python -m scripts.null_markets --learner logistic --histories 100
+    python -m scripts.null_markets --learner trm --histories 100
+    python -m scripts.null_markets --learner logistic --histories 20 --edge 0.002
+
+Prices are random walks without a premium, costs are nil, and a model trained on the
+first half decides the second. At 5 % each test should reject as often as chance does:
+the binomial interval is printed beside the count. With an edge, the level of the
+volatility index says which way the equity drifts tomorrow, and it must be found.
+Ends with exit code 1 if the test against the exposure-matched mix is outside its
+interval, or misses the edge in more than one history of five.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from trm_bt.backtest import BacktestResult
+from trm_bt.config import BacktestConfig, TRMConfig
+from trm_bt.evaluation.contest import OURS, Contest
+from trm_bt.evaluation.judgement import JudgeSettings, judge
+from trm_bt.evaluation.replay import replay
+from trm_bt.evaluation.rivals import (
+    COLUMNS,
+    MATCHED,
+    Decided,
+    Rival,
+    fixed_rivals,
+    label_table,
+    learned_rivals,
+    matched_rival,
+    missing_modules,
+    oracle_rival,
+    rule_rivals,
+)
+from trm_bt.evaluation.statistics import CONFIDENCE
+from trm_bt.feeds.exchange import nyse_sessions
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS
+from trm_bt.market.bars import Bars
+from trm_bt.market.features import compute_features
+from trm_bt.strategies.learned_rules import fit_logistic, retrained
+
+N_SESSIONS = 1500
+LEVEL = 0.05
+DAILY_VOLATILITY = (0.011, 0.008)
+FIRST_DATE = pd.Timestamp("2001-01-02")
+LAST_DATE = pd.Timestamp("2008-12-31")
+CONFIG = TRMConfig(backtest=BacktestConfig(cost_bps=0.0))
+PRIMARY = "beats the exposure-matched mix"
+
+Decider = Callable[[Bars, pd.DatetimeIndex, TRMConfig], Decided]
+
+
+@cache
+def _sessions() -> pd.DatetimeIndex:
+    return nyse_sessions(FIRST_DATE, LAST_DATE)[:N_SESSIONS]
+
+
+def simulate(seed: int, edge: float = 0.0) -> Bars:
+    """Draw a market; `edge` is the daily drift that the volatility level points to."""
+    rng = np.random.default_rng(seed)
+    sessions = _sessions()
+    shocks = rng.normal(0.0, 0.07, N_SESSIONS)
+    state = np.zeros(N_SESSIONS)
+    for t in range(1, N_SESSIONS):
+        state[t] = 0.97 * state[t - 1] + shocks[t]
+    level = np.clip(18.0 * np.exp(state), 9.0, 80.0)
+    drift = edge * np.sign(np.r_[0.0, state[:-1]])
+    frames = [
+        _walk(rng, sessions, volatility, tilt)
+        for volatility, tilt in zip(DAILY_VOLATILITY, (drift, -drift), strict=True)
+    ]
+    index = pd.DataFrame(
+        dict.fromkeys(("open", "high", "low", "close"), level), index=sessions
+    )
+    return Bars(equity=frames[0], bond=frames[1], volatility=index)
+
+
+def _walk(
+    rng: np.random.Generator,
+    sessions: pd.DatetimeIndex,
+    volatility: float,
+    drift: np.ndarray,
+) -> pd.DataFrame:
+    """Draw prices whose simple returns have the mean `drift`, a third overnight."""
+    n_sessions = len(sessions)
+    share = np.sqrt([1 / 3, 2 / 3])
+    parts = rng.normal(0.0, volatility * share, (n_sessions, 2))
+    parts -= (volatility * share) ** 2 / 2.0
+    parts += drift[:, np.newaxis] * share**2
+    logs = np.log(100.0) + np.cumsum(parts.ravel()).reshape(n_sessions, 2)
+    open_, close = np.exp(logs).T
+    span = rng.uniform(0.0, volatility, (2, n_sessions))
+    return pd.DataFrame(
+        {
+            "open": open_,
+            "high": np.maximum(open_, close) * (1.0 + span[0]),
+            "low": np.minimum(open_, close) * (1.0 - span[1]),
+            "close": close,
+            "volume": rng.uniform(1e6, 5e6, n_sessions),
+        },
+        index=sessions,
+    )
+
+
+def _decided(
+    sessions: pd.DatetimeIndex,
+    classes: np.ndarray,
+    confidence: np.ndarray,
+    known_on: pd.Timestamp,
+) -> Decided:
+    weights = pd.DataFrame(ALLOCATION_WEIGHTS[classes], sessions, COLUMNS)
+    return Decided(weights, classes, confidence, pd.Series(known_on, sessions))
+
+
+def decide_logistic(
+    bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig
+) -> Decided:
+    """Decide with a logistic regression trained on what is known before."""
+    features, labels = label_table(bars, config)
+    known_on = labels["known_on"][labels["known_on"] < sessions[0]].iloc[-1]
+    known_by = pd.Series(known_on, sessions)
+    classes = retrained(fit_logistic, labels, features.loc[sessions], known_by)
+    return _decided(sessions, classes, np.full(len(sessions), 0.5), known_on)
+
+
+def decide_trm(bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig) -> Decided:
+    """Decide with a model of the default size trained on what is known before."""
+    from trm_bt.evaluation.setup_audit import train_frozen
+    from trm_bt.learning.policy import TRMPolicy
+
+    frozen_on = bars.sessions[bars.sessions < sessions[0]][-1]
+    model = train_frozen(bars, frozen_on, config)
+    rows = compute_features(bars, config.features).frame.loc[sessions].to_numpy()
+    decisions = TRMPolicy([model]).decide(sessions, rows)
+    classes = np.array([decision.allocation for decision in decisions])
+    confidence = np.array([decision.confidence for decision in decisions])
+    known_on = pd.Timestamp(model.record.last_label_known_on)
+    return _decided(sessions, classes, confidence, known_on)
+
+
+LEARNERS: Mapping[str, Decider] = {"logistic": decide_logistic, "trm": decide_trm}
+
+
+def contest_in_arrays(
+    bars: Bars, decided: Decided, config: TRMConfig, seed: int
+) -> Contest:
+    """Hold a contest without the engine, which a test finds to be the same one.
+
+    The matched mix is that of the target weights; orders are not kept, and so there is
+    no turnover.
+    """
+    sessions = decided.sessions
+    span, (features, labels) = bars.between(sessions[0]), label_table(bars, config)
+    everyone = [
+        Rival(OURS, "ours", decided.weights, classes=decided.classes),
+        matched_rival(decided.weights.mean(), sessions),
+        *fixed_rivals(sessions),
+        *rule_rivals(bars, sessions),
+        *learned_rivals(bars, decided, features, labels, seed),
+        oracle_rival(labels, sessions),
+    ]
+    targets = [rival.weights[["equity", "bond"]].to_numpy() for rival in everyone]
+    rates = np.full(len(everyone), config.backtest.cost_bps / 1e4)
+    values = replay(span, np.stack(targets, axis=1), rates).values
+    none = pd.DataFrame({"filled_on": [], "value": []})
+    results = {
+        rival.name: BacktestResult(
+            rival.name,
+            pd.Series(values[:, i], sessions) * config.backtest.initial_cash,
+            rival.weights,
+            *(none, none, 0, 0, 0, 0),
+        )
+        for i, rival in enumerate(everyone)
+    }
+    return Contest(
+        bars=span,
+        decided=decided,
+        config=config,
+        rivals={rival.name: rival for rival in everyone},
+        results=results,
+        labels=labels.loc[labels.index.isin(sessions)],
+        volatility=span.volatility["close"],
+        left_out=missing_modules(),
+    )
+
+
+def found(judged: Mapping[str, Any]) -> dict[str, bool]:
+    """Return what each test of a contest claims to have found, at 5 %."""
+    tests = judged["tests"]
+    p_values = {
+        PRIMARY: tests["leads"][MATCHED]["p_value"],
+        "alpha over that mix": tests["alpha"]["p_value"] if tests["alpha"] else 1.0,
+        "timing beats random starts": tests["random_starts"]["p_value"],
+        "Sharpe ratio above 0": 1.0 - tests["deflated"]["probabilistic"],
+        "someone beats that mix (SPA)": tests["superiority"].get(MATCHED, 1.0),
+    }
+    return {name: p_value <= LEVEL for name, p_value in p_values.items()}
+
+
+def judge_one(seed: int, edge: float, learner: str) -> dict[str, bool]:
+    """Simulate a market, let the learner decide its second half, and judge that."""
+    bars = simulate(seed, edge)
+    sessions = bars.sessions[N_SESSIONS // 2 :]
+    config = CONFIG.model_copy(update={"seed": seed})
+    decided = LEARNERS[learner](bars, sessions, config)
+    contest = contest_in_arrays(bars, decided, config, seed)
+    settings = JudgeSettings(n_draws=500, n_random=200, seed=seed)
+    return found(judge(contest, [], settings))
+
+
+def main() -> int:
+    """Print a row for each test; return 1 if the primary one is not as it should be."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--learner", choices=list(LEARNERS), default="logistic")
+    parser.add_argument("--histories", type=int, default=100)
+    parser.add_argument("--edge", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    counts: Counter[str] = Counter()
+    begun = time.perf_counter()
+    for number in range(asked.histories):
+        one = judge_one(asked.seed + number, asked.edge, asked.learner)
+        counts.update({name: int(is_found) for name, is_found in one.items()})
+        done, spent = number + 1, time.perf_counter() - begun
+        print(f"{done} of {asked.histories}, {spent:.0f} s", file=sys.stderr)
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = stats.binom.ppf([tail, 1.0 - tail], asked.histories, LEVEL).astype(int)
+    print(f"learner {asked.learner}, edge {asked.edge:g} a day")
+    for name, count in counts.items():
+        print(f"{name:32} found in {count:3d}; by chance {low} to {high}")
+    primary = counts[PRIMARY]
+    is_right = low <= primary <= high
+    if asked.edge:
+        is_right = primary >= 0.8 * asked.histories
+    return 0 if is_right else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,308 @@
+r"""Rules that turn past prices into target weights, without a model.
+
+Each rule is a function of a `History` and returns weights of equity, bond and cash, one
+row a session, known at its close: long only, summing to 1. A row is NaN while the
+lookback is not full. Nothing here has been fitted to the results that it is shown
+beside: the settings are those of the sources.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS
+from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
+from trm_bt.market.labels import cash_returns
+
+RISK_LOOKBACK: Final = 63
+"""Sessions over which inverse volatility and mean-variance see risk: a quarter."""
+TARGET_LOOKBACK: Final = 21
+"""Sessions over which the volatility target sees risk: a month, as Moreira and Muir."""
+TARGET_VOLATILITY: Final = 0.10
+MIN_MEAN_SESSIONS: Final = 252
+"""Sessions of past returns that an expected return needs at least."""
+RISK_AVERSION: Final = 3.0
+AVERAGE_LOOKBACK: Final = 200
+MOMENTUM_LOOKBACK: Final = 252
+
+
+@dataclass(frozen=True)
+class History:
+    """What the three assets earned, session by session.
+
+    Parameters
+    ----------
+    sessions : DatetimeIndex of shape (n_sessions,)
+        Oldest first.
+    returns : ndarray of shape (n_sessions, 3)
+        Close-to-close returns of equity, bond and cash as decimals, known at the close
+        of their session; the first row, before which nothing is known, is 0.
+    """
+
+    sessions: pd.DatetimeIndex
+    returns: np.ndarray
+
+    @property
+    def values(self) -> np.ndarray:
+        """What one unit in each asset has grown to, shape (n_sessions, 3)."""
+        return np.asarray(np.cumprod(1.0 + self.returns, axis=0))
+
+    @property
+    def excess(self) -> np.ndarray:
+        """Returns of equity and bond less that of cash, shape (n_sessions, 2)."""
+        return np.asarray(self.returns[:, :2] - self.returns[:, 2:])
+
+
+Rule = Callable[[History], np.ndarray]
+
+
+def history_of(bars: Bars) -> History:
+    """Return the history of the bars; without a `cash_rate` cash earns nothing."""
+    closes = np.column_stack([bars.equity["close"], bars.bond["close"]])
+    returns = np.zeros((len(closes), 3))
+    returns[1:, :2] = closes[1:] / closes[:-1] - 1.0
+    returns[:, 2] = cash_returns(bars)
+    return History(bars.sessions, returns)
+
+
+def inverse_volatility(history: History, lookback: int = RISK_LOOKBACK) -> np.ndarray:
+    r"""Weigh equity and bond by one over their volatility, and hold no cash.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, 3)
+        Weights known at the close of their session.
+
+    Notes
+    -----
+    With :math:`\sigma_i` the standard deviation of the last `lookback` returns:
+
+    .. math:: w_i = \sigma_i^{-1} / \sum_j \sigma_j^{-1}
+    """
+    inverse = 1.0 / _deviations(history, lookback)
+    weights = inverse / inverse.sum(axis=1, keepdims=True)
+    return np.column_stack([weights, 0.0 * weights[:, 0]])
+
+
+def volatility_target(
+    history: History,
+    target: float = TARGET_VOLATILITY,
+    lookback: int = TARGET_LOOKBACK,
+) -> np.ndarray:
+    r"""Hold as much equity as would have had the volatility `target`, at most all.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, 3)
+        Weights known at the close of their session; the rest is cash.
+
+    Notes
+    -----
+    .. math:: w = \min(1, target / (\sigma \sqrt{252}))
+
+    References
+    ----------
+    Moreira, A. and Muir, T. (2017). Volatility-managed portfolios. Journal of Finance
+    72(4), doi:10.1111/jofi.12513.
+    """
+    volatility = _deviations(history, lookback)[:, 0] * np.sqrt(SESSIONS_PER_YEAR)
+    equity = np.minimum(1.0, target / volatility)
+    return np.column_stack([equity, 0.0 * equity, 1.0 - equity])
+
+
+def mean_variance(
+    history: History,
+    risk_aversion: float = RISK_AVERSION,
+    lookback: int = RISK_LOOKBACK,
+) -> np.ndarray:
+    r"""Hold the long-only weights with the best mean-variance utility.
+
+    Expected returns in excess of cash are the means of all the past, at least a year;
+    risk is the covariance of the last `lookback` returns, so that only risk moves much.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, 3)
+        Weights known at the close of their session; what is not invested is cash.
+
+    Notes
+    -----
+    .. math:: \max_w \; w'\mu - \tfrac{\lambda}{2} w'\Sigma w
+        \quad \text{s.t.} \quad w \ge 0, \; \sum_i w_i \le 1
+
+    The best weights are those inside the triangle, or else the best on an edge of it.
+
+    References
+    ----------
+    Markowitz, H. (1952). Portfolio selection. Journal of Finance 7(1).
+    """
+    means, covariances = _expected(history, lookback)
+    (e, b), (ee, bb, eb) = means.T, covariances.T
+    aversion = risk_aversion
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inside = np.stack([e * bb - b * eb, b * ee - e * eb], axis=-1)
+        inside /= aversion * (ee * bb - eb**2)[:, np.newaxis]
+        no_bond = np.clip(e / (aversion * ee), 0.0, 1.0)
+        no_equity = np.clip(b / (aversion * bb), 0.0, 1.0)
+        along = (e - b + aversion * (bb - eb)) / (aversion * (ee + bb - 2.0 * eb))
+    along, none = np.clip(along, 0.0, 1.0), np.zeros(len(e))
+    edges = ((no_bond, none), (none, no_equity), (along, 1.0 - along))
+    points = np.stack([inside, *[np.stack(edge, axis=-1) for edge in edges]], axis=1)
+    utility = _utility(points, means, covariances, aversion)
+    is_allowed = (points >= 0.0).all(axis=-1) & (points.sum(axis=-1) <= 1.0)
+    best = np.where(is_allowed, utility, -np.inf).argmax(axis=1)
+    risky = points[np.arange(len(e)), best]
+    weights = np.column_stack([risky, 1.0 - risky.sum(axis=1)])
+    weights[np.isnan(means[:, 0])] = np.nan
+    return weights
+
+
+def mean_variance_of_eight(
+    history: History,
+    risk_aversion: float = RISK_AVERSION,
+    lookback: int = RISK_LOOKBACK,
+) -> np.ndarray:
+    """Hold the one of the eight allocations that `mean_variance` likes best.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, 3)
+        Weights known at the close of their session; of tied allocations, the first.
+    """
+    means, covariances = _expected(history, lookback)
+    points = np.tile(ALLOCATION_WEIGHTS[:, :2], (len(means), 1, 1))
+    utility = _utility(points, means, covariances, risk_aversion)
+    best = np.nan_to_num(utility).argmax(axis=1)
+    weights: np.ndarray = ALLOCATION_WEIGHTS[best]
+    weights[np.isnan(means[:, 0])] = np.nan
+    return weights
+
+
+def moving_average(history: History, lookback: int = AVERAGE_LOOKBACK) -> np.ndarray:
+    """Hold equity while it closes above its average of `lookback` closes, else cash.
+
+    Decided once a month, at the close of its first session (the source decides one
+    session earlier, which takes a calendar of the future to know).
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, 3)
+        Weights known at the close of their session.
+
+    References
+    ----------
+    Faber, M. (2007). A quantitative approach to tactical asset allocation. Journal of
+    Wealth Management 9(4).
+    """
+    equity = history.values[:, 0]
+    averages = _rolling(equity, lookback).mean(axis=-1)
+    is_above = equity[lookback - 1 :] > averages
+    return _monthly(history, _padded(_one_of_three(np.where(is_above, 0, 2)), history))
+
+
+def dual_momentum(history: History, lookback: int = MOMENTUM_LOOKBACK) -> np.ndarray:
+    """Hold the better of equity and bond over a year if it beat cash, else cash.
+
+    Decided once a month, at the close of its first session; of equals, the first.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, 3)
+        Weights known at the close of their session.
+
+    References
+    ----------
+    Antonacci, G. (2014). Dual Momentum Investing. McGraw-Hill.
+    """
+    values = history.values
+    earned = values[lookback:] / values[:-lookback]
+    better = earned[:, :2].argmax(axis=1)
+    is_ahead = earned[:, :2].max(axis=1) > earned[:, 2]
+    return _monthly(
+        history, _padded(_one_of_three(np.where(is_ahead, better, 2)), history)
+    )
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "inverse_volatility": inverse_volatility,
+    "volatility_target": volatility_target,
+    "mean_variance": mean_variance,
+    "mean_variance_of_eight": mean_variance_of_eight,
+    "moving_average_200": moving_average,
+    "dual_momentum": dual_momentum,
+}
+"""Every rule by the name it has in tables."""
+
+
+def _one_of_three(assets: np.ndarray) -> np.ndarray:
+    """Return weights that hold one asset alone, by index, shape (n_rows, 3)."""
+    weights: np.ndarray = np.eye(3)[assets]
+    return weights
+
+
+def _rolling(values: np.ndarray, lookback: int) -> np.ndarray:
+    """Return the last `lookback` values of each row that has them, last axis."""
+    return sliding_window_view(values, lookback, axis=0)
+
+
+def _padded(rows: np.ndarray, history: History) -> np.ndarray:
+    """Put NaN rows before `rows`, so that there is one a session."""
+    n_before = len(history.sessions) - len(rows)
+    return np.concatenate([np.full((n_before, *rows.shape[1:]), np.nan), rows])
+
+
+def _deviations(history: History, lookback: int) -> np.ndarray:
+    """Return standard deviations of equity and bond, shape (n_sessions, 2)."""
+    # the first return is none: it looks back on nothing
+    windows = _rolling(history.returns[1:, :2], lookback)
+    return _padded(windows.std(axis=-1, ddof=1), history)
+
+
+def _expected(history: History, lookback: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what mean-variance rules expect of the next session, NaN before they can.
+
+    Means of equity and bond in excess of cash, shape (n_sessions, 2), and variances of
+    the two and their covariance, shape (n_sessions, 3).
+    """
+    n_past = np.arange(len(history.sessions))[:, np.newaxis]
+    means = np.cumsum(history.excess, axis=0) / np.maximum(n_past, 1)
+    means[:MIN_MEAN_SESSIONS] = np.nan
+    windows = _rolling(history.excess[1:], lookback)
+    centred = windows - windows.mean(axis=-1, keepdims=True)
+    equity, bond = centred[:, 0], centred[:, 1]
+    products = [(equity**2), (bond**2), (equity * bond)]
+    sums = np.stack([product.sum(axis=-1) for product in products], axis=-1)
+    return means, _padded(sums / (lookback - 1), history)
+
+
+def _utility(
+    points: np.ndarray, means: np.ndarray, covariances: np.ndarray, aversion: float
+) -> np.ndarray:
+    """Return mean-variance utilities of weights, shape (n_sessions, n_points).
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_sessions, n_points, 2)
+    means, covariances : ndarray
+        As `_expected` returns them.
+    aversion : float
+    """
+    equity, bond = points[..., 0], points[..., 1]
+    ee, bb, eb = (column[:, np.newaxis] for column in covariances.T)
+    variance = equity**2 * ee + bond**2 * bb + 2.0 * equity * bond * eb
+    expected = equity * means[:, :1] + bond * means[:, 1:]
+    return np.asarray(expected - aversion / 2.0 * variance)
+
+
+def _monthly(history: History, weights: np.ndarray) -> np.ndarray:
+    """Keep the weights decided on the first session of each month until the next."""
+    months = history.sessions.to_period("M")
+    is_first = np.r_[False, months[1:] != months[:-1]]
+    rows = np.maximum.accumulate(np.where(is_first, np.arange(len(is_first)), 0))
+    held = weights[rows]
+    held[rows == 0] = np.nan
+    return held

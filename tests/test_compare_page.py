@@ -1,0 +1,77 @@
+"""The page of a comparison: what it shows, and that a browser likes it."""
+
+import pytest
+
+from tests.contests import contest, small_contest
+from tests.test_report_browser import CONTRAST, browser, requested, show  # noqa: F401
+from trm_bt.evaluation.findings import verdict
+from trm_bt.evaluation.judgement import JudgeSettings, judge
+from trm_bt.report.compare_page import render_comparison
+from trm_bt.report.compare_pictures import rolling_lead_chart
+
+
+def page_of(held, **changes):
+    judged = judge(held, [], JudgeSettings(n_draws=100, n_random=20))
+    facts = {
+        "run": "<b>mine</b>",
+        "bars": {"source": "random walks", "derived": True},
+        "is_same_bars": True,
+        "cash": "earned nothing",
+        "cost_bps": 10.0,
+        **judged,
+        "verdict": verdict(judged),
+        **changes,
+    }
+    return render_comparison(facts, held.equity, held.excess)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "comparison.html"
+    left_out = {"lightgbm": "needs lightgbm"}
+    path.write_text(page_of(contest(), left_out=left_out), encoding="utf-8")
+    return path
+
+
+def test_everyone_has_a_row_under_its_kind(page):
+    text = page.read_text()
+    places = [
+        text.index(words)
+        for words in ("Ours", "Fixed mixes", "Rules on past", "Known only afterwards")
+    ]
+    assert places == sorted(places)
+    for name in ("Exposure-matched mix", "Mean variance of eight", "Oracle"):
+        assert f"<td>{name}" in text
+    assert "Left out: LightGBM needs lightgbm." in text
+    assert "&lt;b&gt;mine" in text
+    assert "derived bars" in text
+
+
+def test_a_short_span_has_no_tests_and_no_rolling_picture(page):
+    short = page_of(small_contest(n_sessions=40))
+    assert page.read_text().count("<svg") == 7
+    assert short.count("<svg") == 6
+    assert "More than luck" not in short
+    assert 'id="costs"' not in short
+
+
+def test_the_rolling_lead_needs_more_than_the_year_it_looks_back_on():
+    excess = contest().excess
+    assert rolling_lead_chart(excess.iloc[:252]) is None
+    assert rolling_lead_chart(excess.iloc[:253]) is not None
+
+
+@pytest.mark.parametrize("width", [390, 1300])
+def test_a_browser_finds_the_page_quiet_and_fitting(browser, page, width):  # noqa: F811
+    show(browser, page, width=width)
+    assert browser.get_log("browser") == []
+    asked = [url for url in requested(browser) if not url.startswith("data:")]
+    assert asked == [page.as_uri()]
+    root = "return document.documentElement."
+    assert browser.execute_script(f"{root}scrollWidth <= {root[7:]}clientWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_its_text_is_readable_in_both_schemes(browser, page, scheme):  # noqa: F811
+    show(browser, page, width=1300, scheme=scheme)
+    assert browser.execute_script(CONTRAST) >= 4.5

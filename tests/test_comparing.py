@@ -1,0 +1,239 @@
+"""A run folder read again and compared: files, log, refusals and the command line."""
+
+import json
+import re
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.fakes import FakePolicy
+from trm_bt import cli
+from trm_bt.backtest import run_backtest
+from trm_bt.comparing import read_decided, read_record
+from trm_bt.errors import RunError
+from trm_bt.runfolder import RunRequest, describe_bars, save_results, write_json
+from trm_bt.strategies.trm_allocator import TRMAllocator
+
+START, END = "2007-01-03", "2009-06-30"
+DECIDE_FROM = "2008-06-02"
+QUICK = ("--draws", "100")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run folder of a fake policy on the sample, 272 sessions out of sample."""
+    folder = tmp_path_factory.mktemp("made") / "run"
+    folder.mkdir()
+    request = RunRequest("sample", start=START, end=END)
+    bars = request.load()
+    policy = FakePolicy.reading(bars)
+    result = run_backtest(
+        bars, TRMAllocator, params={"policy": policy}, decide_from=DECIDE_FROM
+    )
+    save_results({"trm": result}, {}, folder)
+    record = {
+        "request": request.to_dict(),
+        "bars": describe_bars(bars),
+        "models": [{"name": "fake", "trained_until": "2008-05-23"}],
+    }
+    write_json(folder / "run.json", record)
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "runs" / "mine")
+
+
+@pytest.fixture(scope="module")
+def compared(made, tmp_path_factory):
+    """The same folder after `trm-bt compare --json`, and what that printed."""
+    root = tmp_path_factory.mktemp("compared")
+    folder = shutil.copytree(made, root / "mine")
+    with pytest.MonkeyPatch.context() as patch, (root / "out.json").open("w") as out:
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "argv", ["trm-bt", "compare", str(folder), "--json", *QUICK])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == 0
+    return folder, json.loads((root / "out.json").read_text())
+
+
+def call(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["trm-bt", "compare", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    return ended.value.code, printed.out, printed.err
+
+
+def test_a_comparison_leaves_json_equity_and_a_page(compared):
+    folder, facts = compared
+    beside = folder / "comparison"
+    assert {path.name for path in beside.iterdir()} == {
+        "comparison.json",
+        "comparison.html",
+        "equity.parquet",
+    }
+    assert json.loads((beside / "comparison.json").read_text()) == facts
+    assert facts["is_same_bars"]
+    assert facts["span"] == {"start": "2008-06-03", "end": END, "sessions": 272}
+    assert facts["cost_bps"] == 5.0
+    assert facts["settings"]["n_draws"] == 100
+    equity = pd.read_parquet(beside / "equity.parquet")
+    assert {*equity} == {*facts["strategies"]}
+
+
+def test_the_allocator_is_what_its_run_recorded(compared):
+    folder, _ = compared
+    recorded = pd.read_parquet(folder / "equity.parquet")["trm"]
+    replayed = pd.read_parquet(folder / "comparison" / "equity.parquet")["trm"]
+    np.testing.assert_allclose(replayed, recorded, rtol=1e-11)
+
+
+def test_the_page_holds_the_verdict_and_asks_for_nothing(compared):
+    folder, facts = compared
+    page = (folder / "comparison" / "comparison.html").read_text()
+    assert facts["verdict"][0].split(":")[0] in page
+    assert page.count("<svg") == 7
+    for part in ("http:", "https:", "<script", "<img", "@import", "file:"):
+        assert part not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", page)
+    assert {*re.findall(r"url\((.)", page)} <= {"#"}
+    for name in ("strategies", "costs", "periods"):
+        assert f'id="{name}"' in page
+
+
+def test_a_run_is_one_trial_however_often_it_is_compared(compared, monkeypatch, capsys):
+    folder, facts = compared
+    log = folder.parent / "trials.jsonl"
+    assert facts["tests"]["deflated"]["n_trials"] == 1
+    span = ("--start", "2008-09-02", "--end", "2009-02-27")
+    arguments = (folder, "--json", "--force", *span, *QUICK, "--earlier-trials", 9)
+    code, text, _ = call(monkeypatch, capsys, *arguments)
+    again = json.loads(text)
+    assert code == 0
+    assert len(log.read_text().splitlines()) == 2
+    assert again["tests"]["deflated"]["n_trials"] == 10
+    assert again["span"]["start"] == "2008-09-03"
+    assert again["span"]["end"] == "2009-02-27"
+
+
+def test_a_comparison_is_not_written_over_another(compared, monkeypatch, capsys):
+    folder, _ = compared
+    code, _, said = call(monkeypatch, capsys, folder)
+    assert code == 2
+    assert "pass --force" in said
+
+
+def test_a_table_and_the_verdict_are_printed(folder, monkeypatch, capsys, tmp_path):
+    arguments = ("--start", "2009-06-01", "--out", tmp_path / "there")
+    log = tmp_path / "log" / "all.jsonl"
+    code, text, _ = call(monkeypatch, capsys, folder, *arguments, "--trials", log)
+    assert code == 0
+    assert "inverse_volatility" in text
+    assert "nothing can be said of chance under 60" in text
+    assert text.splitlines()[-1].endswith("comparison.html")
+    assert (tmp_path / "there" / "comparison.html").is_file()
+    assert len(log.read_text().splitlines()) == 1
+    assert not (folder / "comparison").exists()
+    assert not (folder.parent / "trials.jsonl").exists()
+
+
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_decisions_of_a_walk_forward_are_read_alike(folder, is_beside):
+    table = pd.read_parquet(folder / "decisions.parquet")
+    before = read_decided(folder, read_record(folder))
+    table = table[table["run"] == "out_of_sample"].drop(columns=["run", "strategy"])
+    table = table.rename(columns={"session": "decided_on"})
+    table = table.sample(frac=1.0, random_state=0)
+    known = table[["decided_on"]].assign(last_label_known_on=pd.Timestamp("2008-05-23"))
+    if is_beside:
+        known = known.rename(columns={"decided_on": "session"})
+        known.to_parquet(folder / "out_of_sample.parquet")
+    else:
+        table = table.assign(last_label_known_on=known["last_label_known_on"])
+    table.to_parquet(folder / "decisions.parquet")
+    after = read_decided(folder, {})
+    pd.testing.assert_frame_equal(before.weights, after.weights)
+    np.testing.assert_array_equal(before.classes, after.classes)
+    np.testing.assert_array_equal(before.confidence, after.confidence)
+    assert before.known_by.tolist() == after.known_by.tolist()
+
+
+def test_a_value_that_the_decisions_do_not_come_to_is_refused(
+    folder, monkeypatch, capsys
+):
+    equity = pd.read_parquet(folder / "equity.parquet")
+    equity.iloc[200] *= 1.0001
+    equity.to_parquet(folder / "equity.parquet")
+    code, _, said = call(monkeypatch, capsys, folder)
+    assert code == 2
+    assert f"on {equity.index[200].date()} it is" in said
+    assert not (folder / "comparison").exists()
+
+
+def test_other_bars_are_compared_and_said_to_be_other(folder, monkeypatch, capsys):
+    run = json.loads((folder / "run.json").read_text())
+    run["bars"]["sha256"] = "0" * 64
+    (folder / "run.json").write_text(json.dumps(run))
+    arguments = ("--json", "--start", "2009-06-01")
+    code, text, _ = call(monkeypatch, capsys, folder, *arguments)
+    assert code == 0
+    assert json.loads(text)["is_same_bars"] is False
+    page = (folder / "comparison" / "comparison.html").read_text()
+    assert "not the bars that the run was made on" in page
+
+
+def test_a_model_that_knew_too_much_is_a_leak(folder, monkeypatch, capsys):
+    run = json.loads((folder / "run.json").read_text())
+    run["models"][0]["trained_until"] = "2009-06-05"
+    (folder / "run.json").write_text(json.dumps(run))
+    code, _, said = call(monkeypatch, capsys, folder, "--start", "2009-06-01")
+    assert code == 1
+    assert "must know its last label before it decides" in said
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda run: run.pop("bars"), "must hold `bars`"),
+        (lambda run: run.pop("models"), "the model `fake` must be among"),
+        (lambda run: run["models"].clear(), "the model `fake` must be among"),
+        (
+            lambda run: run["request"]["config"].update(nonsense=1),
+            "but `nonsense`: Extra inputs",
+        ),
+    ],
+    ids=["no bars", "no models", "unknown model", "unknown setting"],
+)
+def test_a_record_that_lacks_something_is_named(
+    folder, monkeypatch, capsys, spoil, words
+):
+    run = json.loads((folder / "run.json").read_text())
+    spoil(run)
+    (folder / "run.json").write_text(json.dumps(run))
+    code, _, said = call(monkeypatch, capsys, folder)
+    assert code == 2
+    assert words in said
+
+
+def test_a_span_without_decisions_is_refused(folder, monkeypatch, capsys):
+    code, _, said = call(monkeypatch, capsys, folder, "--start", "2011-01-01")
+    assert code == 2
+    assert "no decision lies between 2011-01-01 and None" in said
+
+
+def test_a_missing_folder_or_column_is_named(folder, monkeypatch, capsys, tmp_path):
+    code, _, said = call(monkeypatch, capsys, tmp_path / "nowhere")
+    assert code == 2
+    assert "Give the folder of a finished run" in said
+    table = pd.read_parquet(folder / "decisions.parquet")
+    table.drop(columns="target_cash").to_parquet(folder / "decisions.parquet")
+    with pytest.raises(RunError, match="must have the column `target_cash`"):
+        read_decided(folder, read_record(folder))
+    (folder / "decisions.parquet").write_text("no table")
+    with pytest.raises(RunError, match="cannot be read as parquet"):
+        read_decided(folder, read_record(folder))

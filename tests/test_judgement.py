@@ -1,0 +1,306 @@
+"""The numbers of a contest, each found again by a loop or by the other simulation."""
+
+import itertools
+import json
+import math
+import statistics
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.contests import contest, decided, restless, run, small_contest
+from tests.simulation import simulate
+from trm_bt.evaluation import breakdowns
+from trm_bt.evaluation.judgement import (
+    JudgeSettings,
+    best_of,
+    costs,
+    deflated,
+    judge,
+    random_starts,
+    strategy_figures,
+)
+from trm_bt.evaluation.rivals import Rival
+from trm_bt.evaluation.trials import Trial
+from trm_bt.market.allocations import ALLOCATION_NAMES
+
+QUICK = JudgeSettings(n_draws=200, n_random=50)
+
+
+@cache
+def judged():
+    return judge(contest(), [], QUICK)
+
+
+def simulated(held, name, cost):
+    weights = held.rivals[name].weights[["equity", "bond"]].to_numpy()
+    return simulate(held.bars, weights, cash=1.0, cost=cost)[0]
+
+
+def sharpe_of(held, values):
+    returns = [b / a - 1 for a, b in itertools.pairwise(values)]
+    rates = held.bars.cash_rate.tolist()
+    excess = [r - rates[i] / 252 for i, r in enumerate(returns)]
+    return statistics.fmean(excess) / statistics.stdev(excess) * math.sqrt(252)
+
+
+def test_the_judgement_is_whole_and_plain_json():
+    text = json.dumps(judged(), allow_nan=False)
+    assert json.loads(text) == json.loads(json.dumps(judged()))
+    assert judged()["span"]["sessions"] == len(contest().excess)
+    assert {*judged()["tests"]["leads"]} == {*contest().rivals} - {"trm"}
+    assert {*judged()["strategies"]} == {*contest().rivals}
+
+
+def test_the_judgement_is_the_same_twice():
+    assert judge(contest(), [], QUICK) == judged()
+
+
+def test_figures_are_those_of_the_simulation():
+    held, figures = contest(), strategy_figures(contest())
+    for name in ("trm", "sixty_forty", "inverse_volatility"):
+        paid, free = (simulated(held, name, cost) for cost in (10e-4, 0.0))
+        lost = 1 - paid[-1] / free[-1]
+        assert figures[name]["lost_to_costs"] == pytest.approx(lost, abs=1e-9)
+        assert figures[name]["sharpe"] == pytest.approx(sharpe_of(held, paid))
+
+
+def test_accuracy_counts_right_classes_on_labelled_sessions():
+    held, figures = contest(), judged()["strategies"]
+    for name in ("trm", "always_majority", "growth"):
+        by_session = dict(
+            zip(held.decided.sessions, held.rivals[name].classes, strict=True)
+        )
+        hits = [by_session[s] == w for s, w in held.labels["winner"].items()]
+        assert figures[name]["accuracy"] == pytest.approx(sum(hits) / len(hits))
+    assert figures["oracle"]["accuracy"] == 1.0
+    assert figures["spy"]["accuracy"] is None
+
+
+def test_leads_and_intervals_surround_what_was_found():
+    tests, figures = judged()["tests"], judged()["strategies"]
+    for name, found in tests["leads"].items():
+        difference = figures["trm"]["sharpe"] - figures[name]["sharpe"]
+        assert found["difference"] == pytest.approx(difference)
+        assert found["low"] < difference < found["high"]
+    for name, (low, high) in tests["sharpe_intervals"].items():
+        assert low < figures[name]["sharpe"] < high
+    assert tests["leads"]["oracle"]["p_value"] > 0.9
+
+
+def trial(number, sharpe, span):
+    return Trial(
+        configuration=str(number),
+        decisions="d",
+        start=span[0],
+        end=span[1],
+        n_sessions=100,
+        sharpe=sharpe,
+        recorded_at=datetime(2024, 1, 1, tzinfo=UTC),
+    )
+
+
+def test_the_deflated_ratio_counts_every_trial():
+    held = contest()
+    index = held.excess.index
+    here = index[0].date(), index[-1].date()
+    ratios = [0.3, 2.9, 1.5]
+    trials = [trial(i, ratio, here) for i, ratio in enumerate(ratios)]
+    trials += [trial(0, 9.0, (date(1999, 1, 4), date(1999, 12, 31)))]
+    found = deflated(held, trials, JudgeSettings(n_earlier_trials=7))
+    excess = held.excess["trm"].to_numpy()
+    n, s = len(excess), excess.mean() / excess.std(ddof=1)
+    centred = excess - excess.mean()
+    skew = (centred**3).mean() / (centred**2).mean() ** 1.5
+    kurtosis = (centred**4).mean() / (centred**2).mean() ** 2
+    normal = statistics.NormalDist()
+    gamma = 0.5772156649015329
+    spread = math.sqrt(max(statistics.variance(ratios) / 252, 1 / (n - 1)))
+    best = spread * (
+        (1 - gamma) * normal.inv_cdf(1 - 1 / 10)
+        + gamma * normal.inv_cdf(1 - 1 / (10 * math.e))
+    )
+    scale = math.sqrt(n - 1) / math.sqrt(1 - skew * s + (kurtosis - 1) / 4 * s * s)
+    assert found["n_trials"] == 10
+    assert found["best_by_luck"] == pytest.approx(best * math.sqrt(252))
+    assert found["probabilistic"] == pytest.approx(normal.cdf(s * scale))
+    assert found["deflated"] == pytest.approx(normal.cdf((s - best) * scale))
+    assert deflated(held, trials[:1], JudgeSettings())["deflated"] == pytest.approx(
+        normal.cdf(s * scale)
+    )
+
+
+def test_weights_that_never_change_show_no_timing():
+    weights = restless()
+    weights.loc[:] = [0.5, 0.3, 0.2]
+    found = random_starts(small_contest(weights), QUICK)
+    assert found["p_value"] == found["share_as_good"] == 1.0
+    assert found["n"] == 50
+
+
+def test_timing_that_knows_tomorrow_is_found():
+    held = small_contest()
+    best = held.rivals["oracle"].weights
+    own = replace(held.decided, weights=best)
+    results = {**held.results, "trm": run(held.bars, best)}
+    rivals = {**held.rivals, "trm": Rival("trm", "ours", best)}
+    told = replace(held, decided=own, results=results, rivals=rivals)
+    found = random_starts(told, QUICK)
+    # a start one session off still knows most of what comes
+    assert found["share_as_good"] <= 1 / 50
+    assert found["p_value"] == pytest.approx((1 + 50 * found["share_as_good"]) / 51)
+
+
+def test_a_random_start_is_the_schedule_turned_like_a_ring():
+    held = small_contest(restless().iloc[:61], n_sessions=61)
+    found = random_starts(held, JudgeSettings(n_random=10_000))
+    weights = held.decided.weights[["equity", "bond"]].to_numpy()
+    turned = [
+        simulate(held.bars, np.roll(weights, -k, 0), cash=1.0, cost=10e-4)[0]
+        for k in range(1, 61)
+    ]
+    ratios = [sharpe_of(held, values) for values in turned]
+    own = sharpe_of(held, simulated(held, "trm", 10e-4))
+    assert found["n"] == 60
+    assert found["sharpe_median"] == pytest.approx(statistics.median(ratios))
+    assert found["share_as_good"] == np.mean([ratio >= own for ratio in ratios])
+
+
+def test_the_lead_ends_at_the_break_even_cost():
+    """A restless schedule is ahead of a calm mix while trading is nearly free."""
+    held = small_contest()
+    best = held.rivals["oracle"].weights
+    rivals = {**held.rivals, "trm": Rival("trm", "ours", best)}
+    told = replace(held, rivals=rivals)
+    found = costs(told, ["spy", "sixty_forty", "exposure_matched"])
+    for name, row in found.items():
+        assert row["is_ahead_free"]
+        around = [
+            sharpe_of(told, simulated(told, "trm", bps / 1e4))
+            - sharpe_of(told, simulated(told, name, bps / 1e4))
+            for bps in (
+                (row["break_even_bps"] or 100.0) - 1.0,
+                (row["break_even_bps"] or 99.0) + 1.0,
+            )
+        ]
+        if row["break_even_bps"] is None:
+            assert min(around) > 0
+        else:
+            assert around[0] > 0 > around[1]
+    assert any(row["break_even_bps"] is not None for row in found.values())
+
+
+def test_the_best_is_the_one_with_the_largest_ratio():
+    held = contest()
+    ratios = {n: sharpe_of(held, simulated(held, n, 10e-4)) for n in ALLOCATION_NAMES}
+    assert best_of(held, ALLOCATION_NAMES) == max(ratios, key=ratios.get)
+    assert judged()["best_fixed"] == max(ratios, key=ratios.get)
+    figures = judged()["strategies"]
+    open_ = {
+        n: f["sharpe"]
+        for n, f in figures.items()
+        if f["kind"] not in ("ours", "hindsight")
+    }
+    assert judged()["best_rival"] == max(open_, key=open_.get)
+
+
+@pytest.mark.parametrize("n_sessions", [12, 60])
+def test_nothing_is_said_of_chance_under_sixty_sessions(n_sessions):
+    short = judge(small_contest(n_sessions=n_sessions), [], QUICK)
+    assert short["tests"] is None
+    assert short["costs"] is None
+    assert short["strategies"]["trm"]["sharpe"] is None
+    assert short["strategies"]["trm"]["cagr"] is None
+    assert all(
+        figures["sharpe"] is None
+        for row in short["subperiods"]
+        for figures in row["strategies"].values()
+    )
+
+
+def test_sixty_sessions_are_enough():
+    assert judge(small_contest(n_sessions=61), [], QUICK)["tests"] is not None
+
+
+def test_periods_join_to_the_whole_and_begin_at_the_close_before():
+    held = contest()
+    rows = breakdowns.by_period(held, ["trm", "spy", "trm"])
+    assert sum(row["sessions"] for row in rows) == len(held.excess)
+    for name in ("trm", "spy"):
+        growth = math.prod(1 + row["strategies"][name]["total_return"] for row in rows)
+        values = held.equity[name].tolist()
+        assert growth == pytest.approx(values[-1] / values[0])
+    for row in rows:
+        years = {int(row[key][:4]) // 5 for key in ("start", "end")}
+        assert len(years) == 1
+
+
+def test_periods_of_many_years_are_blocks_of_five():
+    sessions = pd.bdate_range("1998-06-01", "2011-03-01")
+    blocks = [
+        (sessions[first].year, sessions[last - 1].year)
+        for first, last in breakdowns._periods(sessions)
+    ]
+    assert blocks == [(1998, 1999), (2000, 2004), (2005, 2009), (2010, 2011)]
+
+
+def test_regret_by_year_is_the_mean_of_its_sessions():
+    held = contest()
+    for year, row in judged()["regret_by_year"].items():
+        own = [r for s, r in held.regret["trm"].items() if s.year == int(year)]
+        assert row["trm"] == pytest.approx(statistics.fmean(own))
+
+
+def test_confusion_and_calibration_count_the_decided_sessions():
+    held = contest()
+    some = decided()
+    winners = held.labels["winner"].to_dict()
+    counts = [[0] * 8 for _ in range(8)]
+    tenths = {}
+    for session, own, sure in zip(
+        some.sessions, some.classes, some.confidence, strict=True
+    ):
+        if own < 0 or session not in winners:
+            continue
+        counts[own][winners[session]] += 1
+        tenths.setdefault(int(sure * 10), []).append((sure, own == winners[session]))
+    assert judged()["confusion"] == counts
+    rows = judged()["calibration"]
+    assert [round(row["low"] * 10) for row in rows] == sorted(tenths)
+    for row in rows:
+        pairs = tenths[round(row["low"] * 10)]
+        assert row["sessions"] == len(pairs)
+        assert row["confidence"] == pytest.approx(statistics.fmean(p[0] for p in pairs))
+        assert row["accuracy"] == pytest.approx(statistics.fmean(p[1] for p in pairs))
+
+
+def test_weights_by_level_are_means_of_the_sessions_at_that_level():
+    held, rows = contest(), judged()["weights_by_volatility"]
+    assert sum(row["sessions"] for row in rows) == len(held.decided.sessions)
+    for row in rows:
+        chosen = [
+            weights
+            for level, weights in zip(
+                held.bars.volatility["close"],
+                held.decided.weights.itertuples(index=False),
+                strict=True,
+            )
+            if row["low"] <= level < (row["high"] or math.inf)
+        ]
+        assert row["equity"] == pytest.approx(
+            statistics.fmean(w.equity for w in chosen)
+        )
+        assert row["equity"] + row["bond"] + row["cash"] == pytest.approx(1.0)
+
+
+def test_an_allocator_that_is_its_own_mix_is_said_to_be():
+    weights = restless()
+    weights.loc[:] = [0.6, 0.4, 0.0]
+    tests = judge(small_contest(weights), [], QUICK)["tests"]
+    assert tests["tracking_error"] < 1e-3
+    assert tests["leads"]["sixty_forty"]["p_value"] == 1.0
+    assert "sixty_forty" not in tests["confidence_set"]

@@ -1,0 +1,60 @@
+"""The simulated markets are what they say, and so are the contests on them."""
+
+import numpy as np
+import pytest
+
+from scripts.null_markets import (
+    CONFIG,
+    PRIMARY,
+    contest_in_arrays,
+    decide_logistic,
+    found,
+    judge_one,
+    simulate,
+)
+from tests.contests import CONFIG as COSTLY
+from tests.contests import N_BEFORE, decided, market
+from trm_bt.evaluation.contest import hold_contest
+from trm_bt.evaluation.judgement import JudgeSettings, judge
+
+
+def test_a_contest_in_arrays_is_that_of_the_engine():
+    last = market().sessions[N_BEFORE + 100]
+    bars, own = market().between(end=last), decided().between(None, last)
+    engine = hold_contest(bars, own, COSTLY)
+    arrays = contest_in_arrays(bars, own, COSTLY, 0)
+    assert [*arrays.rivals] == [*engine.rivals]
+    for name in engine.rivals:
+        # the matched mix is that of the targets here, of the weights held there
+        tolerance = 1e-3 if name == "exposure_matched" else 1e-10
+        np.testing.assert_allclose(arrays.equity[name], engine.equity[name], tolerance)
+
+
+def test_a_simulated_market_has_no_premium_and_an_edge_has_its_size():
+    moves, told = [], []
+    for seed in range(40):
+        for edge, kept in ((0.0, moves), (0.002, told)):
+            bars = simulate(seed, edge)
+            returns = bars.equity["close"].pct_change().to_numpy()[1:]
+            above = np.sign(bars.volatility["close"].to_numpy()[:-1] / 18.0 - 1.0)
+            kept.append((returns.mean(), (returns * above).mean()))
+    error = 0.011 / np.sqrt(40 * 1499)
+    assert np.mean(moves, axis=0) == pytest.approx([0.0, 0.0], abs=3 * error)
+    assert np.mean(told, axis=0)[1] == pytest.approx(0.002, abs=3 * error)
+
+
+def test_a_planted_edge_is_found():
+    is_found = judge_one(0, 0.003, "logistic")
+    assert is_found[PRIMARY]
+    assert is_found["alpha over that mix"]
+    assert is_found["timing beats random starts"]
+
+
+def test_on_a_random_walk_nothing_is_found():
+    """A seed of which the script, at 100 histories, says that most find nothing."""
+    bars = simulate(3)
+    sessions = bars.sessions[750:]
+    own = decide_logistic(bars, sessions, CONFIG)
+    assert (own.known_by < sessions[0]).all()
+    held = contest_in_arrays(bars, own, CONFIG, 3)
+    assert not any(found(judge(held, [], JudgeSettings(200, 50))).values())

@@ -1,0 +1,182 @@
+"""Each rule against a plain loop, and against bars cut short or changed afterwards."""
+
+import itertools
+import statistics
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+
+from tests.conftest import make_bars
+from trm_bt.evaluation.audit import AuditSettings, audit_policy
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS
+from trm_bt.strategies import rules
+from trm_bt.strategies.rules import RULES, history_of
+
+
+@pytest.fixture(scope="module")
+def long_bars():
+    return make_bars(700, seed=5)
+
+
+def closes_of(bars):
+    return bars.equity["close"].tolist(), bars.bond["close"].tolist()
+
+
+def returns_of(closes):
+    return [b / a - 1 for a, b in itertools.pairwise(closes)]
+
+
+def is_new_month(sessions, t):
+    return t > 0 and sessions[t].month != sessions[t - 1].month
+
+
+def loop_inverse_volatility(bars, t):
+    stds = [statistics.stdev(returns_of(c)[t - 63 : t]) for c in closes_of(bars)]
+    total = 1 / stds[0] + 1 / stds[1]
+    return [1 / stds[0] / total, 1 / stds[1] / total, 0.0]
+
+
+def loop_volatility_target(bars, t):
+    equity = returns_of(closes_of(bars)[0])[t - 21 : t]
+    share = min(1.0, 0.10 / (statistics.stdev(equity) * 252**0.5))
+    return [share, 0.0, 1.0 - share]
+
+
+def utility_of(bars, t):
+    """Return the mean-variance utility of weights (equity, bond), decided at t."""
+    rates = bars.cash_rate.tolist()
+    excess = [
+        [r - rates[i] / 252 for i, r in enumerate(returns_of(closes))][:t]
+        for closes in closes_of(bars)
+    ]
+    means = [statistics.fmean(e) for e in excess]
+    recent = [e[-63:] for e in excess]
+    cross = statistics.covariance(*recent)
+    variances = [statistics.variance(e) for e in recent]
+
+    def utility(e, b):
+        risk = e * e * variances[0] + b * b * variances[1] + 2 * e * b * cross
+        return e * means[0] + b * means[1] - 1.5 * risk
+
+    return utility
+
+
+def loop_mean_variance(bars, t):
+    """Let an optimiser of scipy find the best point of the triangle."""
+    utility = utility_of(bars, t)
+    found = minimize(
+        lambda w: -1e5 * utility(*w),
+        [0.3, 0.3],
+        method="SLSQP",
+        bounds=[(0, 1), (0, 1)],
+        constraints={"type": "ineq", "fun": lambda w: 1 - w[0] - w[1]},
+        options={"ftol": 1e-12, "maxiter": 500},
+    )
+    return [*found.x, 1 - sum(found.x)]
+
+
+def loop_mean_variance_of_eight(bars, t):
+    utility = utility_of(bars, t)
+    return max(ALLOCATION_WEIGHTS.tolist(), key=lambda w: utility(w[0], w[1]))
+
+
+def loop_moving_average(bars, t):
+    equity, sessions = closes_of(bars)[0], bars.sessions
+    while not is_new_month(sessions, t):
+        t -= 1
+    is_above = equity[t] > sum(equity[t - 199 : t + 1]) / 200
+    return [1.0, 0.0, 0.0] if is_above else [0.0, 0.0, 1.0]
+
+
+def loop_dual_momentum(bars, t):
+    while not is_new_month(bars.sessions, t):
+        t -= 1
+    earned = [c[t] / c[t - 252] for c in closes_of(bars)]
+    cash = 1.0
+    for rate in bars.cash_rate.tolist()[t - 252 : t]:
+        cash *= 1 + rate / 252
+    earned.append(cash)
+    best = earned.index(max(earned))
+    return [float(best == i) for i in range(3)]
+
+
+LOOPS = {
+    "inverse_volatility": loop_inverse_volatility,
+    "volatility_target": loop_volatility_target,
+    "mean_variance": loop_mean_variance,
+    "mean_variance_of_eight": loop_mean_variance_of_eight,
+    "moving_average_200": loop_moving_average,
+    "dual_momentum": loop_dual_momentum,
+}
+FIRST = {
+    "inverse_volatility": 63,
+    "volatility_target": 21,
+    "mean_variance": 252,
+    "mean_variance_of_eight": 252,
+}
+"""First row with a value, where it does not depend on the calendar."""
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_a_rule_is_what_a_loop_says(long_bars, name):
+    weights = RULES[name](history_of(long_bars))
+    for t in range(300, 700, 7):
+        expected = LOOPS[name](long_bars, t)
+        tolerance = 1e-5 if name == "mean_variance" else 1e-12
+        np.testing.assert_allclose(weights[t], expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_the_rules_differ_from_row_to_row(long_bars, name):
+    weights = RULES[name](history_of(long_bars))
+    known = weights[np.isfinite(weights).all(axis=1)]
+    assert len(np.unique(known.round(6), axis=0)) > 1
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_rows_are_whole_portfolios_or_missing(long_bars, name):
+    weights = RULES[name](history_of(long_bars))
+    is_known = np.isfinite(weights).all(axis=1)
+    assert np.isnan(weights[~is_known]).all()
+    assert (weights[is_known] >= 0).all()
+    np.testing.assert_allclose(weights[is_known].sum(axis=1), 1.0)
+    first = int(is_known.argmax())
+    assert is_known[first:].all()
+    if name in FIRST:
+        assert first == FIRST[name]
+    else:
+        lookback = {"moving_average_200": 199, "dual_momentum": 252}[name]
+        assert lookback <= first < lookback + 23
+        assert is_new_month(long_bars.sessions, first)
+
+
+@pytest.mark.parametrize("name", list(RULES))
+def test_no_rule_looks_ahead(long_bars, name):
+    def weights(bars):
+        columns = ["equity", "bond", "cash"]
+        values = RULES[name](history_of(bars))
+        return pd.DataFrame(values, bars.sessions, columns)
+
+    settings = AuditSettings(n_cuts=12)
+    assert audit_policy(weights, long_bars, settings).difference is None
+
+
+def test_a_rule_that_looks_ahead_is_caught(long_bars):
+    def leaky(bars):
+        values = rules.inverse_volatility(history_of(bars))
+        return pd.DataFrame(values, bars.sessions).shift(-1)
+
+    result = audit_policy(leaky, long_bars, AuditSettings(n_cuts=12))
+    assert result.difference is not None
+
+
+def test_history_without_a_cash_rate_earns_nothing(long_bars):
+    from dataclasses import replace
+
+    history = history_of(replace(long_bars, cash_rate=None))
+    assert (history.returns[:, 2] == 0).all()
+    assert history.values[-1, 0] == pytest.approx(
+        long_bars.equity["close"].iloc[-1] / long_bars.equity["close"].iloc[0]
+    )

@@ -1,0 +1,68 @@
+"""A finished run against every rival."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trm_bt.cli.options import ForceOption, JsonOption, SeedOption, app
+from trm_bt.cli.terminal import console, progress_bars
+from trm_bt.tables import compare_table
+
+
+@app.command("compare")
+def compare_command(
+    run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    bars: Annotated[
+        str | None,
+        typer.Option("--bars", help="Where its bars are now, if they have moved."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="First session to compare.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--end", help="Last session to compare.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where it goes, else RUN_FOLDER/comparison."),
+    ] = None,
+    trials: Annotated[
+        Path | None,
+        typer.Option("--trials", help="Trials log, else trials.jsonl beside the run."),
+    ] = None,
+    earlier_trials: Annotated[
+        int,
+        typer.Option(
+            "--earlier-trials", min=0, help="Trials made before the log began."
+        ),
+    ] = 0,
+    draws: Annotated[
+        int, typer.Option("--draws", min=100, help="Histories drawn for each test.")
+    ] = 2000,
+    seed: SeedOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold a run against every rival, and say what of its lead is more than luck."""
+    from trm_bt.comparing import PAGE, CompareRequest, compare, target_of
+    from trm_bt.evaluation.judgement import JudgeSettings
+
+    settings = JudgeSettings(
+        n_draws=draws, seed=seed or 0, n_earlier_trials=earlier_trials
+    )
+    request = CompareRequest(run_folder, bars, start, end, trials, settings)
+    with progress_bars() as progress:
+        facts = compare(request, out=out, force=force, progress=progress)
+    if as_json:
+        print(json.dumps(facts))
+        return
+    terminal = console()
+    terminal.print(facts["bars"]["source"])
+    terminal.print(compare_table(facts))
+    for name, why in facts["left_out"].items():
+        print(f"Left out: {name} {why}")
+    for sentence in facts["verdict"]:
+        print(sentence)
+    print(target_of(run_folder, out) / PAGE)

@@ -1,0 +1,235 @@
+"""Whom the allocator is held against: each rival as a table of target weights."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.config import TRMConfig
+from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.bars import Bars
+from trm_bt.market.features import compute_features
+from trm_bt.market.labels import compute_labels
+from trm_bt.strategies.learned_rules import (
+    Fit,
+    fit_boosted,
+    fit_logistic,
+    fit_majority,
+    hmm_regime,
+    last_best,
+    retrained,
+    weights_of_classes,
+)
+from trm_bt.strategies.rules import RULES, history_of
+
+Kind = Literal["ours", "fixed", "rule", "learned", "hindsight"]
+
+COLUMNS: Final = ["equity", "bond", "cash"]
+MATCHED: Final = "exposure_matched"
+ORACLE: Final = "oracle"
+FIXED: Final[Mapping[str, tuple[float, ...]]] = {
+    "spy": (1.0, 0.0, 0.0),
+    "sixty_forty": (0.6, 0.4, 0.0),
+    "equal_weight": (0.5, 0.5, 0.0),
+    **dict(zip(ALLOCATION_NAMES, map(tuple, ALLOCATION_WEIGHTS), strict=True)),
+}
+_FITS: Final[Mapping[str, tuple[Fit, str]]] = {
+    "always_majority": (fit_majority, ""),
+    "logistic_regression": (fit_logistic, "sklearn"),
+    "lightgbm": (fit_boosted, "lightgbm"),
+}
+_NOTES: Final[Mapping[str, str]] = {
+    "equal_weight": "half equity, half bond",
+    "inverse_volatility": "volatilities of 63 sessions",
+    "volatility_target": "equity at 10 % a year, volatility of 21 sessions",
+    "mean_variance": "risk of 63 sessions, means of all the past",
+    "mean_variance_of_eight": "the same, held to the eight allocations",
+    "moving_average_200": "Faber: equity above its average, else cash; monthly",
+    "dual_momentum": "Antonacci: the better of both over a year, else cash; monthly",
+    "hmm_regime": "class 5 in the calm state, class 0 in the rough one",
+    "always_majority": "the commonest label of the training span",
+    "yesterdays_best": "the best allocation of the last label known",
+    "logistic_regression": "the ten features, retrained with the allocator",
+    "lightgbm": "the ten features, retrained with the allocator",
+    MATCHED: "the allocator's own average weights, known only afterwards",
+    ORACLE: "the best allocation of each session, known only afterwards",
+}
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the allocator decided, session by session.
+
+    Parameters
+    ----------
+    weights : DataFrame of shape (n_sessions, 3)
+        Target weights of equity, bond and cash in force after each close.
+    classes : ndarray of shape (n_sessions,), int64
+        Most probable allocation; -1 where it abstained.
+    confidence : ndarray of shape (n_sessions,)
+        Its probability; NaN where it abstained.
+    known_by : Series of shape (n_sessions,)
+        Last session whose labels the deciding model knew; missing where it abstained.
+    """
+
+    weights: pd.DataFrame
+    classes: np.ndarray
+    confidence: np.ndarray
+    known_by: pd.Series
+
+    @property
+    def sessions(self) -> pd.DatetimeIndex:
+        """The deciding sessions, oldest first."""
+        return pd.DatetimeIndex(self.weights.index)
+
+    def between(
+        self, start: pd.Timestamp | str | None, end: pd.Timestamp | str | None
+    ) -> "Decided":
+        """Return the decisions from `start` to `end`, both inclusive."""
+        rows = self.sessions.slice_indexer(start, end)
+        return Decided(
+            self.weights.iloc[rows],
+            self.classes[rows],
+            self.confidence[rows],
+            self.known_by.iloc[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One competitor.
+
+    Parameters
+    ----------
+    name : str
+        Name in tables.
+    kind : {"ours", "fixed", "rule", "learned", "hindsight"}
+        What its weights come from; hindsight is no strategy that anyone could follow.
+    weights : DataFrame of shape (n_sessions, 3)
+        Target weights by session; cash where there is nothing to decide on yet.
+    note : str
+        What a reader must know of it.
+    n_waiting : int
+        Sessions in cash because a lookback was not full, or a model not there.
+    classes : ndarray of shape (n_sessions,), int64, or None
+        The allocation it picks, where it picks one of the eight; -1 for none.
+    """
+
+    name: str
+    kind: Kind
+    weights: pd.DataFrame
+    note: str = ""
+    n_waiting: int = 0
+    classes: np.ndarray | None = None
+
+
+def label_table(bars: Bars, config: TRMConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return features and labels of the bars."""
+    features = compute_features(bars, config.features)
+    return features.frame, compute_labels(bars, features, config.labels)
+
+
+def missing_modules() -> dict[str, str]:
+    """Return the rivals that must be left out, each with the sentence that says why."""
+    needs = {name: module for name, (_, module) in _FITS.items() if module}
+    needs["hmm_regime"] = "hmmlearn"
+    return {
+        name: f"needs {module}: pip install 'trm-bt[research]'"
+        for name, module in needs.items()
+        if find_spec(module) is None
+    }
+
+
+def fixed_rivals(sessions: pd.DatetimeIndex) -> Iterator[Rival]:
+    """Yield the fixed mixes: SPY, 60/40, equal weight and the eight allocations."""
+    for name, weights in FIXED.items():
+        yield constant(name, "fixed", weights, sessions)
+
+
+def constant(
+    name: str, kind: Kind, weights: tuple[float, ...], sessions: pd.DatetimeIndex
+) -> Rival:
+    """Return a rival that holds the same weights throughout."""
+    rows = np.tile(np.asarray(weights, dtype=np.float64), (len(sessions), 1))
+    classes = None
+    if name in ALLOCATION_NAMES:
+        classes = np.full(len(sessions), ALLOCATION_NAMES.index(name))
+    table = pd.DataFrame(rows, sessions, COLUMNS)
+    return Rival(name, kind, table, _NOTES.get(name, ""), classes=classes)
+
+
+def rule_rivals(bars: Bars, sessions: pd.DatetimeIndex) -> Iterator[Rival]:
+    """Yield the rules on past prices; the bars reach back before the sessions."""
+    history = history_of(bars)
+    rows = bars.sessions.get_indexer(sessions)
+    for name, rule in RULES.items():
+        yield _from_rows(name, "rule", rule(history)[rows], sessions)
+
+
+def learned_rivals(
+    bars: Bars,
+    decided: Decided,
+    features: pd.DataFrame,
+    labels: pd.DataFrame,
+    seed: int,
+) -> Iterator[Rival]:
+    """Yield what learns from labels or returns, retrained when the allocator was.
+
+    Parameters
+    ----------
+    bars : Bars
+        The whole history.
+    decided : Decided
+        Sessions to decide, and what may be known on each.
+    features, labels : DataFrame
+        Of the whole history, as `label_table` gives them.
+    seed : int
+        Of the trainings.
+    """
+    missing = missing_modules()
+    sessions, known_by = decided.sessions, decided.known_by
+    if "hmm_regime" not in missing:
+        classes = hmm_regime(history_of(bars), known_by)
+        yield _from_classes("hmm_regime", "rule", classes, sessions)
+    classes = last_best(labels, sessions)
+    yield _from_classes("yesterdays_best", "rule", classes, sessions)
+    rows = features.loc[sessions]
+    for name, (fit, _) in _FITS.items():
+        if name not in missing:
+            classes = retrained(fit, labels, rows, known_by, seed)
+            yield _from_classes(name, "learned", classes, sessions)
+
+
+def matched_rival(mean_weights: pd.Series, sessions: pd.DatetimeIndex) -> Rival:
+    """Return the fixed mix of the allocator's average weights."""
+    mix = mean_weights[COLUMNS].to_numpy(np.float64)
+    return constant(MATCHED, "hindsight", tuple(mix / mix.sum()), sessions)
+
+
+def oracle_rival(labels: pd.DataFrame, sessions: pd.DatetimeIndex) -> Rival:
+    """Return the best allocation of each session; the last known one at the end."""
+    winners = labels["winner"].reindex(sessions).ffill()
+    classes = winners.fillna(-1).to_numpy(np.int64)
+    return _from_classes(ORACLE, "hindsight", classes, sessions)
+
+
+def _from_classes(
+    name: str, kind: Kind, classes: np.ndarray, sessions: pd.DatetimeIndex
+) -> Rival:
+    rival = _from_rows(name, kind, weights_of_classes(classes), sessions)
+    return Rival(
+        name, kind, rival.weights, rival.note, rival.n_waiting, classes=classes
+    )
+
+
+def _from_rows(
+    name: str, kind: Kind, rows: np.ndarray, sessions: pd.DatetimeIndex
+) -> Rival:
+    """Return a rival that holds cash where its row is missing, and counts that."""
+    is_missing = np.isnan(rows).any(axis=1)
+    filled = np.where(is_missing[:, np.newaxis], [0.0, 0.0, 1.0], rows)
+    table = pd.DataFrame(filled, sessions, COLUMNS)
+    return Rival(name, kind, table, _NOTES[name], int(is_missing.sum()))

@@ -1,0 +1,383 @@
+r"""Whether a Sharpe ratio, or a lead, is more than luck.
+
+Arrays are session returns in excess of cash, oldest first. Ratios are a year's where
+their name says so and a session's otherwise. Nothing here makes sense under
+`trm_bt.evaluation.metrics.MIN_SESSIONS` sessions; callers leave it out there.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from arch.bootstrap import MCS, SPA, StationaryBootstrap, optimal_block_length
+from scipy import stats
+from statsmodels.regression.linear_model import OLS
+from statsmodels.tools import add_constant
+
+from trm_bt.market.bars import SESSIONS_PER_YEAR
+
+CONFIDENCE: Final = 0.95
+_YEAR: Final = float(np.sqrt(SESSIONS_PER_YEAR))
+_ROUND_OFF: Final = 1e-12
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How histories are resampled: in stationary blocks, all strategies together.
+
+    Parameters
+    ----------
+    block : float
+        Mean length of a block in sessions; `block_length` gives one.
+    n_draws : int
+        Histories drawn.
+    seed : int
+        Of the generator.
+    """
+
+    block: float
+    n_draws: int = 2000
+    seed: int = 0
+
+    def generator(self) -> np.random.Generator:
+        """Return a new generator, the same each time."""
+        return np.random.default_rng(self.seed)
+
+
+@dataclass(frozen=True)
+class Lead:
+    """By how much one Sharpe ratio exceeds another, and whether by luck.
+
+    Parameters
+    ----------
+    difference : float
+        Annual Sharpe ratio less the rival's.
+    low, high : float
+        Ends of its interval at `CONFIDENCE`.
+    p_value : float
+        One-sided: how often a difference as large would come about if there were none.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Alpha:
+    """What is earned beyond a benchmark at the same exposure to it.
+
+    Parameters
+    ----------
+    alpha_annual : float
+        Intercept of the regression, times 252.
+    beta : float
+        Slope.
+    t_value : float
+        Of the intercept, with Newey and West's errors.
+    p_value : float
+        One-sided: no alpha, or a negative one, against a positive one.
+    n_lags : int
+        Autocorrelations that the errors allow for.
+    """
+
+    alpha_annual: float
+    beta: float
+    t_value: float
+    p_value: float
+    n_lags: int
+
+
+def sharpe_ratios(excess: np.ndarray) -> np.ndarray:
+    """Return the Sharpe ratio of each column, of one session.
+
+    Parameters
+    ----------
+    excess : ndarray of shape (n_sessions, n_strategies)
+
+    Returns
+    -------
+    ndarray of shape (n_strategies,)
+        Mean over standard deviation (divisor n - 1); NaN where nothing varies.
+    """
+    deviation = excess.std(axis=0, ddof=1)
+    has_risk = deviation > _ROUND_OFF
+    safe = np.where(has_risk, deviation, 1.0)
+    return np.where(has_risk, excess.mean(axis=0) / safe, np.nan)
+
+
+def block_length(excess: np.ndarray) -> float:
+    """Return the mean block length that the returns of one strategy ask for.
+
+    The longer of what the returns and what their squares ask for, because a Sharpe
+    ratio is made of both; at least 1.
+
+    Parameters
+    ----------
+    excess : ndarray of shape (n_sessions,)
+
+    References
+    ----------
+    Politis, D. and White, H. (2004). Automatic block-length selection for the
+    dependent bootstrap. Econometric Reviews 23(1), doi:10.1081/ETC-120028836.
+    """
+    if excess.std() <= _ROUND_OFF:
+        return 1.0
+    lengths = [
+        float(optimal_block_length(values)["stationary"].iloc[0])
+        for values in (excess, excess**2)
+    ]
+    return max(1.0, *lengths)
+
+
+def resampled_sharpes(excess: np.ndarray, how: Resampling) -> np.ndarray:
+    """Return annual Sharpe ratios of resampled histories.
+
+    Every draw takes the same sessions of all strategies, so that differences between
+    two of them keep what the two have in common.
+
+    Parameters
+    ----------
+    excess : ndarray of shape (n_sessions, n_strategies)
+    how : Resampling
+
+    Returns
+    -------
+    ndarray of shape (n_draws, n_strategies)
+
+    References
+    ----------
+    Politis, D. and Romano, J. (1994). The stationary bootstrap. Journal of the American
+    Statistical Association 89(428), doi:10.2307/2290993.
+    """
+    n_sessions, n_strategies = excess.shape
+    positions = np.arange(n_sessions)
+    bootstrap = StationaryBootstrap(
+        how.block,  # type: ignore[arg-type] # a mean length, which need not be whole
+        positions,
+        seed=how.generator(),
+    )
+    # a draw is how often it takes each session: two sums say all that a ratio needs
+    centre = excess.mean(axis=0)
+    moments = np.column_stack([excess - centre, (excess - centre) ** 2])
+    sums = np.empty((how.n_draws, 2 * n_strategies))
+    for draw, (taken, _) in enumerate(bootstrap.bootstrap(how.n_draws)):
+        sums[draw] = np.bincount(taken[0], minlength=n_sessions) @ moments
+    means = sums[:, :n_strategies] / n_sessions
+    variances = sums[:, n_strategies:] / n_sessions - means**2
+    deviations = np.sqrt(np.maximum(variances, 0) * n_sessions / (n_sessions - 1))
+    safe = np.where(deviations > _ROUND_OFF, deviations, np.nan)
+    return np.asarray((centre + means) / safe * _YEAR)
+
+
+def interval(draws: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the middle `CONFIDENCE` of `draws`, shape (n_draws,)."""
+    tail = 50.0 * (1.0 - CONFIDENCE)
+    low, high = np.percentile(draws, [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+def lead(difference: float, draws: np.ndarray) -> Lead:
+    r"""Judge a difference of two annual Sharpe ratios by resampled ones.
+
+    Parameters
+    ----------
+    difference : float
+        What was found.
+    draws : ndarray of shape (n_draws,)
+        Differences in resampled histories.
+
+    Notes
+    -----
+    Under the null the draws would centre on zero instead of on d:
+
+    .. math:: p = (1 + \#\{d^* - d \ge d\}) / (1 + n)
+
+    References
+    ----------
+    Ledoit, O. and Wolf, M. (2008). Robust performance hypothesis testing with the
+    Sharpe ratio. Journal of Empirical Finance 15(5), doi:10.1016/j.jempfin.2008.03.002.
+    """
+    n_as_large = int((draws - difference >= difference).sum())
+    return Lead(difference, *interval(draws), (1 + n_as_large) / (1 + len(draws)))
+
+
+def probabilistic_sharpe(
+    sharpe: float, benchmark: float, n_sessions: int, skew: float, kurtosis: float
+) -> float:
+    r"""Return the probability that the true Sharpe ratio exceeds a benchmark.
+
+    Parameters
+    ----------
+    sharpe, benchmark : float
+        Ratios of one session, not annual.
+    n_sessions : int
+        Returns that `sharpe` was found on.
+    skew, kurtosis : float
+        Of these returns; a normal distribution has 0 and 3.
+
+    Notes
+    -----
+    .. math::
+        \Phi\left(\frac{(S - S^*) \sqrt{n - 1}}
+        {\sqrt{1 - \gamma_3 S + \frac{\gamma_4 - 1}{4} S^2}}\right)
+
+    References
+    ----------
+    Bailey, D. and López de Prado, M. (2012). The Sharpe ratio efficient frontier.
+    Journal of Risk 15(2), doi:10.21314/JOR.2012.255.
+
+    Examples
+    --------
+    >>> round(probabilistic_sharpe(0.1, 0.0, 252, 0.0, 3.0), 4)
+    0.943
+    """
+    spread = np.sqrt(1.0 - skew * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2)
+    score = (sharpe - benchmark) * np.sqrt(n_sessions - 1.0) / spread
+    return float(stats.norm.cdf(score))
+
+
+def expected_best_sharpe(variance: float, n_trials: int) -> float:
+    r"""Return the best Sharpe ratio that `n_trials` worthless trials would show.
+
+    Parameters
+    ----------
+    variance : float
+        Of the ratios across trials, of one session.
+    n_trials : int
+        Independent trials, at least 1; of one trial nothing is the best.
+
+    Notes
+    -----
+    With :math:`\gamma` the Euler-Mascheroni constant:
+
+    .. math::
+        \sqrt{V} \left((1 - \gamma) \Phi^{-1}(1 - 1/N)
+        + \gamma \Phi^{-1}(1 - 1/(N e))\right)
+
+    References
+    ----------
+    Bailey, D. and López de Prado, M. (2014). The deflated Sharpe ratio. Journal of
+    Portfolio Management 40(5), doi:10.3905/jpm.2014.40.5.094.
+
+    Examples
+    --------
+    The paper's example: 100 trials, and a variance of a half a year.
+
+    >>> round(expected_best_sharpe(0.5 / 250, 100), 4)
+    0.1132
+    >>> expected_best_sharpe(0.5 / 250, 1)
+    0.0
+    """
+    if n_trials <= 1:
+        return 0.0
+    quantile = stats.norm.ppf
+    best = (1.0 - np.euler_gamma) * quantile(1.0 - 1.0 / n_trials)
+    best += np.euler_gamma * quantile(1.0 - 1.0 / (n_trials * math.e))
+    return float(np.sqrt(variance) * best)
+
+
+def alpha(excess: np.ndarray, benchmark: np.ndarray) -> Alpha | None:
+    r"""Regress a strategy on a benchmark; None where nothing is left to explain.
+
+    Parameters
+    ----------
+    excess, benchmark : ndarray of shape (n_sessions,)
+
+    Notes
+    -----
+    Ordinary least squares with errors that allow for heteroskedasticity and for
+    :math:`\lfloor 4 (n / 100)^{2/9} \rfloor` autocorrelations.
+
+    References
+    ----------
+    Newey, W. and West, K. (1987). A simple, positive semi-definite, heteroskedasticity
+    and autocorrelation consistent covariance matrix. Econometrica 55(3),
+    doi:10.2307/1913610.
+    """
+    n_lags = int(4.0 * (len(excess) / 100.0) ** (2.0 / 9.0))
+    fitted = OLS(excess, add_constant(benchmark)).fit(
+        cov_type="HAC", cov_kwds={"maxlags": n_lags, "use_correction": True}
+    )
+    if fitted.resid.std() <= _ROUND_OFF:
+        return None
+    intercept, slope = map(float, fitted.params)
+    t_value = float(fitted.tvalues[0])
+    return Alpha(
+        intercept * SESSIONS_PER_YEAR,
+        slope,
+        t_value,
+        float(stats.norm.sf(t_value)),
+        n_lags,
+    )
+
+
+def superiority(
+    benchmark: np.ndarray, others: np.ndarray, how: Resampling
+) -> dict[str, float]:
+    """Return p-values of "none of the others beats the benchmark".
+
+    Parameters
+    ----------
+    benchmark : ndarray of shape (n_sessions,)
+        Returns in units of their own volatility, so that means are Sharpe ratios.
+    others : ndarray of shape (n_sessions, n_others)
+        The same of the others.
+    how : Resampling
+
+    Returns
+    -------
+    dict of str to float
+        "lower", "consistent" and "upper"; the consistent one is Hansen's.
+
+    References
+    ----------
+    Hansen, P. R. (2005). A test for superior predictive ability. Journal of Business
+    and Economic Statistics 23(4), doi:10.1198/073500105000000063.
+    """
+    test = SPA(
+        -benchmark,
+        -others,
+        block_size=int(np.ceil(how.block)),
+        reps=how.n_draws,
+        bootstrap="stationary",
+        seed=how.generator(),
+    )
+    test.compute()
+    return {str(name): float(value) for name, value in test.pvalues.items()}
+
+
+def confidence_set(
+    scaled: np.ndarray, how: Resampling, size: float = 0.10
+) -> np.ndarray:
+    """Return the p-value with which each strategy stays among the best.
+
+    Parameters
+    ----------
+    scaled : ndarray of shape (n_sessions, n_strategies)
+        Returns in units of their own volatility.
+    how : Resampling
+    size : float
+        Strategies of a p-value above it are the model confidence set.
+
+    Returns
+    -------
+    ndarray of shape (n_strategies,)
+
+    References
+    ----------
+    Hansen, P. R., Lunde, A. and Nason, J. M. (2011). The model confidence set.
+    Econometrica 79(2), doi:10.3982/ECTA5771.
+    """
+    test = MCS(
+        -scaled,
+        size=size,
+        block_size=int(np.ceil(how.block)),
+        reps=how.n_draws,
+        bootstrap="stationary",
+        seed=how.generator(),
+    )
+    test.compute()
+    return test.pvalues["Pvalue"].sort_index().to_numpy(np.float64)
