@@ -21,12 +21,12 @@ from trm_bt.report.charts import (
     chart_data,
     library_parts,
 )
+from trm_bt.report.compare_pictures import reliability_chart
 from trm_bt.report.models import ModelText
 from trm_bt.report.pictures import equity_chart, weights_chart
 from trm_bt.report.reader import RunFolder
 from trm_bt.report.run_pictures import (
     decisions_chart,
-    reliability_chart,
     training_chart,
 )
 from trm_bt.report.templating import environment

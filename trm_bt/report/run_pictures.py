@@ -1,7 +1,7 @@
 """Pictures of a whole run's decisions and models, as SVG that a page colours."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import matplotlib as mpl
 import matplotlib.dates as mdates
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report.models import ModelText
@@ -67,30 +67,6 @@ def _draw_stretches(axes: Axes, values: pd.Series, ink: str) -> None:
         solid_capstyle="projecting",
     )
     axes.xaxis_date()
-
-
-def reliability_chart(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Draw how often the allocator was right at each confidence.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        What `trm_bt.evaluation.calibration.calibration` returns.
-    """
-    most = max((row["sessions"] for row in rows), default=1)
-    sure = [row["confidence"] for row in rows]
-    right = [row["accuracy"] for row in rows]
-    sizes = [12 + 120 * row["sessions"] / most for row in rows]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color=INKS["soft"], linewidth=0.8, linestyle="--")
-        axes.plot(sure, right, color=INKS["trm"], linewidth=1.0)
-        axes.scatter(sure, right, s=sizes, color=INKS["trm"])
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share right")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}"))
-        return svg_of(figure)
 
 
 def training_chart(models: Sequence[ModelText]) -> str:
