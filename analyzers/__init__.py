@@ -1,1 +1,1 @@
-"""Backtrader analyzers: the labelling analyzer."""
+"""Backtrader analyzers: labels, decisions, weights and turnover of a run."""

@@ -27,8 +27,9 @@ def check_preloaded(feeds: Mapping[str, Any]) -> None:
         if len(differing):
             raise BarsError(
                 f"{_pair(feeds, first, role)} must share one calendar, but they "
-                f"disagree on {len(differing)} sessions, first {_date(differing[0])}. "
-                "Align them before the run."
+                f"disagree on {len(differing)} sessions, first "
+                f"{date_text(differing[0])}{_ends(calendars, first, role)}. Align them "
+                "before the run."
             )
 
 
@@ -47,9 +48,29 @@ def check_current_bar(feeds: Mapping[str, Any]) -> None:
         if now != there:
             raise BarsError(
                 f"{_pair(feeds, first, role)} must share one calendar, but while the "
-                f"first stands on {_date(now)}, the second stands on {_date(there)}. "
-                "Align them before the run."
+                f"first stands on {date_text(now)}, the second stands on "
+                f"{date_text(there)}. Align them before the run."
             )
+
+
+def is_live(feeds: Mapping[str, Any]) -> bool:
+    """Tell whether a feed is live: its bars come one by one, and may not come."""
+    return any(bool(feed.islive()) for feed in feeds.values())
+
+
+def stand_together(feeds: Mapping[str, Any]) -> bool:
+    """Tell whether every feed has a bar, and all of them one of the same session."""
+    numbers = {feed.datetime[0] if len(feed) else np.nan for feed in feeds.values()}
+    return len(numbers) == 1 and not np.isnan(numbers.pop())
+
+
+def _ends(calendars: Mapping[str, np.ndarray], first: str, second: str) -> str:
+    """Say which feed ends early, as that of a delisted fund does."""
+    ends = {role: calendars[role].max(initial=0.0) for role in (first, second)}
+    early = min(ends, key=ends.__getitem__)
+    if ends[first] == ends[second] or not ends[early]:
+        return ""
+    return f" ({early} ends on {date_text(ends[early])})"
 
 
 def _pair(feeds: Mapping[str, Any], first: str, second: str) -> str:
@@ -57,5 +78,6 @@ def _pair(feeds: Mapping[str, Any], first: str, second: str) -> str:
     return f"The feeds {' and '.join(names)}"
 
 
-def _date(number: float) -> str:
+def date_text(number: float) -> str:
+    """Return the date of a Backtrader date number as text."""
     return "no bar yet" if np.isnan(number) else str(bt.num2date(number).date())

@@ -12,6 +12,11 @@ KNOWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+def is_known(role: str, name: str) -> bool:
+    """Tell whether `name` is one that a role is known by, in any case."""
+    return name.lower() in KNOWN_NAMES[role]
+
+
 def feeds_by_name(datas: Sequence[Any]) -> dict[str, Any]:
     """Return the feeds by lower-cased name; of two with one name the first counts."""
     return {str(data._name).lower(): data for data in reversed(datas)}
@@ -56,6 +61,14 @@ def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[st
             )
     if not found and len(datas) >= len(names):
         return dict(zip(names, datas, strict=False))
+    for role in found:
+        twin = next(other for other in found if found[other] is found[role])
+        if twin != role:
+            raise BarsError(
+                f"The roles {twin} and {role} must have a feed each, got "
+                f"'{found[role]._name}' for both. Name another one: {role}='<feed "
+                "name>'."
+            )
     for role in names:
         if role not in found:
             raise BarsError(

@@ -1,6 +1,6 @@
 """The broker of a backtest: shares in parts, and no more messages than needed."""
 
-from typing import Final
+from typing import Any, Final
 
 import backtrader as bt
 
@@ -44,3 +44,11 @@ class QuietBroker(bt.brokers.BackBroker):
         if order.status in FINAL_STATES:
             order.executed.markpending()
             self.notifs.append(order)
+
+
+def slippage_of(broker: Any, price: float) -> float:  # noqa: ANN401 # Backtrader's
+    """Return how much worse than `price` a broker may fill, as a decimal."""
+    params = broker.p
+    if not getattr(params, "slip_open", False):
+        return 0.0
+    return float(params.slip_perc or params.slip_fixed / price)

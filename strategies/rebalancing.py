@@ -4,43 +4,56 @@ Weights decided at the close of session t are traded at the open of t + 1. In a 
 Cerebro the orders are sized from the close of t, and buys are cut to what cash pays for
 if both assets gap against us by `max_gap`; the rest is bought on the next bar. With
 ``Cerebro(cheat_on_open=True)`` they are sized from that open itself, so the weights are
-exact at the fill after costs, while the decision still knows nothing after t.
+exact at the fill after costs, while the decision still knows nothing after t. With
+``broker.set_coc(True)`` both happen at the close of t.
 """
 
+import logging
+import math
 from typing import Any, ClassVar, Final
 
 import backtrader as bt
 import numpy as np
 import pandas as pd
 
+from trm_bt.errors import ConfigError
 from trm_bt.feeds.backtrader import sessions_of
-from trm_bt.feeds.calendars import check_current_bar, check_preloaded
-from trm_bt.feeds.roles import feeds_by_name, find_roles
-from trm_bt.market.bars import SESSIONS_PER_YEAR
-from trm_bt.strategies.broker import FINAL_STATES
-from trm_bt.strategies.sizing import drift, share_to_buy, target_values
-
-ASSETS: Final = ("equity", "bond")
-ORDER_COLUMNS: Final = (
-    "decided_on",
-    "filled_on",
-    "asset",
-    "size",
-    "price",
-    "value",
-    "commission",
-    "status",
+from trm_bt.feeds.calendars import (
+    check_current_bar,
+    check_preloaded,
+    is_live,
+    stand_together,
 )
+from trm_bt.feeds.roles import feeds_by_name, find_roles
+from trm_bt.feeds.values import (
+    check_current_values,
+    check_preloaded_values,
+    has_current_values,
+)
+from trm_bt.market.bars import SESSIONS_PER_YEAR
+from trm_bt.strategies.broker import FINAL_STATES, slippage_of
+from trm_bt.strategies.ledger import ASSETS, WEIGHTS, Ledger
+from trm_bt.strategies.sizing import affordable_share, drift, target_values
+
 MIN_DRIFT: Final = 1e-8
 """Weights nearer to their targets than this are left alone: it is round-off."""
+_REFUSED: Final = (bt.Order.Margin, bt.Order.Rejected)
+_LOG = logging.getLogger(__name__)
 
 
 class RebalancingStrategy(bt.Strategy):
     """Hold equity, bond and cash at the weights that `target_weights` returns.
 
-    Cash earns the yield of a feed named cash_rate (annual, decimal, in `close`), if
-    there is one: cash held from session t - 1 to t earns rate[t - 1] / 252, credited
-    before the orders of t are sized.
+    A subclass decides in `target_weights` and leaves the trading to this class. Feeds
+    of no role are left alone: their bars neither delay nor trigger anything. Cash earns
+    the yield of a feed named cash_rate (annual, decimal, in `close`), if there is one:
+    cash held from session t - 1 to t earns rate[t - 1] / 252, credited before the
+    orders of t are sized.
+
+    An order that is still working at the next bar is cancelled and what is left of it
+    sized anew; one that the broker refuses is logged, counted and tried again on the
+    next bar. With live feeds a session that one of them lacks, or has without a price,
+    is held through: nothing is decided or traded, and `halts` lists it.
 
     Params
     ------
@@ -48,6 +61,8 @@ class RebalancingStrategy(bt.Strategy):
         Feed names; None finds SPY and TLT by name, else by order.
     rebalance_band : float
         Weights may drift this far from their targets before anything is traded.
+    min_trade_value : float
+        Trades worth less than this, in quote currency, are not made.
     max_gap : float
         Opening gap against us that buys must survive in a plain Cerebro.
     decide_from : Timestamp, str or None
@@ -57,14 +72,18 @@ class RebalancingStrategy(bt.Strategy):
     Raises
     ------
     BarsError
-        If a feed is missing, or the feeds stand on different sessions.
+        If a feed is missing, or feeds that are not live stand on different sessions or
+        lack a value.
+    ConfigError
+        If `target_weights` returns what are no shares of a portfolio.
     """
 
     params: tuple[tuple[str, object], ...] = (
         ("equity", None),
         ("bond", None),
         ("rebalance_band", 0.0),
-        ("max_gap", 0.1),
+        ("min_trade_value", 0.0),
+        ("max_gap", 0.08),
         ("decide_from", None),
     )
     roles: ClassVar[tuple[str, ...]] = ASSETS
@@ -78,62 +97,92 @@ class RebalancingStrategy(bt.Strategy):
             self._feeds["cash_rate"] = self._rate
         self._assets = [self._feeds[name] for name in ASSETS]
         self._targets: tuple[float, float] | None = None
-        self._decided_on = 0.0
-        self._credit = 0.0
-        self._is_finishing = False
+        self._decided_on = self._credit = 0.0
+        self._n_handled, self._handled_on = 0, 0.0
+        self._must_trade = False
         self.n_submitted = 0
-        self._open_orders: dict[int, tuple[float, str]] = {}
-        self._order_log: list[tuple[Any, ...]] = []
-        self._closes: list[tuple[float, ...]] = []
+        self._open_orders: dict[int, tuple[float, str, bt.Order]] = {}
+        self._ledger = Ledger()
+        self._unhandled: set[float] = set()
         first = self.p.decide_from
         self._decide_from = 0 if first is None else pd.Timestamp(first).toordinal()
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the weights of equity and bond, decided at the current close.
 
-        None keeps the weights decided before.
+        None keeps the weights decided before. What is left of 1 is held in cash.
         """
         raise NotImplementedError
 
+    def is_ready(self) -> bool:
+        """Tell whether `target_weights` may be asked at the current close."""
+        return True
+
+    def needed_values(self) -> dict[str, tuple[str, ...]]:
+        """Return the lines that are read, by role; each bar must have them."""
+        rate = {} if self._rate is None else {"cash_rate": ("close",)}
+        return {**dict.fromkeys(ASSETS, ("open", "close")), **rate}
+
     def start(self) -> None:
         """Compare calendars where whole feeds are known, and learn what trades cost."""
+        self._needs = self.needed_values()
+        roles = {id(feed) for feed in self._feeds.values()}
+        self._awaited = [
+            (feed, n_bars)
+            for feed, n_bars in zip(self.datas, self._minperiods, strict=True)
+            if n_bars > 1 or id(feed) in roles
+        ]
+        self._is_live = is_live(self._feeds)
         self._is_preloaded = any(feed.buflen() for feed in self._feeds.values())
         if self._is_preloaded:
             check_preloaded(self._feeds)
+            check_preloaded_values(self._feeds, self._needs)
         self._costs = [self.broker.getcommissioninfo(feed) for feed in self._assets]
         self._is_whole = [cost.getsize(2.0, 1.0) == 0 for cost in self._costs]
         self._is_at_open = bool(
             self.cerebro.p.cheat_on_open and self.cerebro.p.broker_coo
         )
+        self._ledger.credits_first = self._is_at_open
+        is_at_close = bool(getattr(self.broker.p, "coc", False)) and not (
+            self._is_at_open
+        )
+        self._ledger.fills_at_close = is_at_close
+        self._gap = 0.0 if self._is_at_open or is_at_close else float(self.p.max_gap)
 
     def prenext(self) -> None:
-        """Account for a close on which there is nothing to decide on yet."""
-        self._account()
+        """Account for the close; go on if only feeds of no role are not there yet."""
+        if all(len(feed) >= n_bars for feed, n_bars in self._awaited):
+            self.next()
+        elif self._has_new_session():
+            self._account()
 
     def next(self) -> None:
         """Decide at the close; in a plain Cerebro send the orders for the next open."""
-        if not self._account():
+        if not self._has_new_session() or not self._account() or not self.is_ready():
             return
         targets = self.target_weights()
         if targets is not None:
-            self._targets = targets
+            self._targets = _checked(targets)
         self._decided_on = self._assets[0].datetime[0]
+        self._ledger.decided.append((self._decided_on, *(self._targets or (0.0, 0.0))))
         if not self._is_at_open:
-            prices = [feed.close[0] for feed in self._assets]
             # a negative credit is taken after the fills: keep the cash for it
             cash = self.broker.getcash() + min(self._credit, 0.0)
-            self._rebalance(prices, cash, self.p.max_gap)
+            self._rebalance([feed.close[0] for feed in self._assets], cash)
+
+    def prenext_open(self) -> None:
+        """Go on without the feeds of no role, which may begin later."""
+        self.next_open()
 
     def next_open(self) -> None:
         """Trade yesterday's decision at today's open, with cheat-on-open only."""
         if not self._is_at_open or self._targets is None:
             return
-        if not self._is_preloaded:
-            check_current_bar(self._feeds)
+        if not self._has_new_session():
+            return
         # asking for the value of one feed makes the broker book the accrued cash now
         self.broker.get_value([self._assets[0]])
-        prices = [feed.open[0] for feed in self._assets]
-        self._rebalance(prices, self.broker.getcash(), 0.0)
+        self._rebalance([feed.open[0] for feed in self._assets], self.broker.getcash())
 
     def notify_order(self, order: bt.Order) -> None:
         """Record an order once it has reached its final state."""
@@ -142,32 +191,28 @@ class RebalancingStrategy(bt.Strategy):
         opened = self._open_orders.pop(order.ref, None)
         if opened is None:
             return
-        done, wanted = order.executed, order.created.size
-        is_filled = bool(done.size)
-        self._order_log.append(
-            (
-                opened[0],
-                done.dt if is_filled else np.nan,
-                opened[1],
-                done.size if is_filled else wanted,
-                done.price if is_filled else np.nan,
-                done.size * done.price if is_filled else np.nan,
-                done.comm,
-                order.getstatusname(),
-            )
-        )
+        if order.status in _REFUSED:
+            self._must_trade = True
+            _LOG.warning("%s: order %d refused", order.data._name, order.ref)
+        self._record(order, order.getstatusname(), *opened[:2])
+
+    def stop(self) -> None:
+        """Close the record: an order whose bar never came is unfilled."""
+        if not self._is_live:
+            for decided_on, asset, order in self._open_orders.values():
+                self._record(order, "Unfilled", decided_on, asset)
+            self._open_orders.clear()
 
     @property
     def orders(self) -> pd.DataFrame:
         """Every order that reached its final state, in the order of the notices.
 
-        Columns are `ORDER_COLUMNS`; size and value are negative for sales, and an order
-        that was not filled has its wanted size and no price.
+        Columns are `ORDER_COLUMNS`; size and value are negative for sales, an order
+        that was not filled has its wanted size and no price, and slippage is what the
+        price was worse than the open, as a decimal. The state "Unfilled" is that of an
+        order whose bar never came because the bars ended.
         """
-        frame = pd.DataFrame(self._order_log, columns=list(ORDER_COLUMNS))
-        for name in ("decided_on", "filled_on"):
-            frame[name] = sessions_of(frame[name].to_numpy(np.float64))
-        return frame
+        return self._ledger.order_table()
 
     @property
     def closes(self) -> pd.DataFrame:
@@ -176,26 +221,68 @@ class RebalancingStrategy(bt.Strategy):
         Columns equity, bond and cash hold values in quote currency, `broker_value` what
         the broker says, and `credit` the yield that the cash earns until the next open.
         """
-        columns = ["session", "equity", "bond", "cash", "broker_value", "credit"]
-        frame = pd.DataFrame(self._closes, columns=columns, dtype=np.float64)
-        return frame.set_index(sessions_of(frame.pop("session").to_numpy()))
+        return self._ledger.close_table()
 
     @property
     def weights(self) -> pd.DataFrame:
         """Actual weights of equity, bond and cash at each close, our own valuation."""
-        values = self.closes[[*ASSETS, "cash"]]
+        values = self.closes[list(WEIGHTS)]
         return values.div(values.sum(axis=1), axis=0)
+
+    @property
+    def executions(self) -> pd.DataFrame:
+        """Targets against realised weights, at the fill and at the close after it.
+
+        One row a session with fills; columns are `EXECUTION_COLUMNS`.
+        """
+        return self._ledger.execution_table()
+
+    @property
+    def halts(self) -> pd.DatetimeIndex:
+        """Sessions of live feeds that were held through: not every feed had its bar."""
+        return sessions_of(sorted(self._unhandled))
 
     @property
     def n_rejected(self) -> int:
         """Orders that the broker did not take or could not fill; must be none."""
-        return sum(order[-1] in ("Margin", "Rejected") for order in self._order_log)
+        names = {bt.Order.Status[state] for state in _REFUSED}
+        return int(self.orders["status"].isin(names).sum())
+
+    def _has_new_session(self) -> bool:
+        """Tell whether every feed of a role has a bar that was not handled yet.
+
+        Raises
+        ------
+        BarsError
+            If the bars of feeds that are not live differ in session or lack a value.
+        """
+        if self._is_live:
+            return self._has_new_live_session()
+        if len(self._assets[0]) <= self._n_handled:
+            return False
+        if not self._is_preloaded:
+            check_current_bar(self._feeds)
+            check_current_values(self._feeds, self._needs)
+        return True
+
+    def _has_new_live_session(self) -> bool:
+        """Tell whether every feed has its bar; note the session while one has not."""
+        begun = [feed.datetime[0] for feed in self._feeds.values() if len(feed)]
+        is_whole = stand_together(self._feeds) and has_current_values(
+            self._feeds, self._needs
+        )
+        is_new = len(self._assets[0]) > self._n_handled
+        if not is_whole:
+            self._unhandled.update(now for now in begun if now > self._handled_on)
+        elif is_new:
+            self._unhandled.discard(begun[0])
+        return is_whole and is_new
 
     def _account(self) -> bool:
         """Log the close and accrue cash; tell whether the deciding span has begun."""
-        if not self._is_preloaded:
-            check_current_bar(self._feeds)
-        session = self._assets[0].datetime[0]
+        equity, bond = self._assets
+        self._n_handled = len(equity)
+        self._handled_on = session = equity.datetime[0]
         if session < self._decide_from:
             return False
         broker = self.broker
@@ -203,21 +290,30 @@ class RebalancingStrategy(bt.Strategy):
         if self._rate is not None:
             self._credit = cash * self._rate.close[0] / SESSIONS_PER_YEAR
             broker.add_cash(self._credit)
-        equity, bond = (
-            broker.getposition(feed).size * feed.close[0] for feed in self._assets
-        )
-        self._closes.append(
-            (session, equity, bond, cash, broker.getvalue(), self._credit)
+        self._ledger.bars.append(
+            (
+                session,
+                broker.getposition(equity).size,
+                broker.getposition(bond).size,
+                equity.open[0],
+                bond.open[0],
+                equity.close[0],
+                bond.close[0],
+                cash,
+                broker.getvalue(),
+                self._credit,
+            )
         )
         return True
 
-    def _rebalance(self, prices: list[float], cash: float, gap: float) -> None:
+    def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""
-        if self._targets is None or self._open_orders:
+        if self._targets is None or self._has_working_orders():
             return
         sizes = [self.broker.getposition(feed).size for feed in self._assets]
         held = [size * price for size, price in zip(sizes, prices, strict=True)]
-        band = 0.0 if self._is_finishing else self.p.rebalance_band
+        is_second_try, self._must_trade = self._must_trade, False
+        band = 0.0 if is_second_try else self.p.rebalance_band
         if drift(self._targets, held, cash) <= max(band, MIN_DRIFT):
             return
         rates = [
@@ -226,32 +322,31 @@ class RebalancingStrategy(bt.Strategy):
         ]
         wanted = target_values(self._targets, held, cash, rates)
         trades = [
-            self._in_lots(i, value / price) - size
+            self._worth_making(self._in_lots(i, value / price) - size, price)
             for i, (value, price, size) in enumerate(
                 zip(wanted, prices, sizes, strict=True)
             )
         ]
-        share = self._share_to_buy(trades, prices, cash, gap)
-        self._is_finishing = share < 1.0 and not self._is_finishing
+        gaps = [self._gap + slippage_of(self.broker, price) for price in prices]
+        commissions = [cost.getcommission for cost in self._costs]
+        share = affordable_share(trades, prices, cash, gaps, commissions)
+        self._must_trade = share < 1.0 and not is_second_try
         self._send(trades, share)
+
+    def _has_working_orders(self) -> bool:
+        """Cancel what is still working; tell whether the broker has yet to do so."""
+        for *_, order in self._open_orders.values():
+            if order.alive():
+                self.cancel(order)
+        return any(order.alive() for *_, order in self._open_orders.values())
 
     def _in_lots(self, asset: int, size: float) -> float:
         """Round a size down to whole shares where the broker's sizes are whole."""
-        return float(np.floor(size)) if self._is_whole[asset] else size
+        return math.floor(size) if self._is_whole[asset] else size
 
-    def _share_to_buy(
-        self, trades: list[float], prices: list[float], cash: float, gap: float
-    ) -> float:
-        """Return the share of the buys that cash pays for if prices gap against us."""
-        need, available = 0.0, cash
-        for trade, price, cost in zip(trades, prices, self._costs, strict=True):
-            paid = price * (1.0 + gap if trade > 0 else 1.0 - gap)
-            commission = cost.getcommission(abs(trade), paid)
-            if trade > 0:
-                need += trade * paid + commission
-            else:
-                available += -trade * paid - commission
-        return share_to_buy(need, available)
+    def _worth_making(self, trade: float, price: float) -> float:
+        """Drop a trade that is too small to be made."""
+        return trade if abs(trade) * price >= self.p.min_trade_value else 0.0
 
     def _send(self, trades: list[float], share: float) -> None:
         """Send sells, then buys: a buy is only taken once its cash is there."""
@@ -262,4 +357,31 @@ class RebalancingStrategy(bt.Strategy):
             trade = self.sell if size < 0 else self.buy
             order = trade(self._assets[i], size=abs(size))
             self.n_submitted += 1
-            self._open_orders[order.ref] = (self._decided_on, ASSETS[i])
+            self._open_orders[order.ref] = (self._decided_on, ASSETS[i], order)
+
+    def _record(
+        self, order: bt.Order, status: str, decided_on: float, asset: str
+    ) -> None:
+        """Note an order in its final state."""
+        done = order.executed
+        filled = (np.nan, asset, order.created.size, np.nan, np.nan)
+        slippage = np.nan
+        if done.size:
+            filled = (done.dt, asset, done.size, done.price, done.size * done.price)
+            is_bought = done.size > 0
+            slippage = (done.price / order.data.open[0] - 1.0) * (
+                1 if is_bought else -1
+            )
+        row = (decided_on, *filled, done.comm, status, slippage)
+        self._ledger.orders.append(row)
+
+
+def _checked(weights: tuple[float, float]) -> tuple[float, float]:
+    """Refuse weights that are no shares of a portfolio; return them as floats."""
+    equity, bond = map(float, weights)
+    if not (equity >= 0 and bond >= 0 and equity + bond <= 1 + MIN_DRIFT):
+        raise ConfigError(
+            "`target_weights` must return shares of equity and bond, each at least 0 "
+            f"and together at most 1, got {weights}."
+        )
+    return equity, bond

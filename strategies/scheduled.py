@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import ConfigError
-from trm_bt.strategies.rebalancing import ASSETS, RebalancingStrategy
+from trm_bt.strategies.ledger import ASSETS
+from trm_bt.strategies.rebalancing import RebalancingStrategy
 
 _ROUND_OFF = 1e-9
 

@@ -3,8 +3,11 @@
 Assets are given as equal-length sequences; two assets are too few for arrays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
+
+Commission = Callable[[float, float], float]
+"""From size and price to the cost of a trade, in quote currency."""
 
 CASH_RESERVE: Final = 1e-9
 """Share of the portfolio value kept in cash against round-off."""
@@ -69,16 +72,45 @@ def target_values(
     return [weight * scale for weight in weights]
 
 
-def share_to_buy(need: float, available: float) -> float:
-    """Return the share of the wanted buys that the available cash pays for, up to 1.
+def affordable_share(
+    trades: Sequence[float],
+    prices: Sequence[float],
+    cash: float,
+    gaps: Sequence[float],
+    commissions: Sequence[Commission],
+) -> float:
+    """Return the share of the buys that cash pays for if prices gap, at most 1.
+
+    Parameters
+    ----------
+    trades : sequence of n_assets floats
+        Shares to buy, negative to sell; sells are made first and pay for buys.
+    prices : sequence of n_assets floats
+        Prices in quote currency, before they gap.
+    cash : float
+        Cash held now.
+    gaps : sequence of n_assets floats
+        How much dearer the bought and cheaper the sold may get, as decimals.
+    commissions : sequence of n_assets callables
+        From size and price to the cost of a trade, in quote currency.
 
     Examples
     --------
-    >>> share_to_buy(need=50.0, available=100.0)
+    >>> free = [lambda size, price: 0.0] * 2
+    >>> affordable_share([10.0, -5.0], [10.0, 10.0], 50.0, [0.0, 0.0], free)
     1.0
-    >>> round(share_to_buy(need=100.0, available=50.0), 6)
-    0.5
+    >>> round(affordable_share([10.0, 0.0], [10.0, 10.0], 100.0, [0.25, 0.0], free), 6)
+    0.8
     """
+    need, available = 0.0, cash
+    rows = zip(trades, prices, gaps, commissions, strict=True)
+    for trade, price, gap, commission in rows:
+        if trade > 0:
+            paid = price * (1.0 + gap)
+            need += trade * paid + commission(trade, paid)
+        elif trade < 0:
+            paid = price * (1.0 - gap)
+            available -= trade * paid + commission(-trade, paid)
     if need <= available:
         return 1.0
     return max(available, 0.0) * (1.0 - CASH_RESERVE) / need

@@ -101,6 +101,29 @@ def full_bars() -> Bars:
 
 
 @pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """Train a small network on the first 600 of 700 random bars."""
+    from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
+    from trm_bt.learning.checkpoint import save_checkpoint
+    from trm_bt.learning.dataset import samples_from_labels
+    from trm_bt.learning.trainer import train
+    from trm_bt.market.features import compute_features
+    from trm_bt.market.labels import compute_labels
+
+    bars = make_bars(700, seed=3)
+    features = compute_features(bars)
+    labels = compute_labels(bars.between(None, bars.sessions[599]), features)
+    config = TRMConfig(
+        model=ModelConfig(hidden_dim=16),
+        training=TrainingConfig(epochs=1, n_supervision_steps=1),
+    )
+    trained = train(samples_from_labels(labels), features.schema, config, name="tiny")
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    save_checkpoint(trained, folder)
+    return bars, folder
+
+
+@pytest.fixture(scope="session")
 def brexit_model():
     """A small trained model called brexit."""
     from tests.checkpoint_damages import train_on

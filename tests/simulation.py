@@ -25,8 +25,16 @@ def value_after_costs(weights, held, cash, cost):
     return low
 
 
-def simulate(bars: Bars, targets, *, cash: float, cost: float, band: float = 0.0):
-    """Trade targets decided at each close at the next open; value every close.
+def simulate(
+    bars: Bars,
+    targets,
+    *,
+    cash: float,
+    cost: float,
+    band: float = 0.0,
+    fill: str = "next open",
+):
+    """Trade targets decided at each close; value every close.
 
     Parameters
     ----------
@@ -40,6 +48,9 @@ def simulate(bars: Bars, targets, *, cash: float, cost: float, band: float = 0.0
         Share of the traded value.
     band : float
         Drift that is left alone.
+    fill : {"next open", "same close", "next close"}
+        Where trades are made. The value of a close does not know of trades at it, for
+        they are booked after it, at what they were made at.
 
     Returns
     -------
@@ -56,8 +67,12 @@ def simulate(bars: Bars, targets, *, cash: float, cost: float, band: float = 0.0
     shares = np.zeros(2)
     values, weights = [cash], [[0.0, 0.0, 1.0]]
     for t in range(1, len(opens)):
-        cash *= 1 + rate[t - 1] / 252
-        held = shares * opens[t]
+        earned = cash * rate[t - 1] / 252
+        cash += earned if fill != "same close" else 0.0
+        prices = {"next open": opens[t], "same close": closes[t - 1]}.get(
+            fill, closes[t]
+        )
+        held = shares * prices
         value = cash + held.sum()
         wanted = targets[t - 1]
         actual = np.append(held, cash) / value
@@ -65,8 +80,9 @@ def simulate(bars: Bars, targets, *, cash: float, cost: float, band: float = 0.0
         if drifts.max() > max(band, LEFT_ALONE):
             left = value_after_costs(wanted, held, cash, cost)
             traded = wanted * left - held
-            shares = wanted * left / opens[t]
+            shares = wanted * left / prices
             cash -= traded.sum() + cost * np.abs(traded).sum()
+        cash += earned if fill == "same close" else 0.0
         at_close = shares * closes[t]
         values.append(cash + at_close.sum())
         weights.append([*at_close / values[-1], cash / values[-1]])

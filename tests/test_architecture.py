@@ -20,6 +20,7 @@ FLOORS = {
     "trm_bt.config": 1,
     "trm_bt.decisions": 1,
     "trm_bt.files": 1,
+    "trm_bt.processes": 1,
     "trm_bt.market": 2,
     "trm_bt.learning": 3,
     "trm_bt.indicators": 4,

@@ -15,8 +15,9 @@ from trm_bt.config import BacktestConfig
 from trm_bt.errors import BarsError, TRMError
 from trm_bt.market.bars import Bars
 from trm_bt.strategies.baselines import FixedMix
-from trm_bt.strategies.rebalancing import ORDER_COLUMNS
-from trm_bt.strategies.trm_allocator import DECISION_COLUMNS, TRMAllocator
+from trm_bt.strategies.decision_table import DECISION_COLUMNS
+from trm_bt.strategies.ledger import ORDER_COLUMNS
+from trm_bt.strategies.trm_allocator import TRMAllocator
 
 MIXES = [(1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.2, 0.5, 0.3), (0.0, 0.0, 1.0)]
 

@@ -67,6 +67,7 @@ def test_the_run_folder_holds_what_it_promises(folder):
         "crisis_equity.parquet",
         "weights.parquet",
         "orders.parquet",
+        "executions.parquet",
         *(
             f"checkpoints/{CRISIS}/{name}"
             for name in (
@@ -133,7 +134,13 @@ def test_a_fixed_mix_earns_what_its_legs_earn(folder, summary):
 
 def test_no_order_was_rejected_and_the_counts_add_up(folder, summary):
     orders = pd.read_parquet(folder / "orders.parquet")
-    assert summary["orders"] == {
+    counts = dict(summary["orders"])
+    gaps = counts.pop("gaps")
+    executions = pd.read_parquet(folder / "executions.parquet")
+    ours = executions[executions["run"] == "out_of_sample"]
+    assert gaps["fill"]["largest"] == ours["fill_gap"].max() < 1e-3
+    assert gaps["close"]["median"] == ours["close_gap"].median()
+    assert counts == {
         "submitted": len(orders),
         "completed": int((orders["status"] == "Completed").sum()),
         "rejected": 0,

@@ -15,9 +15,10 @@ from trm_bt.market.bars import ROLES, Bars
 from trm_bt.market.features import describe_provenance
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.broker import FractionalShares, QuietBroker
+from trm_bt.strategies.decision_table import DECISION_COLUMNS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
 from trm_bt.strategies.scheduled import ScheduledWeights
-from trm_bt.strategies.trm_allocator import DECISION_COLUMNS, TRMAllocator
+from trm_bt.strategies.trm_allocator import TRMAllocator
 
 _ROUND_OFF = 1e-9
 _TOLD = (FixedMix, ScheduledWeights)
@@ -37,10 +38,12 @@ class BacktestResult:
         currency. That first row is the base: nothing has been traded yet.
     weights : DataFrame of shape (n_sessions + 1, 3)
         Actual weights of equity, bond and cash at the same closes.
-    orders : DataFrame of shape (n_orders, 8)
-        Columns decided_on, filled_on, asset, size, price, value, commission, status.
-    decisions : DataFrame of shape (n_decisions, 28)
-        Columns are `DECISION_COLUMNS`; empty for a strategy without a policy. Its
+    orders : DataFrame of shape (n_orders, 9)
+        Columns are `ORDER_COLUMNS`.
+    executions : DataFrame of shape (n_executions, 12)
+        Targets against realised weights; columns are `EXECUTION_COLUMNS`.
+    decisions : DataFrame of shape (n_decisions, n_columns)
+        As `decision_table` returns it; empty for a strategy without a policy. Its
         ``attrs["feature_schema"]`` says what the features were computed from.
     n_submitted, n_completed, n_rejected : int
         Orders sent, filled, and refused by the broker.
@@ -52,6 +55,7 @@ class BacktestResult:
     equity: pd.Series
     weights: pd.DataFrame
     orders: pd.DataFrame
+    executions: pd.DataFrame
     decisions: pd.DataFrame
     n_submitted: int
     n_completed: int
@@ -177,6 +181,7 @@ def _result(ran: RebalancingStrategy, bars: Bars, name: str) -> BacktestResult:
         equity=closes["broker_value"].rename(name),
         weights=ran.weights,
         orders=orders,
+        executions=ran.executions,
         decisions=decisions,
         n_submitted=ran.n_submitted,
         n_completed=int((orders["status"] == "Completed").sum()),

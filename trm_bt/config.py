@@ -173,7 +173,8 @@ class StrategyConfig(_Settings):
     decision: Literal["argmax", "blend"] = "argmax"
     min_confidence: float = Field(0.0, ge=0, le=1)
     rebalance_band: float = Field(0.0, ge=0, lt=1)
-    max_gap: float = Field(0.1, ge=0, lt=1)
+    min_trade_value: float = Field(0.0, ge=0)
+    max_gap: float = Field(0.08, ge=0, lt=1)
 
 
 class BacktestConfig(_Settings):

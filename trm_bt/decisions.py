@@ -26,6 +26,10 @@ class Decision:
         Supervision steps used before the halt head stopped the recursion.
     model : str
         Name of the model that decided; empty when the policy abstains.
+    z_scores : ndarray of shape (n_features,) or None
+        The standardised features that the model saw, where a policy tells them.
+    step_probabilities : ndarray of shape (n_steps, n_allocations) or None
+        Probabilities after each supervision step, where a policy tells them.
     """
 
     decided_on: pd.Timestamp
@@ -34,6 +38,8 @@ class Decision:
     halt_prob: float
     n_steps: int
     model: str
+    z_scores: np.ndarray | None = None
+    step_probabilities: np.ndarray | None = None
 
     @property
     def confidence(self) -> float:

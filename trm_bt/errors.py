@@ -31,3 +31,7 @@ class RunError(TRMError, ValueError):
 
 class BarsWarning(UserWarning):
     """Bars are odd, though not wrong: they are used, and this says what to look at."""
+
+
+class UniverseWarning(UserWarning):
+    """A model trades other funds than those that all evidence for it is about."""

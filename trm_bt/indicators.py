@@ -1,17 +1,42 @@
-"""The ten features as a Backtrader indicator."""
+"""The ten features and a policy's decisions as Backtrader indicators."""
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import backtrader as bt
 import numpy as np
+import pandas as pd
 
-from trm_bt.errors import BarsError
-from trm_bt.feeds.calendars import check_current_bar, check_preloaded
-from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, feature_rows
+from trm_bt import processes  # noqa: F401 # loaded before a fork, it tells of it
+from trm_bt.decisions import Decision, Policy
+from trm_bt.errors import BarsError, ConfigError, LookAheadError
+from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.feeds.calendars import (
+    check_current_bar,
+    check_preloaded,
+    is_live,
+    stand_together,
+)
+from trm_bt.feeds.values import check_current_values, check_preloaded_values
+from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.bars import check_volatility
+from trm_bt.market.features import (
+    FEATURE_NAMES,
+    FeatureSchema,
+    Status,
+    feature_rows,
+    schema_from,
+)
 
 _FIXED_INPUTS: Final = ("equity", "bond", "volatility")
+DECISION_LINES: Final = (
+    *[f"prob_{name}" for name in ALLOCATION_NAMES],
+    "halt_prob",
+    "allocation",
+)
 
 
 class MarketFeatures(bt.Indicator):
@@ -23,6 +48,9 @@ class MarketFeatures(bt.Indicator):
     resampled: lookbacks count their bars. The lines are named as `FEATURE_NAMES`; bars
     before the first full lookback are NaN.
 
+    With live feeds a session that one of them lacks is left out for all, as it is when
+    bars are loaded; on such a bar the lines are NaN.
+
     Params
     ------
     schema : FeatureSchema
@@ -31,8 +59,8 @@ class MarketFeatures(bt.Indicator):
     Raises
     ------
     BarsError
-        If the number of datas is not what the schema needs, or feeds stand on
-        different sessions.
+        If the number of datas is not what the schema needs, or feeds that are not live
+        stand on different sessions.
     """
 
     lines = FEATURE_NAMES
@@ -40,25 +68,31 @@ class MarketFeatures(bt.Indicator):
 
     def __init__(self) -> None:
         schema = self.p.schema
-        needed = [*_FIXED_INPUTS, *schema.members, *["put_call"] * schema.has_put_call]
-        if len(self.datas) != len(needed):
-            raise BarsError(
-                f"MarketFeatures needs {len(needed)} feeds ({', '.join(needed)}), got "
-                f"{len(self.datas)}. Pass them in this order."
-            )
         self._feeds = {
             name: data
-            for name, data in zip(needed, self.datas, strict=True)
+            for name, data in _by_input(self, schema).items()
             if isinstance(data, bt.feed.AbstractDataBase)
         }
+        self._is_live = is_live(self._feeds)
+        self._shared: deque[list[float]] = deque(maxlen=schema.n_lookback)
+        self._newest = -np.inf
         self.addminperiod(schema.n_lookback)
+
+    def prenext(self) -> None:
+        """Remember the bars of live feeds, of which some may be left out."""
+        if self._is_live:
+            self._remember()
 
     def next(self) -> None:
         """Compute the current bar's row from its trailing bars."""
-        check_current_bar(self._feeds)
         n_lookback = self.p.schema.n_lookback
-        row = self._rows(lambda line: line.get(size=n_lookback))[0]
-        for line, value in zip(self._lines(), row, strict=True):
+        if self._is_live:
+            row = self._row_of_shared() if self._remember() else None
+        else:
+            check_current_bar(self._feeds)
+            row = self._rows(lambda line: line.get(size=n_lookback))[0]
+        values = np.full(len(FEATURE_NAMES), np.nan) if row is None else row
+        for line, value in zip(_lines(self), values, strict=True):
             line[0] = value
 
     def once(self, start: int, end: int) -> None:
@@ -68,23 +102,267 @@ class MarketFeatures(bt.Indicator):
             return
         first = start + 1 - self.p.schema.n_lookback
         rows = self._rows(lambda line: line.array[first:end])
-        for line, values in zip(self._lines(), rows.T, strict=True):
+        for line, values in zip(_lines(self), rows.T, strict=True):
             line.array[start:end] = array("d", values.tobytes())
 
-    def _lines(self) -> Iterator[bt.LineBuffer]:
-        return iter(self.lines)
+    def _inputs(self) -> list[bt.LineBuffer]:
+        """Return the lines that are read: the values of all datas, then the volume."""
+        return [*map(_value, self.datas), self.datas[0].volume]
 
     def _rows(self, read: Callable[[bt.LineBuffer], Iterable[float]]) -> np.ndarray:
         """Feed the kernel with what `read` takes from each input line."""
+        return self._kernel([np.array(read(line)) for line in self._inputs()])
+
+    def _kernel(self, values: list[np.ndarray]) -> np.ndarray:
+        """Compute feature rows from the values of `_inputs`, oldest first."""
         schema = self.p.schema
-        closes = [np.array(read(_value(d)), dtype=np.float64) for d in self.datas]
-        inputs = dict(zip(_FIXED_INPUTS, closes, strict=False))
-        inputs["volume"] = np.array(read(self.datas[0].volume), dtype=np.float64)
+        *closes, volume = values
+        inputs = dict(zip(_FIXED_INPUTS, closes, strict=False), volume=volume)
         if schema.members:
             inputs["members"] = np.stack(closes[3 : 3 + len(schema.members)], axis=-1)
         if schema.has_put_call:
             inputs["put_call"] = closes[-1]
         return feature_rows(inputs, schema)[0]
+
+    def _remember(self) -> bool:
+        """Keep the bar if every feed has it and its values; tell whether they have."""
+        if not stand_together(self._feeds):
+            return False
+        values = [line[0] for line in self._inputs()]
+        if not np.isfinite(values).all():
+            return False
+        now = self.data.datetime[0]
+        if now > self._newest:
+            self._shared.append(values)
+            self._newest = now
+        return True
+
+    def _row_of_shared(self) -> np.ndarray | None:
+        """Compute the row of the newest shared bar; None while bars are missing."""
+        if len(self._shared) < self.p.schema.n_lookback:
+            return None
+        row: np.ndarray = self._kernel(list(np.array(self._shared).T))[0]
+        return row
+
+
+class TRMDecision(bt.Indicator):
+    """A policy's decision at each close, for those who trade on it in their own way.
+
+    Lines: `prob_<allocation>` for each of the eight allocations, `halt_prob`, and
+    `allocation`, the class index. All are NaN while the policy abstains, and before
+    the first full lookback. Where the engine knows the whole history (preload and
+    runonce) everything is decided in one batch, else bar by bar, with the same
+    decisions, because a policy looks at one row at a time.
+
+    The datas are feeds: equity, bond and volatility, then the members and put/call that
+    the policy's schema needs, as `MarketFeatures` takes them.
+
+    Params
+    ------
+    checkpoint : str, Path or None
+        Folder of one checkpoint or of a walk-forward set, loaded unless a policy is
+        given.
+    policy : Policy or None
+        Anything that has `schema`, `check_schema` and `decide`.
+    device : {"auto", "cpu", "cuda"}
+        Where a checkpoint runs.
+    allow_in_sample : bool
+        Let a checkpoint decide on sessions that it was trained on.
+    decide_from : Timestamp, str or None
+        First session on which to decide.
+
+    Attributes
+    ----------
+    features : MarketFeatures
+        The features that are decided on.
+    schema : FeatureSchema
+        What they are made of.
+    decided : dict of float to (Decision, ndarray of shape (n_features,))
+        Decisions and their features by Backtrader's date number, oldest first.
+
+    Raises
+    ------
+    ConfigError
+        If neither checkpoint nor policy is given.
+    BarsError
+        If a feed is missing, feeds stand on different sessions, or the volatility feed
+        is no volatility index.
+    CheckpointError
+        If the policy cannot read the features that these feeds give.
+    LookAheadError
+        If the policy decides a session differently when it is shown later ones.
+    """
+
+    lines = DECISION_LINES
+    params = (
+        ("checkpoint", None),
+        ("policy", None),
+        ("device", "auto"),
+        ("allow_in_sample", False),
+        ("decide_from", None),
+    )
+
+    def __init__(self) -> None:
+        self.policy = given_or_loaded_policy(self.p)
+        wanted = self.policy.schema
+        assert isinstance(wanted, FeatureSchema)
+        self._inputs = _by_input(self, wanted)
+        self.schema = self._given_schema(wanted)
+        self.policy.check_schema(self.schema)
+        self._needs = dict.fromkeys(self._inputs, ("close",)) | {
+            "equity": ("close", "volume")
+        }
+        self.features: Any = MarketFeatures(*self.datas, schema=self.schema)  # type: ignore[call-arg] # Backtrader's params
+        first = self.p.decide_from
+        self._decide_from = 0 if first is None else pd.Timestamp(first).toordinal()
+        self.decided: dict[float, tuple[Decision, np.ndarray]] = {}
+
+    def _plotlabel(self) -> list[str]:
+        return []  # a chart has no room for the params
+
+    @property
+    def current(self) -> Decision | None:
+        """The decision at the current close; None where none was asked for."""
+        found = self.decided.get(self.data.datetime[0])
+        return None if found is None else found[0]
+
+    def next(self) -> None:
+        """Decide on the current bar, if it has features and is a new one."""
+        number = self.data.datetime[0]
+        if number in self.decided:
+            return
+        if not is_live(self._inputs):
+            check_current_values(self._inputs, self._needs)
+        row = np.array([[line[0] for line in self.features.lines]])
+        values = np.full(len(DECISION_LINES), np.nan)
+        if number >= self._decide_from and not np.isnan(row).all():
+            values = self._decide(np.array([number]), row)[0]
+        for line, value in zip(_lines(self), values.tolist(), strict=True):
+            line[0] = value
+
+    def oncestart(self, start: int, end: int) -> None:
+        """Leave the first bar to `once`, so that there is one batch."""
+
+    def once(self, start: int, end: int) -> None:
+        """Decide on every bar in one batch, and on a few of them alone once more."""
+        check_preloaded_values(self._inputs, self._needs)
+        start -= 1
+        numbers = np.array(self.data.datetime.array[start:end])
+        first = start + int(np.searchsorted(numbers, self._decide_from))
+        if first >= end:
+            return
+        features = [line.array[first:end] for line in self.features.lines]
+        rows = np.ascontiguousarray(np.array(features).T)
+        values = self._decide(numbers[first - start :], rows)
+        for line, column in zip(_lines(self), values.T, strict=True):
+            line.array[first:end] = array("d", column.tobytes())
+
+    def _decide(self, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Decide on rows and keep it; return the lines, shape (n_rows, n_lines)."""
+        sessions = sessions_of(numbers)
+        name = str(self.data2._name)
+        check_volatility(pd.Series(rows[:, 0], sessions), name)
+        decisions = self.policy.decide(sessions, rows)
+        self._check_rows_alone(sessions, rows, decisions)
+        pairs = zip(decisions, rows, strict=True)
+        self.decided.update(zip(numbers.tolist(), pairs, strict=True))
+        return np.array(
+            [
+                [
+                    *decision.probabilities,
+                    decision.halt_prob,
+                    np.nan if decision.allocation is None else decision.allocation,
+                ]
+                for decision in decisions
+            ]
+        )
+
+    def _check_rows_alone(
+        self, sessions: pd.DatetimeIndex, rows: np.ndarray, decided: list[Decision]
+    ) -> None:
+        """Decide a few rows of a batch alone: later rows must not change a decision.
+
+        Raises
+        ------
+        LookAheadError
+            At the first row decided differently.
+        """
+        if len(rows) == 1:
+            return
+        for i in {0, len(rows) // 3, len(rows) // 2}:
+            (alone,) = self.policy.decide(sessions[[i]], rows[[i]])
+            pair = alone.probabilities, decided[i].probabilities
+            if pair[0].tobytes() != pair[1].tobytes():
+                raise LookAheadError(
+                    f"{type(self.policy).__name__} must decide each row from that row "
+                    f"alone, but decides {sessions[i].date()} differently when later "
+                    f"rows are there: {pair[1].round(6)} against {pair[0].round(6)}."
+                )
+
+    def _given_schema(self, wanted: FeatureSchema) -> FeatureSchema:
+        """Say what the feeds give: which roles are observed, which are estimates."""
+        feed_of = dict(self._inputs)
+        if wanted.members:
+            feed_of["members"] = feed_of[wanted.members[0]]
+        roles = (*_FIXED_INPUTS, "members", "put_call")
+        status: dict[str, Status] = {
+            role: getattr(feed_of[role], "role_status", "observed")
+            for role in roles
+            if role in feed_of
+        }
+        return schema_from(status, wanted.members, wanted.lookbacks)
+
+
+def needed_inputs(schema: FeatureSchema) -> list[str]:
+    """Return the inputs that features of `schema` read, in the order of the datas."""
+    return [*_FIXED_INPUTS, *schema.members, *["put_call"] * schema.has_put_call]
+
+
+def given_or_loaded_policy(params: Any) -> Policy:  # noqa: ANN401 # Backtrader's params
+    """Return the policy that `params` hold, else load their checkpoint.
+
+    Raises
+    ------
+    ConfigError
+        If there is neither.
+    """
+    given: Policy | None = params.policy
+    if given is not None:
+        return given
+    if params.checkpoint is None:
+        raise ConfigError(
+            "TRMAllocator and TRMDecision need a `checkpoint` folder or a `policy`, "
+            "got neither."
+        )
+    from trm_bt.learning.policy import TRMPolicy
+
+    return TRMPolicy.load(
+        Path(params.checkpoint),
+        device=params.device,
+        allow_in_sample=params.allow_in_sample,
+    )
+
+
+def _by_input(indicator: bt.Indicator, schema: FeatureSchema) -> dict[str, Any]:
+    """Return the datas of an indicator by the input that they are.
+
+    Raises
+    ------
+    BarsError
+        If their number is not what the schema needs.
+    """
+    needed = needed_inputs(schema)
+    if len(indicator.datas) != len(needed):
+        raise BarsError(
+            f"{type(indicator).__name__} needs {len(needed)} feeds "
+            f"({', '.join(needed)}), got {len(indicator.datas)}. Pass them in this "
+            "order."
+        )
+    return dict(zip(needed, indicator.datas, strict=True))
+
+
+def _lines(indicator: bt.Indicator) -> Iterator[bt.LineBuffer]:
+    return iter(indicator.lines)
 
 
 def _value(data: bt.LineSeries) -> bt.LineBuffer:

@@ -234,8 +234,40 @@ def summarize(
             "submitted": sum(result.n_submitted for result in runs),
             "completed": sum(result.n_completed for result in runs),
             "rejected": sum(result.n_rejected for result in runs),
+            "gaps": describe_gaps(ours.executions),
         },
         "seed": seed,
+    }
+
+
+def describe_gaps(executions: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return how far weights were from their targets, at the fill and at the close.
+
+    Parameters
+    ----------
+    executions : DataFrame of shape (n_executions, n_columns)
+        Has `fill_gap` and `close_gap`, shares of the portfolio.
+
+    Returns
+    -------
+    dict
+        By "fill" and "close": median, p95, p99 and largest; empty without executions.
+
+    Examples
+    --------
+    >>> gaps = pd.DataFrame({"fill_gap": [0.0, 0.0, 0.1], "close_gap": [0.1, 0.2, 0.3]})
+    >>> describe_gaps(gaps)["close"]["median"]
+    0.2
+    """
+    if executions.empty:
+        return {}
+    levels = {"median": 0.5, "p95": 0.95, "p99": 0.99, "largest": 1.0}
+    return {
+        at: {
+            name: float(executions[f"{at}_gap"].quantile(level))
+            for name, level in levels.items()
+        }
+        for at in ("fill", "close")
     }
 
 
@@ -293,7 +325,7 @@ def save_labels(
 def save_results(
     results: Mapping[str, BacktestResult], crises: CrisisResults, folder: Path
 ) -> None:
-    """Write equity, weights, decisions and orders of all runs as parquet."""
+    """Write equity, weights, decisions, orders and executions of all runs."""
     equity = pd.DataFrame({name: result.equity for name, result in results.items()})
     equity.rename_axis("session").to_parquet(folder / "equity.parquet")
     # where there is no crisis, a table of no rows
@@ -307,6 +339,11 @@ def save_results(
     ]
     tables = {
         "orders": [_tagged(result.orders, run, name) for run, name, result in runs],
+        "executions": [
+            _tagged(result.executions.reset_index(), run, name)
+            for run, name, result in runs
+            if name == "trm"
+        ],
         "weights": [
             _tagged(result.weights.rename_axis("session").reset_index(), run, name)
             for run, name, result in runs
@@ -318,8 +355,8 @@ def save_results(
             if name == "trm"
         ],
     }
-    for table, frames in tables.items():
-        whole = pd.concat(frames, ignore_index=True)
+    for table, parts in tables.items():
+        whole = pd.concat(parts, ignore_index=True)
         whole.to_parquet(folder / f"{table}.parquet")
 
 

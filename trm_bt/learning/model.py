@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trm_bt.config import ModelConfig
+from trm_bt.learning.products import affine, column_parts
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
 
@@ -139,8 +140,8 @@ class _DualNets(nn.Module):
         self, embedded: Tensor, dropout: np.random.Generator | None
     ) -> _Cycle:
         """Multiply what stays the same in a pass; return its cycle."""
-        w1 = self.reason_in.weight.chunk(3, dim=1)  # three (hidden, hidden): x, y, z
-        from_embedded = functional.linear(embedded, w1[0], self.reason_in.bias)
+        w1 = column_parts(self.reason_in.weight, 3)  # each (hidden, hidden): x, y, z
+        from_embedded = affine(embedded, w1[0], self.reason_in.bias)
         return partial(self._cycle, from_embedded, w1, dropout)
 
     def update_answer(
@@ -148,8 +149,10 @@ class _DualNets(nn.Module):
     ) -> Tensor:
         """Return the next y, shape (batch, hidden)."""
         both = torch.cat(states, dim=1)  # (batch, 2 hidden)
-        hidden = self._activate(self.solve_in(both), dropout)  # (batch, hidden)
-        change: Tensor = self.solve_norm(self.solve_out(hidden))
+        inner = affine(both, self.solve_in.weight, self.solve_in.bias)
+        hidden = self._activate(inner, dropout)  # (batch, hidden)
+        out = affine(hidden, self.solve_out.weight, self.solve_out.bias)
+        change: Tensor = self.solve_norm(out)
         return states.answer + change
 
     def logits(self, states: States) -> Tensor:
@@ -173,11 +176,12 @@ class _DualNets(nn.Module):
     ) -> Iterator[States]:
         answer, latent = states
         _, w1_answer, w1_latent = w1
-        fixed = torch.addmm(from_embedded, answer, w1_answer.t())  # (batch, hidden)
+        fixed = affine(answer, w1_answer, from_embedded)  # (batch, hidden)
         for _ in range(self.config.num_latent_steps):
-            inner = torch.addmm(fixed, latent, w1_latent.t())  # W1 [x; y; z]
+            inner = affine(latent, w1_latent, fixed)  # W1 [x; y; z]
             hidden = self._activate(inner, dropout)
-            latent = latent + self.reason_norm(self.reason_out(hidden))
+            out = affine(hidden, self.reason_out.weight, self.reason_out.bias)
+            latent = latent + self.reason_norm(out)
             yield States(answer, latent)
         yield States(self.update_answer(States(answer, latent), dropout), latent)
 
@@ -396,7 +400,7 @@ class TinyRecursiveModel(nn.Module):
             trace,
         )
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def predict(self, features: Tensor) -> Prediction:
         """Run every row until its halt head says stop.
 

@@ -20,6 +20,7 @@ from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.threads import cpu_threads
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.processes import is_fork
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -80,7 +81,8 @@ class TRMPolicy:
         ConfigError
             If the device is unknown or not there.
         """
-        models = load_checkpoints(Path(path))
+        with cpu_threads(1):
+            models = load_checkpoints(Path(path))
         return cls(models, device=device, allow_in_sample=allow_in_sample)
 
     def check_schema(self, schema: object) -> None:
@@ -147,12 +149,14 @@ class TRMPolicy:
     ) -> list[Decision]:
         """Run one model over its rows."""
         trained = self.models[position]
-        rows = torch.from_numpy(trained.scaler.transform(features)).to(self._device)
+        z_scores = trained.scaler.transform(features)
         n_threads = trained.config.training.num_threads
         with cpu_threads(n_threads), _full_precision():
+            rows = torch.from_numpy(z_scores).to(self._device)
             prediction = self._network(position).predict(rows)
-        logits = prediction.logits.double().cpu()
-        probabilities = logits.softmax(dim=1).numpy()
+            # (max_steps, n_rows, n_allocations), NaN after a row has halted
+            by_step = _probabilities(prediction.step_logits)
+            probabilities = _probabilities(prediction.logits)
         # One by one: a vector's last few elements round differently from its others.
         halt_probs = [
             0.5 + 0.5 * math.tanh(0.5 * logit)
@@ -167,6 +171,8 @@ class TRMPolicy:
                 halt_probs[row],
                 n_steps[row],
                 _stamp(trained, session),
+                z_scores[row],
+                by_step[: n_steps[row], row],
             )
             for row, session in enumerate(sessions)
         ]
@@ -179,6 +185,12 @@ class TRMPolicy:
             network.load_state_dict(trained.parameters)
             self._networks[position] = network.eval().to(self._device)
         return self._networks[position]
+
+
+def _probabilities(logits: torch.Tensor) -> np.ndarray:
+    """Return the softmax of logits over their last axis, made in float64."""
+    shares: np.ndarray = logits.double().cpu().softmax(dim=-1).numpy()
+    return shares
 
 
 def _known_on(model: TrainedModel) -> date:
@@ -215,7 +227,7 @@ def _check_rows(sessions: pd.DatetimeIndex, features: np.ndarray) -> None:
 
 def _pick_device(device: str) -> torch.device:
     """Resolve "auto"; refuse CUDA where there is none."""
-    has_cuda = torch.cuda.is_available()
+    has_cuda = torch.cuda.is_available() and not is_fork()  # CUDA survives no fork
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"`device` must be auto, cpu or cuda, got {device!r}.")
     if device == "cuda" and not has_cuda:

@@ -1,0 +1,82 @@
+"""How much of what a strategy owns changes hands."""
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+
+from trm_bt.analyzers.records import plain_records
+from trm_bt.errors import RunError
+from trm_bt.feeds.backtrader import sessions_of
+
+
+class TurnoverAnalyzer(bt.Analyzer):
+    r"""Add up what is bought and sold on each session, and what it costs.
+
+    Works with any strategy. The turnover of a session with trades v and portfolio value
+    V at its close is
+
+    .. math:: \sum \frac{|v|}{2 V}
+
+    so that a whole switch from one asset into another counts as 1. It is known at the
+    close of the session; with cheat-on-close the trades of a close count for the next.
+
+    Raises
+    ------
+    RunError
+        If the turnover is asked for before the run has ended.
+    """
+
+    _table: pd.DataFrame | None = None
+
+    def start(self) -> None:
+        """Begin with no session, and nothing traded."""
+        self._rows: list[tuple[float, ...]] = []
+        self._done: dict[int, tuple[float, float]] = {}
+        self._traded = self._commission = 0.0
+
+    def notify_order(self, order: bt.Order) -> None:
+        """Add what was filled since the last notice of the same order."""
+        done = order.executed
+        value, commission = abs(done.size * done.price), done.comm
+        before = self._done.get(order.ref, (0.0, 0.0))
+        self._done[order.ref] = (value, commission)
+        self._traded += value - before[0]
+        self._commission += commission - before[1]
+
+    def prenext(self) -> None:
+        """Note a close before the strategy decides anything."""
+        self.next()
+
+    def next(self) -> None:
+        """Close the session's account."""
+        strategy = self.strategy
+        value = strategy.broker.getvalue()
+        row = (strategy.datetime[0], self._traded, self._commission, value)
+        self._rows.append(row)
+        self._traded = self._commission = 0.0
+
+    def stop(self) -> None:
+        """Make the table, and let go of the rows."""
+        columns = ["session", "traded", "commission", "value"]
+        table = pd.DataFrame(self._rows, columns=columns, dtype=np.float64)
+        table = table.set_index(sessions_of(table.pop("session").to_numpy()))
+        self._table = table.assign(turnover=table["traded"] / (2 * table["value"]))
+        del self._rows, self._done
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return traded value, commission, portfolio value and turnover by session."""
+        if self._table is None:
+            raise RunError("TurnoverAnalyzer is done when the run ends. Ask it then.")
+        return self._table.copy()
+
+    def get_analysis(self) -> dict[str, object]:
+        """Return sums, and the sessions with trades in `trades`, as plain values."""
+        table = self.to_frame()
+        return {
+            "n_sessions": len(table),
+            "n_sessions_with_trades": int((table["traded"] > 0).sum()),
+            "traded": float(table["traded"].sum()),
+            "commission": float(table["commission"].sum()),
+            "turnover": float(table["turnover"].sum()),
+            "trades": plain_records(table[table["traded"] > 0]),
+        }

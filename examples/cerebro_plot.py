@@ -1,0 +1,71 @@
+"""Backtrader's own chart without a screen, with the weights as an observer.
+
+Run: python examples/cerebro_plot.py [picture.png]
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import backtrader as bt
+import backtrader.plot
+import matplotlib as mpl
+from small_model import train_small
+
+from trm_bt import TRMAllocator, load_bars
+from trm_bt.feeds.backtrader import add_bars
+
+mpl.use("Agg")  # before pyplot, and after Backtrader's import has asked for a window
+
+
+STYLE = {"style": "line", "volume": False, "fmt_x_ticks": "%Y-%m", "rowsminor": 2}
+
+
+class OffScreen(backtrader.plot.Plot):
+    """Draw, and open no window."""
+
+    def show(self) -> None:
+        """Leave the figure to whoever saves it."""
+
+
+class WeightsObserver(bt.Observer):
+    """Draw what share of the portfolio each asset and cash are at each close."""
+
+    lines = ("equity", "bond", "cash")
+    plotinfo = {"plot": True, "plotname": "Weights"}  # noqa: RUF012 # Backtrader's
+
+    def next(self) -> None:
+        """Value positions at the close."""
+        broker, feeds = self._owner.broker, self._owner.datas[:2]
+        held = [broker.getposition(feed).size * feed.close[0] for feed in feeds]
+        total = broker.getcash() + sum(held)
+        for line, value in zip(self.lines, [*held, broker.getcash()], strict=True):
+            line[0] = value / total
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as work:
+        target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(work) / "plot.png"
+        checkpoint = train_small(Path(work))
+        bars = load_bars("sample", start="2006-10-02", end="2009-06-30")
+        cerebro = bt.Cerebro(stdstats=False)
+        add_bars(cerebro, bars)
+        for feed in cerebro.datas[3:]:
+            feed.plotinfo.plot = False  # members and rate are read, not looked at
+        cerebro.broker.set_cash(100_000)
+        cerebro.broker.setcommission(0.0005)
+        cerebro.addobserver(bt.observers.Value)
+        cerebro.addobserver(WeightsObserver)
+        cerebro.addstrategy(TRMAllocator, checkpoint=checkpoint)
+        cerebro.run()
+        ((figure,),) = cerebro.plot(OffScreen(**STYLE))
+        figure.set_size_inches(12, 12)
+        for axes in figure.axes[-2:]:  # which newer matplotlibs would leave dateless
+            axes.tick_params(labelbottom=True)
+        figure.savefig(target, dpi=100)
+        print(f"picture          {target.stat().st_size:,} bytes")
+    print(bars.source)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Two other assets in the place of SPY and TLT: two parameters, and a warning.
+
+The decisions of a model mean nothing that was ever measured on assets it was not
+trained on. So this trains on the new pair first; the warning stays, because all that
+the documentation reports is about SPY and TLT. Run: python examples/custom_universe.py
+"""
+
+import tempfile
+import warnings
+from pathlib import Path
+
+import backtrader as bt
+import pandas as pd
+from small_model import train_small
+
+from trm_bt import TRMAllocator, load_bars
+from trm_bt.errors import UniverseWarning
+
+
+def write_pair(folder: Path) -> str:
+    """Write another pair, made of the sample: a tilted equity and a shorter bond."""
+    sample = load_bars("sample")
+    growth = sample.equity.copy()
+    short = sample.bond.copy()
+    for frame, share in ((growth, 1.2), (short, 0.4)):
+        moves = frame["close"].pct_change().fillna(0.0)
+        close = 100 * (1 + share * moves).cumprod()
+        for name in ("open", "high", "low"):
+            frame[name] *= close / frame["close"]
+        frame["close"] = close
+        frame["high"] = frame[["open", "high", "close"]].max(axis=1)
+        frame["low"] = frame[["open", "low", "close"]].min(axis=1)
+    # a folder's files are named by role: the new pair plays SPY and TLT
+    growth.to_csv(folder / "SPY.csv")
+    short.to_csv(folder / "TLT.csv")
+    sample.volatility.to_csv(folder / "VIX.csv")
+    return sample.source
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        source = write_pair(folder)
+        checkpoint = train_small(folder, str(folder))
+        cerebro = bt.Cerebro()
+        for symbol, name in (("SPY", "GROWTH"), ("TLT", "SHORT"), ("VIX", "VIX")):
+            frame = pd.read_csv(folder / f"{symbol}.csv", index_col=0, parse_dates=True)
+            feed = bt.feeds.PandasData(dataname=frame.loc["2006-06":"2010"])
+            cerebro.adddata(feed, name=name)
+        cerebro.broker.set_cash(100_000)
+        cerebro.addstrategy(
+            TRMAllocator, checkpoint=checkpoint, equity="GROWTH", bond="SHORT"
+        )
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UniverseWarning)
+            (ran,) = cerebro.run()
+
+    print(f"warning          {told[0].message}")
+    print(f"decisions        {ran.decisions['allocation'].notna().sum()}")
+    print(f"orders rejected  {ran.n_rejected}")
+    print(f"value            {cerebro.broker.getvalue():,.0f}")
+    print(f"made of bars that are {source}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Decisions as a table: what was seen, what was thought of it, what became of it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.decisions import Decision
+from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.strategies.ledger import ASSETS
+
+DECISION_COLUMNS: Final = (
+    "session",
+    *FEATURE_NAMES,
+    *[f"prob_{name}" for name in ALLOCATION_NAMES],
+    "confidence",
+    "halt_prob",
+    "n_steps",
+    "allocation",
+    "allocation_name",
+    "model",
+    "target_equity",
+    "target_bond",
+    "target_cash",
+    *[f"z_{name}" for name in FEATURE_NAMES],
+)
+"""Columns of every table of decisions; `step_columns` follow where they are known."""
+ORDER_FACTS: Final = ("size", "price", "filled_on", "status", "slippage")
+
+
+def step_columns(n_steps: int) -> list[str]:
+    """Return the names of the probabilities after each of `n_steps` passes.
+
+    Examples
+    --------
+    >>> step_columns(2)[-1]
+    'step2_prob_tactical_opportunity'
+    """
+    return [
+        f"step{step}_prob_{name}"
+        for step in range(1, n_steps + 1)
+        for name in ALLOCATION_NAMES
+    ]
+
+
+def decision_table(
+    decisions: Sequence[Decision],
+    rows: Sequence[np.ndarray],
+    targets: Sequence[tuple[float, float]],
+    schema: FeatureSchema,
+) -> pd.DataFrame:
+    """Return a row a decision.
+
+    Parameters
+    ----------
+    decisions : sequence of n_decisions Decision
+        What a policy decided, oldest first.
+    rows : sequence of n_decisions ndarrays of shape (n_features,)
+        The features it saw.
+    targets : sequence of n_decisions (float, float)
+        Weights of equity and bond in force after each.
+    schema : FeatureSchema
+        What the features are made of; kept in ``attrs["feature_schema"]``.
+
+    Returns
+    -------
+    DataFrame of shape (n_decisions, n_columns)
+        Columns `DECISION_COLUMNS`, then `step_columns` up to the most steps that any
+        decision took; NaN where a policy tells no z-scores, or had halted.
+    """
+    n = len(decisions)
+    weights = np.reshape(targets, (n, len(ASSETS)))
+    names = [
+        None if d.allocation is None else ALLOCATION_NAMES[d.allocation]
+        for d in decisions
+    ]
+    columns = [
+        pd.DatetimeIndex([d.decided_on for d in decisions]),
+        *np.reshape(rows, (n, len(FEATURE_NAMES))).T,
+        *np.reshape([d.probabilities for d in decisions], (n, -1 if n else 8)).T,
+        [d.confidence for d in decisions],
+        [d.halt_prob for d in decisions],
+        [d.n_steps for d in decisions],
+        pd.array([d.allocation for d in decisions], dtype="Int64"),
+        pd.array(names, dtype="string"),
+        pd.array([d.model for d in decisions], dtype="string"),
+        *weights.T,
+        1.0 - weights.sum(axis=1),
+        *_z_scores(decisions).T,
+    ]
+    table = pd.DataFrame(dict(zip(DECISION_COLUMNS, columns, strict=True)))
+    steps = _step_probabilities(decisions)
+    names_of_steps = step_columns(steps.shape[1] // len(ALLOCATION_NAMES))
+    table = table.join(pd.DataFrame(steps, columns=names_of_steps))
+    table.attrs["feature_schema"] = schema.model_dump(mode="json")
+    return table
+
+
+def with_orders(decisions: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
+    """Add what became of each decision: its orders, fills and their slippage.
+
+    Parameters
+    ----------
+    decisions : DataFrame of shape (n_decisions, n_columns)
+        A decision table.
+    orders : DataFrame of shape (n_orders, n_order_columns)
+        Orders of the same run, columns `ORDER_COLUMNS`.
+
+    Returns
+    -------
+    DataFrame of shape (n_decisions, n_columns + 10)
+        With columns `<asset>_size`, `_price`, `_filled_on`, `_status` and `_slippage`
+        for equity and bond; missing where nothing was ordered. Of several orders for
+        one asset (a remainder, a second try) the last one is shown.
+    """
+    table = decisions.set_index("session")
+    for asset in ASSETS:
+        facts = orders[orders["asset"] == asset].drop_duplicates(
+            "decided_on", keep="last"
+        )
+        facts = facts.set_index("decided_on")[list(ORDER_FACTS)]
+        table = table.join(facts.add_prefix(f"{asset}_"))
+    joined = table.reset_index()
+    joined.attrs = decisions.attrs
+    return joined
+
+
+def _z_scores(decisions: Sequence[Decision]) -> np.ndarray:
+    """Return the standardised features, shape (n, n_features), NaN where not told."""
+    unknown = np.full(len(FEATURE_NAMES), np.nan)
+    scores = [unknown if d.z_scores is None else d.z_scores for d in decisions]
+    return np.reshape(scores, (len(decisions), len(FEATURE_NAMES)))
+
+
+def _step_probabilities(decisions: Sequence[Decision]) -> np.ndarray:
+    """Return probabilities after each step, shape (n, n_steps x n_allocations)."""
+    told = [d.step_probabilities for d in decisions]
+    n_steps = max((len(steps) for steps in told if steps is not None), default=0)
+    filled = np.full((len(told), n_steps, len(ALLOCATION_NAMES)), np.nan)
+    for row, steps in enumerate(told):
+        if steps is not None:
+            filled[row, : len(steps)] = steps
+    return filled.reshape(len(told), -1)

@@ -1,0 +1,123 @@
+"""What a rebalancing strategy notes of its bars, decisions and orders, as tables."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.feeds.backtrader import sessions_of
+
+ASSETS: Final = ("equity", "bond")
+WEIGHTS: Final = (*ASSETS, "cash")
+ORDER_COLUMNS: Final = (
+    "decided_on",
+    "filled_on",
+    "asset",
+    "size",
+    "price",
+    "value",
+    "commission",
+    "status",
+    "slippage",
+)
+EXECUTION_COLUMNS: Final = (
+    "decided_on",
+    *[f"target_{name}" for name in WEIGHTS],
+    *[f"fill_{name}" for name in WEIGHTS],
+    *[f"close_{name}" for name in WEIGHTS],
+    "fill_gap",
+    "close_gap",
+)
+_BAR: Final = (
+    "session",
+    *[f"{what}_{name}" for what in ("size", "open", "close") for name in ASSETS],
+    "cash",
+    "broker_value",
+    "credit",
+)
+
+
+@dataclass
+class Ledger:
+    """Rows of plain numbers, noted bar by bar and made into tables when asked for.
+
+    Parameters
+    ----------
+    bars : list of tuple
+        Date number, shares held, opens and closes of both assets, cash, the broker's
+        value and the yield that the cash earns until the next open: one row a close.
+    decided : list of tuple
+        Date number, and the weights of equity and bond in force after that close.
+    orders : list of tuple
+        Values of `ORDER_COLUMNS`, dates as numbers; one row an order in a final state.
+    fills_at_close : bool
+        Whether orders are filled at the close that decided (cheat-on-close).
+    credits_first : bool
+        Whether a credit is in the cash before the next orders are filled.
+    """
+
+    bars: list[tuple[float, ...]] = field(default_factory=list)
+    decided: list[tuple[float, float, float]] = field(default_factory=list)
+    orders: list[tuple[Any, ...]] = field(default_factory=list)
+    fills_at_close: bool = False
+    credits_first: bool = False
+
+    def order_table(self) -> pd.DataFrame:
+        """Return a row an order, columns `ORDER_COLUMNS`."""
+        frame = pd.DataFrame(self.orders, columns=list(ORDER_COLUMNS))
+        for name in ("decided_on", "filled_on"):
+            frame[name] = sessions_of(frame[name].to_numpy(np.float64))
+        return frame
+
+    def close_table(self) -> pd.DataFrame:
+        """Return values of equity, bond and cash, `broker_value` and `credit`."""
+        bars = self._bar_table()
+        values = {name: bars[f"size_{name}"] * bars[f"close_{name}"] for name in ASSETS}
+        return pd.DataFrame(values).join(bars[["cash", "broker_value", "credit"]])
+
+    def execution_table(self) -> pd.DataFrame:
+        """Return a row a session with fills, columns `EXECUTION_COLUMNS`.
+
+        Weights at the fill are valued at the open (the close of the decision with
+        cheat-on-close) after costs; gaps are the largest distance of a weight from
+        its target.
+        """
+        bars, orders = self._bar_table(), self.order_table()
+        filled = orders.dropna(subset=["filled_on"])
+        filled = filled.drop_duplicates("filled_on", keep="last")
+        targets = pd.DataFrame(self.decided, columns=["session", *ASSETS])
+        targets.index = sessions_of(targets.pop("session").to_numpy(np.float64))
+        targets["cash"] = 1.0 - targets.sum(axis=1)
+        rows = bars.index.get_indexer(pd.Index(filled["filled_on"]))
+        rows += self.fills_at_close
+        filled, rows = filled[rows < len(bars)], rows[rows < len(bars)]
+        wanted = targets.loc[filled["decided_on"]].to_numpy()
+        parts = [wanted, self._weights_at_fill(bars, rows)]
+        closes = self.close_table()[list(WEIGHTS)].iloc[rows].to_numpy()
+        parts.append(closes / closes.sum(axis=1, keepdims=True))
+        gaps = [np.abs(part - wanted).max(axis=1) for part in parts[1:]]
+        values = np.column_stack([*parts, *gaps])
+        table = pd.DataFrame(
+            values, pd.Index(filled["filled_on"], name="session"), EXECUTION_COLUMNS[1:]
+        )
+        table.insert(0, "decided_on", filled["decided_on"].to_numpy())
+        return table
+
+    def _weights_at_fill(self, bars: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+        """Return weights right after the fills of `rows`, shape (n_fills, 3)."""
+        sizes = bars[["size_equity", "size_bond"]].to_numpy()[rows]
+        if self.fills_at_close:
+            prices = bars[["close_equity", "close_bond"]].to_numpy()[rows - 1]
+        else:
+            prices = bars[["open_equity", "open_bond"]].to_numpy()[rows]
+        cash = bars["cash"].to_numpy()[rows]
+        if not self.credits_first:
+            cash = cash - bars["credit"].shift(fill_value=0.0).to_numpy()[rows]
+        values = np.column_stack([sizes * prices, cash])
+        weights: np.ndarray = values / values.sum(axis=1, keepdims=True)
+        return weights
+
+    def _bar_table(self) -> pd.DataFrame:
+        frame = pd.DataFrame(self.bars, columns=list(_BAR), dtype=np.float64)
+        return frame.set_index(sessions_of(frame.pop("session").to_numpy()))
