@@ -180,3 +180,51 @@ def test_history_without_a_cash_rate_earns_nothing(long_bars):
     assert history.values[-1, 0] == pytest.approx(
         long_bars.equity["close"].iloc[-1] / long_bars.equity["close"].iloc[0]
     )
+
+
+def correlated_history(seed):
+    """Two assets with premiums that move together, and cash that earns nothing."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(0.0, 0.006, (400, 1))
+    returns = np.zeros((400, 3))
+    returns[:, :2] = common + rng.normal([6e-4, 4e-4], [0.006, 0.004], (400, 2))
+    returns[0] = 0.0
+    return rules.History(pd.bdate_range("2001-01-01", periods=400), returns)
+
+
+@pytest.mark.parametrize("aversion", [1.0, 6.0, 20.0])
+def test_mean_variance_is_the_best_point_of_the_triangle(aversion):
+    """Against every point of a fine grid, inside and on each edge."""
+    steps = np.linspace(0.0, 1.0, 201)
+    grid = [(e, b) for e in steps for b in steps if e + b <= 1.0 + 1e-12]
+    e, b = np.array(grid).T
+    for seed in range(3):
+        history = correlated_history(seed)
+        weights = rules.mean_variance(history, aversion)
+        eight = rules.mean_variance_of_eight(history, aversion)
+        for t in range(260, 400, 12):
+            past, recent = history.returns[1 : t + 1], history.returns[t - 62 : t + 1]
+            mean = past[:, :2].mean(axis=0)
+            (ee, eb), (_, bb) = np.cov(recent[:, :2].T)
+
+            def utility(e, b, mean=mean, ee=ee, eb=eb, bb=bb):
+                risk = e**2 * ee + b**2 * bb + 2 * e * b * eb
+                return e * mean[0] + b * mean[1] - aversion / 2 * risk
+
+            best = utility(e, b).max()
+            assert utility(*weights[t, :2]) >= best - 1e-15
+            # no point is farther from the grid than half a step in each direction
+            slack = aversion * (ee + bb) * 0.0025**2
+            assert utility(*weights[t, :2]) == pytest.approx(best, abs=slack)
+            merits = [utility(w[0], w[1]) for w in ALLOCATION_WEIGHTS]
+            assert eight[t].tolist() == ALLOCATION_WEIGHTS[np.argmax(merits)].tolist()
+
+
+def test_the_best_points_lie_inside_and_on_every_edge():
+    found = set()
+    for seed in range(3):
+        for aversion in (1.0, 6.0, 20.0):
+            weights = rules.mean_variance(correlated_history(seed), aversion)[260:]
+            found |= {tuple(row) for row in (weights > 1e-9).tolist()}
+    assert (True, True, True) in found
+    assert (True, True, False) in found

@@ -20,6 +20,7 @@ from trm_bt.evaluation.judgement import JudgeSettings, judge
 from trm_bt.evaluation.rivals import COLUMNS, Decided
 from trm_bt.evaluation.trials import (
     LOG_NAME,
+    Trial,
     record_trial,
     target_weights,
     trial_of,
@@ -98,32 +99,16 @@ def compare(
     target = target_of(request.folder, out)
     check_replaceable(target, marker=MARKER, force=force)
     run = read_record(request.folder)
-    asked = requested(request, run)
-    whole = read_decided(request.folder, run)
-    decided = whole.between(request.start, request.end)
-    if not len(decided.sessions):
-        raise BarsError(
-            f"{request.folder}: no decision lies between {request.start} and "
-            f"{request.end}; they run from {whole.sessions[0].date()} to "
-            f"{whole.sessions[-1].date()}."
-        )
+    asked, whole = requested(request, run), read_decided(request.folder, run)
     loaded = asked.load()
+    decided = _decided_between(request, whole)
     bars = loaded.between(end=decided.sessions[-1])
-    contest = hold_contest(
-        bars, decided, asked.config, seed=request.settings.seed, progress=progress
-    )
+    seed = request.settings.seed
+    contest = hold_contest(bars, decided, asked.config, seed=seed, progress=progress)
     is_same_bars = loaded.sha256() == run["bars"].get("sha256")
     if is_same_bars and request.start is None and request.end is None:
         check_replayed(request.folder, contest.equity[OURS])
-    trial = trial_of(
-        asked.config,
-        whole.weights,
-        contest.equity[OURS],
-        contest.cash_returns,
-        datetime.now(UTC).replace(microsecond=0),
-    )
-    log = request.trials or request.folder.absolute().parent / LOG_NAME
-    trials = record_trial(log, trial)
+    trials = _counted(request, asked.config, whole, contest)
     tell = progress or (lambda stage, done, total: None)
     tell("tests", 0, 1)
     judged = judge(contest, trials, request.settings)
@@ -140,6 +125,29 @@ def compare(
     }
     _write(facts, contest, target)
     return facts
+
+
+def _decided_between(request: CompareRequest, whole: Decided) -> Decided:
+    """Return the decisions of the span that was asked for."""
+    decided = whole.between(request.start, request.end)
+    if not len(decided.sessions):
+        raise BarsError(
+            f"{request.folder}: no decision lies between {request.start} and "
+            f"{request.end}; they run from {whole.sessions[0].date()} to "
+            f"{whole.sessions[-1].date()}."
+        )
+    return decided
+
+
+def _counted(
+    request: CompareRequest, config: TRMConfig, whole: Decided, contest: Contest
+) -> list[Trial]:
+    """Record the run in its trials log, and return all that is in it."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    equity, cash = contest.equity[OURS], contest.cash_returns
+    trial = trial_of(config, whole.weights, equity, cash, now)
+    log = request.trials or request.folder.absolute().parent / LOG_NAME
+    return record_trial(log, trial)
 
 
 def target_of(folder: Path, out: Path | None) -> Path:
