@@ -14,6 +14,7 @@ from trm_bt.evaluation.metrics import (
 )
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.crises import CRISES
+from trm_bt.market.features import FEATURE_NAMES
 
 STRATEGIES = ("trm", "spy", "sixty_forty", *ALLOCATION_NAMES)
 
@@ -34,10 +35,12 @@ def write_fake_run(folder, *, start, end, seed=3):
         crisis_equity = equity.iloc[:0].assign(crisis="").set_index("crisis", append=1)
         crisis_equity = crisis_equity.swaplevel()
     crisis_equity.to_parquet(folder / "crisis_equity.parquet")
-    weights.assign(run="out_of_sample", strategy="trm").reset_index().to_parquet(
-        folder / "weights.parquet"
-    )
-    _decisions(rng, sessions, classes).to_parquet(folder / "decisions.parquet")
+    decisions = _decisions(rng, sessions, classes, covered)
+    for name, table in (("weights", weights.reset_index()), ("decisions", decisions)):
+        _with_crises(table, covered).to_parquet(folder / f"{name}.parquet")
+    _labels(rng, sessions, classes).to_parquet(folder / "labels.parquet")
+    for number, crisis in enumerate(covered):
+        _checkpoint(folder / "checkpoints" / crisis.name, number)
     orders.to_parquet(folder / "orders.parquet")
     summary = _summary(equity, orders, windows, sessions)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1))
@@ -97,24 +100,69 @@ def _orders(trm):
     )
 
 
-def _decisions(rng, sessions, classes):
+def _decisions(rng, sessions, classes, covered):
     n = len(sessions)
     probabilities = rng.dirichlet(np.ones(8), n)
+    features = dict(zip(FEATURE_NAMES, rng.normal(2.0, 3.0, (10, n)), strict=True))
+    newest = [[c.name for c in covered if c.start <= day][-1:] for day in sessions]
+    first = covered[0].name if covered else "only"
     frame = pd.DataFrame(
         {
-            "run": "out_of_sample",
-            "strategy": "trm",
             "session": sessions,
+            **features,
             "confidence": probabilities.max(axis=1),
             "halt_prob": rng.uniform(size=n),
             "n_steps": rng.integers(1, 5, n),
             "allocation": pd.array(classes, dtype="Int64"),
             "allocation_name": [ALLOCATION_NAMES[c] for c in classes],
-            "model": "september_11",
+            "model": [names[0] if names else first for names in newest],
         }
     )
     frame.loc[:30, ["allocation", "allocation_name"]] = [pd.NA, None]
     return frame
+
+
+def _with_crises(table, covered):
+    """Return the continuous rows, and each crisis's from two sessions before it."""
+    parts = [table.assign(run="out_of_sample")]
+    for crisis in covered:
+        first = np.flatnonzero(table["session"] >= crisis.start)[0]
+        rows = table.iloc[max(first - 2, 0) :]
+        parts.append(rows[rows["session"] <= crisis.end].assign(run=crisis.name))
+        if "model" in table:
+            parts[-1]["model"] = crisis.name
+    return pd.concat(parts, ignore_index=True).assign(strategy="trm")
+
+
+def _labels(rng, sessions, classes):
+    """Return labels that half of the decisions hit; the last six are not known yet."""
+    winner = np.where(rng.uniform(size=len(sessions)) < 0.5, classes, 5)
+    return pd.DataFrame({"winner": winner[:-6]}, sessions[:-6])
+
+
+def _checkpoint(folder, number):
+    folder.mkdir(parents=True)
+    history = [
+        {"epoch": i, "train_loss": 2.0 / i, "validation_loss": 2.1 / i + 0.1 * i}
+        for i in range(1, 5)
+    ]
+    description = {
+        "name": folder.name,
+        "scaler": {
+            "names": list(FEATURE_NAMES),
+            "mean": [1.0 + number] * 10,
+            "std": [2.0] * 10,
+        },
+        "training": {
+            "best_epoch": 3,
+            "majority_accuracy": 0.52,
+            "history": history,
+        },
+    }
+    (folder / "checkpoint.json").write_text(json.dumps(description))
+    table = "| a | b |\n|-|-|\n| 1 | 2 |\n"
+    card = f"# {folder.name}\n\nA **card**.\n\n<script>alert(2)</script>\n\n{table}"
+    (folder / "MODEL_CARD.md").write_text(card)
 
 
 def _summary(equity, orders, windows, sessions):

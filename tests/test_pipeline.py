@@ -53,6 +53,7 @@ def test_the_run_folder_holds_what_it_promises(folder):
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert files == {
         "index.html",
+        "crises.csv",
         "tearsheets/out_of_sample.html",
         f"tearsheets/{CRISIS}.html",
         "summary.json",

@@ -2,12 +2,15 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.fakes_run import write_fake_run
+from trm_bt.market.crises import Crisis
 from trm_bt.report import build
 
 webdriver = pytest.importorskip("selenium.webdriver")
+webdriver_error = pytest.importorskip("selenium.common").WebDriverException
 
 FLAGS = (
     "--headless=new",
@@ -25,7 +28,8 @@ PAGES = ("index.html", "tearsheets/flash_crash.html", "tearsheets/out_of_sample.
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     write_fake_run(folder, start="2010-01-04", end="2010-07-16")
-    build(folder, jobs=1)
+    own = Crisis('"><b>own</b>', pd.Timestamp("2010-06-01"), pd.Timestamp("2010-06-11"))
+    build(folder, crises=[own], jobs=1)
     return folder
 
 
@@ -87,27 +91,32 @@ def test_links_lead_to_files_that_exist(browser, folder, name):
     links = browser.execute_script("return [...document.links].map(link => link.href)")
     assert links
     for link in links:
-        assert Path(link.removeprefix("file://")).is_file(), link
+        path, _, place = link.removeprefix("file://").partition("#")
+        assert Path(path).is_file(), link
+        assert not place or f'id="{place}"' in Path(path).read_text(), link
 
 
 CONTRAST = """
 const channel = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-const luminance = colour => {
-  const c = colour.match(/[\\d.]+/g).map(v => channel(v / 255));
-  return .2126 * c[0] + .7152 * c[1] + .0722 * c[2];
-};
+const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+const luminance = ([r, g, b]) => [r, g, b].map(v => channel(v / 255))
+  .reduce((sum, v, at) => sum + v * [.2126, .7152, .0722][at], 0);
 const ground = node => {
+  const layers = [];
   for (; node; node = node.parentElement) {
-    const colour = getComputedStyle(node).backgroundColor;
-    if (colour !== 'rgba(0, 0, 0, 0)') return colour;
+    const [r, g, b, a = 1] = parts(getComputedStyle(node).backgroundColor);
+    layers.push([r, g, b, a]);
+    if (a === 1) break;
   }
-  return 'rgb(255, 255, 255)';
+  return layers.reverse().reduce((below, [r, g, b, a]) =>
+    [r, g, b].map((v, at) => a * v + (1 - a) * below[at]), [255, 255, 255]);
 };
 const ratio = node => {
-  const pair = [getComputedStyle(node).color, ground(node)].map(luminance);
+  const pair = [parts(getComputedStyle(node).color), ground(node)].map(luminance);
   return (Math.max(...pair) + .05) / (Math.min(...pair) + .05);
 };
-const texts = 'p, td, th, dt, dd, a, small, h1, h2, .badge, li, pre';
+document.querySelectorAll('details').forEach(node => { node.open = true; });
+const texts = 'p, td, th, dt, dd, a, small, h1, h2, .badge, li, pre, button, summary';
 return Math.min(...[...document.querySelectorAll(texts)].map(ratio));
 """
 
@@ -117,3 +126,112 @@ return Math.min(...[...document.querySelectorAll(texts)].map(ratio));
 def test_text_is_readable_in_both_schemes(browser, folder, name, scheme):
     show(browser, folder / name, width=1440, scheme=scheme)
     assert browser.execute_script(CONTRAST) >= 4.5
+
+
+def column_of(browser, key):
+    """Return the figures of a column of the crises, top to bottom, None for none."""
+    script = f"""return [...document.querySelectorAll('#crises tbody tr')].map(row => {{
+      const cell = row.querySelector('[data-{key}]');
+      return cell ? cell.getAttribute('data-{key}') : null; }})"""
+    return browser.execute_script(script)
+
+
+@pytest.mark.parametrize("key", ["trm-return", "spy-drawdown", "sessions", "start"])
+def test_a_click_sorts_a_column_and_another_turns_it(browser, folder, key):
+    show(browser, folder / "index.html", width=1440)
+    head = f"#crises th[data-key='{key}']"
+    is_text = key == "start"
+    for direction, is_down in (("ascending", False), ("descending", True)):
+        browser.execute_script(f'document.querySelector("{head} button").click()')
+        told = column_of(browser, key)
+        figures = [value if is_text else float(value) for value in told if value]
+        assert len(figures) >= 2
+        assert figures == sorted(figures, reverse=is_down)
+        assert told[len(figures) :] == [None] * (13 - len(figures))
+        found = f"return document.querySelector(\"{head}\").getAttribute('aria-sort')"
+        assert browser.execute_script(found) == direction
+
+
+def legend(browser, name):
+    """Return the values that a chart tells, by label."""
+    script = f"""return Object.fromEntries([...document.querySelectorAll(
+      '#chart-{name} .u-series')].map(row => [row.querySelector('.u-label').textContent,
+      row.querySelector('.u-value').textContent]))"""
+    return browser.execute_script(script)
+
+
+def test_pointing_at_a_chart_tells_the_values_of_the_session(browser, folder):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+
+    show(browser, folder / "index.html", width=1440)
+    plot = browser.find_element(By.CSS_SELECTOR, "#chart-growth .u-over")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    ActionChains(browser).move_to_element_with_offset(plot, 30, 0).perform()
+    growth, held = legend(browser, "growth"), legend(browser, "weights")
+    equity = pd.read_parquet(folder / "equity.parquet")
+    session = pd.Timestamp(growth["Session"])
+    for name, text in (("trm", "TRM"), ("spy", "SPY"), ("sixty_forty", "60/40")):
+        expected = equity.loc[session, name] / equity[name].iloc[0]
+        assert float(growth[text]) == pytest.approx(expected, abs=6e-4)
+    weights = pd.read_parquet(folder / "weights.parquet")
+    row = weights[(weights["run"] == "out_of_sample") & (weights["session"] == session)]
+    assert held["Session"] == growth["Session"]  # all charts share one cursor
+    for asset in ("equity", "bond", "cash"):
+        told = held[asset.capitalize()].replace("\N{NO-BREAK SPACE}%", "")
+        assert float(told) == pytest.approx(100 * row[asset].iloc[0], abs=0.06)
+
+
+def test_a_crisis_under_the_pointer_is_named(browser, folder):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+
+    show(browser, folder / "index.html", width=1440)
+    plot = browser.find_element(By.CSS_SELECTOR, "#chart-growth .u-over")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    first, own, last = map(pd.Timestamp, ("2010-01-04", "2010-06-07", "2010-07-16"))
+    away = round(((own - first) / (last - first) - 0.5) * plot.size["width"])
+    ActionChains(browser).move_to_element_with_offset(plot, away, 0).perform()
+    assert legend(browser, "growth")["Crisis"] == '"><b>own</b>'
+
+
+def is_shown(browser, selector):
+    """Tell whether an element takes any room, also where no script may run."""
+    root = browser.execute_cdp_cmd("DOM.getDocument", {})["root"]["nodeId"]
+    asked = {"nodeId": root, "selector": selector}
+    node = browser.execute_cdp_cmd("DOM.querySelector", asked)
+    try:
+        box = browser.execute_cdp_cmd("DOM.getBoxModel", {"nodeId": node["nodeId"]})
+    except webdriver_error:
+        return False
+    return box["model"]["height"] > 0
+
+
+def test_pictures_stand_in_where_no_script_runs_and_on_paper(browser, folder):
+    show(browser, folder / "index.html", width=1440)
+    assert is_shown(browser, "#chart-growth")
+    assert not is_shown(browser, "#run ~ figure .still svg")
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    on_paper = {"media": "print", "features": [dark]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", on_paper)
+    assert is_shown(browser, "#run ~ figure .still svg")
+    assert not is_shown(browser, "#chart-growth")
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    assert browser.execute_script(ground) == "rgb(255, 255, 255)"
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    disable = "Emulation.setScriptExecutionDisabled"
+    browser.execute_cdp_cmd(disable, {"value": True})
+    try:
+        browser.execute_cdp_cmd("Page.reload", {})
+        assert is_shown(browser, "#run ~ figure .still svg")
+        assert not is_shown(browser, "#chart-growth")
+    finally:
+        browser.execute_cdp_cmd(disable, {"value": False})
+
+
+def test_no_other_script_than_the_pages_own_may_run(browser, folder):
+    show(browser, folder / "index.html", width=1440)
+    browser.execute_script("""const script = document.createElement('script');
+      script.textContent = 'window.wasRun = true'; document.body.append(script);""")
+    assert browser.execute_script("return window.wasRun") is None
+    assert "Content Security Policy" in browser.get_log("browser")[0]["message"]

@@ -61,13 +61,25 @@ def run_command(
 @app.command("report")
 def report_command(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Tearsheets made at the same time.")
+    ] = 2,
+    crises: Annotated[
+        Path | None,
+        typer.Option("--crises", help="JSON or CSV of windows of your own."),
+    ] = None,
 ) -> None:
     """Build the pages of a finished run again."""
+    from trm_bt.market.crises import read_crises
     from trm_bt.report import build
 
+    own = read_crises(crises) if crises else ()
     with progress_bars() as progress:
         build(
-            run_folder, progress=lambda done, total, _: progress("report", done, total)
+            run_folder,
+            crises=own,
+            jobs=jobs,
+            progress=lambda done, total, _: progress("report", done, total),
         )
     print(run_folder / "index.html")
 

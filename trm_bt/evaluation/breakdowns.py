@@ -7,13 +7,13 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from trm_bt.evaluation.calibration import calibration as calibration_of
 from trm_bt.evaluation.contest import OURS, Contest
 from trm_bt.evaluation.metrics import max_drawdown, sharpe, total_return
 from trm_bt.market.allocations import ALLOCATION_NAMES
 
 PERIOD_YEARS: Final = 5
 VOLATILITY_EDGES: Final = (0.0, 15.0, 20.0, 25.0, 30.0, 40.0, float("inf"))
-CONFIDENCE_EDGES: Final = np.linspace(0.0, 1.0, 11)
 
 
 def by_period(contest: Contest, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -89,20 +89,7 @@ def calibration(contest: Contest) -> list[dict[str, Any]]:
         confidence that came up.
     """
     winners, classes, confidence = _decided_and_best(contest)
-    tenths = np.clip(np.digitize(confidence, CONFIDENCE_EDGES) - 1, 0, 9)
-    rows = []
-    for tenth in np.unique(tenths):
-        is_in = tenths == tenth
-        rows.append(
-            {
-                "low": float(CONFIDENCE_EDGES[tenth]),
-                "high": float(CONFIDENCE_EDGES[tenth + 1]),
-                "sessions": int(is_in.sum()),
-                "confidence": float(confidence[is_in].mean()),
-                "accuracy": float((classes == winners)[is_in].mean()),
-            }
-        )
-    return rows
+    return calibration_of(confidence, classes == winners)
 
 
 def confusion(contest: Contest) -> list[list[int]]:

@@ -214,8 +214,8 @@ def max_drawdown(equity: pd.Series) -> float:
     return float(drawdowns(equity).min())
 
 
-def turnover_annual(equity: pd.Series, orders: pd.DataFrame) -> float | None:
-    r"""Return the share of the portfolio exchanged a year; None when too short.
+def turnover(equity: pd.Series, orders: pd.DataFrame) -> float:
+    r"""Return the share of the portfolio exchanged over the whole span.
 
     Parameters
     ----------
@@ -234,15 +234,15 @@ def turnover_annual(equity: pd.Series, orders: pd.DataFrame) -> float | None:
     -----
     With v the value of an order and V the portfolio value at the close of its session:
 
-    .. math:: \frac{252}{n} \sum_{orders} \frac{|v|}{2 V}
+    .. math:: \sum_{orders} \frac{|v|}{2 V}
 
     Examples
     --------
-    >>> sessions = pd.bdate_range("2024-01-02", periods=253)
+    >>> sessions = pd.bdate_range("2024-01-02", periods=9)
     >>> equity = pd.Series(100.0, sessions)
     >>> sold = {"filled_on": sessions[5], "value": -60.0}
     >>> bought = {"filled_on": sessions[5], "value": 60.0}
-    >>> turnover_annual(equity, pd.DataFrame([sold, bought]))
+    >>> turnover(equity, pd.DataFrame([sold, bought]))
     0.6
     """
     filled = orders.dropna(subset=["filled_on"])
@@ -253,11 +253,42 @@ def turnover_annual(equity: pd.Series, orders: pd.DataFrame) -> float | None:
             f"orders: each must be filled on a session of the equity, {first.date()} "
             "is none."
         )
-    n_sessions = len(equity) - 1
+    traded = np.abs(filled["value"].to_numpy(np.float64)) / held.to_numpy(np.float64)
+    return float(traded.sum() / 2)
+
+
+def turnover_annual(equity: pd.Series, orders: pd.DataFrame) -> float | None:
+    r"""Return the share of the portfolio exchanged a year; None when too short.
+
+    Parameters
+    ----------
+    equity : Series of shape (n_sessions + 1,)
+        Portfolio value at the closes, in quote currency; the first row is the base.
+    orders : DataFrame of shape (n_orders, n_columns)
+        As in `turnover`.
+
+    Raises
+    ------
+    BarsError
+        If an order was filled on a session that `equity` lacks.
+
+    Notes
+    -----
+    With U the `turnover` of the n sessions:
+
+    .. math:: 252 U / n
+
+    Examples
+    --------
+    >>> sessions = pd.bdate_range("2024-01-02", periods=253)
+    >>> sold = {"filled_on": sessions[5], "value": -60.0}
+    >>> turnover_annual(pd.Series(100.0, sessions), pd.DataFrame([sold]))
+    0.3
+    """
+    n_sessions, exchanged = len(equity) - 1, turnover(equity, orders)
     if n_sessions < MIN_SESSIONS:
         return None
-    traded = np.abs(filled["value"].to_numpy(np.float64)) / held.to_numpy(np.float64)
-    return float(traded.sum() / 2 * SESSIONS_PER_YEAR / n_sessions)
+    return exchanged * SESSIONS_PER_YEAR / n_sessions
 
 
 def summarize_strategy(

@@ -71,8 +71,8 @@ def plan_crises(
     """
     plans = []
     for crisis in crises:
-        if not crisis.is_covered(sessions):
-            plans.append(CrisisPlan(crisis, None, None, "not within the bars' span"))
+        if missing := crisis.missing(sessions):
+            plans.append(CrisisPlan(crisis, None, None, missing))
             continue
         first = int(sessions.searchsorted(crisis.start))
         frozen_on = sessions[max(first - FREEZE_LEAD, 0)]
@@ -106,8 +106,8 @@ def plan_fold_crises(
     plans = []
     for crisis in crises:
         first = int(sessions.searchsorted(crisis.start))
-        if not crisis.is_covered(sessions):
-            plans.append(CrisisPlan(crisis, None, None, "not within the bars' span"))
+        if missing := crisis.missing(sessions):
+            plans.append(CrisisPlan(crisis, None, None, missing))
         elif first < FREEZE_LEAD or sessions[first - FREEZE_LEAD + 1] < folds[0].first:
             reason = f"before the first fold, which begins {folds[0].first.date()}"
             plans.append(CrisisPlan(crisis, None, None, reason))

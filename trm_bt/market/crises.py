@@ -1,10 +1,22 @@
-"""The twelve crisis windows, first and last day inclusive."""
+"""The twelve crisis windows, first and last day inclusive, and windows of one's own."""
 
+import csv
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
+
+from trm_bt.errors import ConfigError
+
+MAX_NAME: Final = 80
+"""Characters that the name of a window may have."""
+_MAX_BYTES: Final = 2**20
+_COLUMNS: Final = ("name", "start", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,16 @@ class Crisis:
         """
         last = pd.offsets.BDay().rollback(self.end)
         return bool(len(sessions) and sessions[0] < self.start and sessions[-1] >= last)
+
+    def missing(self, sessions: pd.DatetimeIndex, whose: str = "the bars'") -> str:
+        """Say what of the window `sessions` lack; empty where they cover it."""
+        if self.is_covered(sessions):
+            return ""
+        if not self.mask(sessions).any():
+            return f"not within {whose} span"
+        if sessions[0] >= self.start:
+            return f"only in part: {whose} span begins {sessions[0].date()}"
+        return f"only in part: {whose} span ends {sessions[-1].date()}"
 
 
 CRISES: Final = tuple(
@@ -54,3 +76,88 @@ def crises_on(sessions: pd.DatetimeIndex) -> list[list[str]]:
         for row in np.flatnonzero(crisis.mask(sessions)):
             names[row].append(crisis.name)
     return names
+
+
+def read_crises(path: str | Path) -> tuple[Crisis, ...]:
+    """Read windows of one's own from a JSON or CSV file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.json`` file holds a list of objects with the keys `name`, `start` and
+        `end`; a ``.csv`` file has these three columns. Dates are written YYYY-MM-DD,
+        both inclusive.
+
+    Returns
+    -------
+    tuple of Crisis
+        In the order of the file. A name is any text and must be escaped where it is
+        shown.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a window lacks something, ends before it begins,
+        or bears a name that is taken; the sentence says which.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path}: must be smaller than {_MAX_BYTES:,} bytes.")
+        text = path.read_text(encoding="utf-8-sig")
+        rows = _rows_of(text, path)
+    except (OSError, ValueError, csv.Error) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: cannot be read as windows: {error}.") from error
+    crises = tuple(
+        _window(row, f"{path}, window {number}") for number, row in enumerate(rows, 1)
+    )
+    _check_names(crises, path)
+    return crises
+
+
+def _rows_of(text: str, path: Path) -> list[Mapping[str, object]]:
+    """Return what the file lists, not yet believed."""
+    if path.suffix.lower() == ".json":
+        listed = json.loads(text)
+    elif path.suffix.lower() == ".csv":
+        listed = list(csv.DictReader(text.splitlines(), skipinitialspace=True))
+    else:
+        raise ConfigError(f"{path}: must end in .json or .csv, got {path.suffix!r}.")
+    if not isinstance(listed, list) or not listed:
+        raise ConfigError(f"{path}: must list at least one window, got none.")
+    return listed
+
+
+def _window(row: object, where: str) -> Crisis:
+    """Turn a row into a window; complain about what breaks a rule."""
+    if not isinstance(row, dict):
+        raise ConfigError(f"{where}: must be an object, got {type(row).__name__}.")
+    values = [row.get(column) for column in _COLUMNS]
+    for column, value in zip(_COLUMNS, values, strict=True):
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigError(f"{where}: must have the text `{column}`, got {value!r}.")
+    name, start, end = (str(value).strip() for value in values)
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise ConfigError(
+            f"{where}: `name` must be one line of at most {MAX_NAME} characters, got "
+            f"{len(name)}: {name[:20]!r}."
+        )
+    try:
+        first, last = date.fromisoformat(start), date.fromisoformat(end)
+    except ValueError as error:
+        raise ConfigError(f"{where}: dates must be YYYY-MM-DD, {error}.") from error
+    if last < first:
+        raise ConfigError(f"{where}: must not end before it begins, {last} < {first}.")
+    return Crisis(name, pd.Timestamp(first), pd.Timestamp(last))
+
+
+def _check_names(crises: tuple[Crisis, ...], path: Path) -> None:
+    taken = {crisis.name for crisis in CRISES}
+    for crisis in crises:
+        if crisis.name in taken:
+            raise ConfigError(
+                f"{path}: the name {crisis.name!r} is taken. Choose another."
+            )
+        taken.add(crisis.name)

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trm_bt.report.cards import model_card as model_card
+    from trm_bt.report.notebook import show as show
     from trm_bt.report.pages import build as build
     from trm_bt.report.pictures import feature_picture as feature_picture
     from trm_bt.report.pictures import loss_curve as loss_curve
     from trm_bt.report.tearsheets import tearsheet as tearsheet
 
-__all__ = ["build", "feature_picture", "loss_curve", "model_card", "tearsheet"]
+__all__ = ["build", "feature_picture", "loss_curve", "model_card", "show", "tearsheet"]
 
 _HOMES = {
     "build": "pages",
     "feature_picture": "pictures",
     "loss_curve": "pictures",
     "model_card": "cards",
+    "show": "notebook",
     "tearsheet": "tearsheets",
 }
 

@@ -7,8 +7,13 @@ Mitchell, M. et al. (2019). Model Cards for Model Reporting. arXiv:1810.03993.
 
 import re
 from collections.abc import Mapping
+from typing import Final
+
+from markdown_it import MarkdownIt
 
 from trm_bt.report.templating import environment, number, percent
+
+_FOLDED: Final = re.compile(r"^<details>.*?^</details>$", re.MULTILINE | re.DOTALL)
 
 
 def model_card(facts: Mapping[str, object]) -> str:
@@ -26,6 +31,26 @@ def model_card(facts: Mapping[str, object]) -> str:
         "basis_points": lambda value: f"{number(value * 1e4)} bp",
     }
     return templates.get_template("model_card.md").render(**facts)
+
+
+def card_html(card: str) -> str:
+    r"""Return a model card as HTML that holds text and tables, and nothing live.
+
+    The settings that the card folds away are left out: the page shows them itself.
+
+    Parameters
+    ----------
+    card : str
+        Markdown of any origin; raw HTML in it is shown as text, links are not followed.
+
+    Examples
+    --------
+    >>> card_html("**Bold** <script>[x](http://x)")
+    '<p><strong>Bold</strong> &lt;script&gt;[x](http://x)</p>\n'
+    """
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    markdown.disable(["link", "image", "autolink", "reference", "html_inline"])
+    return str(markdown.render(_FOLDED.sub("", card)))
 
 
 def plain(text: object) -> str:

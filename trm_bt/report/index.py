@@ -1,117 +1,162 @@
 """The page of a run: verdict, crises, strategies, charts, models and provenance."""
 
+import base64
+import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from trm_bt.evaluation.calibration import calibration
 from trm_bt.evaluation.crises import OUT_OF_SAMPLE
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.report import index_rows as rows
+from trm_bt.report.charts import (
+    LIBRARY,
+    LIBRARY_VERSION,
+    chart_data,
+    library_parts,
+)
+from trm_bt.report.compare_pictures import reliability_chart
+from trm_bt.report.models import ModelText
 from trm_bt.report.pictures import equity_chart, weights_chart
 from trm_bt.report.reader import RunFolder
+from trm_bt.report.run_pictures import (
+    decisions_chart,
+    training_chart,
+)
 from trm_bt.report.templating import environment
-from trm_bt.report.verdict import best_and_worst, duels, habit, verdict
+from trm_bt.report.verdict import duels, habit, verdict
+from trm_bt.report.windows import Window
+
+_MAX_TRAINING_PANELS: Final = 24
 
 
-def render_index(folder: RunFolder, links: dict[str, str]) -> str:
+def render_index(
+    folder: RunFolder, windows: Sequence[Window], models: Mapping[str, ModelText]
+) -> str:
     """Return the index of a run as one HTML document without outside links.
 
     Parameters
     ----------
     folder : RunFolder
         The run.
-    links : dict of str to str
-        Relative link of each crisis that has a tearsheet.
+    windows : sequence of Window
+        The crises, in the order of the table.
+    models : mapping of str to ModelText
+        What `read_models` returns.
     """
-    summary, run = folder.summary, folder.run
-    results = duels(summary["strategies"])
-    spans = [
-        (pd.Timestamp(crisis["start"]), pd.Timestamp(crisis["end"]))
-        for crisis in summary["crises"]
-        if crisis["covered"]
-    ]
-    weights = folder.weights[folder.weights["run"] == OUT_OF_SAMPLE]
-    decisions = _decision_rows(folder.decisions)
-    shares = {
-        row["name"]: row["share"]
-        for row in decisions
-        if row["name"] in ALLOCATION_NAMES
+    run = folder.run
+    decided = _continuous(folder.decisions)
+    weights = _continuous(folder.weights)
+    by_allocation = rows.decision_rows(decided)
+    shown = [models[m["name"]] for m in run["models"] if m["name"] in models]
+    drawn = shown[:_MAX_TRAINING_PANELS]
+    reliability = _calibration(decided, folder.labels)
+    pictures = _pictures(folder, windows, drawn, reliability)
+    tables = {
+        "n_crises": sum(not window.is_own for window in windows),
+        "crises": [rows.crisis_row(window, run["models"]) for window in windows],
+        "strategies": rows.strategy_rows(folder.summary["strategies"]),
+        "decisions": by_allocation,
+        "steps": rows.step_rows(decided),
+        "seen": rows.seen_rows(windows),
+        "calibration": reliability,
+        "models": rows.model_rows(run["models"], models),
+        "n_models_drawn": len(drawn),
     }
-    sentences = [*verdict(results, summary["out_of_sample"]), habit(shares)]
     return (
         environment()
         .get_template("index.html")
         .render(
-            summary=summary,
-            cash_earned=not summary["cash"].startswith("earned nothing"),
-            run=run,
-            config=json.dumps(run["config"], indent=2),
-            headline=sentences[0],
-            details=[sentence for sentence in sentences[1:] if sentence],
-            crises=[_crisis_row(crisis, links) for crisis in summary["crises"]],
-            strategies=_strategy_rows(summary["strategies"]),
-            decisions=decisions,
-            equity_svg=Markup(equity_chart(folder.equity, spans)),
-            weights_svg=Markup(weights_chart(weights.set_index("session"))),
-            seconds=sum(run["seconds"].values()),
+            pictures={name: Markup(svg) for name, svg in pictures.items()},
+            data=chart_data(folder.equity, weights, decided, windows),
+            **_facts(folder, by_allocation),
+            **tables,
+            **page_script(),
         )
     )
 
 
-def _crisis_row(crisis: dict[str, Any], links: dict[str, str]) -> dict[str, Any]:
-    """Return a crisis with its link and the cells of the portfolios shown for it."""
-    row = {**crisis, "link": links.get(crisis["name"]), "cells": []}
-    if not crisis["covered"]:
-        return row
-    best, worst = best_and_worst(crisis["total_return"])
-    row["cells"] = [
-        {
-            "name": name if name in (best, worst) else "",
-            "total_return": crisis["total_return"][name],
-            "max_drawdown": crisis["max_drawdown"][name],
-        }
-        for name in ("trm", "spy", "sixty_forty", best, worst)
-    ]
-    return row
-
-
-def _strategy_rows(strategies: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    mixes = {
-        name: "/".join(f"{weight:.0%}".rstrip("%") for weight in weights)
-        for name, weights in zip(ALLOCATION_NAMES, ALLOCATION_WEIGHTS, strict=True)
+def _facts(
+    folder: RunFolder, by_allocation: Sequence[Mapping[str, Any]]
+) -> dict[str, object]:
+    """Return what the page says in words: verdict, provenance, settings."""
+    summary, run = folder.summary, folder.run
+    sentences = _sentences(summary, by_allocation)
+    return {
+        "summary": summary,
+        "run": run,
+        "is_walkforward": folder.is_walkforward,
+        "cash_earned": not summary["cash"].startswith("earned nothing"),
+        "config": json.dumps(run["config"], indent=2),
+        "headline": sentences[0],
+        "details": sentences[1:],
+        "seconds": sum(run["seconds"].values()),
     }
-    return [
-        {"name": name, "mix": mixes.get(name, ""), **figures}
-        for name, figures in strategies.items()
-    ]
 
 
-def _decision_rows(decisions: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how often each allocation was the likeliest, abstentions last.
-
-    What was held may differ: a blend holds some of each, a doubtful decision is left.
-    """
-    asked = decisions.loc[decisions["run"] == OUT_OF_SAMPLE]
-    counts = asked["allocation"].value_counts()
-    rows: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "n_sessions": int(counts.get(allocation, 0)),
-            "confidence": _mean(asked, allocation, "confidence"),
-            "halt_prob": _mean(asked, allocation, "halt_prob"),
-            "n_steps": _mean(asked, allocation, "n_steps"),
-        }
-        for allocation, name in enumerate(ALLOCATION_NAMES)
-    ]
-    n_abstained = int(asked["allocation"].isna().sum())
-    nothing = {"confidence": None, "halt_prob": None, "n_steps": None}
-    rows.append({"name": "abstained (cash)", "n_sessions": n_abstained, **nothing})
-    return [{**row, "share": row["n_sessions"] / max(len(asked), 1)} for row in rows]
+def _pictures(
+    folder: RunFolder,
+    windows: Sequence[Window],
+    models: Sequence[ModelText],
+    reliability: Sequence[Mapping[str, Any]],
+) -> dict[str, str]:
+    """Return what stands in for the charts, and the pictures beside them, as SVG."""
+    spans = [window.span for window in windows if not window.reason]
+    return {
+        "equity": equity_chart(folder.equity, spans),
+        "weights": weights_chart(_continuous(folder.weights)),
+        "decisions": decisions_chart(_continuous(folder.decisions)),
+        "reliability": reliability_chart(reliability) if reliability else "",
+        "training": training_chart(models) if models else "",
+    }
 
 
-def _mean(decisions: pd.DataFrame, allocation: int, column: str) -> float | None:
-    values = decisions.loc[
-        (decisions["allocation"] == allocation).fillna(False), column
-    ]
-    return float(values.mean()) if len(values) else None
+def page_script() -> dict[str, object]:
+    """Return the scripts of the page, and the policy that lets no other script run."""
+    library = library_parts()
+    page = (files("trm_bt.report") / "templates/page.js").read_text(encoding="utf-8")
+    scripts = (library["script"], page)
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in scripts
+    )
+    return {
+        "scripts": [Markup(text) for text in scripts],
+        "script_hashes": Markup(hashes),
+        "library_style": Markup(library["style"]),
+        "library_licence": library["licence"],
+        "library": f"{LIBRARY} {LIBRARY_VERSION}",
+        "library_kilobytes": round(len(library["script"].encode()) / 1000),
+    }
+
+
+def _continuous(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the continuous run, indexed by session."""
+    return table[table["run"] == OUT_OF_SAMPLE].set_index("session")
+
+
+def _calibration(decided: pd.DataFrame, labels: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the calibration over the decisions whose outcome is known."""
+    known = decided.dropna(subset=["allocation"]).join(labels["winner"], how="inner")
+    is_right = (known["allocation"] == known["winner"]).to_numpy(dtype=bool)
+    return calibration(known["confidence"].to_numpy(np.float64), is_right)
+
+
+def _sentences(
+    summary: Mapping[str, Any], by_allocation: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Return the verdict, the headline first."""
+    shares = {
+        row["name"]: row["share"]
+        for row in by_allocation
+        if row["name"] in ALLOCATION_NAMES
+    }
+    results = duels(summary["strategies"])
+    told = [*verdict(results, summary["out_of_sample"]), habit(shares)]
+    return [sentence for sentence in told if sentence]

@@ -1,39 +1,51 @@
 """A run folder's pages: a tearsheet for each crisis, one for all, and their index."""
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
-from trm_bt.evaluation.crises import OUT_OF_SAMPLE
-from trm_bt.evaluation.metrics import (
-    drawdowns,
-    max_drawdown,
-    session_returns,
-    total_return,
-)
-from trm_bt.files import write_text_atomically
+from trm_bt.files import staged_folder, write_atomically, write_text_atomically
+from trm_bt.market.crises import Crisis
+from trm_bt.report.crisis_sheets import run_sheets
 from trm_bt.report.index import render_index
-from trm_bt.report.reader import RunFolder, read_run
-from trm_bt.report.tearsheets import Sheet, returns_from_equity, write_sheet
-from trm_bt.report.templating import label, safe_name
-from trm_bt.report.verdict import best_and_worst
+from trm_bt.report.models import read_models
+from trm_bt.report.reader import read_run
+from trm_bt.report.tearsheets import Sheet, write_sheet
+from trm_bt.report.templating import spreadsheet_safe
+from trm_bt.report.windows import FOLDER, Window, windows_of
 
-FOLDER: Final = "tearsheets"
 _MIN_SHEETS_PER_JOB: Final = 2
 """A process of its own spends two to three seconds on imports before its first page."""
+_PRELOADED: Final = (
+    "quantstats.reports",
+    "seaborn",
+    "trm_bt.report.crisis_pictures",
+    "trm_bt.report.tearsheets",
+)
+
+_COLUMNS: Final = (
+    *("crisis", "start", "end", "sessions", "reason", "models", "strategy"),
+    *("total_return", "max_drawdown", "worst_session", "worst_on"),
+    *("sessions_under_water", "recovered_on", "turnover"),
+)
 
 Progress = Callable[[int, int, str], None]
 """Called with the pages done, the pages in all, and the name of the latest."""
 
 
 def build(
-    run_dir: str | Path, *, jobs: int = 2, progress: Progress | None = None
+    run_dir: str | Path,
+    *,
+    crises: Sequence[Crisis] = (),
+    jobs: int = 2,
+    progress: Progress | None = None,
 ) -> Path:
-    """Write the tearsheets and the index of a run folder.
+    """Write the tearsheets, crises.csv and the index of a run folder.
 
     With more than one job the tearsheets are made in processes of their own, which
     import the caller's main module: guard a script with ``if __name__ == "__main__"``.
@@ -42,6 +54,9 @@ def build(
     ----------
     run_dir : str or Path
         Folder with run.json, summary.json and the tables of a run.
+    crises : sequence of Crisis
+        Windows of the reader's own, cut from the continuous run and shown after the
+        twelve; see `trm_bt.market.crises.read_crises`.
     jobs : int
         Processes that make tearsheets at the same time.
     progress : callable, optional
@@ -55,142 +70,101 @@ def build(
     Raises
     ------
     RunError
-        If a file of the run is missing or damaged.
+        If a file of the run is missing or damaged; its pages stay as they are then.
     """
     folder = read_run(Path(run_dir))
-    links = _links(folder.summary["crises"])
-    sheets = dict(_sheets(folder, links))
+    models = read_models(folder.path)
+    windows = windows_of(folder, models, crises)
+    sheets = dict(run_sheets(folder, windows))
+    jobs = min(jobs, len(sheets) // _MIN_SHEETS_PER_JOB)
+    context = _context() if jobs > 1 else None
+    page = render_index(folder, windows, models)  # while the processes make ready
     tell = progress or (lambda done, total, name: None)
     total = len(sheets) + 1
-    for done, name in enumerate(_write_all(folder.path, sheets, jobs), 1):
-        tell(done, total, name)
+    with staged_folder(folder.path / FOLDER) as staged:
+        targets = {name: staged / Path(name).name for name in sheets}
+        if context is None:
+            names = _write_here(sheets, targets)
+        else:
+            names = _write_beside(sheets, targets, jobs, context)
+        for done, name in enumerate(names, 1):
+            tell(done, total, name)
+    table = crisis_frame(windows)
+    write_atomically(
+        folder.path / "crises.csv", lambda draft: table.to_csv(draft, index=False)
+    )
     index = folder.path / "index.html"
-    write_text_atomically(index, render_index(folder, links))
+    write_text_atomically(index, page)
     tell(total, total, index.name)
     return index
 
 
-def _links(crises: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Return a safe and unique relative link for each crisis that has data."""
-    links: dict[str, str] = {}
-    taken = {OUT_OF_SAMPLE}
-    for crisis in crises:
-        if not crisis["covered"]:
-            continue
-        stem = unique = safe_name(crisis["name"])
-        count = 1
-        while unique in taken:
-            count += 1
-            unique = f"{stem}_{count}"
-        taken.add(unique)
-        links[crisis["name"]] = f"{FOLDER}/{unique}.html"
-    return links
+def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
+    """Return one row a crisis and portfolio, and one for a crisis without data.
+
+    Returns
+    -------
+    DataFrame
+        Columns crisis, start, end, sessions, reason, models, strategy and the keys of
+        `trm_bt.evaluation.crisis_figures.crisis_figures`. No text is a formula.
+    """
+    rows = []
+    for window in windows:
+        told = {
+            "crisis": spreadsheet_safe(window.name),
+            "start": window.start,
+            "end": window.end,
+            "sessions": window.n_sessions or None,
+            "reason": window.reason,
+            "models": spreadsheet_safe("; ".join(window.models)),
+        }
+        by_strategy: Mapping[str, Mapping[str, object]] = window.figures or {"": {}}
+        rows += [
+            {**told, "strategy": name, **figures}
+            for name, figures in by_strategy.items()
+        ]
+    counts = dict.fromkeys(("sessions", "sessions_under_water"), "Int64")
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(counts)
 
 
-def _sheets(folder: RunFolder, links: dict[str, str]) -> Iterator[tuple[str, Sheet]]:
-    """Yield each tearsheet with the relative path it is written to."""
-    equity, models = folder.equity, folder.run["models"]
-    spans = ", ".join(f"{m['name']} (until {m['trained_until']})" for m in models)
-    facts = (("Models, and the last session each knew", spans),)
-    yield (
-        f"{FOLDER}/{OUT_OF_SAMPLE}.html",
-        _sheet(folder, "The whole run, out of sample", equity, facts),
-    )
-    for crisis in folder.summary["crises"]:
-        if crisis["name"] in links:
-            yield (
-                links[crisis["name"]],
-                _sheet(
-                    folder,
-                    label(crisis["name"]),
-                    folder.crisis(crisis["name"]),
-                    (
-                        ("Window", f"{crisis['start']} to {crisis['end']}"),
-                        ("Decided by", _decided_by(crisis)),
-                    ),
-                ),
-            )
-
-
-def _decided_by(crisis: dict[str, Any]) -> str:
-    return (
-        f"model {crisis['model']}, trained on {crisis['trained_from']} to "
-        f"{crisis['trained_until']} (the last session it knew anything of) in "
-        f"{crisis['n_optimizer_steps']} optimiser steps"
-    )
-
-
-def _sheet(
-    folder: RunFolder,
-    title: str,
-    equity: pd.DataFrame,
-    facts: tuple[tuple[str, str], ...],
-) -> Sheet:
-    best, worst = best_and_worst({str(n): total_return(equity[n]) for n in equity})
-    return Sheet(
-        title=title,
-        returns=returns_from_equity(equity["trm"]),
-        benchmark=returns_from_equity(equity["spy"]),
-        facts=(*facts, *_origin(folder.summary)),
-        compared=tuple(
-            _compared(equity[name], text)
-            for name, text in (
-                ("trm", label("trm")),
-                ("spy", label("spy")),
-                ("sixty_forty", label("sixty_forty")),
-                (best, f"Best fixed: {label(best)}"),
-                (worst, f"Worst fixed: {label(worst)}"),
-            )
-        ),
-        back="../index.html",
-        names=(label("trm"), label("spy")),
-    )
-
-
-def _compared(equity: pd.Series, text: str) -> dict[str, object]:
-    under = drawdowns(equity)
-    return {
-        "label": text,
-        "total_return": total_return(equity),
-        "max_drawdown": max_drawdown(equity),
-        "worst_session": float(session_returns(equity).min()),
-        "sessions_under_water": int((under < 0).sum()),
-    }
-
-
-def _origin(summary: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Say where the bars come from, what is a proxy, what cash earned, and the seed."""
-    bars = summary["bars"]
-    source = bars["source"]
-    if bars["derived"]:
-        source += ". These bars are derived from other series, not quotes of a market."
-    declared = (
-        (
-            f"{label(role)} (proxy)" if entry["status"] == "proxy" else label(role),
-            "; ".join([entry["source"], *entry["notes"]]),
-        )
-        for role, entry in bars["roles"].items()
-        if entry["status"] == "proxy" or entry["notes"]
-    )
-    cash = ("Cash", summary["cash"])
-    return ("Bars", source), *declared, cash, ("Seed", str(summary["seed"]))
-
-
-def _write_all(root: Path, sheets: dict[str, Sheet], jobs: int) -> Iterator[str]:
+def _write_here(
+    sheets: Mapping[str, Sheet], targets: Mapping[str, Path]
+) -> Iterator[str]:
     """Write every sheet and yield its name when it is there."""
-    jobs = min(jobs, len(sheets) // _MIN_SHEETS_PER_JOB)
-    if jobs <= 1:
-        for name, sheet in sheets.items():
-            write_sheet(sheet, root / name)
-            yield name
-        return
-    # Never fork: a parent that has loaded torch may hold its thread pool's locks.
-    context = multiprocessing.get_context("spawn")
+    for name, sheet in sheets.items():
+        write_sheet(sheet, targets[name])
+        yield name
+
+
+def _write_beside(
+    sheets: Mapping[str, Sheet],
+    targets: Mapping[str, Path],
+    jobs: int,
+    context: BaseContext,
+) -> Iterator[str]:
+    """Do the same in processes of their own, the longest span first."""
+    longest_first = sorted(sheets, key=lambda name: -len(sheets[name].returns))
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         tasks = {
-            pool.submit(write_sheet, sheet, root / name): name
-            for name, sheet in sheets.items()
+            pool.submit(write_sheet, sheets[name], targets[name]): name
+            for name in longest_first
         }
         for task in as_completed(tasks):
             task.result()
             yield tasks[task]
+
+
+def _context() -> BaseContext:
+    """Return how processes are started; never by forking this one.
+
+    A parent that has loaded torch may hold its thread pool's locks. Where there is a
+    fork server, it begins at once to import QuantStats, for all of them.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing.forkserver import ensure_running
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*_PRELOADED])
+    ensure_running()
+    return context

@@ -35,12 +35,18 @@ INKS: Final = {
 }
 """Stand-in colours by the CSS variable that replaces each of them."""
 
-_WEIGHT_INKS: Final = {"equity": "spy", "bond": "bond", "cash": "cash"}
-_LINE_INKS: Final = {"trm": "trm", "spy": "spy", "sixty_forty": "mix"}
+WEIGHT_INKS: Final = {"equity": "spy", "bond": "bond", "cash": "cash"}
+LINE_INKS: Final = {"trm": "trm", "spy": "spy", "sixty_forty": "mix"}
 _PERCENT: Final = ("spy_returns_5d", "spy_returns_20d", "sector_dispersion")
 _MAX_POINTS: Final = 1200
 
+_GROUPS: Final = frozenset(
+    {"axes", "figure", "font", "grid", "legend", "lines", "patch", "path", "savefig"}
+    | {"svg", "text", "xtick", "ytick"}
+)
 STYLE: Final[dict[Any, Any]] = {
+    # Whatever the reader, or a library that was imported, has set must not show.
+    **{k: v for k, v in mpl.rcParamsDefault.items() if k.partition(".")[0] in _GROUPS},
     "font.size": 10.5,
     "text.parse_math": False,
     "axes.edgecolor": INKS["soft"],
@@ -70,12 +76,12 @@ def equity_chart(equity: pd.DataFrame, crises: Iterable[Span]) -> str:
     crises : iterable of (Timestamp, Timestamp)
         First and last day of each shaded span.
     """
-    shown = equity[[name for name in _LINE_INKS if name in equity]]
+    shown = equity[[name for name in LINE_INKS if name in equity]]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 5.4), layout="constrained")
         upper, lower = figure.subplots(2, sharex=True, height_ratios=(2.2, 1))
         for name in reversed(shown.columns):
-            line = {"color": INKS[_LINE_INKS[name]], "linewidth": 1.2}
+            line = {"color": INKS[LINE_INKS[name]], "linewidth": 1.2}
             thin = thinned(shown[name] / shown[name].iloc[0])
             upper.plot(thin.index, thin, **line)
             under = thinned(drawdowns(shown[name]))
@@ -87,7 +93,7 @@ def equity_chart(equity: pd.DataFrame, crises: Iterable[Span]) -> str:
         lower.set_ylabel("drawdown")
         lower.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0%}"))
         for axes in (upper, lower):
-            _shade(axes, crises)
+            shade(axes, crises)
             axes.margins(x=0)
         return svg_of(figure)
 
@@ -103,7 +109,7 @@ def weights_chart(weights: pd.DataFrame) -> str:
     """
     n_rows = -(-len(weights) // 320)
     position = np.arange(len(weights)) // n_rows
-    grouped = weights[list(_WEIGHT_INKS)].groupby(position)
+    grouped = weights[list(WEIGHT_INKS)].groupby(position)
     first = weights.index[::n_rows]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 2.6), layout="constrained")
@@ -111,7 +117,7 @@ def weights_chart(weights: pd.DataFrame) -> str:
         axes.stackplot(
             first,
             grouped.mean().to_numpy().T,
-            colors=[INKS[ink] for ink in _WEIGHT_INKS.values()],
+            colors=[INKS[ink] for ink in WEIGHT_INKS.values()],
             linewidth=0,
             step="post",
         )
@@ -200,7 +206,7 @@ def feature_picture(features: Features, out: Path) -> Path:
             axes.plot(line.index, line, color=ink, linewidth=0.7)
             axes.set_title(name.replace("_", " "), loc="left", fontsize=11)
             axes.set_title(kind, loc="right", fontsize=10, color=ink)
-            _shade(axes, spans, edge=0.8)
+            shade(axes, spans, edge=0.8)
             axes.margins(x=0)
             if name in _PERCENT:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -229,7 +235,7 @@ def thinned(series: pd.Series) -> pd.Series:
     return series.iloc[np.union1d(kept, [0, len(series) - 1])]
 
 
-def _shade(axes: Axes, crises: Iterable[Span], *, edge: float = 0.0) -> None:
+def shade(axes: Axes, crises: Iterable[Span], *, edge: float = 0.0) -> None:
     """Shade spans; an `edge`, in points, keeps those of a few days visible."""
     for start, end in crises:
         days: Any = (start, end)  # matplotlib converts dates, its types do not say so

@@ -11,7 +11,7 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,8 @@ import matplotlib as mpl
 import pandas as pd
 
 from trm_bt.evaluation.metrics import MIN_SESSIONS
+
+Span = tuple[pd.Timestamp, pd.Timestamp]
 
 FIGURES: Final = {
     "returns": "Cumulative returns",
@@ -39,7 +41,7 @@ FIGURES: Final = {
 }
 """QuantStats' figures in the order of its page, with a title of ours."""
 
-TABLES: Final = ("metrics", "eoy_table", "dd_info")
+TABLES: Final = ("metrics", "eoy_table", "dd_info", "second_metrics")
 
 MIN_ROLLING_SESSIONS: Final = 126
 """Sessions under which QuantStats' half-year rolling figures are empty."""
@@ -51,6 +53,7 @@ _SHORT_PARTS: Final = {
     "dd_periods",
     "dd_plot",
     "metrics",
+    "second_metrics",
     "dd_info",
 }
 """What a window under `MIN_SESSIONS` keeps: nothing annual, monthly or rolling."""
@@ -89,6 +92,7 @@ _THEME: Final[dict[Any, Any]] = {
     "xtick.color": "#555555",
     "ytick.color": "#555555",
 }
+_SHADE: Final = "#e3c8c7"
 _SVG: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "trm_bt",
@@ -98,7 +102,13 @@ _SVG: Final[dict[Any, Any]] = {
 
 
 def quantstats_parts(
-    returns: pd.Series, benchmark: pd.Series | None, names: tuple[str, str]
+    returns: pd.Series,
+    benchmark: pd.Series | None,
+    names: Sequence[str],
+    *,
+    second: pd.Series | None = None,
+    shaded: Span | None = None,
+    n_judged: int | None = None,
 ) -> dict[str, str]:
     """Return QuantStats' figures and tables of `returns` as HTML, by part name.
 
@@ -108,20 +118,26 @@ def quantstats_parts(
         Simple returns as decimals on tz-naive sessions, not all equal; the first row
         is 0, for without it QuantStats finds no drawdown in a window that starts at
         its peak.
-    benchmark : Series of shape (n_sessions + 1,) or None
-        Returns of the benchmark on the same sessions.
-    names : tuple of str
-        What to call the two in tables and legends.
+    benchmark, second : Series of shape (n_sessions + 1,) or None
+        Returns of the benchmark on the same sessions, and of another one that has a
+        table of measures but no figures.
+    names : sequence of str
+        What to call the portfolio, the benchmark and the second one.
+    shaded : (Timestamp, Timestamp), optional
+        First and last day of a span to shade in every figure that has a time axis.
+    n_judged : int, optional
+        Sessions of that span, all of them if None.
 
     Returns
     -------
     dict of str to str
-        Keys of `FIGURES` (SVG) and `TABLES`. Under `MIN_SESSIONS` sessions no part
-        holds an annualised figure, under `MIN_ROLLING_SESSIONS` none a rolling one.
+        Keys of `FIGURES` (SVG) and `TABLES`. Where `n_judged` is under `MIN_SESSIONS`
+        no part holds an annualised figure, and with fewer than `MIN_ROLLING_SESSIONS`
+        returns none a rolling one.
     """
-    wanted = [*FIGURES, *TABLES]
+    wanted = [part for part in (*FIGURES, *TABLES) if part != "second_metrics"]
     template = "".join(f"<!--part {part}-->{{{{{part}}}}}" for part in wanted)
-    with tempfile.TemporaryDirectory() as folder, _borrowed_matplotlib():
+    with tempfile.TemporaryDirectory() as folder, _borrowed_matplotlib(shaded):
         from quantstats import reports
 
         source, page = Path(folder, "template.html"), Path(folder, "page.html")
@@ -136,13 +152,38 @@ def quantstats_parts(
             benchmark_title=names[1],
         )
         pieces = re.split(r"<!--part (\w+)-->", page.read_text(encoding="utf-8"))
-    parts = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+        parts = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+        if second is not None:
+            parts["second_metrics"] = _second_metrics(returns, second, names)
     cleaned = {
         part: clean_svg(text) if part in FIGURES else _clean_table(text)
         for part, text in parts.items()
         if text.strip()
     }
-    return _keep_meaningful(cleaned, n_sessions=len(returns) - 1)
+    n_sessions = len(returns) - 1
+    return _keep_meaningful(cleaned, n_sessions, n_judged or n_sessions)
+
+
+def _second_metrics(returns: pd.Series, second: pd.Series, names: Sequence[str]) -> str:
+    """Return QuantStats' measures against a second benchmark, as its page has them."""
+    from quantstats import reports
+
+    table = reports.metrics(  # type: ignore[no-untyped-call]
+        returns.rename(names[0]),
+        benchmark=second.rename(names[2]),
+        display=False,
+        mode="full",
+        match_dates=False,
+        internal="True",
+        benchmark_title=names[2],
+        strategy_title=names[0],
+        prepare_returns=False,
+    )
+    table.index.name = "Metric"
+    html_table: str = table.iloc[2:].reset_index().to_html(index=False, border=0)
+    return html_table.replace(' class="dataframe"', "").replace(
+        ' style="text-align: right;"', ""
+    )
 
 
 def clean_svg(text: str) -> str:
@@ -160,12 +201,18 @@ def _clean_table(text: str) -> str:
     return text.replace("\ufe6a", "").replace("<th>Recovered</th>", "<th>Ended</th>")
 
 
-def _keep_meaningful(parts: dict[str, str], n_sessions: int) -> dict[str, str]:
+def _keep_meaningful(
+    parts: dict[str, str], n_sessions: int, n_judged: int
+) -> dict[str, str]:
     if n_sessions < MIN_ROLLING_SESSIONS:
         parts = {part: text for part, text in parts.items() if part not in _ROLLING}
-    if n_sessions < MIN_SESSIONS:
+    if n_judged < MIN_SESSIONS:
         parts = {part: text for part, text in parts.items() if part in _SHORT_PARTS}
-        parts["metrics"] = _short_table(parts["metrics"])
+        parts |= {
+            part: _short_table(parts[part])
+            for part in ("metrics", "second_metrics")
+            if part in parts
+        }
     return parts
 
 
@@ -182,7 +229,7 @@ def _short_table(table: str) -> str:
 
 
 @contextmanager
-def _borrowed_matplotlib() -> Iterator[None]:
+def _borrowed_matplotlib(shaded: Span | None) -> Iterator[None]:
     """Let QuantStats draw with settings of ours, then put the user's back."""
     import matplotlib.pyplot as plt
 
@@ -199,7 +246,8 @@ def _borrowed_matplotlib() -> Iterator[None]:
             seaborn.set_theme(font_scale=1.1, rc=_THEME)
             mpl.rcParams.update(_SVG)
             plt.switch_backend("svg")
-            yield
+            with _shading(shaded):
+                yield
         finally:
             for number in set(plt.get_fignums()) - figures:
                 plt.close(number)
@@ -207,3 +255,28 @@ def _borrowed_matplotlib() -> Iterator[None]:
                 plt.switch_backend(backend)
             fonts.setLevel(before)
     mpl.rcParams["backend"] = backend
+
+
+@contextmanager
+def _shading(span: Span | None) -> Iterator[None]:
+    """Shade a span in each figure with a time axis, at the moment it is saved.
+
+    QuantStats offers no way to its axes; it saves each figure through pyplot.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.dates import DateConverter
+
+    save = plt.savefig
+
+    def shade_and_save(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as pyplot's
+        for axes in plt.gcf().axes:
+            if span and isinstance(axes.xaxis.get_converter(), DateConverter):
+                days: Any = span
+                axes.axvspan(*days, color=_SHADE, alpha=0.5, linewidth=0.8, zorder=0)
+        save(*args, **kwargs)
+
+    plt.savefig = shade_and_save
+    try:
+        yield
+    finally:
+        plt.savefig = save

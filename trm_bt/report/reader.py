@@ -5,19 +5,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import RunError
+from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.report.records import RUN_STRATEGIES, Run, Summary
 
 _COLUMNS: Final = {
     "equity": RUN_STRATEGIES,
     "crisis_equity": RUN_STRATEGIES,
     "weights": ("run", "session", "equity", "bond", "cash"),
-    "decisions": ("run", "allocation", "confidence", "halt_prob", "n_steps"),
+    "decisions": (
+        *("run", "session", "allocation", "confidence", "halt_prob", "n_steps"),
+        *("model", *FEATURE_NAMES),
+    ),
+    "orders": ("run", "strategy", "filled_on", "value"),
+    "labels": ("winner",),
 }
 """Columns that the report reads, by table."""
+_NO_CRISIS: Final = pd.DataFrame(
+    columns=list(RUN_STRATEGIES),
+    index=pd.MultiIndex.from_arrays([[], []], names=["crisis", "session"]),
+)
 
 
 @dataclass(frozen=True)
@@ -35,9 +46,12 @@ class RunFolder:
     equity : DataFrame of shape (n_sessions + 1, n_strategies)
         Portfolio values at the closes out of sample; the first row is the base.
     crisis_equity : DataFrame of shape (n_rows, n_strategies)
-        The same for each crisis, indexed by crisis and session.
-    weights, decisions : DataFrame of shape (n_rows, n_columns)
-        Actual weights at the closes, and decisions, with the column `run`.
+        The same for each crisis, indexed by crisis and session; without rows where no
+        crisis is covered.
+    weights, decisions, orders : DataFrame of shape (n_rows, n_columns)
+        Actual weights at the closes, decisions and orders, with the column `run`.
+    labels : DataFrame of shape (n_labels, n_columns)
+        The best allocation of each session, `winner`, known only later.
     """
 
     path: Path
@@ -47,6 +61,13 @@ class RunFolder:
     crisis_equity: pd.DataFrame
     weights: pd.DataFrame
     decisions: pd.DataFrame
+    orders: pd.DataFrame
+    labels: pd.DataFrame
+
+    @property
+    def is_walkforward(self) -> bool:
+        """Whether the models were trained fold by fold, not crisis by crisis."""
+        return (self.path / "walkforward.json").is_file()
 
     def crisis(self, name: str) -> pd.DataFrame:
         """Return portfolio values in one crisis, base row first, index = session."""
@@ -65,12 +86,15 @@ def read_run(path: Path) -> RunFolder:
     """
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder. Make one with `trm-bt run`.")
-    folder = RunFolder(
-        path=path,
-        run=_read_json(path / "run.json", Run),
-        summary=_read_json(path / "summary.json", Summary),
-        **{name: _read_table(path / f"{name}.parquet") for name in _COLUMNS},
-    )
+    run = _read_json(path / "run.json", Run)
+    summary = _read_json(path / "summary.json", Summary)
+    tables = {name: path / f"{name}.parquet" for name in _COLUMNS}
+    none_covered = not any(crisis["covered"] for crisis in summary["crises"])
+    if none_covered and not tables["crisis_equity"].exists():
+        del tables["crisis_equity"]
+    read = {name: _read_table(table) for name, table in tables.items()}
+    read.setdefault("crisis_equity", _NO_CRISIS)
+    folder = RunFolder(path=path, run=run, summary=summary, **read)
     _check_spans(folder)
     return folder
 
@@ -135,3 +159,13 @@ def _check_spans(folder: RunFolder) -> None:
                 f"{folder.path / name}: must hold a base row and at least one session, "
                 f"got {len(span)} rows."
             )
+        for strategy in RUN_STRATEGIES:
+            values = span[strategy]
+            is_bad = (~(values > 0) | (values == np.inf)).to_numpy()
+            if is_bad.any():
+                at = int(is_bad.argmax())
+                raise RunError(
+                    f"{folder.path / name}: portfolio values must be positive numbers, "
+                    f"{strategy} is {values.iloc[at]} on {span.index[at].date()}. Make "
+                    "the run again."
+                )

@@ -1,28 +1,26 @@
 """Tearsheets: one page for each crisis, one for the whole run, one for any user."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from trm_bt.errors import RunError
-from trm_bt.evaluation.metrics import MIN_SESSIONS, session_returns
+from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.files import write_text_atomically
 from trm_bt.report.quantstats_html import FIGURES, TABLES, quantstats_parts
+from trm_bt.report.returns import clean_returns, find_returns, with_base
 from trm_bt.report.templating import environment
 
-_MISSING: Final = (
-    "`{name}` holds no daily returns. Before `cerebro.run()`, add "
-    "`cerebro.addanalyzer(bt.analyzers.TimeReturn)`, or give a Series of daily returns."
-)
 _SHORT: Final = (
     f"This window has fewer than {MIN_SESSIONS} sessions, so nothing here is scaled up "
     "to a year: a few good days would read as a fortune."
+)
+_ONE_BENCHMARK: Final = (
+    "QuantStats draws one benchmark a page; its measures against the second stand in a "
+    "table of their own."
 )
 _RAW: Final = (
     "QuantStats prints its Sharpe ratio raw, without subtracting a cash rate, and "
@@ -34,12 +32,28 @@ _FLAT: Final = (
 )
 
 
-class _Analyzer(Protocol):
-    """What a `TimeReturn` or a `PyFolio` of Backtrader has; others hold no returns."""
+@dataclass(frozen=True)
+class Context:
+    """What a page shows of a crisis with a quarter before and after.
 
-    p: Any
+    Parameters
+    ----------
+    equity, weights, seen : DataFrame of shape (n_sessions, n_columns)
+        Portfolio values at the closes, weights held, and z-scores of the features.
+    base : Timestamp
+        The close before the crisis.
+    span : (Timestamp, Timestamp)
+        First and last day of the crisis.
+    n_sessions : int
+        Sessions of the crisis alone: they decide whether anything is annualised.
+    """
 
-    def get_analysis(self) -> Mapping[Any, Any]: ...
+    equity: pd.DataFrame
+    weights: pd.DataFrame
+    seen: pd.DataFrame
+    base: pd.Timestamp
+    span: tuple[pd.Timestamp, pd.Timestamp]
+    n_sessions: int
 
 
 @dataclass(frozen=True)
@@ -53,29 +67,38 @@ class Sheet:
     returns : Series of shape (n_sessions + 1,)
         Simple daily returns as decimals on tz-naive sessions; the first row is the
         base and 0.
-    benchmark : Series of shape (n_sessions + 1,) or None
-        The benchmark's returns on the same sessions.
+    benchmark, second : Series of shape (n_sessions + 1,) or None
+        Returns of the benchmark on the same sessions, and of another one, against which
+        QuantStats' measures are taken once more.
     facts : tuple of (str, str)
         What is said on top: term and description.
     compared : tuple of dict
-        Rows of the comparison: label, total_return, max_drawdown, worst_session,
-        sessions_under_water.
+        Rows of the comparison: label, recovery, and what `crisis_figures` returns.
     notes : tuple of str
         Sentences under the facts.
     back : str
         Link to the run's index; empty for a page that stands alone.
     names : tuple of str
-        What tables and legends call the portfolio and its benchmark.
+        What tables and legends call the portfolio and its benchmarks.
+    context : Context or None
+        For a page of one crisis; `returns` then span all of it.
     """
 
     title: str
     returns: pd.Series
     benchmark: pd.Series | None = None
+    second: pd.Series | None = None
     facts: tuple[tuple[str, str], ...] = ()
     compared: tuple[dict[str, object], ...] = ()
     notes: tuple[str, ...] = ()
     back: str = ""
-    names: tuple[str, str] = ("Strategy", "Benchmark")
+    names: tuple[str, ...] = ("Strategy", "Benchmark")
+    context: Context | None = None
+
+    @property
+    def n_judged(self) -> int:
+        """Sessions of the crisis, or of the whole span where there is none."""
+        return self.context.n_sessions if self.context else len(self.returns) - 1
 
 
 def tearsheet(
@@ -110,15 +133,24 @@ def tearsheet(
     RunError
         If no daily returns are found, or they are not daily, finite numbers.
     """
+    page = tearsheet_html(strategy_or_returns, benchmark, title)
+    write_text_atomically(Path(out), page)
+    return Path(out)
+
+
+def tearsheet_html(
+    strategy_or_returns: object, benchmark: pd.Series | None, title: str
+) -> str:
+    """Return the page that `tearsheet` writes."""
     found = find_returns(strategy_or_returns)
-    returns = _with_base(_clean(found, "returns"))
+    returns = with_base(clean_returns(found, "returns"))
     notes: list[str] = []
     if n_missing := int(found.isna().sum()):
         notes.append(f"Left out: {_sessions(n_missing)} without a return.")
     aligned = None
     name = "Benchmark"
     if benchmark is not None:
-        cleaned = _clean(benchmark, "benchmark")
+        cleaned = clean_returns(benchmark, "benchmark")
         aligned = cleaned.reindex(returns.index)
         if n_missing := int(aligned.isna().iloc[1:].sum()):
             notes.append(f"The benchmark has no return on {_sessions(n_missing)}: 0.")
@@ -126,24 +158,11 @@ def tearsheet(
         name = str(benchmark.name) if benchmark.name else name
     names = ("Strategy", name)
     sheet = Sheet(title, returns, aligned, notes=tuple(notes), names=names)
-    return write_sheet(sheet, Path(out))
+    return render_sheet(sheet)
 
 
 def _sessions(count: int) -> str:
     return "1 session" if count == 1 else f"{count:,} sessions"
-
-
-def returns_from_equity(equity: pd.Series) -> pd.Series:
-    """Return the returns of portfolio values; the base row stays, with return 0.
-
-    Parameters
-    ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
-    """
-    base = pd.Series([0.0], equity.index[:1])
-    moves: pd.Series = pd.concat([base, session_returns(equity)])
-    return moves
 
 
 def write_sheet(sheet: Sheet, out: Path) -> Path:
@@ -154,114 +173,72 @@ def write_sheet(sheet: Sheet, out: Path) -> Path:
 
 def render_sheet(sheet: Sheet) -> str:
     """Return the page of `sheet` as one HTML document without outside links."""
-    n_sessions = len(sheet.returns) - 1
     notes = list(sheet.notes)
-    benchmark = sheet.benchmark
+    benchmark, second = sheet.benchmark, sheet.second
     if benchmark is not None and not _varies(benchmark):
         benchmark = None
         notes.append(f"{sheet.names[1]} never moves here and is left out.")
+    if second is not None and not _varies(second):
+        second = None
     parts: dict[str, str] = {}
     if _varies(sheet.returns):
-        parts = quantstats_parts(sheet.returns, benchmark, sheet.names)
-        notes.append(_SHORT if n_sessions < MIN_SESSIONS else _RAW)
+        parts = quantstats_parts(
+            sheet.returns,
+            benchmark,
+            sheet.names,
+            second=second,
+            shaded=sheet.context.span if sheet.context else None,
+            n_judged=sheet.n_judged,
+        )
+        notes.append(_SHORT if sheet.n_judged < MIN_SESSIONS else _RAW)
+        if "second_metrics" in parts:
+            notes.append(_ONE_BENCHMARK)
     else:
         notes.append(_FLAT)
-    template = environment().get_template("tearsheet.html")
-    return template.render(
-        sheet=sheet,
-        notes=notes,
-        n_sessions=n_sessions,
-        start=sheet.returns.index[min(1, n_sessions)].date(),
-        end=sheet.returns.index[-1].date(),
-        figures=[(FIGURES[p], Markup(parts[p])) for p in FIGURES if p in parts],
-        tables={name: Markup(parts.get(name, "")) for name in TABLES},
-        has_benchmark=benchmark is not None,
-        quantstats_version=version("quantstats"),
+    return (
+        environment()
+        .get_template("tearsheet.html")
+        .render(
+            sheet=sheet,
+            notes=notes,
+            n_sessions=sheet.n_judged,
+            start=sheet.returns.index[min(1, len(sheet.returns) - 1)].date(),
+            end=sheet.returns.index[-1].date(),
+            figures=[(FIGURES[p], Markup(parts[p])) for p in FIGURES if p in parts],
+            tables={name: Markup(parts.get(name, "")) for name in TABLES},
+            quantstats_version=version("quantstats"),
+            **_context_parts(sheet.context),
+        )
     )
+
+
+def _context_parts(context: Context | None) -> dict[str, object]:
+    """Return the picture of a crisis and one row of colours a feature."""
+    if context is None:
+        return {"picture": "", "seen": []}
+    from trm_bt.report.crisis_pictures import context_chart, heat_row
+
+    picture = context_chart(context.equity, context.weights, context.base, context.span)
+    start, end = context.span
+    sessions = context.seen.index
+    seen = [
+        {
+            "name": name,
+            "picture": heat_row(scores),
+            "mean": float(scores.loc[start:end].mean()),
+        }
+        for name, scores in context.seen.items()
+    ]
+    n_sessions = max(len(sessions), 1)
+    first, last = sessions.searchsorted(start), sessions.searchsorted(end, "right")
+    return {
+        "picture": Markup(picture),
+        "seen": seen,
+        "seen_left": 100 * first / n_sessions,
+        "seen_width": 100 * (last - first) / n_sessions,
+    }
 
 
 def _varies(returns: pd.Series) -> bool:
     moves = returns.iloc[1:]
     return bool(moves.max() - moves.min() > 1e-12)
-
-
-def find_returns(source: object) -> pd.Series:
-    """Return the daily returns that a strategy or one of its analyzers holds.
-
-    Parameters
-    ----------
-    source : bt.Strategy or Series of shape (n_sessions,)
-        What `tearsheet` takes.
-
-    Returns
-    -------
-    Series of shape (n_sessions,)
-        Simple returns as decimals, indexed by session.
-
-    Raises
-    ------
-    RunError
-        If there are none; the sentence says which analyzer to add.
-    """
-    if isinstance(source, pd.Series):
-        return source
-    closes = getattr(source, "closes", None)  # Kept by every strategy of ours.
-    if isinstance(closes, pd.DataFrame) and "broker_value" in closes:
-        return session_returns(closes["broker_value"])
-    analyzers = iter(getattr(source, "analyzers", ()))
-    found = [returns for a in analyzers if len(returns := _analyzed_returns(a))]
-    if not found:
-        raise RunError(_MISSING.format(name=type(source).__name__))
-    return max(found, key=len)  # The daily one, where a monthly one is there too.
-
-
-def _analyzed_returns(analyzer: _Analyzer) -> pd.Series:
-    """Return the portfolio's simple returns that an analyzer holds, empty if none."""
-    names = {kind.__name__ for kind in type(analyzer).__mro__}
-    moves: Mapping[Any, Any] = {}
-    if "PyFolio" in names:
-        moves = analyzer.get_analysis().get("returns", {})
-    elif "TimeReturn" in names and analyzer.p.data is None:  # Of no single feed.
-        moves = analyzer.get_analysis()
-    dates = pd.DatetimeIndex(list(moves))
-    return pd.Series(list(moves.values()), dates, dtype=np.float64)
-
-
-def _clean(returns: pd.Series, name: str) -> pd.Series:
-    """Return `returns` on naive sessions; complain about what is not daily returns."""
-    if not isinstance(returns.index, pd.DatetimeIndex):
-        raise RunError(f"`{name}` must be indexed by dates, got {returns.index.dtype}.")
-    cleaned = returns.dropna().astype(np.float64)
-    cleaned.index = pd.DatetimeIndex(cleaned.index).tz_localize(None).normalize()
-    if cleaned.empty:
-        raise RunError(f"`{name}` must hold at least one return, got none.")
-    _check_daily(cleaned, name)
-    return cleaned
-
-
-def _check_daily(cleaned: pd.Series, name: str) -> None:
-    if not cleaned.index.is_monotonic_increasing or cleaned.index.has_duplicates:
-        wrong = cleaned.index[1:][cleaned.index[1:] <= cleaned.index[:-1]][0]
-        raise RunError(
-            f"`{name}` must hold one return a session in order, {wrong.date()} breaks "
-            "that."
-        )
-    if not np.isfinite(cleaned).all() or (cleaned < -1).any():
-        wrong = cleaned.index[~np.isfinite(cleaned) | (cleaned < -1)][0]
-        raise RunError(
-            f"`{name}` must be decimals of at least -1, on {wrong.date()} got "
-            f"{cleaned[wrong]}."
-        )
-    gaps = np.diff(cleaned.index.to_numpy()) / np.timedelta64(1, "D")
-    if len(gaps) and np.median(gaps) > 4:
-        raise RunError(
-            f"`{name}` must be daily, half of the steps are over {np.median(gaps):g} "
-            "days. Use the analyzer's daily timeframe."
-        )
-
-
-def _with_base(returns: pd.Series) -> pd.Series:
-    """Return `returns` with a row of 0 on the business day before the first."""
-    base = pd.bdate_range(end=returns.index[0] - pd.Timedelta(days=1), periods=1)
-    moves = np.append(0.0, returns.to_numpy())
-    return pd.Series(moves, base.append(pd.DatetimeIndex(returns.index)))

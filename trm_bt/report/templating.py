@@ -10,6 +10,17 @@ _LABELS: Final = {
     "trm": "TRM",
     "spy": "SPY",
     "sixty_forty": "60/40",
+    "dot_com_crash": "Dot-com crash",
+    "china_selloff": "China sell-off",
+    "covid_19_crash": "COVID-19 crash",
+    "gamestop_squeeze": "GameStop squeeze",
+    "russia_ukraine": "Russia and Ukraine",
+    "svb_banking_crisis": "SVB banking crisis",
+    "halt_prob": "Halt probability",
+    "vix_level": "VIX level",
+    "spy_returns_5d": "SPY return, 5 sessions",
+    "spy_returns_20d": "SPY return, 20 sessions",
+    "put_call_ratio": "Put/call ratio",
     "exposure_matched": "Exposure-matched mix",
     "moving_average_200": "200-session average",
     "hmm_regime": "HMM regime",
@@ -27,7 +38,12 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"percent": percent, "number": number, "label": label}
+    templates.filters |= {
+        "percent": percent,
+        "number": number,
+        "exact": exact,
+        "label": label,
+    }
     return templates
 
 
@@ -48,6 +64,22 @@ def number(value: float | None, digits: int = 2) -> str:
         return _DASH
     rounded = round(value, digits) + 0.0
     return f"{rounded:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def exact(value: float | None) -> str:
+    """Return a number that reads back as the same one; empty where there is none."""
+    return "" if value is None else repr(float(value))
+
+
+def spreadsheet_safe(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula.
+
+    Examples
+    --------
+    >>> spreadsheet_safe("=1+1"), spreadsheet_safe("brexit")
+    ("'=1+1", 'brexit')
+    """
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
 
 
 def label(name: str) -> str:

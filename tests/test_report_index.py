@@ -1,0 +1,276 @@
+"""The page of a run, read as a reader would: its tables, and what it leaves out."""
+
+import html
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.fakes_run import write_fake_run
+from trm_bt.errors import RunError
+from trm_bt.market.crises import Crisis
+from trm_bt.market.features import FEATURE_NAMES
+from trm_bt.report.charts import library_parts
+from trm_bt.report.index import page_script, render_index
+from trm_bt.report.models import read_models
+from trm_bt.report.pages import crisis_frame
+from trm_bt.report.reader import read_run
+from trm_bt.report.templating import label, percent
+from trm_bt.report.windows import windows_of
+
+HOSTILE = "=HYPERLINK(1)<script>alert(1)</script>"
+OWN = Crisis(HOSTILE, pd.Timestamp("2010-02-01"), pd.Timestamp("2010-02-26"))
+
+
+def visible(page):
+    """Return what a page shows, without scripts, styles and pictures."""
+    body = re.sub(
+        r"<(style|script|svg)\b.*?</\1>|<!--.*?-->", "", page, flags=re.DOTALL
+    )
+    return html.unescape(re.sub(r"<[^>]+>", "\n", body))
+
+
+def page_of(folder, own=()):
+    run = read_run(folder)
+    models = read_models(folder)
+    return render_index(run, windows_of(run, models, own), models)
+
+
+def table_of(page, name):
+    """Return the rows of a table as lists of cells, the head first."""
+    table = page[page.index(f'<table id="{name}"') :]
+    table = table[: table.index("</table>")]
+    rows = re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)
+    cells = [re.findall(r"<t[dh].*?</t[dh]>", row, flags=re.DOTALL) for row in rows]
+    return [[" ".join(visible(cell).split()) for cell in row] for row in cells]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return write_fake_run(folder, start="2008-09-12", end="2012-06-30")
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return page_of(folder, [OWN])
+
+
+def test_all_twelve_crises_are_listed_and_those_without_data_say_so(page):
+    rows = table_of(page, "crises")[2:]
+    assert len(rows) == 12 + 1
+    assert sum("no data" in row[1] for row in rows) == 9
+
+
+def test_figures_are_those_of_the_summary_to_the_last_digit(folder, page):
+    summary = json.loads((folder / "summary.json").read_text())
+    rows = dict(re.findall(r'<tr data-crisis="(\w+)">(.*?)</tr>', page, re.DOTALL))
+    for crisis in summary["crises"]:
+        for key, name in (("trm", "trm"), ("spy", "spy"), ("mix", "sixty_forty")):
+            for kind, figure in (
+                ("return", "total_return"),
+                ("drawdown", "max_drawdown"),
+            ):
+                found = re.search(rf'data-{key}-{kind}="(.*?)"', rows[crisis["name"]])
+                if crisis["covered"]:
+                    assert float(found[1]) == crisis[figure][name]
+                else:
+                    assert found is None
+    rows = re.findall(r'<tr[^>]*><td data-name="(\w+)">(.*?)</tr>', page, re.DOTALL)
+    assert [name for name, _ in rows] == list(summary["strategies"])
+    for name, row in rows:
+        for figure, value in summary["strategies"][name].items():
+            found = re.search(rf'data-{figure}="(.*?)"', row)
+            assert float(found[1]) == value
+
+
+def test_a_figure_without_meaning_is_a_dash_and_sorts_as_none(folder, tmp_path):
+    write_fake_run(tmp_path, start="2010-05-03", end="2010-06-01")
+    page = page_of(tmp_path)
+    assert 'data-sharpe=""' in page
+    assert table_of(page, "strategies")[1][4] == "\N{EN DASH}"
+
+
+def test_decisions_are_counted_by_the_likeliest_allocation(folder, page):
+    rows = table_of(page, "decisions")
+    decisions = pd.read_parquet(folder / "decisions.parquet")
+    asked = decisions[decisions["run"] == "out_of_sample"]
+    counts = asked["allocation_name"].fillna("abstained (cash)").value_counts()
+    assert rows[0][0] == "Most probable allocation"
+    assert {row[0]: int(row[1].replace(",", "")) for row in rows[1:]} == {
+        label(name): count for name, count in counts.items()
+    }
+
+
+def test_steps_are_counted_where_a_model_decided(folder, page):
+    decisions = pd.read_parquet(folder / "decisions.parquet")
+    decided = decisions[decisions["run"] == "out_of_sample"].dropna(
+        subset=["allocation"]
+    )
+    told = re.findall(r"(\d+) steps? on ([\d,]+) sessions?", visible(page))
+    assert {int(n): int(count.replace(",", "")) for n, count in told} == dict(
+        decided["n_steps"].value_counts()
+    )
+
+
+def test_what_the_model_saw_is_scaled_as_its_own_training_was(folder, page):
+    rows = {row[0]: row[1:] for row in table_of(page, "seen")}
+    assert rows["Crisis"] == [label(name) for name in FEATURE_NAMES]
+    decisions = pd.read_parquet(folder / "decisions.parquet")
+    crisis = decisions[decisions["run"] == "flash_crash"]
+    inside = crisis[crisis["session"] >= "2010-05-06"]
+    assert len(inside) == 2
+    for name, cell in zip(FEATURE_NAMES, rows["Flash crash"], strict=True):
+        mean = sum((value - 2.0) / 2.0 for value in inside[name]) / 2
+        assert cell.replace("\N{MINUS SIGN}", "-") == f"{mean + 0.0:.1f}"
+
+
+def test_calibration_counts_only_decisions_with_a_known_outcome(folder, page):
+    decisions = pd.read_parquet(folder / "decisions.parquet")
+    winner = pd.read_parquet(folder / "labels.parquet")["winner"]
+    asked = decisions[decisions["run"] == "out_of_sample"]
+    counts = {}
+    for row in asked.itertuples():
+        if row.session in winner.index and not pd.isna(row.allocation):
+            tenth = int(row.confidence * 10)
+            n, right = counts.get(tenth, (0, 0))
+            counts[tenth] = n + 1, right + (row.allocation == winner[row.session])
+    rows = table_of(page, "calibration")[1:]
+    assert len(rows) == len(counts)
+    for row, (tenth, (n, right)) in zip(rows, sorted(counts.items()), strict=True):
+        assert row[0].startswith(f"{10 * tenth}.0 %")
+        assert int(row[1].replace(",", "")) == n
+        assert row[3] == percent(right / n)
+
+
+def test_model_cards_are_text_and_tables(page):
+    card = page[page.index('class="card"') :]
+    card = card[: card.index("</details>")]
+    assert "<strong>card</strong>" in card
+    assert "<td>1</td>" in card
+    assert "&lt;script&gt;alert(2)" in card
+
+
+def test_features_cash_and_library_are_declared(page):
+    text = visible(page)
+    assert "Cash: earned 3-month constant-maturity treasury yield." in text
+    assert "Sharpe, excess of cash" in text
+    statuses = {row[0]: row[1] for row in table_of(page, "features")}
+    assert statuses["VIX level"] == "proxy"
+    assert statuses["Volume ratio"] == "observed"
+    assert re.search(r"Charts by uPlot [\d.]+ \(MIT licence\), 51 kB", text)
+    assert "Leon Sorokin" in page
+
+
+def test_a_window_of_ones_own_is_cut_from_the_continuous_run(folder, page):
+    equity = pd.read_parquet(folder / "equity.parquet")["trm"]
+    before = equity[equity.index < OWN.start].iloc[-1]
+    last = equity[equity.index <= OWN.end].iloc[-1]
+    row = table_of(page, "crises")[-1]
+    assert row[0].startswith(HOSTILE)
+    assert row[2] == percent(last / before - 1)
+    assert "<script>alert" not in page
+
+
+def test_crises_csv_holds_no_formula(folder):
+    run = read_run(folder)
+    frame = crisis_frame(windows_of(run, read_models(folder), [OWN]))
+    assert len(frame) == 9 + 4 * 11
+    texts = frame[["crisis", "models", "reason", "strategy"]].to_numpy().ravel()
+    assert not [text for text in texts if text[:1] in ("=", "+", "-", "@")]
+    own = frame[frame["crisis"] == f"'{HOSTILE}"].set_index("strategy")
+    equity = pd.read_parquet(folder / "equity.parquet")["spy"]
+    shown = equity[(equity.index >= "2010-01-29") & (equity.index <= OWN.end)]
+    assert own.loc["spy", "sessions"] == len(shown) - 1
+    assert own["sessions_under_water"].between(0, len(shown) - 1).all()
+    assert own.loc["spy", "total_return"] == pytest.approx(
+        shown.iloc[-1] / shown.iloc[0] - 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ("2005-01-03", "not within the run's span"),
+        ("2008-09-01", "only in part: the run's span begins 2008-09-12"),
+        ("2012-06-01", "only in part: the run's span ends 2012-06-29"),
+    ],
+)
+def test_a_window_that_the_run_lacks_says_what_is_missing(folder, start, reason):
+    first = pd.Timestamp(start)
+    own = Crisis("mine", first, first + pd.Timedelta(days=60))
+    assert table_of(page_of(folder, [own]), "crises")[-1][1] == f"no data: {reason}"
+
+
+def test_a_run_without_crisis_cash_rate_or_checkpoints_has_a_page(tmp_path):
+    write_fake_run(tmp_path, start="2013-01-02", end="2013-03-01")
+    (tmp_path / "crisis_equity.parquet").unlink()
+    content = json.loads((tmp_path / "summary.json").read_text())
+    content["cash"] = "earned nothing: the bars have no cash rate"
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    page = page_of(tmp_path)
+    assert page.count("no data") == 12
+    text = visible(page)
+    assert "Cash: earned nothing: the bars have no cash rate." in text
+    assert "\nSharpe\n" in text  # the column is there, its figures are dashes
+    assert "excess" not in text
+    assert "Sharpe ratio without a figure" in text
+    assert "no crisis is covered" in text
+
+
+def test_checkpoints_that_are_gone_are_missed_aloud(folder, tmp_path):
+    write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
+    (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")
+    text = visible(page_of(tmp_path))
+    assert "the run folder has no checkpoints" in text
+    assert "Model card" not in text
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
+    path = tmp_path / "checkpoints/flash_crash/checkpoint.json"
+    content = json.loads(path.read_text())
+    for damaged, rule in (
+        ({**content, "scaler": {**content["scaler"], "mean": "x"}}, "`scaler.mean`"),
+        ({**content, "scaler": {**content["scaler"], "mean": [1.0]}}, "cannot be read"),
+    ):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(RunError, match=re.escape(rule)) as caught:
+            read_models(tmp_path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_portfolio_value_that_is_none_is_refused(tmp_path):
+    write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
+    equity = pd.read_parquet(tmp_path / "equity.parquet")
+    equity.loc["2010-03-09", "spy"] = np.nan
+    equity.to_parquet(tmp_path / "equity.parquet")
+    with pytest.raises(RunError, match="spy is nan on 2010-03-09"):
+        read_run(tmp_path)
+
+
+def test_a_flat_run_still_has_a_page(tmp_path):
+    write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
+    for name in ("equity", "crisis_equity"):
+        table = pd.read_parquet(tmp_path / f"{name}.parquet").assign(trm=1e6)
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    page = page_of(tmp_path)
+    row = next(row for row in table_of(page, "crises") if row[0].startswith("Flash"))
+    assert row[2] == "0.0 %"
+
+
+def test_the_chart_library_is_the_one_that_was_released():
+    import hashlib
+
+    parts = {
+        name: hashlib.sha256(text.encode()).hexdigest()[:16]
+        for name, text in library_parts().items()
+    }
+    assert parts == {
+        "script": "19c8d4c6ad88929a",
+        "style": "df630c6a8d6f8eea",
+        "licence": "8f989229699b4fe2",
+    }
+    assert not [text for text in page_script()["scripts"] if "</script" in text]

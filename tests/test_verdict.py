@@ -1,0 +1,77 @@
+"""The verdict follows the figures, and ties and blanks are no wins."""
+
+import pytest
+
+from trm_bt.report.records import RUN_STRATEGIES
+from trm_bt.report.verdict import duels, verdict
+
+SPAN = {"start": "2000-01-03", "end": "2010-12-31", "sessions": 2767}
+
+
+def figures(sharpe, total_return, max_drawdown):
+    return {
+        "sharpe": sharpe,
+        "total_return": total_return,
+        "max_drawdown": max_drawdown,
+    }
+
+
+def test_verdict_follows_the_numbers():
+    strategies = {name: figures(0.1, 0.1, -0.5) for name in RUN_STRATEGIES}
+    strategies["trm"] = figures(0.5, 0.3, -0.2)
+    strategies["spy"] = figures(0.4, 0.2, -0.3)
+    strategies["sixty_forty"] = figures(0.6, 0.3, -0.3)
+    strategies["growth"] = figures(0.9, 0.9, -0.1)
+    results = duels(strategies)
+    assert [(duel.rival, duel.won, duel.lost) for duel in results] == [
+        ("spy", ("Sharpe ratio", "total return", "max drawdown"), ()),
+        ("sixty_forty", ("max drawdown",), ("Sharpe ratio",)),
+        ("growth", (), ("Sharpe ratio", "total return", "max drawdown")),
+    ]
+    assert verdict(results, SPAN)[0] == (
+        "Out of sample, 2000-01-03 to 2010-12-31 (2,767 sessions), TRM beat SPY on "
+        "every measure and did not beat 60/40 or the best fixed allocation in "
+        "hindsight (growth)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "claim", "detail"),
+    [
+        (
+            (0.5, 0.2, -0.2),
+            "was no worse than SPY on any measure",
+            "better in max drawdown, level in Sharpe ratio and total return",
+        ),
+        (
+            (0.5, 0.2, -0.3 + 1e-15),
+            "did not beat SPY",
+            "level in Sharpe ratio, total return and max drawdown",
+        ),
+        (
+            (None, 0.3, -0.2),
+            "beat SPY on every measure that has a figure",
+            "better in total return and max drawdown; Sharpe ratio without a figure",
+        ),
+        (
+            (None, 0.2, -0.2),
+            "was no worse than SPY on any measure that has a figure",
+            "better in max drawdown, level in total return; Sharpe ratio without a "
+            "figure",
+        ),
+        (
+            (0.6, 0.3, -0.4),
+            "did not beat SPY",
+            "better in Sharpe ratio and total return, worse in max drawdown",
+        ),
+    ],
+    ids=["two ties", "all ties", "short", "short with a tie", "one lost"],
+)
+def test_ties_and_blanks_are_not_called_wins(ours, claim, detail):
+    strategies = {name: figures(0.1, 0.1, -0.5) for name in RUN_STRATEGIES}
+    strategies["trm"] = figures(*ours)
+    strategies["spy"] = figures(0.5, 0.2, -0.3)
+    spy = [duel for duel in duels(strategies) if duel.rival == "spy"]
+    head, sentence = verdict(spy, SPAN)
+    assert head.endswith(f"(2,767 sessions), TRM {claim}.")
+    assert sentence == f"Against SPY it was {detail}."

@@ -1,0 +1,148 @@
+"""What the checkpoints of a run tell people: scaling, training history and card.
+
+Only the texts of a checkpoint are read, never its parameters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ValidationError
+
+from trm_bt.errors import RunError
+
+_DESCRIPTION: Final = "checkpoint.json"
+_CARD: Final = "MODEL_CARD.md"
+_MAX_BYTES: Final = 2**24
+_ENSEMBLE: Final = ", mean of "
+"""What follows the name of the first model where several decide together."""
+
+
+class _Scaler(BaseModel):
+    names: list[str]
+    mean: list[float]
+    std: list[float]
+
+
+class _Training(BaseModel):
+    best_epoch: int
+    majority_accuracy: float
+    history: list[dict[str, Any]]
+
+
+class _Checkpoint(BaseModel):
+    name: str
+    scaler: _Scaler
+    training: _Training
+
+
+@dataclass(frozen=True)
+class ModelText:
+    """One model as its checkpoint describes it.
+
+    Parameters
+    ----------
+    name : str
+        The model.
+    mean, std : Series of shape (n_features,)
+        What the features are standardised with, by feature.
+    history : DataFrame of shape (n_epochs, n_columns)
+        One row an epoch.
+    best_epoch : int
+        The epoch that was kept.
+    majority_accuracy : float
+        What always answering the commonest class scores on the validation sessions.
+    card : str
+        The model card as markdown; empty if there is none.
+    """
+
+    name: str
+    mean: pd.Series
+    std: pd.Series
+    history: pd.DataFrame
+    best_epoch: int
+    majority_accuracy: float
+    card: str
+
+    def standardised(self, features: pd.DataFrame) -> pd.DataFrame:
+        """Return what the model saw of `features`: z-scores of its training rows.
+
+        Parameters
+        ----------
+        features : DataFrame of shape (n_sessions, n_columns)
+            Has a column for each feature.
+        """
+        scaled: pd.DataFrame = (features[self.mean.index] - self.mean) / self.std
+        return scaled
+
+
+def read_models(run_dir: Path) -> dict[str, ModelText]:
+    """Return the models of a run folder by name, none if it has no checkpoints.
+
+    Raises
+    ------
+    RunError
+        If a checkpoint's description is damaged.
+    """
+    checkpoints = run_dir / "checkpoints"
+    found = sorted(
+        path
+        for pattern in (f"*/{_DESCRIPTION}", f"*/*/{_DESCRIPTION}")
+        for path in checkpoints.glob(pattern)
+    )
+    models = [_read_model(path) for path in found]
+    return {model.name: model for model in models}
+
+
+def model_of(models: Mapping[str, ModelText], decider: str) -> ModelText | None:
+    """Return the model that a decision names, the first one of an ensemble."""
+    return models.get(base_name(decider))
+
+
+def base_name(decider: str) -> str:
+    """Return the name of the model, the first one where several decide together.
+
+    Examples
+    --------
+    >>> base_name("2010-01-11 seed 0, mean of 5"), base_name("brexit")
+    ('2010-01-11 seed 0', 'brexit')
+    """
+    return decider.partition(_ENSEMBLE)[0]
+
+
+def _read_model(path: Path) -> ModelText:
+    try:
+        told = _Checkpoint.model_validate_json(_text(path))
+        scaler, training = told.scaler, told.training
+        mean = pd.Series(scaler.mean, scaler.names, dtype=np.float64)
+        std = pd.Series(scaler.std, scaler.names, dtype=np.float64)
+        card = path.with_name(_CARD)
+        return ModelText(
+            name=told.name,
+            mean=mean,
+            std=std,
+            history=pd.DataFrame(training.history),
+            best_epoch=training.best_epoch,
+            majority_accuracy=training.majority_accuracy,
+            card=_text(card) if card.is_file() else "",
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"{path}: `{key}`: {first['msg']}. Train again.") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path}: cannot be read: {error}. Train again.") from error
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > _MAX_BYTES:
+        raise RunError(
+            f"{path}: must be smaller than {_MAX_BYTES:,} bytes, has "
+            f"{path.stat().st_size:,}."
+        )
+    return path.read_text(encoding="utf-8")

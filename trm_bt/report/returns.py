@@ -1,0 +1,118 @@
+"""Daily returns: found in a Backtrader run, checked, and given a base row."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.errors import RunError
+from trm_bt.evaluation.metrics import session_returns
+
+_MISSING: Final = (
+    "`{name}` holds no daily returns. Before `cerebro.run()`, add "
+    "`cerebro.addanalyzer(bt.analyzers.TimeReturn)`, or give a Series of daily returns."
+)
+
+
+class _Analyzer(Protocol):
+    """What a `TimeReturn` or a `PyFolio` of Backtrader has; others hold no returns."""
+
+    p: Any
+
+    def get_analysis(self) -> Mapping[Any, Any]: ...
+
+
+def returns_from_equity(equity: pd.Series) -> pd.Series:
+    """Return the returns of portfolio values; the base row stays, with return 0.
+
+    Parameters
+    ----------
+    equity : Series of shape (n_sessions + 1,)
+        Portfolio value at the closes, in quote currency; the first row is the base.
+    """
+    base = pd.Series([0.0], equity.index[:1])
+    moves: pd.Series = pd.concat([base, session_returns(equity)])
+    return moves
+
+
+def find_returns(source: object) -> pd.Series:
+    """Return the daily returns that a strategy or one of its analyzers holds.
+
+    Parameters
+    ----------
+    source : bt.Strategy or Series of shape (n_sessions,)
+        What `tearsheet` takes.
+
+    Returns
+    -------
+    Series of shape (n_sessions,)
+        Simple returns as decimals, indexed by session.
+
+    Raises
+    ------
+    RunError
+        If there are none; the sentence says which analyzer to add.
+    """
+    if isinstance(source, pd.Series):
+        return source
+    closes = getattr(source, "closes", None)  # Kept by every strategy of ours.
+    if isinstance(closes, pd.DataFrame) and "broker_value" in closes:
+        return session_returns(closes["broker_value"])
+    analyzers = iter(getattr(source, "analyzers", ()))
+    found = [returns for a in analyzers if len(returns := _analyzed_returns(a))]
+    if not found:
+        raise RunError(_MISSING.format(name=type(source).__name__))
+    return max(found, key=len)  # The daily one, where a monthly one is there too.
+
+
+def _analyzed_returns(analyzer: _Analyzer) -> pd.Series:
+    """Return the portfolio's simple returns that an analyzer holds, empty if none."""
+    names = {kind.__name__ for kind in type(analyzer).__mro__}
+    moves: Mapping[Any, Any] = {}
+    if "PyFolio" in names:
+        moves = analyzer.get_analysis().get("returns", {})
+    elif "TimeReturn" in names and analyzer.p.data is None:  # Of no single feed.
+        moves = analyzer.get_analysis()
+    dates = pd.DatetimeIndex(list(moves))
+    return pd.Series(list(moves.values()), dates, dtype=np.float64)
+
+
+def clean_returns(returns: pd.Series, name: str) -> pd.Series:
+    """Return `returns` on naive sessions; complain about what is not daily returns."""
+    if not isinstance(returns.index, pd.DatetimeIndex):
+        raise RunError(f"`{name}` must be indexed by dates, got {returns.index.dtype}.")
+    cleaned = returns.dropna().astype(np.float64)
+    cleaned.index = pd.DatetimeIndex(cleaned.index).tz_localize(None).normalize()
+    if cleaned.empty:
+        raise RunError(f"`{name}` must hold at least one return, got none.")
+    _check_daily(cleaned, name)
+    return cleaned
+
+
+def _check_daily(cleaned: pd.Series, name: str) -> None:
+    if not cleaned.index.is_monotonic_increasing or cleaned.index.has_duplicates:
+        wrong = cleaned.index[1:][cleaned.index[1:] <= cleaned.index[:-1]][0]
+        raise RunError(
+            f"`{name}` must hold one return a session in order, {wrong.date()} breaks "
+            "that."
+        )
+    if not np.isfinite(cleaned).all() or (cleaned < -1).any():
+        wrong = cleaned.index[~np.isfinite(cleaned) | (cleaned < -1)][0]
+        raise RunError(
+            f"`{name}` must be decimals of at least -1, on {wrong.date()} got "
+            f"{cleaned[wrong]}."
+        )
+    gaps = np.diff(cleaned.index.to_numpy()) / np.timedelta64(1, "D")
+    if len(gaps) and np.median(gaps) > 4:
+        raise RunError(
+            f"`{name}` must be daily, half of the steps are over {np.median(gaps):g} "
+            "days. Use the analyzer's daily timeframe."
+        )
+
+
+def with_base(returns: pd.Series) -> pd.Series:
+    """Return `returns` with a row of 0 on the business day before the first."""
+    base = pd.bdate_range(end=returns.index[0] - pd.Timedelta(days=1), periods=1)
+    moves = np.append(0.0, returns.to_numpy())
+    return pd.Series(moves, base.append(pd.DatetimeIndex(returns.index)))
