@@ -176,18 +176,11 @@ def contest_in_arrays(
     counts = ("n_submitted", "n_completed", "n_rejected", "n_abstained")
     results = {
         rival.name: BacktestResult(
-<<<<<<< Updated upstream
             name=rival.name,
             equity=pd.Series(values[:, i], sessions) * config.backtest.initial_cash,
             weights=rival.weights,
             **dict.fromkeys(("orders", "executions", "decisions"), none),
             **dict.fromkeys(counts, 0),
-=======
-            rival.name,
-            pd.Series(values[:, i], sessions) * config.backtest.initial_cash,
-            rival.weights,
-            *(none, none, none, 0, 0, 0, 0),
->>>>>>> Stashed changes
         )
         for i, rival in enumerate(everyone)
     }
