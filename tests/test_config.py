@@ -54,6 +54,11 @@ def test_described_settings_can_be_loaded_back(tmp_path):
             "`labels.horizon`: Input should be greater than 0, got 0.",
         ),
         (
+            '{"training": {"utility": "risk"}}',
+            'the `training.utility` "risk" needs the `labels.objective` '
+            '"mean_variance", which measures risk, got "pnl".',
+        ),
+        (
             '{"model": {"hidden_dim": 24}}',
             "`model.hidden_dim`: Input should be a multiple of 16, got 24.",
         ),

@@ -48,6 +48,29 @@ def test_samples_take_the_winners_of_any_objective(bars, labels, objective):
     np.testing.assert_array_equal(samples.returns, plain.returns)
 
 
+def test_risk_charges_are_what_the_objective_takes(bars, labels):
+    config = LabelConfig(objective="mean_variance", risk_aversion=20.0)
+    other = compute_labels(bars, compute_features(bars), config)
+
+    none, charged = samples_from_labels(labels), samples_from_labels(other)
+
+    assert not none.risk_charges.any()
+    row = other.iloc[41]
+    expected = row["score_growth"] - row["return_growth"]
+    assert charged.where(np.arange(len(charged)) == 41).risk_charges[0, 4] == expected
+    assert (charged.risk_charges < 0).all()
+
+
+def test_a_score_that_is_missing_is_named(bars):
+    config = LabelConfig(objective="mean_variance")
+    table = compute_labels(bars, compute_features(bars), config)
+    table.loc[table.index[7], "score_balanced_safe"] = np.nan
+    with pytest.raises(
+        BarsError, match="`score_balanced_safe` must be finite, got nan"
+    ):
+        samples_from_labels(table)
+
+
 def test_soft_labels_are_taken_where_the_table_has_them(bars, labels):
     config = LabelConfig(soft_temperature=0.2)
     table = compute_labels(bars, compute_features(bars), config)

@@ -10,9 +10,9 @@ import torch
 
 from tests.conftest import make_bars
 from tests.planted import planted_samples
-from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
+from trm_bt.config import LabelConfig, ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, TRMError
-from trm_bt.learning.dataset import known_by, samples_from_labels
+from trm_bt.learning.dataset import Samples, known_by, samples_from_labels
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.parallel import TrainingJob, train_all
 from trm_bt.learning.records import Progress, TrainedModel
@@ -248,6 +248,35 @@ def make_run(model=None, progress=None, **training) -> _Run:
         model=SMALL.model_copy(update=model or {}), training=TrainingConfig(**settings)
     )
     return _Run("test", Rows(old, new, config), config, progress)
+
+
+def charged_samples(charges: np.ndarray) -> Samples:
+    """Return planted rows whose scores are the returns less what risk takes."""
+    samples = planted_samples(300)
+    return replace(samples, scores=samples.returns - charges)
+
+
+@pytest.mark.parametrize("target", ["label", "utility"])
+def test_paid_for_risk_alone_returns_say_nothing(target):
+    """Utilities are the same training mean in every row, less the row's own risk."""
+    charges = np.random.default_rng(5).uniform(0.0, 0.05, (300, 8))
+    samples = charged_samples(charges)
+    is_old = np.arange(300) < 254
+    config = TRMConfig(
+        labels=LabelConfig(objective="mean_variance"),
+        training=TrainingConfig(utility="risk", target=target),
+    )
+
+    rows = Rows(samples.where(is_old), samples.where(~is_old), config)
+
+    means = samples.returns[:254].mean(axis=0)
+    for found, part in ((rows.utilities, is_old), (rows.new_utilities, ~is_old)):
+        np.testing.assert_allclose(found, (means - charges[part]) / 5, rtol=1e-9)
+    for found, part in ((rows.old, is_old), (rows.new, ~is_old)):
+        best = [max(range(8), key=row.__getitem__) for row in means - charges[part]]
+        labels = samples.winners[part].tolist()
+        assert found.winners.tolist() == (best if target == "utility" else labels)
+        assert found.shares.argmax(axis=1).tolist() == found.winners.tolist()
 
 
 def force_halting(run: _Run, bias: float) -> None:

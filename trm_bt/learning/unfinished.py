@@ -67,6 +67,7 @@ def fingerprint(samples: Samples, config: TRMConfig, name: str) -> str:
         samples.returns,
         samples.winners,
         samples.shares,
+        samples.risk_charges,
     ):
         digest.update(array.tobytes())
     return digest.hexdigest()
