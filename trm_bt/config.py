@@ -127,6 +127,7 @@ class TrainingConfig(_Settings):
     halt_loss_weight: float = Field(0.5, ge=0)
     profit_loss_weight: float = Field(0.3, ge=0)
     target: Literal["label", "utility"] = "label"
+    target_temperature: float | None = Field(None, gt=0)
     utility: Literal["linear", "log", "mean_variance", "risk"] = "linear"
     prior_sharpe: float | None = Field(None, gt=0)
     risk_aversion: float = Field(3.0, ge=0)
@@ -176,6 +177,7 @@ class StrategyConfig(_Settings):
     """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
 
     decision: Literal["argmax", "blend"] = "argmax"
+    n_averaged: PositiveInt = 1
     min_confidence: float = Field(0.0, ge=0, le=1)
     rebalance_band: float = Field(0.0, ge=0, lt=1)
     min_trade_value: float = Field(0.0, ge=0)

@@ -141,17 +141,13 @@ class Rows:
 
     def __init__(self, old: Samples, new: Samples, config: TRMConfig) -> None:
         self.utilities, self.new_utilities = _utilities(old, new, config)
+        self.scale = utility_scale(self.utilities)
         if config.training.target == "utility":
-            old, new = (
-                replace(rows, winners=utilities.argmax(axis=1), soft=None)
-                for rows, utilities in (
-                    (old, self.utilities),
-                    (new, self.new_utilities),
-                )
-            )
+            unit = self.scale * (config.training.target_temperature or 0.0)
+            old = _aim_at(old, self.utilities, unit)
+            new = _aim_at(new, self.new_utilities, unit)
         self.old, self.new = old, new
         self.scaler = Scaler.fit(old.features)
-        self.scale = utility_scale(self.utilities)
         weights = class_weights(old.shares, config.training)
         self.class_weights = torch.from_numpy(weights.astype(np.float32))
         self.features, self.new_features = (
@@ -193,6 +189,15 @@ def _utilities(
         session_utilities(old.returns, horizon, settings),
         session_utilities(new.returns, horizon, settings),
     )
+
+
+def _aim_at(rows: Samples, utilities: np.ndarray, unit: float) -> Samples:
+    """Return the rows with the allocation of most utility for their winner.
+
+    Soft labels are the softmax of utilities in that unit; there are none if it is 0.
+    """
+    soft = torch.from_numpy(utilities / unit).softmax(dim=1).numpy() if unit else None
+    return replace(rows, winners=utilities.argmax(axis=1), soft=soft)
 
 
 def _costs(logits: Tensor, config: TRMConfig) -> np.ndarray:
