@@ -48,26 +48,22 @@ def test_samples_take_the_winners_of_any_objective(bars, labels, objective):
     np.testing.assert_array_equal(samples.returns, plain.returns)
 
 
-def test_risk_charges_are_what_the_objective_takes(bars, labels):
-    config = LabelConfig(objective="mean_variance", risk_aversion=20.0)
-    other = compute_labels(bars, compute_features(bars), config)
+def test_variances_are_those_of_the_table(bars, labels):
+    samples = samples_from_labels(labels)
+    one = samples_from_labels(
+        compute_labels(bars, compute_features(bars), LabelConfig(horizon=1))
+    )
 
-    none, charged = samples_from_labels(labels), samples_from_labels(other)
-
-    assert not none.risk_charges.any()
-    row = other.iloc[41]
-    expected = row["score_growth"] - row["return_growth"]
-    assert charged.where(np.arange(len(charged)) == 41).risk_charges[0, 4] == expected
-    assert (charged.risk_charges < 0).all()
+    assert one.variances is None
+    assert one.where(np.arange(len(one)) < 9).variances is None
+    row = samples.where(np.arange(len(samples)) == 41)
+    assert row.variances[0, 4] == labels["variance_growth"].iloc[41]
 
 
-def test_a_score_that_is_missing_is_named(bars):
-    config = LabelConfig(objective="mean_variance")
-    table = compute_labels(bars, compute_features(bars), config)
-    table.loc[table.index[7], "score_balanced_safe"] = np.nan
-    with pytest.raises(
-        BarsError, match="`score_balanced_safe` must be finite, got nan"
-    ):
+def test_a_variance_that_is_missing_is_named(labels):
+    table = labels.copy()
+    table.loc[table.index[7], "variance_balanced_safe"] = np.nan
+    with pytest.raises(BarsError, match="`variance_balanced_safe` must be finite"):
         samples_from_labels(table)
 
 

@@ -1,5 +1,6 @@
 """Training: reproducible, blind to the future, and able to learn a planted rule."""
 
+import math
 import multiprocessing
 import time
 from dataclasses import replace
@@ -10,9 +11,9 @@ import torch
 
 from tests.conftest import make_bars
 from tests.planted import planted_samples
-from trm_bt.config import LabelConfig, ModelConfig, TrainingConfig, TRMConfig
+from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, TRMError
-from trm_bt.learning.dataset import Samples, known_by, samples_from_labels
+from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.parallel import TrainingJob, train_all
 from trm_bt.learning.records import Progress, TrainedModel
@@ -250,33 +251,40 @@ def make_run(model=None, progress=None, **training) -> _Run:
     return _Run("test", Rows(old, new, config), config, progress)
 
 
-def charged_samples(charges: np.ndarray) -> Samples:
-    """Return planted rows whose scores are the returns less what risk takes."""
-    samples = planted_samples(300)
-    return replace(samples, scores=samples.returns - charges)
-
-
-@pytest.mark.parametrize("target", ["label", "utility"])
-def test_paid_for_risk_alone_returns_say_nothing(target):
+@pytest.mark.parametrize(
+    ("target", "temperature"), [("label", None), ("utility", None), ("utility", 0.5)]
+)
+def test_paid_for_risk_alone_returns_say_nothing(target, temperature):
     """Utilities are the same training mean in every row, less the row's own risk."""
-    charges = np.random.default_rng(5).uniform(0.0, 0.05, (300, 8))
-    samples = charged_samples(charges)
+    variances = np.random.default_rng(5).uniform(0.0, 0.02, (300, 8))
+    samples = replace(planted_samples(300), variances=variances)
     is_old = np.arange(300) < 254
-    config = TRMConfig(
-        labels=LabelConfig(objective="mean_variance"),
-        training=TrainingConfig(utility="risk", target=target),
+    settings = TrainingConfig(
+        utility="risk",
+        risk_aversion=7.0,
+        target=target,
+        target_temperature=temperature,
     )
 
-    rows = Rows(samples.where(is_old), samples.where(~is_old), config)
+    rows = Rows(
+        samples.where(is_old), samples.where(~is_old), TRMConfig(training=settings)
+    )
 
-    means = samples.returns[:254].mean(axis=0)
-    for found, part in ((rows.utilities, is_old), (rows.new_utilities, ~is_old)):
-        np.testing.assert_allclose(found, (means - charges[part]) / 5, rtol=1e-9)
+    paid = (samples.returns[:254].mean(axis=0) - 7 / 2 * variances) / 5
+    np.testing.assert_allclose(rows.utilities, paid[is_old], rtol=1e-9)
+    np.testing.assert_allclose(rows.new_utilities, paid[~is_old], rtol=1e-9)
+    unit = paid[is_old].std()
     for found, part in ((rows.old, is_old), (rows.new, ~is_old)):
-        best = [max(range(8), key=row.__getitem__) for row in means - charges[part]]
+        best = [max(range(8), key=row.__getitem__) for row in paid[part]]
         labels = samples.winners[part].tolist()
         assert found.winners.tolist() == (best if target == "utility" else labels)
-        assert found.shares.argmax(axis=1).tolist() == found.winners.tolist()
+        if temperature is None:
+            assert found.soft is None
+            continue
+        for shares, row in zip(found.soft, paid[part].tolist(), strict=True):
+            powers = [math.exp(worth / (temperature * unit)) for worth in row]
+            by_hand = [power / sum(powers) for power in powers]
+            assert shares.tolist() == pytest.approx(by_hand, rel=1e-9)
 
 
 def force_halting(run: _Run, bias: float) -> None:

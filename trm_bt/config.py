@@ -117,10 +117,9 @@ class TrainingConfig(_Settings):
     """Losses, optimiser, schedule and validation of one training.
 
     Utilities are per session, net of `turnover_cost_bps` of traded value;
-    `risk_aversion` acts with the utility "mean_variance" alone, `prior_sharpe` with
-    "risk", which takes its risk and aversion from labels of the objective
-    "mean_variance". What the cross-entropy and the halt head aim at, the `target`, is
-    the label or the allocation of most utility.
+    `risk_aversion` acts with the utilities "mean_variance" and "risk", `prior_sharpe`
+    with the latter. What the cross-entropy and the halt head aim at, the `target`, is
+    the label or the allocation of most utility, softened by a `target_temperature`.
     """
 
     strategy_loss_weight: float = Field(1.0, ge=0)
@@ -214,12 +213,11 @@ class TRMConfig(_Settings):
 
     @model_validator(mode="after")
     def _check_risk(self) -> Self:
-        """Refuse a utility of risk where the labels measure none."""
-        objective = self.labels.objective
-        if self.training.utility == "risk" and objective != "mean_variance":
+        """Refuse a utility of risk where there is none to measure."""
+        if self.training.utility == "risk" and self.labels.horizon == 1:
             raise ValueError(
-                'the `training.utility` "risk" needs the `labels.objective` '
-                f'"mean_variance", which measures risk, got "{objective}"'
+                'the `training.utility` "risk" needs a `labels.horizon` of at least 2 '
+                "sessions, got 1: one return has no variance"
             )
         return self
 

@@ -13,7 +13,7 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.market.labels import RETURN_COLUMNS, SCORE_COLUMNS, SOFT_COLUMNS
+from trm_bt.market.labels import RETURN_COLUMNS, SOFT_COLUMNS, VARIANCE_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Samples:
         Class index of the best allocation.
     soft : ndarray of shape (n_rows, 8), optional
         Soft labels, rows summing to 1.
-    scores : ndarray of shape (n_rows, 8), optional
-        What the labels' objective makes of each return; None where it is the return.
+    variances : ndarray of shape (n_rows, 8), optional
+        Realised variance of each over the horizon; none with a horizon of one session.
     """
 
     sessions: pd.DatetimeIndex
@@ -44,7 +44,7 @@ class Samples:
     returns: np.ndarray
     winners: np.ndarray
     soft: np.ndarray | None = None
-    scores: np.ndarray | None = None
+    variances: np.ndarray | None = None
 
     @property
     def shares(self) -> np.ndarray:
@@ -53,16 +53,6 @@ class Samples:
             return self.soft
         hard: np.ndarray = np.eye(len(ALLOCATION_NAMES))[self.winners]
         return hard
-
-    @property
-    def risk_charges(self) -> np.ndarray:
-        """What the labels' objective takes from each return for its risk; (n_rows, 8).
-
-        Decimals over the horizon, at most 0; 0 where the score is the return.
-        """
-        scores = self.returns if self.scores is None else self.scores
-        charges: np.ndarray = scores - self.returns
-        return charges
 
     def __len__(self) -> int:
         return len(self.sessions)
@@ -76,7 +66,7 @@ class Samples:
             self.returns[is_kept],
             self.winners[is_kept],
             None if self.soft is None else self.soft[is_kept],
-            None if self.scores is None else self.scores[is_kept],
+            None if self.variances is None else self.variances[is_kept],
         )
 
 
@@ -85,23 +75,23 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
 
     Parameters
     ----------
-    labels : DataFrame of shape (n_rows, 24)
+    labels : DataFrame of shape (n_rows, n_columns)
         What `compute_labels` returns.
 
     Returns
     -------
     Samples
-        All its rows, with the soft labels and scores that the table has.
+        All its rows, with the soft labels and variances that the table has.
 
     Raises
     ------
     BarsError
-        If a feature, return, soft label or score is not finite, naming column and
+        If a feature, return, soft label or variance is not finite, naming column and
         first session.
     """
     soft = [name for name in SOFT_COLUMNS if name in labels]
-    scores = [name for name in SCORE_COLUMNS if name in labels]
-    used = labels[[*FEATURE_NAMES, *RETURN_COLUMNS, *soft, *scores]]
+    variances = [name for name in VARIANCE_COLUMNS if name in labels]
+    used = labels[[*FEATURE_NAMES, *RETURN_COLUMNS, *soft, *variances]]
     is_bad = ~np.isfinite(used.to_numpy(np.float64))
     if is_bad.any():
         row, column = np.argwhere(is_bad)[0]
@@ -117,7 +107,7 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
         labels[list(RETURN_COLUMNS)].to_numpy(np.float64),
         labels["winner"].to_numpy(np.int64),
         labels[soft].to_numpy(np.float64) if soft else None,
-        labels[scores].to_numpy(np.float64) if scores else None,
+        labels[variances].to_numpy(np.float64) if variances else None,
     )
 
 

@@ -180,10 +180,12 @@ def _utilities(
     """Return the utility of each allocation on both sides of the split."""
     horizon, settings = config.labels.horizon, config.training
     if settings.utility == "risk":
+        assert old.variances is not None  # the settings ask for two sessions or more
+        assert new.variances is not None
         expected = expected_returns(old.returns, horizon, settings)
         return (
-            risk_utilities(expected, old.risk_charges, horizon),
-            risk_utilities(expected, new.risk_charges, horizon),
+            risk_utilities(expected, old.variances, horizon, settings),
+            risk_utilities(expected, new.variances, horizon, settings),
         )
     return (
         session_utilities(old.returns, horizon, settings),

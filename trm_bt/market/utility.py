@@ -91,7 +91,7 @@ def expected_returns(
 
 
 def risk_utilities(
-    expected: np.ndarray, charges: np.ndarray, horizon: int
+    expected: np.ndarray, variances: np.ndarray, horizon: int, config: TrainingConfig
 ) -> np.ndarray:
     r"""Return the utility per session of expected returns at realised risk.
 
@@ -102,15 +102,17 @@ def risk_utilities(
     ----------
     expected : ndarray of shape (n_allocations,)
         Expected return of each allocation over the horizon, as decimals.
-    charges : ndarray of shape (n_rows, n_allocations)
-        What realised risk takes from each, as decimals over the horizon, at most 0.
+    variances : ndarray of shape (n_rows, n_allocations)
+        Realised variance of each over the horizon.
     horizon : int
         Sessions of the horizon.
+    config : TrainingConfig
+        Its `risk_aversion`.
 
     Returns
     -------
     ndarray of shape (n_rows, n_allocations)
-        Decimals per session, known when the charges are.
+        Decimals per session, known when the variances are.
 
     Notes
     -----
@@ -122,7 +124,9 @@ def risk_utilities(
     Fleming, J., Kirby, C. and Ostdiek, B. (2001). The economic value of volatility
     timing. Journal of Finance 56(1).
     """
-    per_session: np.ndarray = (expected + charges) / horizon
+    per_session: np.ndarray = (
+        expected - config.risk_aversion / 2 * variances
+    ) / horizon
     return per_session
 
 
