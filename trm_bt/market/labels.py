@@ -284,11 +284,13 @@ def compute_labels(
     rows = bars.sessions.get_indexer(sessions)
     found = find_outcomes(prices, config).at(rows)
     _check_scores(found.scores, sessions)
-    columns = _by_name(RETURN_COLUMNS, found.returns)
+    risks = {}
     if config.horizon > 1:
         variances = realised_variances(prices, config.horizon)[:, rows]
-        columns |= _by_name(VARIANCE_COLUMNS, variances)
-    columns |= {
+        risks = _by_name(VARIANCE_COLUMNS, variances)
+    columns = {
+        **_by_name(RETURN_COLUMNS, found.returns),
+        **risks,
         "winner": found.winner,
         "winner_return": found.returns[found.winner, np.arange(len(rows))],
         "margin": found.margin,
