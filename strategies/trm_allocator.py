@@ -20,6 +20,7 @@ from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
 
 _CASH = (0.0, 0.0)
+_SHIPPED = StrategyConfig()
 
 
 class TRMAllocator(RebalancingStrategy):
@@ -72,9 +73,9 @@ class TRMAllocator(RebalancingStrategy):
         ("policy", None),
         ("device", "auto"),
         ("allow_in_sample", False),
-        ("decision", "argmax"),
-        ("n_averaged", 1),
-        ("min_confidence", 0.0),
+        ("decision", _SHIPPED.decision),
+        ("n_averaged", _SHIPPED.n_averaged),
+        ("min_confidence", _SHIPPED.min_confidence),
         ("volatility", None),
     )
     roles = (*ASSETS, "volatility")

@@ -59,6 +59,21 @@ def test_config_prints_settings_that_load_back(monkeypatch, capsys, tmp_path):
     assert TRMConfig.load(path) == TRMConfig(seed=5)
 
 
+def test_config_prints_a_preset(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "seed.json"
+    code, out, _ = call(monkeypatch, capsys, "config", "--preset", "seed", "--seed", 5)
+    assert code == 0
+    path.write_text(out)
+    assert TRMConfig.load(path) == TRMConfig.preset("seed").model_copy(
+        update={"seed": 5}
+    )
+    code, _, err = call(
+        monkeypatch, capsys, "config", "--preset", "seed", "--config", path
+    )
+    assert code == 2
+    assert "give --config or --preset, not both" in err
+
+
 def test_features_are_written_in_every_form(monkeypatch, capsys, folder, tmp_path):
     out = tmp_path / "new" / "features"
     arguments = ("features", "--bars", folder, "--out", out)

@@ -8,23 +8,45 @@ from trm_bt.config import LabelConfig, ModelConfig, TRMConfig
 from trm_bt.errors import ConfigError
 
 
-def test_defaults_are_the_seed_values():
-    config = TRMConfig()
+def test_the_seed_preset_keeps_the_values_it_began_with():
+    config = TRMConfig.preset("seed")
     assert config.model.hidden_dim == 512
     assert config.model.num_latent_steps == 6
     assert config.model.num_recursion_cycles == 3
     assert config.model.effective_depth == 42
     training = config.training
+    assert (training.target, training.utility) == ("label", "linear")
     assert (training.learning_rate, training.weight_decay) == (1e-3, 0.01)
     assert (training.beta1, training.beta2) == (0.9, 0.95)
     assert (training.grokfast_alpha, training.grokfast_lambda) == (0.98, 2.0)
+    assert (training.epochs, training.patience) == (4, 2)
     weights = (
         training.strategy_loss_weight,
         training.halt_loss_weight,
         training.profit_loss_weight,
     )
     assert weights == (1.0, 0.5, 0.3)
-    assert config.labels.horizon == 5
+    assert (config.labels.horizon, config.labels.objective) == (5, "pnl")
+    assert (config.strategy.decision, config.strategy.n_averaged) == ("argmax", 1)
+
+
+def test_the_shipped_settings_are_those_that_were_chosen():
+    """What docs/selection.md says; whoever changes one, chooses anew."""
+    config = TRMConfig()
+    training = config.training
+    assert (training.target, training.utility) == ("utility", "risk")
+    assert (training.prior_sharpe, training.risk_aversion) == (0.4, 8.0)
+    assert (training.strategy_loss_weight, training.profit_loss_weight) == (0.0, 1.0)
+    assert (training.learning_rate, training.epochs) == (1e-4, 8)
+    assert (config.labels.horizon, config.labels.objective) == (5, "pnl")
+    assert config.strategy.model_dump() == {
+        "decision": "argmax",
+        "n_averaged": 5,
+        "min_confidence": 0.0,
+        "rebalance_band": 0.0,
+        "min_trade_value": 0.0,
+        "max_gap": 0.08,
+    }
 
 
 def test_save_and_load_round_trip(tmp_path):

@@ -34,7 +34,7 @@ def run(bars, *, coo=False, settings=None, names=None, **params):
     add_bars(cerebro, bars)
     for feed in cerebro.datas:
         feed._name = (names or {}).get(feed._name, feed._name)
-    cerebro.addstrategy(TRMAllocator, **params)
+    cerebro.addstrategy(TRMAllocator, **{"n_averaged": 1, **params})
     return cerebro.run()[0]
 
 

@@ -4,10 +4,11 @@ Lookbacks and horizons are counted in sessions.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -122,24 +123,24 @@ class TrainingConfig(_Settings):
     the label or the allocation of most utility, softened by a `target_temperature`.
     """
 
-    strategy_loss_weight: float = Field(1.0, ge=0)
+    strategy_loss_weight: float = Field(0.0, ge=0)
     halt_loss_weight: float = Field(0.5, ge=0)
-    profit_loss_weight: float = Field(0.3, ge=0)
-    target: Literal["label", "utility"] = "label"
+    profit_loss_weight: float = Field(1.0, ge=0)
+    target: Literal["label", "utility"] = "utility"
     target_temperature: float | None = Field(None, gt=0)
-    utility: Literal["linear", "log", "mean_variance", "risk"] = "linear"
-    prior_sharpe: float | None = Field(None, gt=0)
-    risk_aversion: float = Field(3.0, ge=0)
+    utility: Literal["linear", "log", "mean_variance", "risk"] = "risk"
+    prior_sharpe: float | None = Field(0.4, gt=0)
+    risk_aversion: float = Field(8.0, ge=0)
     turnover_cost_bps: float = Field(0.0, ge=0)
     class_weighting: Literal["none", "sqrt", "inverse"] = "none"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     n_supervision_steps: PositiveInt = 4
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 8
     max_batches_per_epoch: PositiveInt = 10
-    patience: PositiveInt = 2
+    patience: PositiveInt = 8
     batch_size: PositiveInt = 768
     gradient_accumulation_steps: PositiveInt = 1
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.95, ge=0, lt=1)
@@ -176,7 +177,7 @@ class StrategyConfig(_Settings):
     """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
 
     decision: Literal["argmax", "blend"] = "argmax"
-    n_averaged: PositiveInt = 1
+    n_averaged: PositiveInt = 5
     min_confidence: float = Field(0.0, ge=0, le=1)
     rebalance_band: float = Field(0.0, ge=0, lt=1)
     min_trade_value: float = Field(0.0, ge=0)
@@ -188,6 +189,27 @@ class BacktestConfig(_Settings):
 
     initial_cash: float = Field(1_000_000.0, gt=0)
     cost_bps: float = Field(5.0, ge=0)
+
+
+Preset = Literal["shipped", "seed"]
+_PRESETS: Final[Mapping[Preset, Mapping[str, Mapping[str, object]]]] = {
+    "shipped": {},
+    "seed": {
+        "training": {
+            "target": "label",
+            "utility": "linear",
+            "prior_sharpe": None,
+            "risk_aversion": 3.0,
+            "strategy_loss_weight": 1.0,
+            "profit_loss_weight": 0.3,
+            "learning_rate": 1e-3,
+            "epochs": 4,
+            "patience": 2,
+        },
+        "strategy": {"n_averaged": 1},
+    },
+}
+"""What differs from the defaults; "seed" is what the network began with."""
 
 
 class TRMConfig(_Settings):
@@ -220,6 +242,25 @@ class TRMConfig(_Settings):
                 "sessions, got 1: one return has no variance"
             )
         return self
+
+    @classmethod
+    def preset(cls, name: Preset) -> Self:
+        """Return the settings of a name.
+
+        Parameters
+        ----------
+        name : {"shipped", "seed"}
+            The defaults, or what the network began with: it names the most profitable
+            allocation. Both are compared in docs/selection.md.
+
+        Examples
+        --------
+        >>> TRMConfig.preset("shipped") == TRMConfig()
+        True
+        >>> TRMConfig.preset("seed").training.utility
+        'linear'
+        """
+        return cls.model_validate(_PRESETS[name])
 
     def to_json(self) -> str:
         """Return the settings as indented JSON, without derived values."""

@@ -20,7 +20,7 @@ class Variant:
     words : str
         What it is, for readers.
     changes : mapping of str to mapping
-        Settings that differ from the shipped ones, by section of `TRMConfig`.
+        Settings that differ from the seed preset, by section of `TRMConfig`.
     kind : {"trm", "mlp", "lightgbm", "logistic", "majority"}
         What is fitted.
     is_random : bool
@@ -34,8 +34,8 @@ class Variant:
     is_random: bool = True
 
     def config(self, seed: int) -> TRMConfig:
-        """Return the shipped settings with the changes and a seed."""
-        settings = TRMConfig(seed=seed).model_dump()
+        """Return the seed preset with the changes and a seed."""
+        settings = TRMConfig.preset("seed").model_dump() | {"seed": seed}
         for section, changed in self.changes.items():
             settings[section] |= changed
         return TRMConfig.model_validate(settings)

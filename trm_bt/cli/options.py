@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trm_bt.config import TRMConfig
+from trm_bt.config import Preset, TRMConfig
 
 if TYPE_CHECKING:
     from trm_bt.runfolder import RunRequest
@@ -78,7 +78,9 @@ def command_line() -> str:
     return shlex.join(["trm-bt", *sys.argv[1:]])
 
 
-def settings_of(path: Path | None, seed: int | None) -> TRMConfig:
-    """Return the settings of a file, else the defaults, with the seed if given."""
-    settings = TRMConfig() if path is None else TRMConfig.load(path)
+def settings_of(
+    path: Path | None, seed: int | None, preset: Preset = "shipped"
+) -> TRMConfig:
+    """Return the settings of a file, else of the preset, with the seed if given."""
+    settings = TRMConfig.preset(preset) if path is None else TRMConfig.load(path)
     return settings if seed is None else settings.model_copy(update={"seed": seed})

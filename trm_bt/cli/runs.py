@@ -25,6 +25,7 @@ from trm_bt.cli.options import (
     settings_of,
 )
 from trm_bt.cli.terminal import console, progress_bars
+from trm_bt.config import Preset
 from trm_bt.tables import (
     crisis_table,
     strategy_table,
@@ -85,9 +86,18 @@ def report_command(
 
 
 @app.command("config")
-def config_command(config: ConfigOption = None, seed: SeedOption = None) -> None:
+def config_command(
+    config: ConfigOption = None,
+    seed: SeedOption = None,
+    preset: Annotated[
+        Preset | None,
+        typer.Option("--preset", help="Settings of a name instead of a file."),
+    ] = None,
+) -> None:
     """Print the settings as JSON, ready to edit and pass as --config."""
-    print(settings_of(config, seed).describe())
+    if config is not None and preset is not None:
+        raise typer.BadParameter("give --config or --preset, not both")
+    print(settings_of(config, seed, preset or "shipped").describe())
 
 
 def print_summary(summary: Mapping[str, Any], out: Path) -> None:

@@ -29,6 +29,13 @@ NOISE: Final = 0.1
 _MIN_ROWS: Final = 15
 _N_DRAWS: Final = 50
 _EPOCHS: Final = 60
+_NAMING: Final = {
+    "target": "label",
+    "strategy_loss_weight": 1.0,
+    "profit_loss_weight": 0.3,
+    "learning_rate": 1e-3,
+}
+"""What a loss must ask for, and how fast, if labels are to be learnt by heart."""
 _MAX_LAST_LOSS: Final = 0.5
 _MAX_DRIFT: Final = 0.1
 
@@ -53,9 +60,10 @@ def self_check(
         Labels; the newest calendar month with 15 or more, of which no class has 65 %,
         is fitted, and judged on the very same rows.
     config : TRMConfig
-        Settings and seed. There are 60 epochs, without early stopping and at a constant
-        rate, and labels are hard, unweighted and not smoothed: else the cross-entropy
-        could not fall to nothing, and a falling rate would bring any loss to rest.
+        Settings and seed. The loss names the label, whatever they say of it; there are
+        60 epochs, without early stopping and at a constant rate, and labels are hard,
+        unweighted and not smoothed: else the cross-entropy could not fall to nothing,
+        and a falling rate would bring any loss to rest.
     progress : callable, optional
         News of the training.
 
@@ -72,6 +80,7 @@ def self_check(
     month = replace(pick_month(samples), soft=None)
     training = config.training.model_copy(
         update={
+            **_NAMING,
             "epochs": _EPOCHS,
             "patience": _EPOCHS,
             "schedule": "constant",
