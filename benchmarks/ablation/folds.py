@@ -86,7 +86,9 @@ def load_folds(source: str) -> Callable[[LabelConfig], list[Fold]]:
 
 def mark_of(folds: Sequence[Fold]) -> str:
     """Return a digest of what decides every training: rows, settings, torch itself."""
-    settings = TRMConfig.preset("seed").model_dump_json(include={"labels", "model", "training"})
+    settings = TRMConfig.preset("seed").model_dump_json(
+        include={"labels", "model", "training"}
+    )
     digest = hashlib.sha256(f"{settings}{torch.__version__}".encode())
     for rows in (part for fold in folds for part in (fold.known, fold.test)):
         for array in (rows.features, rows.returns, rows.winners):

@@ -27,7 +27,7 @@ def measure(answers: Answers, test: Samples, horizon: int) -> dict[str, Any]:
     answers : Answers
         Log-probabilities of the test rows.
     test : Samples
-        The rows, oldest first, labelled as shipped.
+        The rows, oldest first, labelled by the seed preset.
     horizon : int
         Sessions that their returns took.
 

@@ -78,11 +78,11 @@ def _main_table(pooled: pd.DataFrame) -> str:
 
 
 def _difference_table(pooled: pd.DataFrame) -> str:
-    """One row a variant: how far it is from the shipped network, seed by seed."""
+    """One row a variant: how far it is from the seed preset, seed by seed."""
     names = ("accuracy", "log_loss", "utility", "net_utility")
     titles = [_FORMS[name][0] for name in names]
     lines = markdown.header(
-        ["less the shipped network", "seeds", *titles, "log loss lower in"]
+        ["less the seed preset", "seeds", *titles, "log loss lower in"]
     )
     for variant in VARIANTS:
         if variant.name == _BASE:
@@ -102,7 +102,7 @@ def _difference_table(pooled: pd.DataFrame) -> str:
 
 
 def _fold_table(results: Sequence[dict[str, Any]]) -> str:
-    """One row a fold: the shipped network beside the most frequent winner."""
+    """One row a fold: the seed preset beside the most frequent winner."""
     frame = pd.DataFrame(results)
     names = ("accuracy", "log_loss", "utility", "net_utility")
     titles = [_FORMS[name][0] for name in names]

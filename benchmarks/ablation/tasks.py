@@ -44,7 +44,7 @@ class Task:
 
     @property
     def changes(self) -> Mapping[str, Mapping[str, object]]:
-        """Settings that differ from the shipped ones."""
+        """Settings that differ from the seed preset."""
         return self.variant.changes
 
 

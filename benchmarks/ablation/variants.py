@@ -1,4 +1,4 @@
-"""What is compared: the network as shipped, the same with one thing changed, rivals."""
+"""What is compared: the seed preset, the same with one thing changed, rivals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,7 +76,7 @@ RIVALS: Final = (
 )
 
 NETWORKS: Final = (
-    Variant("full", "TRM as shipped (4 supervision steps, T = 3, n = 6)"),
+    Variant("full", "TRM, seed preset (4 supervision steps, T = 3, n = 6)"),
     Variant("supervision_1", "1 supervision step", _steps(1)),
     Variant("no_recursion_cycles", "T = 1", _model(num_recursion_cycles=1)),
     Variant("one_latent_step", "n = 1", _model(num_latent_steps=1)),
