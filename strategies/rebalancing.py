@@ -37,6 +37,7 @@ from trm_bt.strategies.sizing import affordable_share, drift, target_values
 
 MIN_DRIFT: Final = 1e-8
 """Weights nearer to their targets than this are left alone: it is round-off."""
+_FILLING: Final = (bt.Order.Partial, bt.Order.Completed)
 _REFUSED: Final = (bt.Order.Margin, bt.Order.Rejected)
 _LOG = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class RebalancingStrategy(bt.Strategy):
         self._must_trade = False
         self.n_submitted = 0
         self._open_orders: dict[int, tuple[float, str, bt.Order]] = {}
+        self._opens: dict[int, float] = {}
         self._ledger = Ledger()
         self._unhandled: set[float] = set()
         first = self.p.decide_from
@@ -185,7 +187,9 @@ class RebalancingStrategy(bt.Strategy):
         self._rebalance([feed.open[0] for feed in self._assets], self.broker.getcash())
 
     def notify_order(self, order: bt.Order) -> None:
-        """Record an order once it has reached its final state."""
+        """Note the open that an order is filled at; record it in its final state."""
+        if order.status in _FILLING and order.ref in self._open_orders:
+            self._opens[order.ref] = order.data.open[0]
         if order.status not in FINAL_STATES:
             return
         opened = self._open_orders.pop(order.ref, None)
@@ -367,11 +371,11 @@ class RebalancingStrategy(bt.Strategy):
         filled = (np.nan, asset, order.created.size, np.nan, np.nan)
         slippage = np.nan
         if done.size:
-            filled = (done.dt, asset, done.size, done.price, done.size * done.price)
-            is_bought = done.size > 0
-            slippage = (done.price / order.data.open[0] - 1.0) * (
-                1 if is_bought else -1
-            )
+            # a cancellation, told a bar later, overwrites the order's own date
+            filled_on = done.exbits[-1].dt
+            filled = (filled_on, asset, done.size, done.price, done.size * done.price)
+            open_ = self._opens.pop(order.ref, np.nan)
+            slippage = math.copysign(1.0, done.size) * (done.price / open_ - 1.0)
         row = (decided_on, *filled, done.comm, status, slippage)
         self._ledger.orders.append(row)
 

@@ -39,11 +39,12 @@ def flat_bars():
     return five_bars(open_=[10] * 5, close=[10] * 5)
 
 
-def test_partial_fills_are_cancelled_and_sized_anew():
+@both_ways()
+def test_partial_fills_are_cancelled_and_sized_anew(coo):
     bars = make_bars(60)
     volume = bars.equity.assign(volume=30.0)
     bars = Bars(**vars(bars) | {"equity": volume, "cash_rate": None})
-    cerebro = cerebro_over(bars, coo=True, cash=10_000.0)
+    cerebro = cerebro_over(bars, coo=coo, cash=10_000.0)
     # a tenth of 30 shares a bar: 10,000 at about 100 takes some thirty bars
     cerebro.broker.set_filler(bt.fillers.FixedBarPerc(perc=10.0))
     cerebro.addstrategy(FixedMix, weights=(1.0, 0.0, 0.0))
@@ -57,6 +58,13 @@ def test_partial_fills_are_cancelled_and_sized_anew():
     assert counts["Canceled"] >= 20
     assert ran.n_submitted == len(ran.orders)
     assert ran.orders["size"].sum() == pytest.approx(sizes.iloc[-1])
+    # each at the open that followed its decision, whenever its end was told
+    made = ran.orders.dropna(subset=["filled_on"])
+    places = bars.sessions.get_indexer(pd.Index(made["decided_on"]))
+    assert made["filled_on"].tolist() == bars.sessions[places + 1].tolist()
+    opens = bars.equity["open"].to_numpy()[places + 1]
+    np.testing.assert_allclose(made["price"], opens, rtol=1e-12)
+    np.testing.assert_allclose(made["slippage"], 0.0, atol=1e-12)
 
 
 @both_ways()
