@@ -333,6 +333,10 @@ def test_a_live_feed_that_halts_is_held_through(bars, kind, coo):
     sizes = ran._ledger._bar_table()[["size_equity", "size_bond"]]
     assert sizes.index.tolist() == kept.tolist()
     assert ran.n_rejected == 0
+    # what an order under way did on a session without prices cannot be weighed
+    filled_on = ran.orders["filled_on"].dropna().unique()
+    weighed = ran.executions.index
+    assert weighed.tolist() == [day for day in filled_on if day not in gone]
 
 
 def test_a_live_bond_that_is_delisted_is_held_for_good(bars):
