@@ -316,18 +316,20 @@ class RebalancingStrategy(bt.Strategy):
             return
         sizes = [self.broker.getposition(feed).size for feed in self._assets]
         held = [size * price for size, price in zip(sizes, prices, strict=True)]
+        value = cash + sum(held)
         is_second_try, self._must_trade = self._must_trade, False
         band = 0.0 if is_second_try else self.p.rebalance_band
         if drift(self._targets, held, cash) <= max(band, MIN_DRIFT):
             return
+        # of a large trade: a minimum fee would look like the rate of one share
         rates = [
-            cost.getcommission(1.0, price) / price
+            cost.getcommission(value / price, price) / value
             for cost, price in zip(self._costs, prices, strict=True)
         ]
         wanted = target_values(self._targets, held, cash, rates)
         trades = [
-            self._worth_making(self._in_lots(i, value / price) - size, price)
-            for i, (value, price, size) in enumerate(
+            self._worth_making(self._in_lots(i, worth / price) - size, price)
+            for i, (worth, price, size) in enumerate(
                 zip(wanted, prices, sizes, strict=True)
             )
         ]

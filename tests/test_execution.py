@@ -145,6 +145,26 @@ def test_slippage_of_the_broker_is_paid_for(coo, is_whole):
     assert made["slippage"].max() == pytest.approx(0.001)
 
 
+class MinimumFee(FractionalShares):
+    """Take at least 5 an order, as many a broker does."""
+
+    def _getcommission(self, size, price, pseudoexec):
+        return max(5.0, abs(size) * price * 0.0005)
+
+
+@both_ways()
+def test_a_minimum_fee_leaves_the_weights_alone(coo):
+    cerebro = cerebro_over(flat_bars(), coo=coo, cash=100_000.0)
+    cerebro.broker.addcommissioninfo(MinimumFee())
+    weights = (0.6, 0.4, 0.0)
+    cerebro.addstrategy(FixedMix, weights=weights, max_gap=0, rebalance_band=0.01)
+    (ran,) = cerebro.run()
+    assert ran.weights.iloc[1].tolist() == pytest.approx(weights, abs=1e-3)
+    # 50 for what is bought, and no trades after it
+    assert ran.closes["broker_value"].iloc[-1] == pytest.approx(99_950, abs=10)
+    assert ran.n_rejected == 0
+
+
 def test_small_trades_are_not_made():
     bars = make_bars(200)
     daily, lazy = (
