@@ -356,12 +356,14 @@ class RebalancingStrategy(bt.Strategy):
 
     def _send(self, trades: list[float], share: float) -> None:
         """Send sells, then buys: a buy is only taken once its cash is there."""
+        # with cheat-on-close too, the broker would fill at a close yet to come
+        how = {"coc": False} if self._is_at_open else {}
         for i in sorted(range(len(trades)), key=lambda i: trades[i]):
             size = trades[i] if trades[i] < 0 else self._in_lots(i, trades[i] * share)
             if size == 0:
                 continue
             trade = self.sell if size < 0 else self.buy
-            order = trade(self._assets[i], size=abs(size))
+            order = trade(self._assets[i], size=abs(size), **how)
             self.n_submitted += 1
             self._open_orders[order.ref] = (self._decided_on, ASSETS[i], order)
 

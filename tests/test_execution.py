@@ -165,6 +165,21 @@ def test_a_minimum_fee_leaves_the_weights_alone(coo):
     assert ran.n_rejected == 0
 
 
+def test_cheat_on_open_fills_at_the_open_whatever_is_set_for_the_close():
+    bars, script = gapping_bars(120, max_gap=0.02), random_script(120)
+    runs = []
+    for coc in (False, True):
+        cerebro = cerebro_over(bars, coo=True, cost=0.0005)
+        cerebro.broker.set_coc(coc)
+        cerebro.addstrategy(Scripted, script=script)
+        runs.append(cerebro.run()[0])
+    opens = bars.equity["open"]
+    made = runs[1].orders[runs[1].orders["asset"] == "equity"]
+    np.testing.assert_allclose(made["price"], opens.loc[made["filled_on"]])
+    pd.testing.assert_frame_equal(runs[1].orders, runs[0].orders)
+    assert runs[1].n_rejected == 0
+
+
 def test_small_trades_are_not_made():
     bars = make_bars(200)
     daily, lazy = (
