@@ -117,7 +117,10 @@ class RebalancingStrategy(bt.Strategy):
         raise NotImplementedError
 
     def is_ready(self) -> bool:
-        """Tell whether `target_weights` may be asked at the current close."""
+        """Tell whether `target_weights` may be asked at the current close.
+
+        Where it may not, the weights decided before are kept, and traded as ever.
+        """
         return True
 
     def needed_values(self) -> dict[str, tuple[str, ...]]:
@@ -160,13 +163,10 @@ class RebalancingStrategy(bt.Strategy):
 
     def next(self) -> None:
         """Decide at the close; in a plain Cerebro send the orders for the next open."""
-        if not self._has_new_session() or not self._account() or not self.is_ready():
+        if not self._has_new_session() or not self._account():
             return
-        targets = self.target_weights()
-        if targets is not None:
-            self._targets = _checked(targets)
-        self._decided_on = self._assets[0].datetime[0]
-        self._ledger.decided.append((self._decided_on, *(self._targets or (0.0, 0.0))))
+        if self.is_ready():
+            self._decide()
         if not self._is_at_open:
             # a negative credit is taken after the fills: keep the cash for it
             cash = self.broker.getcash() + min(self._credit, 0.0)
@@ -309,6 +309,14 @@ class RebalancingStrategy(bt.Strategy):
             )
         )
         return True
+
+    def _decide(self) -> None:
+        """Ask for weights at the current close, and log those now in force."""
+        targets = self.target_weights()
+        if targets is not None:
+            self._targets = _checked(targets)
+        self._decided_on = self._assets[0].datetime[0]
+        self._ledger.decided.append((self._decided_on, *(self._targets or (0.0, 0.0))))
 
     def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""
