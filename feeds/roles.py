@@ -11,6 +11,8 @@ KNOWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "volatility": ("volatility", "vix", "^vix"),
 }
 
+_SERIES: Final = ("cash_rate", "put_call")
+
 
 def is_known(role: str, name: str) -> bool:
     """Tell whether `name` is one that a role is known by, in any case."""
@@ -26,7 +28,8 @@ def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[st
     """Find the feeds of the roles in `names` among `datas`.
 
     A name given by the caller decides; else the known names of a role (SPY, TLT, VIX
-    or ^VIX, any case); else, when no feed is known by name, the first ones in order.
+    or ^VIX, any case); else, when no feed is known by name, the first ones in order,
+    but for those named cash_rate and put_call.
 
     Parameters
     ----------
@@ -59,8 +62,9 @@ def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[st
                 f"`{role}` names a feed that must be in the Cerebro, got '{chosen}'; "
                 f"the feeds are {present}."
             )
-    if not found and len(datas) >= len(names):
-        return dict(zip(names, datas, strict=False))
+    unknown = [data for data in datas if str(data._name).lower() not in _SERIES]
+    if not found and len(unknown) >= len(names):
+        return dict(zip(names, unknown, strict=False))
     for role in found:
         twin = next(other for other in found if found[other] is found[role])
         if twin != role:

@@ -81,7 +81,8 @@ class Ledger:
 
         Weights at the fill are valued at the open (the close of the decision with
         cheat-on-close) after costs; gaps are the largest distance of a weight from
-        its target.
+        its target. A session that was held through, where a feed has no price, has no
+        row.
         """
         bars, orders = self._bar_table(), self.order_table()
         filled = orders.dropna(subset=["filled_on"])
@@ -91,7 +92,8 @@ class Ledger:
         targets["cash"] = 1.0 - targets.sum(axis=1)
         rows = bars.index.get_indexer(pd.Index(filled["filled_on"]))
         rows += self.fills_at_close
-        filled, rows = filled[rows < len(bars)], rows[rows < len(bars)]
+        is_known = (rows >= self.fills_at_close) & (rows < len(bars))
+        filled, rows = filled[is_known], rows[is_known]
         wanted = targets.loc[filled["decided_on"]].to_numpy()
         parts = [wanted, self._weights_at_fill(bars, rows)]
         closes = self.close_table()[list(WEIGHTS)].iloc[rows].to_numpy()

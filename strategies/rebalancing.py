@@ -37,6 +37,7 @@ from trm_bt.strategies.sizing import affordable_share, drift, target_values
 
 MIN_DRIFT: Final = 1e-8
 """Weights nearer to their targets than this are left alone: it is round-off."""
+_FILLING: Final = (bt.Order.Partial, bt.Order.Completed)
 _REFUSED: Final = (bt.Order.Margin, bt.Order.Rejected)
 _LOG = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class RebalancingStrategy(bt.Strategy):
         self._must_trade = False
         self.n_submitted = 0
         self._open_orders: dict[int, tuple[float, str, bt.Order]] = {}
+        self._opens: dict[int, float] = {}
         self._ledger = Ledger()
         self._unhandled: set[float] = set()
         first = self.p.decide_from
@@ -115,7 +117,10 @@ class RebalancingStrategy(bt.Strategy):
         raise NotImplementedError
 
     def is_ready(self) -> bool:
-        """Tell whether `target_weights` may be asked at the current close."""
+        """Tell whether `target_weights` may be asked at the current close.
+
+        Where it may not, the weights decided before are kept, and traded as ever.
+        """
         return True
 
     def needed_values(self) -> dict[str, tuple[str, ...]]:
@@ -158,13 +163,10 @@ class RebalancingStrategy(bt.Strategy):
 
     def next(self) -> None:
         """Decide at the close; in a plain Cerebro send the orders for the next open."""
-        if not self._has_new_session() or not self._account() or not self.is_ready():
+        if not self._has_new_session() or not self._account():
             return
-        targets = self.target_weights()
-        if targets is not None:
-            self._targets = _checked(targets)
-        self._decided_on = self._assets[0].datetime[0]
-        self._ledger.decided.append((self._decided_on, *(self._targets or (0.0, 0.0))))
+        if self.is_ready():
+            self._decide()
         if not self._is_at_open:
             # a negative credit is taken after the fills: keep the cash for it
             cash = self.broker.getcash() + min(self._credit, 0.0)
@@ -185,7 +187,9 @@ class RebalancingStrategy(bt.Strategy):
         self._rebalance([feed.open[0] for feed in self._assets], self.broker.getcash())
 
     def notify_order(self, order: bt.Order) -> None:
-        """Record an order once it has reached its final state."""
+        """Note the open that an order is filled at; record it in its final state."""
+        if order.status in _FILLING and order.ref in self._open_orders:
+            self._opens[order.ref] = order.data.open[0]
         if order.status not in FINAL_STATES:
             return
         opened = self._open_orders.pop(order.ref, None)
@@ -306,24 +310,34 @@ class RebalancingStrategy(bt.Strategy):
         )
         return True
 
+    def _decide(self) -> None:
+        """Ask for weights at the current close, and log those now in force."""
+        targets = self.target_weights()
+        if targets is not None:
+            self._targets = _checked(targets)
+        self._decided_on = self._assets[0].datetime[0]
+        self._ledger.decided.append((self._decided_on, *(self._targets or (0.0, 0.0))))
+
     def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""
         if self._targets is None or self._has_working_orders():
             return
         sizes = [self.broker.getposition(feed).size for feed in self._assets]
         held = [size * price for size, price in zip(sizes, prices, strict=True)]
+        value = cash + sum(held)
         is_second_try, self._must_trade = self._must_trade, False
         band = 0.0 if is_second_try else self.p.rebalance_band
         if drift(self._targets, held, cash) <= max(band, MIN_DRIFT):
             return
+        # of a large trade: a minimum fee would look like the rate of one share
         rates = [
-            cost.getcommission(1.0, price) / price
+            cost.getcommission(value / price, price) / value
             for cost, price in zip(self._costs, prices, strict=True)
         ]
         wanted = target_values(self._targets, held, cash, rates)
         trades = [
-            self._worth_making(self._in_lots(i, value / price) - size, price)
-            for i, (value, price, size) in enumerate(
+            self._worth_making(self._in_lots(i, worth / price) - size, price)
+            for i, (worth, price, size) in enumerate(
                 zip(wanted, prices, sizes, strict=True)
             )
         ]
@@ -350,12 +364,14 @@ class RebalancingStrategy(bt.Strategy):
 
     def _send(self, trades: list[float], share: float) -> None:
         """Send sells, then buys: a buy is only taken once its cash is there."""
+        # with cheat-on-close too, the broker would fill at a close yet to come
+        how = {"coc": False} if self._is_at_open else {}
         for i in sorted(range(len(trades)), key=lambda i: trades[i]):
             size = trades[i] if trades[i] < 0 else self._in_lots(i, trades[i] * share)
             if size == 0:
                 continue
             trade = self.sell if size < 0 else self.buy
-            order = trade(self._assets[i], size=abs(size))
+            order = trade(self._assets[i], size=abs(size), **how)
             self.n_submitted += 1
             self._open_orders[order.ref] = (self._decided_on, ASSETS[i], order)
 
@@ -367,11 +383,11 @@ class RebalancingStrategy(bt.Strategy):
         filled = (np.nan, asset, order.created.size, np.nan, np.nan)
         slippage = np.nan
         if done.size:
-            filled = (done.dt, asset, done.size, done.price, done.size * done.price)
-            is_bought = done.size > 0
-            slippage = (done.price / order.data.open[0] - 1.0) * (
-                1 if is_bought else -1
-            )
+            # a cancellation, told a bar later, overwrites the order's own date
+            filled_on = done.exbits[-1].dt
+            filled = (filled_on, asset, done.size, done.price, done.size * done.price)
+            open_ = self._opens.pop(order.ref, np.nan)
+            slippage = math.copysign(1.0, done.size) * (done.price / open_ - 1.0)
         row = (decided_on, *filled, done.comm, status, slippage)
         self._ledger.orders.append(row)
 

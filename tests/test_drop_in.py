@@ -161,6 +161,19 @@ def test_one_feed_does_not_play_two_roles(bars):
         cerebro.run()
 
 
+def test_a_rate_is_no_role_by_its_place(bars):
+    cerebro = bt.Cerebro(stdstats=False)
+    for role, name in (("equity", "a"), ("bond", "b"), ("volatility", "c")):
+        if role == "volatility":
+            rate = closes_frame(bars.cash_rate)
+            cerebro.adddata(TRMPandasData(dataname=rate), name="cash_rate")
+        cerebro.adddata(TRMPandasData(dataname=getattr(bars, role)), name=name)
+    cerebro.addstrategy(TRMAllocator, policy=FakePolicy.reading(bars))
+    (ran,) = cerebro.run()
+    closes = bars.volatility["close"].loc[ran.decisions["session"]]
+    assert ran.decisions["vix_level"].tolist() == closes.tolist()
+
+
 @pytest.mark.parametrize("kind", ["batch", "live"])
 def test_optional_feeds_are_read_where_the_schema_needs_them(full_bars, kind):
     bars = full_bars.between(None, full_bars.sessions[299])

@@ -39,11 +39,12 @@ def flat_bars():
     return five_bars(open_=[10] * 5, close=[10] * 5)
 
 
-def test_partial_fills_are_cancelled_and_sized_anew():
+@both_ways()
+def test_partial_fills_are_cancelled_and_sized_anew(coo):
     bars = make_bars(60)
     volume = bars.equity.assign(volume=30.0)
     bars = Bars(**vars(bars) | {"equity": volume, "cash_rate": None})
-    cerebro = cerebro_over(bars, coo=True, cash=10_000.0)
+    cerebro = cerebro_over(bars, coo=coo, cash=10_000.0)
     # a tenth of 30 shares a bar: 10,000 at about 100 takes some thirty bars
     cerebro.broker.set_filler(bt.fillers.FixedBarPerc(perc=10.0))
     cerebro.addstrategy(FixedMix, weights=(1.0, 0.0, 0.0))
@@ -57,6 +58,13 @@ def test_partial_fills_are_cancelled_and_sized_anew():
     assert counts["Canceled"] >= 20
     assert ran.n_submitted == len(ran.orders)
     assert ran.orders["size"].sum() == pytest.approx(sizes.iloc[-1])
+    # each at the open that followed its decision, whenever its end was told
+    made = ran.orders.dropna(subset=["filled_on"])
+    places = bars.sessions.get_indexer(pd.Index(made["decided_on"]))
+    assert made["filled_on"].tolist() == bars.sessions[places + 1].tolist()
+    opens = bars.equity["open"].to_numpy()[places + 1]
+    np.testing.assert_allclose(made["price"], opens, rtol=1e-12)
+    np.testing.assert_allclose(made["slippage"], 0.0, atol=1e-12)
 
 
 @both_ways()
@@ -135,6 +143,41 @@ def test_slippage_of_the_broker_is_paid_for(coo, is_whole):
     # never past the high or low of the bar, so at most a thousandth
     assert made["slippage"].between(-1e-12, 0.001 + 1e-12).all()
     assert made["slippage"].max() == pytest.approx(0.001)
+
+
+class MinimumFee(FractionalShares):
+    """Take at least 5 an order, as many a broker does."""
+
+    def _getcommission(self, size, price, pseudoexec):
+        return max(5.0, abs(size) * price * 0.0005)
+
+
+@both_ways()
+def test_a_minimum_fee_leaves_the_weights_alone(coo):
+    cerebro = cerebro_over(flat_bars(), coo=coo, cash=100_000.0)
+    cerebro.broker.addcommissioninfo(MinimumFee())
+    weights = (0.6, 0.4, 0.0)
+    cerebro.addstrategy(FixedMix, weights=weights, max_gap=0, rebalance_band=0.01)
+    (ran,) = cerebro.run()
+    assert ran.weights.iloc[1].tolist() == pytest.approx(weights, abs=1e-3)
+    # 50 for what is bought, and no trades after it
+    assert ran.closes["broker_value"].iloc[-1] == pytest.approx(99_950, abs=10)
+    assert ran.n_rejected == 0
+
+
+def test_cheat_on_open_fills_at_the_open_whatever_is_set_for_the_close():
+    bars, script = gapping_bars(120, max_gap=0.02), random_script(120)
+    runs = []
+    for coc in (False, True):
+        cerebro = cerebro_over(bars, coo=True, cost=0.0005)
+        cerebro.broker.set_coc(coc)
+        cerebro.addstrategy(Scripted, script=script)
+        runs.append(cerebro.run()[0])
+    opens = bars.equity["open"]
+    made = runs[1].orders[runs[1].orders["asset"] == "equity"]
+    np.testing.assert_allclose(made["price"], opens.loc[made["filled_on"]])
+    pd.testing.assert_frame_equal(runs[1].orders, runs[0].orders)
+    assert runs[1].n_rejected == 0
 
 
 def test_small_trades_are_not_made():
@@ -325,6 +368,10 @@ def test_a_live_feed_that_halts_is_held_through(bars, kind, coo):
     sizes = ran._ledger._bar_table()[["size_equity", "size_bond"]]
     assert sizes.index.tolist() == kept.tolist()
     assert ran.n_rejected == 0
+    # what an order under way did on a session without prices cannot be weighed
+    filled_on = ran.orders["filled_on"].dropna().unique()
+    weighed = ran.executions.index
+    assert weighed.tolist() == [day for day in filled_on if day not in gone]
 
 
 def test_a_live_bond_that_is_delisted_is_held_for_good(bars):

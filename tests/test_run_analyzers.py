@@ -14,6 +14,7 @@ from trm_bt.analyzers.weights import WeightsAnalyzer
 from trm_bt.errors import RunError
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.strategies.broker import FractionalShares
+from trm_bt.strategies.decision_table import with_orders
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 ANALYZERS = {
@@ -69,6 +70,25 @@ def test_the_log_joins_decisions_with_their_orders(ran):
             assert [str(value) for value in found] == [str(v) for v in expected]
     assert not by_hand
     assert log.attrs["feature_schema"] == ran.decisions.attrs["feature_schema"]
+
+
+@pytest.mark.parametrize("coo", [True, False], ids=["coo", "plain"])
+def test_of_several_orders_for_a_decision_the_log_shows_the_last(bars, coo):
+    class Monthly(TRMAllocator):
+        """Decide on every twentieth bar, and rebalance to that on all of them."""
+
+        def is_ready(self):
+            return super().is_ready() and len(self.datas[0]) % 20 == 0
+
+    done = run(bars, coo=coo, strategy=Monthly, policy=FakePolicy.reading(bars))
+    log = with_orders(done.decisions, done.orders)
+    assert log["session"].tolist() == bars.sessions[59::20].tolist()
+    n_ordered = done.orders.groupby(["decided_on", "asset"]).size()
+    assert n_ordered.iloc[:-2].min() > 10
+    last = {(row.decided_on, row.asset): row.size for row in done.orders.itertuples()}
+    for asset in ("equity", "bond"):
+        wanted = [last.get((day, asset), np.nan) for day in log["session"]]
+        np.testing.assert_array_equal(log[f"{asset}_size"], wanted)
 
 
 def test_the_log_counts(ran, bars):
