@@ -75,10 +75,19 @@ def test_accuracy_counts_right_classes_on_labelled_sessions():
         by_session = dict(
             zip(held.decided.sessions, held.rivals[name].classes, strict=True)
         )
-        hits = [by_session[s] == w for s, w in held.labels["winner"].items()]
+        winners = held.labels["winner"].items()
+        hits = [by_session[s] == w for s, w in winners if by_session[s] >= 0]
+        assert len(hits) == len(held.labels) - (2 if name != "growth" else 0)
         assert figures[name]["accuracy"] == pytest.approx(sum(hits) / len(hits))
     assert figures["oracle"]["accuracy"] == 1.0
     assert figures["spy"]["accuracy"] is None
+
+
+def test_who_never_picks_is_neither_right_nor_wrong():
+    held = small_contest(n_sessions=30)
+    never = replace(held.rivals["trm"], classes=np.full(30, -1))
+    told = replace(held, rivals={**held.rivals, "trm": never})
+    assert strategy_figures(told)["trm"]["accuracy"] is None
 
 
 def test_leads_and_intervals_surround_what_was_found():

@@ -128,10 +128,6 @@ def strategy_figures(contest: Contest) -> dict[str, dict[str, Any]]:
     for name, rival in contest.rivals.items():
         result = contest.results[name]
         paid = contest.equity[name].iloc[-1] / contest.equity[name].iloc[0]
-        accuracy = None
-        if rival.classes is not None and len(winners):
-            rows = contest.bars.sessions.get_indexer(winners.index)
-            accuracy = float((rival.classes[rows] == winners.to_numpy()).mean())
         figures[name] = {
             "kind": rival.kind,
             "note": rival.note,
@@ -140,11 +136,26 @@ def strategy_figures(contest: Contest) -> dict[str, dict[str, Any]]:
                 result.equity, orders=result.orders, cash_returns=contest.cash_returns
             ),
             "regret": round(float(regret[name]), 12) + 0.0 if len(winners) else None,
-            "accuracy": accuracy,
+            "accuracy": accuracy_of(rival, contest),
             "lost_to_costs": float(1.0 - paid / contest.free_growth[name]),
             "rejected_orders": result.n_rejected,
         }
     return figures
+
+
+def accuracy_of(rival: Rival, contest: Contest) -> float | None:
+    """Return how often a rival picked the best of the eight, None if it never picks.
+
+    Of the sessions on which it picks one and the best is known.
+    """
+    if rival.classes is None:
+        return None
+    winners = contest.labels["winner"]
+    picked = rival.classes[contest.bars.sessions.get_indexer(winners.index)]
+    is_picked = picked >= 0
+    if not is_picked.any():
+        return None
+    return float((picked == winners.to_numpy())[is_picked].mean())
 
 
 def chance(
