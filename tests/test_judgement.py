@@ -306,6 +306,17 @@ def test_weights_by_level_are_means_of_the_sessions_at_that_level():
         assert row["equity"] + row["bond"] + row["cash"] == pytest.approx(1.0)
 
 
+def test_an_allocator_that_holds_cash_throughout_is_judged_without_a_warning():
+    weights = restless()
+    weights.loc[:] = [0.0, 0.0, 1.0]
+    held = small_contest(weights)
+    tests = judge(held, [], QUICK)["tests"]
+    assert tests["tracking_error"] == pytest.approx(0.0, abs=1e-12)
+    for name in ("alpha", "deflated", "random_starts", "superiority"):
+        assert tests[name] is None
+    assert tests["leads"] == {}
+
+
 def test_an_allocator_that_is_its_own_mix_is_said_to_be():
     weights = restless()
     weights.loc[:] = [0.6, 0.4, 0.0]

@@ -297,6 +297,8 @@ def alpha(excess: np.ndarray, benchmark: np.ndarray) -> Alpha | None:
     and autocorrelation consistent covariance matrix. Econometrica 55(3),
     doi:10.2307/1913610.
     """
+    if min(excess.std(), benchmark.std()) <= _ROUND_OFF:
+        return None
     n_lags = int(4.0 * (len(excess) / 100.0) ** (2.0 / 9.0))
     fitted = OLS(excess, add_constant(benchmark)).fit(
         cov_type="HAC", cov_kwds={"maxlags": n_lags, "use_correction": True}
