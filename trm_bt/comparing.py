@@ -182,10 +182,11 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
     # a session that only one of the two has is a difference
     is_same = (both["now"] / both["recorded"] - 1.0).abs() <= _SAME_VALUE
     if not is_same.all():
-        first = both[~is_same].iloc[0]
+        session = both.index[int(is_same.to_numpy().argmin())]
+        first = both.loc[session]
         raise RunError(
             f"{path}: the recorded value of {OURS} must be what its decisions come to, "
-            f"but on {first.name.date()} it is {first['recorded']:.4f} against "
+            f"but on {session.date()} it is {first['recorded']:.4f} against "
             f"{first['now']:.4f}. Make the run again."
         )
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from trm_bt.evaluation.contest import OURS
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.rivals import MATCHED
-from trm_bt.evaluation.statistics import CONFIDENCE
+from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
 
 LEVEL: Final = 0.05
 HARDLY: Final = 0.005
@@ -145,11 +145,11 @@ def _confidence_set(tests: Mapping[str, Any]) -> str | None:
     found = tests["confidence_set"]
     if not found:
         return None
-    n_in = sum(p_value > 0.10 for p_value in found.values())
-    place = "in" if found[OURS] > 0.10 else "not in"
+    n_in = sum(p_value > SET_SIZE for p_value in found.values())
+    place = "in" if found[OURS] > SET_SIZE else "not in"
     return (
-        f"It is {place} the 90 % model confidence set, which holds {n_in} of "
-        f"{len(found)} strategies."
+        f"It is {place} the {1 - SET_SIZE:.0%} model confidence set, which holds "
+        f"{n_in} of {len(found)} strategies."
     )
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 from trm_bt.evaluation import breakdowns
 from trm_bt.evaluation.contest import OURS, Contest
 from trm_bt.evaluation.metrics import MIN_SESSIONS, summarize_strategy
-from trm_bt.evaluation.overfitting import N_BLOCKS, backtest_overfitting
+from trm_bt.evaluation.overfitting import backtest_overfitting
 from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.rivals import MATCHED, ORACLE, Rival
 from trm_bt.evaluation.statistics import (
@@ -175,8 +175,8 @@ def chance(
     how = Resampling(block, settings.n_draws, settings.seed)
     draws = dict(zip(excess, resampled_sharpes(excess.to_numpy(), how).T, strict=True))
     is_varied = {name: bool(np.isfinite(d).all()) for name, d in draws.items()}
-    ratios = excess.apply(lambda column: sharpe_ratios(column.to_numpy()[:, None])[0])
-    annual = ratios * np.sqrt(SESSIONS_PER_YEAR)
+    ratios = sharpe_ratios(excess.to_numpy()) * np.sqrt(SESSIONS_PER_YEAR)
+    annual = dict(zip(excess, ratios.tolist(), strict=True))
     leads = {
         name: asdict(lead(annual[OURS] - annual[name], draws[OURS] - draws[name]))
         for name in excess
@@ -319,9 +319,6 @@ def _among_all(contest: Contest, how: Resampling) -> dict[str, Any]:
     if OURS not in names or len(names) < 2:
         return nothing
     in_set = dict(zip(names, confidence_set(scaled, how).tolist(), strict=True))
-    overfit = None
-    if len(scaled) >= 2 * N_BLOCKS:
-        overfit = asdict(backtest_overfitting(scaled))
     superior = {
         name: superiority(
             scaled[:, names.index(name)],
@@ -334,7 +331,7 @@ def _among_all(contest: Contest, how: Resampling) -> dict[str, Any]:
     return {
         "superiority": superior,
         "confidence_set": in_set,
-        "overfitting": overfit,
+        "overfitting": asdict(backtest_overfitting(scaled)),
     }
 
 

@@ -18,6 +18,8 @@ from statsmodels.tools import add_constant
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 CONFIDENCE: Final = 0.95
+SET_SIZE: Final = 0.10
+"""Strategies of a larger p-value are in the model confidence set."""
 _YEAR: Final = float(np.sqrt(SESSIONS_PER_YEAR))
 _ROUND_OFF: Final = 1e-12
 
@@ -191,7 +193,8 @@ def lead(difference: float, draws: np.ndarray) -> Lead:
 
     Notes
     -----
-    Under the null the draws would centre on zero instead of on d:
+    Under the null the draws would centre on zero instead of on d; unlike the source,
+    differences are not studentised:
 
     .. math:: p = (1 + \#\{d^* - d \ge d\}) / (1 + n)
 
@@ -351,18 +354,16 @@ def superiority(
     return {str(name): float(value) for name, value in test.pvalues.items()}
 
 
-def confidence_set(
-    scaled: np.ndarray, how: Resampling, size: float = 0.10
-) -> np.ndarray:
+def confidence_set(scaled: np.ndarray, how: Resampling) -> np.ndarray:
     """Return the p-value with which each strategy stays among the best.
+
+    Strategies of a p-value above `SET_SIZE` are the model confidence set.
 
     Parameters
     ----------
     scaled : ndarray of shape (n_sessions, n_strategies)
         Returns in units of their own volatility.
     how : Resampling
-    size : float
-        Strategies of a p-value above it are the model confidence set.
 
     Returns
     -------
@@ -375,7 +376,7 @@ def confidence_set(
     """
     test = MCS(
         -scaled,
-        size=size,
+        size=SET_SIZE,
         block_size=int(np.ceil(how.block)),
         reps=how.n_draws,
         bootstrap="stationary",
