@@ -27,6 +27,7 @@ from scipy import stats
 from trm_bt.backtest import BacktestResult
 from trm_bt.config import BacktestConfig, TRMConfig
 from trm_bt.evaluation.contest import OURS, Contest
+from trm_bt.evaluation.findings import LEVEL
 from trm_bt.evaluation.judgement import JudgeSettings, judge
 from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.rivals import (
@@ -50,7 +51,6 @@ from trm_bt.market.features import compute_features
 from trm_bt.strategies.learned_rules import fit_logistic, retrained
 
 N_SESSIONS = 1500
-LEVEL = 0.05
 DAILY_VOLATILITY = (0.011, 0.008)
 FIRST_DATE = pd.Timestamp("2001-01-02")
 LAST_DATE = pd.Timestamp("2008-12-31")

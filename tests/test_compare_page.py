@@ -55,6 +55,12 @@ def test_a_short_span_has_no_tests_and_no_rolling_picture(page):
     assert 'id="costs"' not in short
 
 
+def test_a_span_without_a_known_label_has_a_page_too():
+    held = small_contest(n_sessions=5)
+    assert held.labels.empty
+    assert page_of(held).count("<svg") == 6
+
+
 def test_the_rolling_lead_needs_more_than_the_year_it_looks_back_on():
     excess = contest().excess
     assert rolling_lead_chart(excess.iloc[:252]) is None

@@ -175,6 +175,23 @@ def test_a_value_that_the_decisions_do_not_come_to_is_refused(
     assert not (folder / "comparison").exists()
 
 
+@pytest.mark.parametrize("n_shifted", [-1, 1], ids=["one fewer", "one more"])
+def test_a_value_recorded_on_other_sessions_is_refused(
+    folder, monkeypatch, capsys, n_shifted
+):
+    """The first session that only one of the two has is the one that is named."""
+    equity = pd.read_parquet(folder / "equity.parquet")
+    if n_shifted < 0:
+        named, equity = equity.index[100], equity.drop(equity.index[100])
+    else:
+        named = equity.index[0] - pd.Timedelta(days=3)
+        equity = pd.concat([equity.iloc[:1].set_axis([named]), equity])
+    equity.rename_axis("session").to_parquet(folder / "equity.parquet")
+    code, _, said = call(monkeypatch, capsys, folder)
+    assert code == 2
+    assert f"on {named.date()} it is" in said
+
+
 def test_other_bars_are_compared_and_said_to_be_other(folder, monkeypatch, capsys):
     run = json.loads((folder / "run.json").read_text())
     run["bars"]["sha256"] = "0" * 64
@@ -224,6 +241,19 @@ def test_a_span_without_decisions_is_refused(folder, monkeypatch, capsys):
     code, _, said = call(monkeypatch, capsys, folder, "--start", "2011-01-01")
     assert code == 2
     assert "no decision lies between 2011-01-01 and None" in said
+
+
+def test_a_date_that_is_none_is_refused(folder, monkeypatch, capsys):
+    for option in ("--start", "--end"):
+        code, _, said = call(monkeypatch, capsys, folder, option, "last week")
+        assert code == 2
+        assert f"`{option[2:]}` must be a date as YYYY-MM-DD, got 'last week'" in said
+
+
+def test_a_damaged_table_beside_a_walk_forward_is_named(folder):
+    (folder / "out_of_sample.parquet").write_text("no table")
+    with pytest.raises(RunError, match=r"out_of_sample.* be read .*Make the run again"):
+        read_decided(folder, read_record(folder))
 
 
 def test_a_missing_folder_or_column_is_named(folder, monkeypatch, capsys, tmp_path):

@@ -63,7 +63,7 @@ def test_the_first_sentence_is_of_the_exposure_matched_mix(judged):
     )
 
 
-@pytest.mark.parametrize(("p_value", "claim"), [(0.049, "beats"), (0.051, "does not")])
+@pytest.mark.parametrize(("p_value", "claim"), [(0.05, "beats"), (0.051, "does not")])
 def test_only_a_small_p_beats(judged, p_value, claim):
     judged["tests"]["leads"]["exposure_matched"]["p_value"] = p_value
     assert verdict(judged)[0].startswith(f"TRM {claim}")
@@ -79,9 +79,16 @@ def test_each_rival_has_its_sentence(judged):
     assert "0.62, not above 0.95, after 46 trials" in one(said, "deflated")
     assert "59% do as well, p = 0.59" in one(said, "No timing is shown")
     assert "p = 0.29" in one(said, "No rival is shown to be better")
-    assert "in the 90 % model confidence set, which holds 2 of 3" in one(said, "90 %")
+    assert "in the 90% model confidence set, which holds 2 of 3" in one(said, "90%")
     assert "of the 23" in one(said, "probability of overfitting")
     assert len(said) == 12
+
+
+@pytest.mark.parametrize("strongest", ["mean_variance", "defensive", "spy"])
+def test_the_strongest_rival_is_said_to_be_whoever_it_is(judged, strongest):
+    said = verdict(judged | {"best_rival": strongest})
+    assert f"({strongest})" in one(said, "the strongest rival in hindsight")
+    assert len(said) == 11
 
 
 def test_good_numbers_are_said_too(judged):
@@ -96,7 +103,7 @@ def test_good_numbers_are_said_too(judged):
     assert "0.97, above 0.95" in one(said, "deflated")
     assert one(said, "Its timing shows")
     assert one(said, "At least one rival is better than TRM")
-    assert "not in the 90 %" in one(said, "model confidence set")
+    assert "not in the 90%" in one(said, "model confidence set")
 
 
 def test_an_allocator_that_hardly_differs_is_said_to(judged):
@@ -128,7 +135,8 @@ def test_what_has_no_figure_is_left_out_or_said(judged):
     judged["tests"]["leads"] = {}
     said = verdict(judged)
     assert said[0] == (
-        "Against the exposure-matched mix there is no Sharpe ratio to compare."
+        "Against the exposure-matched mix nothing can be said of chance: one of the "
+        "two held cash throughout, or nearly."
     )
     assert len(said) == 7
 

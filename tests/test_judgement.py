@@ -75,10 +75,19 @@ def test_accuracy_counts_right_classes_on_labelled_sessions():
         by_session = dict(
             zip(held.decided.sessions, held.rivals[name].classes, strict=True)
         )
-        hits = [by_session[s] == w for s, w in held.labels["winner"].items()]
+        winners = held.labels["winner"].items()
+        hits = [by_session[s] == w for s, w in winners if by_session[s] >= 0]
+        assert len(hits) == len(held.labels) - (2 if name != "growth" else 0)
         assert figures[name]["accuracy"] == pytest.approx(sum(hits) / len(hits))
     assert figures["oracle"]["accuracy"] == 1.0
     assert figures["spy"]["accuracy"] is None
+
+
+def test_who_never_picks_is_neither_right_nor_wrong():
+    held = small_contest(n_sessions=30)
+    never = replace(held.rivals["trm"], classes=np.full(30, -1))
+    told = replace(held, rivals={**held.rivals, "trm": never})
+    assert strategy_figures(told)["trm"]["accuracy"] is None
 
 
 def test_leads_and_intervals_surround_what_was_found():
@@ -295,6 +304,17 @@ def test_weights_by_level_are_means_of_the_sessions_at_that_level():
             statistics.fmean(w.equity for w in chosen)
         )
         assert row["equity"] + row["bond"] + row["cash"] == pytest.approx(1.0)
+
+
+def test_an_allocator_that_holds_cash_throughout_is_judged_without_a_warning():
+    weights = restless()
+    weights.loc[:] = [0.0, 0.0, 1.0]
+    held = small_contest(weights)
+    tests = judge(held, [], QUICK)["tests"]
+    assert tests["tracking_error"] == pytest.approx(0.0, abs=1e-12)
+    for name in ("alpha", "deflated", "random_starts", "superiority"):
+        assert tests[name] is None
+    assert tests["leads"] == {}
 
 
 def test_an_allocator_that_is_its_own_mix_is_said_to_be():

@@ -197,10 +197,12 @@ def plain_overfitting(excess, n_blocks):
         outside = [row for row in rows if row not in set(inside)]
 
         def ratios(chosen):
+            columns = [excess[chosen, k] for k in range(n_strategies)]
             return [
-                statistics.fmean(excess[chosen, k])
-                / statistics.stdev(excess[chosen, k])
-                for k in range(n_strategies)
+                statistics.fmean(column) / statistics.stdev(column)
+                if np.ptp(column) > 1e-12
+                else 0.0
+                for column in columns
             ]
 
         before, after = ratios(inside), ratios(outside)
@@ -221,6 +223,17 @@ def test_overfitting_is_what_a_plain_count_says(rng, n_strategies):
     assert found.loss_probability == pytest.approx(lost)
     assert found.n_splits == n_splits == 20
     assert 0 < probability < 1
+
+
+@pytest.mark.parametrize("round_off", [0.0, 1e-17])
+def test_a_strategy_in_cash_for_a_half_has_no_ratio_there(rng, round_off):
+    """What is left of a return in excess of cash is nought, or round-off."""
+    excess = rng.normal(0.0, 0.01, (120, 3))
+    excess[:100, 0] = rng.choice([0.0, round_off], 100)
+    probability, lost, _ = plain_overfitting(excess, 6)
+    found = backtest_overfitting(excess, 6)
+    assert found.probability == pytest.approx(probability)
+    assert found.loss_probability == pytest.approx(lost)
 
 
 def test_overfitting_of_noise_is_about_a_half_and_of_skill_none():

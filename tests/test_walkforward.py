@@ -236,3 +236,20 @@ def test_the_command_takes_the_folds_from_its_options(
     code, _, err = call(monkeypatch, capsys, *arguments, "--retrain-on", "soon")
     assert code == 2
     assert "`retrain_on.0`: Input should be a valid date" in err
+
+
+def test_a_step_takes_the_place_of_dates_and_does_not_go_with_them(
+    monkeypatch, capsys, request_, tmp_path
+):
+    (tmp_path / "small.json").write_text(request_.config.to_json())
+    arguments = ["walkforward", "--bars", request_.bars, "--jobs", 1, "--seeds", 1]
+    arguments += ["--config", tmp_path / "small.json", "--out", tmp_path / "out"]
+    arguments += ["--from", "2002-06-03", "--every", 150]
+
+    code, _, err = call(monkeypatch, capsys, *arguments, "--retrain-on", "2003-01-02")
+    assert code == 2
+    assert "--every and --retrain-on both say when folds begin" in err
+    code, _, err = call(monkeypatch, capsys, *arguments)
+    assert code == 0, err
+    told = pd.read_parquet(tmp_path / "out" / "out_of_sample.parquet")
+    assert told.groupby("fold").size().tolist()[:-1] == [150]

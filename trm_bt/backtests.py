@@ -10,21 +10,19 @@ from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.decisions import Policy
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.crises import crisis_equity
+from trm_bt.evaluation.rivals import FIXED
 from trm_bt.evaluation.trials import record_run
 from trm_bt.evaluation.walkforward import CrisisPlan
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.learning.ensemble import EnsemblePolicy, load_policy
 from trm_bt.learning.policy import TRMPolicy
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.runfolder import RunRequest, save_results, summarize, write_json
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 BASELINES: Final[Mapping[str, tuple[float, ...]]] = {
-    "spy": (1.0, 0.0, 0.0),
-    "sixty_forty": (0.6, 0.4, 0.0),
-    **dict(zip(ALLOCATION_NAMES, map(tuple, ALLOCATION_WEIGHTS), strict=True)),
+    name: weights for name, weights in FIXED.items() if name != "equal_weight"
 }
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, the units of work done, and those it has in all."""

@@ -25,6 +25,7 @@ from trm_bt.evaluation.trials import (
     target_weights,
     trial_of,
 )
+from trm_bt.feeds.sources import check_span
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report.compare_page import render_comparison
@@ -96,6 +97,7 @@ def compare(
     BarsError, ConfigError, RunError
         If the input is bad; nothing is written then.
     """
+    check_span(request.start, request.end)
     target = target_of(request.folder, out)
     check_replaceable(target, marker=MARKER, force=force)
     run = read_record(request.folder)
@@ -175,14 +177,17 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
     path = folder / "equity.parquet"
     if not path.exists():
         return
-    recorded = pd.read_parquet(path)[OURS]
-    differs = (equity / recorded.reindex(equity.index) - 1.0).abs() > _SAME_VALUE
-    if differs.any() or len(recorded) != len(equity):
-        first = equity.index[int(differs.to_numpy().argmax())]
+    recorded = _read_table(path)[OURS]
+    both = pd.concat([recorded, equity], axis=1, keys=["recorded", "now"]).sort_index()
+    # a session that only one of the two has is a difference
+    is_same = (both["now"] / both["recorded"] - 1.0).abs() <= _SAME_VALUE
+    if not is_same.all():
+        session = both.index[int(is_same.to_numpy().argmin())]
+        first = both.loc[session]
         raise RunError(
             f"{path}: the recorded value of {OURS} must be what its decisions come to, "
-            f"but on {first.date()} it is {recorded.get(first)} against "
-            f"{equity[first]:.4f}. Make the run again."
+            f"but on {session.date()} it is {first['recorded']:.4f} against "
+            f"{first['now']:.4f}. Make the run again."
         )
 
 
@@ -247,16 +252,13 @@ def read_decided(folder: Path, run: Mapping[str, Any]) -> Decided:
         If the table is missing or lacks a column, or a model of it is unknown.
     """
     path = folder / "decisions.parquet"
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as parquet: {error}.") from error
-    table = table.rename(columns={"decided_on": "session"})
+    table = _read_table(path).rename(columns={"decided_on": "session"})
     needed = ["session", "allocation", "model", *_TARGETS, *_PROBABILITIES]
     missing = [name for name in needed if name not in table]
     if missing:
         raise RunError(
-            f"{path}: must have the column `{missing[0]}`, got {list(table.columns)}."
+            f"{path}: must have the column `{missing[0]}`, got {list(table.columns)}. "
+            "Make the run again."
         )
     if "run" in table:
         table = table[table["run"] == OUT_OF_SAMPLE]
@@ -271,11 +273,21 @@ def read_decided(folder: Path, run: Mapping[str, Any]) -> Decided:
     )
 
 
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a table of the run."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path}: cannot be read as parquet: {error}. Make the run again."
+        ) from error
+
+
 def _known_by(table: pd.DataFrame, run: Mapping[str, Any], path: Path) -> pd.Series:
     """Return up to which session each deciding model knew labels."""
     told = table
     if (path.parent / WALKFORWARD).exists():
-        told = pd.read_parquet(path.parent / WALKFORWARD)
+        told = _read_table(path.parent / WALKFORWARD)
         told = told.set_index(pd.DatetimeIndex(told["session"])).reindex(table.index)
     if "last_label_known_on" in told:
         return pd.to_datetime(told["last_label_known_on"])

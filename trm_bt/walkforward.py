@@ -244,31 +244,33 @@ def _training_progress(n_models: int, n_there: int, tell: Progress) -> ProgressC
 
 def _decide(work: _Work, tell: Progress) -> _Told:
     """Have each fold's models decide its sessions, and the crises that begin in it."""
-    frame = work.features.frame
-    sessions = pd.DatetimeIndex(frame.index)
+    sessions = pd.DatetimeIndex(work.features.frame.index)
     told = _Told()
     for n_done, fold in enumerate(work.folds):
         tell("deciding", n_done, len(work.folds))
         policy = _policy_of(work, fold)
-
-        def decide(is_asked: np.ndarray, policy: EnsemblePolicy) -> list[Decision]:
-            rows = frame[is_asked]
-            return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
-
-        told.by_fold[fold.name] = decide(fold.mask(sessions), policy)
+        told.by_fold[fold.name] = _decide_rows(work, policy, fold.mask(sessions))
         told.models[fold.name] = [
             replace(member.models[0], parameters={}) for member in policy.members
         ]
         for plan in work.crises_of(fold):
             begun = session_after(work.bars, plan.frozen_on)
-            is_inside = (sessions >= begun) & (sessions <= plan.crisis.end)
+            is_inside = np.asarray((sessions >= begun) & (sessions <= plan.crisis.end))
             name = plan.crisis.name
-            told.by_crisis[name] = decide(np.asarray(is_inside), policy)
+            told.by_crisis[name] = _decide_rows(work, policy, is_inside)
             told.deciders[name] = replace(
                 told.models[fold.name][0], name=told.by_crisis[name][0].model
             )
     tell("deciding", 1, 1)
     return told
+
+
+def _decide_rows(
+    work: _Work, policy: EnsemblePolicy, is_asked: np.ndarray
+) -> list[Decision]:
+    """Have a policy decide the sessions of the features that are asked for."""
+    rows = work.features.frame[is_asked]
+    return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
 
 
 def _policy_of(work: _Work, fold: Fold) -> EnsemblePolicy:

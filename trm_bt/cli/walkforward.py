@@ -76,7 +76,7 @@ def walkforward_command(
     given = {
         "first_decision": first_decision,
         "retrain_every": retrain_every,
-        "retrain_on": retrain_on or None,
+        "retrain_on": _dates(retrain_on, retrain_every),
         "window": window,
         "embargo": embargo,
         "n_seeds": n_seeds,
@@ -96,6 +96,18 @@ def walkforward_command(
         print(json.dumps(summary))
     else:
         print_summary(summary, Path(out))
+
+
+def _dates(retrain_on: list[str] | None, retrain_every: int | None) -> object:
+    """Return the dates on which folds begin, None for those of the settings.
+
+    Folds of so many sessions, where asked for, take the place of dates in the settings.
+    """
+    if retrain_on and retrain_every is not None:
+        raise ConfigError(
+            "--every and --retrain-on both say when folds begin, got both. Give one."
+        )
+    return retrain_on or (None if retrain_every is None else ())
 
 
 def _with_folds(settings: TRMConfig, given: Mapping[str, object]) -> TRMConfig:

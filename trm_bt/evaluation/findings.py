@@ -6,7 +6,7 @@ from typing import Any, Final
 from trm_bt.evaluation.contest import OURS
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.rivals import MATCHED
-from trm_bt.evaluation.statistics import CONFIDENCE
+from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
 
 LEVEL: Final = 0.05
 HARDLY: Final = 0.005
@@ -37,12 +37,14 @@ def verdict(judged: Mapping[str, Any]) -> list[str]:
         ]
     sentences = [_duel(judged, MATCHED, _NAMES[MATCHED]), _matched(tests)]
     best, strongest = judged["best_fixed"], judged["best_rival"]
-    rivals = {
-        strongest: f"the strongest rival in hindsight ({strongest})",
+    # a rival that is the strongest is called so, whatever else it is
+    texts = {
+        **_NAMES,
         best: f"the best fixed allocation in hindsight ({best})",
-        **{name: text for name, text in _NAMES.items() if name != MATCHED},
+        strongest: f"the strongest rival in hindsight ({strongest})",
     }
-    sentences += [_duel(judged, name, text) for name, text in rivals.items()]
+    rivals = dict.fromkeys((strongest, best, *_NAMES))
+    sentences += [_duel(judged, n, texts[n]) for n in rivals if n != MATCHED]
     parts = (_deflated, _random, _superiority, _confidence_set, _overfitting)
     sentences += [part(tests) for part in parts]
     return [sentence for sentence in (*sentences, _leak(judged)) if sentence]
@@ -77,9 +79,12 @@ def _duel(judged: Mapping[str, Any], rival: str, text: str) -> str:
     """Say whether the allocator beats one rival by Sharpe ratio."""
     found = judged["tests"]["leads"].get(rival)
     if found is None:
-        return f"Against {text} there is no Sharpe ratio to compare."
+        return (
+            f"Against {text} nothing can be said of chance: one of the two held cash "
+            "throughout, or nearly."
+        )
     ours, theirs = (judged["strategies"][name]["sharpe"] for name in (OURS, rival))
-    claim = "beats" if found["p_value"] < LEVEL else "does not beat"
+    claim = "beats" if found["p_value"] <= LEVEL else "does not beat"
     ends = f"{signed(found['low'])} to {signed(found['high'])}"
     return (
         f"TRM {claim} {text}: {p_text(found['p_value'])}, Sharpe ratio {ours:.2f} "
@@ -93,7 +98,7 @@ def _matched(tests: Mapping[str, Any]) -> str | None:
     apart, found = tests["tracking_error"], tests["alpha"]
     if apart < HARDLY or found is None:
         return f"It hardly differs from that mix: by {apart:.2%} a year (volatility)."
-    shown = "is more than" if found["p_value"] < LEVEL else "is no more than"
+    shown = "is more than" if found["p_value"] <= LEVEL else "is no more than"
     percent = signed(100.0 * found["alpha_annual"])
     return (
         f"Its alpha over that mix, {percent} % a year, {shown} chance gives: "
@@ -121,7 +126,7 @@ def _random(tests: Mapping[str, Any]) -> str | None:
     found = tests["random_starts"]
     if found is None:
         return None
-    shown = "Its timing shows" if found["p_value"] < LEVEL else "No timing is shown"
+    shown = "Its timing shows" if found["p_value"] <= LEVEL else "No timing is shown"
     return (
         f"{shown}: of {found['n']:,} random starts of the same weights, "
         f"{found['share_as_good']:.0%} do as well, {p_text(found['p_value'])}."
@@ -132,7 +137,7 @@ def _superiority(tests: Mapping[str, Any]) -> str | None:
     if not tests["superiority"]:
         return None
     p_value = tests["superiority"][OURS]
-    claim = "At least one rival is" if p_value < LEVEL else "No rival is shown to be"
+    claim = "At least one rival is" if p_value <= LEVEL else "No rival is shown to be"
     return f"{claim} better than TRM (superior predictive ability, {p_text(p_value)})."
 
 
@@ -140,11 +145,11 @@ def _confidence_set(tests: Mapping[str, Any]) -> str | None:
     found = tests["confidence_set"]
     if not found:
         return None
-    n_in = sum(p_value > 0.10 for p_value in found.values())
-    place = "in" if found[OURS] > 0.10 else "not in"
+    n_in = sum(p_value > SET_SIZE for p_value in found.values())
+    place = "in" if found[OURS] > SET_SIZE else "not in"
     return (
-        f"It is {place} the 90 % model confidence set, which holds {n_in} of "
-        f"{len(found)} strategies."
+        f"It is {place} the {1 - SET_SIZE:.0%} model confidence set, which holds "
+        f"{n_in} of {len(found)} strategies."
     )
 
 

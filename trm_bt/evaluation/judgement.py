@@ -13,7 +13,7 @@ from scipy import stats
 from trm_bt.evaluation import breakdowns
 from trm_bt.evaluation.contest import OURS, Contest
 from trm_bt.evaluation.metrics import MIN_SESSIONS, summarize_strategy
-from trm_bt.evaluation.overfitting import N_BLOCKS, backtest_overfitting
+from trm_bt.evaluation.overfitting import backtest_overfitting
 from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.rivals import MATCHED, ORACLE, Rival
 from trm_bt.evaluation.statistics import (
@@ -128,10 +128,6 @@ def strategy_figures(contest: Contest) -> dict[str, dict[str, Any]]:
     for name, rival in contest.rivals.items():
         result = contest.results[name]
         paid = contest.equity[name].iloc[-1] / contest.equity[name].iloc[0]
-        accuracy = None
-        if rival.classes is not None and len(winners):
-            rows = contest.bars.sessions.get_indexer(winners.index)
-            accuracy = float((rival.classes[rows] == winners.to_numpy()).mean())
         figures[name] = {
             "kind": rival.kind,
             "note": rival.note,
@@ -140,11 +136,26 @@ def strategy_figures(contest: Contest) -> dict[str, dict[str, Any]]:
                 result.equity, orders=result.orders, cash_returns=contest.cash_returns
             ),
             "regret": round(float(regret[name]), 12) + 0.0 if len(winners) else None,
-            "accuracy": accuracy,
+            "accuracy": accuracy_of(rival, contest),
             "lost_to_costs": float(1.0 - paid / contest.free_growth[name]),
             "rejected_orders": result.n_rejected,
         }
     return figures
+
+
+def accuracy_of(rival: Rival, contest: Contest) -> float | None:
+    """Return how often a rival picked the best of the eight, None if it never picks.
+
+    Of the sessions on which it picks one and the best is known.
+    """
+    if rival.classes is None:
+        return None
+    winners = contest.labels["winner"]
+    picked = rival.classes[contest.bars.sessions.get_indexer(winners.index)]
+    is_picked = picked >= 0
+    if not is_picked.any():
+        return None
+    return float((picked == winners.to_numpy())[is_picked].mean())
 
 
 def chance(
@@ -164,8 +175,8 @@ def chance(
     how = Resampling(block, settings.n_draws, settings.seed)
     draws = dict(zip(excess, resampled_sharpes(excess.to_numpy(), how).T, strict=True))
     is_varied = {name: bool(np.isfinite(d).all()) for name, d in draws.items()}
-    ratios = excess.apply(lambda column: sharpe_ratios(column.to_numpy()[:, None])[0])
-    annual = ratios * np.sqrt(SESSIONS_PER_YEAR)
+    ratios = sharpe_ratios(excess.to_numpy()) * np.sqrt(SESSIONS_PER_YEAR)
+    annual = dict(zip(excess, ratios.tolist(), strict=True))
     leads = {
         name: asdict(lead(annual[OURS] - annual[name], draws[OURS] - draws[name]))
         for name in excess
@@ -308,9 +319,6 @@ def _among_all(contest: Contest, how: Resampling) -> dict[str, Any]:
     if OURS not in names or len(names) < 2:
         return nothing
     in_set = dict(zip(names, confidence_set(scaled, how).tolist(), strict=True))
-    overfit = None
-    if len(scaled) >= 2 * N_BLOCKS:
-        overfit = asdict(backtest_overfitting(scaled))
     superior = {
         name: superiority(
             scaled[:, names.index(name)],
@@ -323,7 +331,7 @@ def _among_all(contest: Contest, how: Resampling) -> dict[str, Any]:
     return {
         "superiority": superior,
         "confidence_set": in_set,
-        "overfitting": overfit,
+        "overfitting": asdict(backtest_overfitting(scaled)),
     }
 
 

@@ -15,6 +15,8 @@ from trm_bt.errors import ConfigError
 
 N_BLOCKS: Final = 16
 """As in the paper: 12,870 ways to take half of them."""
+_ROUND_OFF: Final = 1e-6
+"""Of the volatility of all; the difference of two sums is no nearer to zero."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def backtest_overfitting(excess: np.ndarray, n_blocks: int = N_BLOCKS) -> Overfi
     Notes
     -----
     With :math:`r` the rank out of sample of the best of N in sample, worst first, of
-    ties their mean:
+    ties their mean; a strategy without risk on a half, in cash, has the ratio 0 there:
 
     .. math:: \omega = r / (N + 1), \quad
         \mathrm{PBO} = P(\ln \frac{\omega}{1 - \omega} \le 0)
@@ -78,7 +80,7 @@ def backtest_overfitting(excess: np.ndarray, n_blocks: int = N_BLOCKS) -> Overfi
             f"sessions or more, got {n_strategies} strategies, {n_sessions} sessions "
             f"and {n_blocks} blocks."
         )
-    # a scale or shift of everything changes no rank; it keeps the squares exact
+    # one scale for everything changes no rank, and says what is round-off
     scaled = excess[-length * n_blocks :] / excess.std()
     blocks = scaled.reshape(n_blocks, length, n_strategies)
     halves = np.array(list(combinations(range(n_blocks), n_blocks // 2)))
@@ -103,5 +105,7 @@ def _sharpes(blocks: np.ndarray, is_taken: np.ndarray) -> np.ndarray:
     taken = is_taken.astype(np.float64)
     means = taken @ blocks.sum(axis=1) / n_taken
     squares = taken @ (blocks**2).sum(axis=1) / n_taken
-    deviations = np.sqrt((squares - means**2) * n_taken / (n_taken - 1))
-    return np.asarray(means / deviations)
+    variances = np.maximum(squares - means**2, 0.0) * n_taken / (n_taken - 1)
+    deviations = np.sqrt(variances)
+    has_risk = deviations > _ROUND_OFF
+    return np.where(has_risk, means / np.where(has_risk, deviations, 1.0), 0.0)

@@ -1,7 +1,7 @@
 """Whom the allocator is held against: each rival as a table of target weights."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Final, Literal
 
@@ -220,9 +220,7 @@ def _from_classes(
     name: str, kind: Kind, classes: np.ndarray, sessions: pd.DatetimeIndex
 ) -> Rival:
     rival = _from_rows(name, kind, weights_of_classes(classes), sessions)
-    return Rival(
-        name, kind, rival.weights, rival.note, rival.n_waiting, classes=classes
-    )
+    return replace(rival, classes=classes)
 
 
 def _from_rows(

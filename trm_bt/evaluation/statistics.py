@@ -18,6 +18,8 @@ from statsmodels.tools import add_constant
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 CONFIDENCE: Final = 0.95
+SET_SIZE: Final = 0.10
+"""Strategies of a larger p-value are in the model confidence set."""
 _YEAR: Final = float(np.sqrt(SESSIONS_PER_YEAR))
 _ROUND_OFF: Final = 1e-12
 
@@ -191,7 +193,8 @@ def lead(difference: float, draws: np.ndarray) -> Lead:
 
     Notes
     -----
-    Under the null the draws would centre on zero instead of on d:
+    Under the null the draws would centre on zero instead of on d; unlike the source,
+    differences are not studentised:
 
     .. math:: p = (1 + \#\{d^* - d \ge d\}) / (1 + n)
 
@@ -297,6 +300,8 @@ def alpha(excess: np.ndarray, benchmark: np.ndarray) -> Alpha | None:
     and autocorrelation consistent covariance matrix. Econometrica 55(3),
     doi:10.2307/1913610.
     """
+    if min(excess.std(), benchmark.std()) <= _ROUND_OFF:
+        return None
     n_lags = int(4.0 * (len(excess) / 100.0) ** (2.0 / 9.0))
     fitted = OLS(excess, add_constant(benchmark)).fit(
         cov_type="HAC", cov_kwds={"maxlags": n_lags, "use_correction": True}
@@ -349,18 +354,16 @@ def superiority(
     return {str(name): float(value) for name, value in test.pvalues.items()}
 
 
-def confidence_set(
-    scaled: np.ndarray, how: Resampling, size: float = 0.10
-) -> np.ndarray:
+def confidence_set(scaled: np.ndarray, how: Resampling) -> np.ndarray:
     """Return the p-value with which each strategy stays among the best.
+
+    Strategies of a p-value above `SET_SIZE` are the model confidence set.
 
     Parameters
     ----------
     scaled : ndarray of shape (n_sessions, n_strategies)
         Returns in units of their own volatility.
     how : Resampling
-    size : float
-        Strategies of a p-value above it are the model confidence set.
 
     Returns
     -------
@@ -373,7 +376,7 @@ def confidence_set(
     """
     test = MCS(
         -scaled,
-        size=size,
+        size=SET_SIZE,
         block_size=int(np.ceil(how.block)),
         reps=how.n_draws,
         bootstrap="stationary",

@@ -167,8 +167,8 @@ def read_trials(log: Path) -> list[Trial]:
             trials.append(Trial.model_validate_json(line))
         except ValidationError as error:
             raise RunError(
-                f"{log}: line {number} must be a trial, got {line[:60]!r}. Mend or "
-                "remove that line; trials must not be lost from the count."
+                f"{log}: line {number} must be a trial, got {line[:60]!r}. Mend "
+                "that line, or remove it and count it by --earlier-trials."
             ) from error
     return trials
 

@@ -7,6 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from trm_bt.evaluation.findings import p_text
+from trm_bt.evaluation.statistics import SET_SIZE
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report import compare_pictures as pictures
 from trm_bt.report.templating import environment, label
@@ -72,7 +73,7 @@ def _groups(facts: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
             "interval": tests["sharpe_intervals"].get(name),
             "lead": lead,
             "p_text": p_text(lead["p_value"]) if lead else None,
-            "in_set": in_set[name] > 0.10 if name in in_set else None,
+            "in_set": in_set[name] > SET_SIZE if name in in_set else None,
         }
         groups[KINDS[figures["kind"]]].append(row)
     return {kind: rows for kind, rows in groups.items() if rows}

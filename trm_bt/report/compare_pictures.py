@@ -111,7 +111,7 @@ def regret_chart(by_year: Mapping[str, Mapping[str, float]]) -> str:
         for number, name in enumerate(names):
             left = places - 0.4 + (number + 0.5) * width
             axes.bar(left, table[name], width, color=INKS[LINES[name]], linewidth=0)
-        step = -(-len(table) // 14)
+        step = max(1, -(-len(table) // 14))
         axes.set_xticks(places[::step], table.index[::step])
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
         axes.set_ylabel("regret a horizon")
