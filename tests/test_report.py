@@ -15,8 +15,9 @@ import pytest
 
 from tests.conftest import make_bars
 from tests.fakes_run import write_fake_run
-from trm_bt.errors import RunError
+from trm_bt.errors import ConfigError, RunError
 from trm_bt.feeds.backtrader import add_bars
+from trm_bt.market.crises import Crisis
 from trm_bt.report import build, show, tearsheet
 from trm_bt.report.returns import find_returns
 from trm_bt.report.templating import percent, safe_name
@@ -89,6 +90,16 @@ def test_figures_that_quantstats_draws_wrongly_are_left_out(run):
     assert "Underwater Plot" in text
     assert "Daily Returns (Cumulative Sum)" not in text  # back at 0 on each weekend
     assert "Rolling Beta" not in text  # 0 where it is not known yet
+
+
+@pytest.mark.parametrize("names", [("brexit",), ("mine", "mine")])
+def test_a_window_with_a_name_that_is_taken_is_refused(run, names):
+    day = pd.Timestamp("2010-06-01")
+    before = page_of(run, "index.html")
+    own = [Crisis(name, day, day) for name in names]
+    with pytest.raises(ConfigError, match=f"the name '{names[0]}' is taken"):
+        build(run[0], crises=own)
+    assert page_of(run, "index.html") == before
 
 
 def test_no_temporary_file_is_left(run):

@@ -10,7 +10,7 @@ from typing import Final
 import pandas as pd
 
 from trm_bt.files import staged_folder, write_atomically, write_text_atomically
-from trm_bt.market.crises import Crisis
+from trm_bt.market.crises import Crisis, check_names
 from trm_bt.report.crisis_sheets import run_sheets
 from trm_bt.report.index import render_index
 from trm_bt.report.models import read_models
@@ -69,9 +69,12 @@ def build(
 
     Raises
     ------
+    ConfigError
+        If a window bears a name that is taken.
     RunError
         If a file of the run is missing or damaged; its pages stay as they are then.
     """
+    check_names(crises)
     folder = read_run(Path(run_dir))
     models = read_models(folder.path)
     windows = windows_of(folder, models, crises)
