@@ -76,12 +76,13 @@ def build(
     """
     check_names(crises)
     folder = read_run(Path(run_dir))
+    n_covered = sum(crisis["covered"] for crisis in folder.summary["crises"])
+    jobs = min(jobs, (1 + n_covered + len(crises)) // _MIN_SHEETS_PER_JOB)
+    context = _context() if jobs > 1 else None  # makes ready beside all of this
     models = read_models(folder.path)
     windows = windows_of(folder, models, crises)
     sheets = dict(run_sheets(folder, windows))
-    jobs = min(jobs, len(sheets) // _MIN_SHEETS_PER_JOB)
-    context = _context() if jobs > 1 else None
-    page = render_index(folder, windows, models)  # while the processes make ready
+    page = render_index(folder, windows, models)
     tell = progress or (lambda done, total, name: None)
     total = len(sheets) + 1
     with staged_folder(folder.path / FOLDER) as staged:
