@@ -1,8 +1,10 @@
 """The allocator: a policy's decisions, traded."""
 
 import warnings
+from collections import deque
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
@@ -37,6 +39,10 @@ class TRMAllocator(RebalancingStrategy):
         As in `TRMDecision`.
     decision : {"argmax", "blend"}
         Hold the most probable allocation, or all of them mixed by probability.
+    n_averaged : int
+        Average the probabilities of the last so many decisions first, fewer after the
+        start or an abstention: with the horizon of the labels, each of the decisions
+        whose horizon is not over has an equal say.
     min_confidence : float
         Below this largest probability the weights decided before are kept.
     equity, bond, volatility : str or None
@@ -67,6 +73,7 @@ class TRMAllocator(RebalancingStrategy):
         ("device", "auto"),
         ("allow_in_sample", False),
         ("decision", "argmax"),
+        ("n_averaged", 1),
         ("min_confidence", 0.0),
         ("volatility", None),
     )
@@ -75,6 +82,8 @@ class TRMAllocator(RebalancingStrategy):
     def __init__(self) -> None:
         super().__init__()
         self._check_params()
+        self._recent: deque[np.ndarray] = deque(maxlen=self.p.n_averaged)
+        self.n_kept = 0
         self._warn_of_another_universe()
         policy = given_or_loaded_policy(self.p)
         assert isinstance(policy.schema, FeatureSchema)
@@ -91,13 +100,17 @@ class TRMAllocator(RebalancingStrategy):
         """Return the weights that the policy wants at this close; None keeps."""
         decision: Decision = self.signal.current
         if decision.allocation is None:
+            self._recent.clear()
             return _CASH
-        if decision.confidence < self.p.min_confidence:
+        self._recent.append(decision.probabilities)
+        shares = np.mean(self._recent, axis=0)
+        if shares.max() < self.p.min_confidence:
+            self.n_kept += 1
             return None
         if self.p.decision == "blend":
-            weights = decision.probabilities @ ALLOCATION_WEIGHTS
+            weights = shares @ ALLOCATION_WEIGHTS
         else:
-            weights = ALLOCATION_WEIGHTS[decision.allocation]
+            weights = ALLOCATION_WEIGHTS[shares.argmax()]
         return float(weights[0]), float(weights[1])
 
     def is_ready(self) -> bool:
@@ -127,21 +140,13 @@ class TRMAllocator(RebalancingStrategy):
     @property
     def n_abstained(self) -> int:
         """Sessions on which the policy abstained and cash was held."""
-        return sum(decision.allocation is None for decision in self._made())
-
-    @property
-    def n_kept(self) -> int:
-        """Sessions on which a confidence below `min_confidence` kept the weights."""
-        threshold = self.p.min_confidence
-        return sum(decision.confidence < threshold for decision in self._made())
-
-    def _made(self) -> list[Decision]:
-        """Return the decisions that were asked for, oldest first."""
-        return [self.signal.decided[row[0]][0] for row in self._ledger.decided]
+        asked = [self.signal.decided[row[0]][0] for row in self._ledger.decided]
+        return sum(decision.allocation is None for decision in asked)
 
     def _check_params(self) -> None:
         names = (
             "decision",
+            "n_averaged",
             "min_confidence",
             "rebalance_band",
             "min_trade_value",

@@ -48,6 +48,25 @@ def test_samples_take_the_winners_of_any_objective(bars, labels, objective):
     np.testing.assert_array_equal(samples.returns, plain.returns)
 
 
+def test_variances_are_those_of_the_table(bars, labels):
+    samples = samples_from_labels(labels)
+    one = samples_from_labels(
+        compute_labels(bars, compute_features(bars), LabelConfig(horizon=1))
+    )
+
+    assert one.variances is None
+    assert one.where(np.arange(len(one)) < 9).variances is None
+    row = samples.where(np.arange(len(samples)) == 41)
+    assert row.variances[0, 4] == labels["variance_growth"].iloc[41]
+
+
+def test_a_variance_that_is_missing_is_named(labels):
+    table = labels.copy()
+    table.loc[table.index[7], "variance_balanced_safe"] = np.nan
+    with pytest.raises(BarsError, match="`variance_balanced_safe` must be finite"):
+        samples_from_labels(table)
+
+
 def test_soft_labels_are_taken_where_the_table_has_them(bars, labels):
     config = LabelConfig(soft_temperature=0.2)
     table = compute_labels(bars, compute_features(bars), config)

@@ -19,6 +19,7 @@ from trm_bt.market.labels import (
     RETURN_COLUMNS,
     SCORE_COLUMNS,
     SOFT_COLUMNS,
+    VARIANCE_COLUMNS,
     compute_labels,
     find_outcomes,
 )
@@ -80,6 +81,9 @@ def test_scores_equal_plain_loops(bars, fill, delay, horizon, objective, risk_av
         scores = [scored(objective, path, cash, risk_aversion) for path in paths]
         best = max(range(8), key=scores.__getitem__)
         row = labels.loc[bars.sessions[t]]
+        assert row[list(VARIANCE_COLUMNS)].tolist() == pytest.approx(
+            [horizon * statistics.variance(path) for path in paths], rel=1e-7
+        )
         assert row[list(SCORE_COLUMNS)].tolist() == pytest.approx(
             scores, rel=1e-9, abs=1e-12
         )

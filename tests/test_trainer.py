@@ -1,5 +1,6 @@
 """Training: reproducible, blind to the future, and able to learn a planted rule."""
 
+import math
 import multiprocessing
 import time
 from dataclasses import replace
@@ -248,6 +249,42 @@ def make_run(model=None, progress=None, **training) -> _Run:
         model=SMALL.model_copy(update=model or {}), training=TrainingConfig(**settings)
     )
     return _Run("test", Rows(old, new, config), config, progress)
+
+
+@pytest.mark.parametrize(
+    ("target", "temperature"), [("label", None), ("utility", None), ("utility", 0.5)]
+)
+def test_paid_for_risk_alone_returns_say_nothing(target, temperature):
+    """Utilities are the same training mean in every row, less the row's own risk."""
+    variances = np.random.default_rng(5).uniform(0.0, 0.02, (300, 8))
+    samples = replace(planted_samples(300), variances=variances)
+    is_old = np.arange(300) < 254
+    settings = TrainingConfig(
+        utility="risk",
+        risk_aversion=7.0,
+        target=target,
+        target_temperature=temperature,
+    )
+
+    rows = Rows(
+        samples.where(is_old), samples.where(~is_old), TRMConfig(training=settings)
+    )
+
+    paid = (samples.returns[:254].mean(axis=0) - 7 / 2 * variances) / 5
+    np.testing.assert_allclose(rows.utilities, paid[is_old], rtol=1e-9)
+    np.testing.assert_allclose(rows.new_utilities, paid[~is_old], rtol=1e-9)
+    unit = paid[is_old].std()
+    for found, part in ((rows.old, is_old), (rows.new, ~is_old)):
+        best = [max(range(8), key=row.__getitem__) for row in paid[part]]
+        labels = samples.winners[part].tolist()
+        assert found.winners.tolist() == (best if target == "utility" else labels)
+        if temperature is None:
+            assert found.soft is None
+            continue
+        for shares, row in zip(found.soft, paid[part].tolist(), strict=True):
+            powers = [math.exp(worth / (temperature * unit)) for worth in row]
+            by_hand = [power / sum(powers) for power in powers]
+            assert shares.tolist() == pytest.approx(by_hand, rel=1e-9)
 
 
 def force_halting(run: _Run, bias: float) -> None:

@@ -1,5 +1,6 @@
 """The allocator trades what its policy decides, in every engine mode."""
 
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -96,6 +97,40 @@ def test_blend_mixes_the_allocations_by_probability(bars):
     ]
     targets = ["target_equity", "target_bond", "target_cash"]
     assert row[targets].tolist() == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("decision", ["argmax", "blend"])
+def test_the_last_decisions_are_averaged(bars, decision):
+    """Fewer are, after the start and after an abstention."""
+    policy = FakePolicy.reading(bars)
+    policy.abstains = (bars.sessions[100], bars.sessions[109])
+
+    ran = run(bars, policy=policy, decision=decision, n_averaged=3)
+
+    log, recent, expected = ran.decisions, [], []
+    for row in log[[f"prob_{name}" for name in ALLOCATION_NAMES]].to_numpy().tolist():
+        if math.isnan(row[0]):
+            recent = []
+            expected.append((0.0, 0.0))
+            continue
+        recent = [*recent, row][-3:]
+        shares = [sum(column) / len(recent) for column in zip(*recent, strict=True)]
+        best = max(range(8), key=shares.__getitem__)
+        if decision == "argmax":
+            shares = [float(k == best) for k in range(8)]
+        expected.append(
+            tuple(
+                sum(
+                    share * mix[asset]
+                    for share, mix in zip(shares, ALLOCATION_WEIGHTS, strict=True)
+                )
+                for asset in range(2)
+            )
+        )
+    assert len(set(expected)) > 10 if decision == "blend" else len(set(expected)) > 3
+    np.testing.assert_allclose(
+        log[["target_equity", "target_bond"]], expected, atol=1e-12
+    )
 
 
 def test_low_confidence_keeps_the_weights_decided_before(bars):
@@ -197,6 +232,7 @@ def test_estimated_inputs_are_refused_by_a_policy_of_observed_ones(bars):
     [
         pytest.param({}, "need a `checkpoint` folder or a `policy`", id="neither"),
         pytest.param({"decision": "best"}, "`decision`: .* got 'best'", id="decision"),
+        pytest.param({"n_averaged": 0}, "`n_averaged`: .* got 0", id="averaged"),
         pytest.param({"min_confidence": 2}, "`min_confidence`: .* got 2", id="share"),
         pytest.param({"max_gap": -0.1}, "`max_gap`: .* got -0.1", id="gap"),
     ],

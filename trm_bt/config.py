@@ -117,13 +117,18 @@ class TrainingConfig(_Settings):
     """Losses, optimiser, schedule and validation of one training.
 
     Utilities are per session, net of `turnover_cost_bps` of traded value;
-    `risk_aversion` acts with the utility "mean_variance" alone.
+    `risk_aversion` acts with the utilities "mean_variance" and "risk", `prior_sharpe`
+    with the latter. What the cross-entropy and the halt head aim at, the `target`, is
+    the label or the allocation of most utility, softened by a `target_temperature`.
     """
 
     strategy_loss_weight: float = Field(1.0, ge=0)
     halt_loss_weight: float = Field(0.5, ge=0)
     profit_loss_weight: float = Field(0.3, ge=0)
-    utility: Literal["linear", "log", "mean_variance"] = "linear"
+    target: Literal["label", "utility"] = "label"
+    target_temperature: float | None = Field(None, gt=0)
+    utility: Literal["linear", "log", "mean_variance", "risk"] = "linear"
+    prior_sharpe: float | None = Field(None, gt=0)
     risk_aversion: float = Field(3.0, ge=0)
     turnover_cost_bps: float = Field(0.0, ge=0)
     class_weighting: Literal["none", "sqrt", "inverse"] = "none"
@@ -171,6 +176,7 @@ class StrategyConfig(_Settings):
     """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
 
     decision: Literal["argmax", "blend"] = "argmax"
+    n_averaged: PositiveInt = 1
     min_confidence: float = Field(0.0, ge=0, le=1)
     rebalance_band: float = Field(0.0, ge=0, lt=1)
     min_trade_value: float = Field(0.0, ge=0)
@@ -204,6 +210,16 @@ class TRMConfig(_Settings):
     walkforward: WalkForwardConfig = WalkForwardConfig()
     strategy: StrategyConfig = StrategyConfig()
     backtest: BacktestConfig = BacktestConfig()
+
+    @model_validator(mode="after")
+    def _check_risk(self) -> Self:
+        """Refuse a utility of risk where there is none to measure."""
+        if self.training.utility == "risk" and self.labels.horizon == 1:
+            raise ValueError(
+                'the `training.utility` "risk" needs a `labels.horizon` of at least 2 '
+                "sessions, got 1: one return has no variance"
+            )
+        return self
 
     def to_json(self) -> str:
         """Return the settings as indented JSON, without derived values."""
@@ -243,9 +259,12 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
     """Turn the first validation error of a model into one sentence."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    where = f"`{key}`: " if key else ""
+    if first["type"] == "value_error":  # our own rule, which says what came
+        return f"{where}{first['ctx']['error']}."
     if first["type"] != "extra_forbidden":
         came = "" if first["type"] == "json_invalid" else f", got {first['input']!r}"
-        return f"{f'`{key}`: ' if key else ''}{first['msg']}{came}."
+        return f"{where}{first['msg']}{came}."
     for part in first["loc"][:-1]:
         section = model.model_fields[str(part)].annotation
         assert isinstance(section, type)

@@ -14,35 +14,17 @@ networks seed by seed, the costliest last: a run that is stopped leaves a fair t
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 from benchmarks.ablation.folds import load_folds, mark_of
 from benchmarks.ablation.table import render
-from benchmarks.ablation.tasks import Task, do, plan
-from trm_bt.cli.terminal import progress_bars
+from benchmarks.ablation.tasks import do, plan
+from benchmarks.resumable import claim, do_all, read_result
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
 from trm_bt.learning.parallel import n_available_cpus
-from trm_bt.learning.workers import signals_held_back, worker_pool
-
-
-def do_all(tasks: Sequence[Task], folder: Path, n_processes: int) -> None:
-    """Do what has no file yet, several tasks at a time."""
-    missing = [task for task in tasks if read_result(folder, task) is None]
-    n_done = len(tasks) - len(missing)
-    with progress_bars() as stages, worker_pool(n_processes) as (pool, _):
-        with signals_held_back():
-            futures = {pool.submit(do, task): task for task in missing}
-        for future in as_completed(futures):
-            task, result = futures[future], future.result()
-            write_text_atomically(folder / task.file_name, json.dumps(result) + "\n")
-            n_done += 1
-            stages("ablation", n_done, len(tasks))
-            stages.say(f"{n_done}/{len(tasks)} {_in_a_line(result)}")
 
 
 def _in_a_line(result: dict[str, Any]) -> str:
@@ -51,32 +33,6 @@ def _in_a_line(result: dict[str, Any]) -> str:
         f"accuracy {result['accuracy']:.3f}, log loss {result['log_loss']:.3f}, "
         f"{result['utility'] * 1e4:.2f} bp, {result['cpu_seconds']:.1f} s"
     )
-
-
-def read_result(folder: Path, task: Task) -> dict[str, Any] | None:
-    """Return the result of a task if it is there and was made with its settings."""
-    file = folder / task.file_name
-    if not file.exists():
-        return None
-    result: dict[str, Any] = json.loads(file.read_text())
-    return result if result["changes"] == task.variant.changes else None
-
-
-def claim(folder: Path, mark: str) -> None:
-    """Make `folder` that of the rows and settings with a mark, unless it is another's.
-
-    Raises
-    ------
-    RunError
-        If it holds results of other rows or settings.
-    """
-    file = folder / "mark"
-    if file.exists() and file.read_text() != mark:
-        raise RunError(
-            f"{folder}: holds results of other bars or other shipped settings. Give "
-            "another --out."
-        )
-    write_text_atomically(file, mark)
 
 
 def main() -> None:
@@ -101,7 +57,7 @@ def main() -> None:
         for task in tasks
         if options.only is None or task.variant.name in options.only
     ]
-    do_all(wanted, folder, options.processes)
+    do_all(wanted, do, _in_a_line, folder, options.processes)
     results = [result for task in tasks if (result := read_result(folder, task))]
     brief = [{k: v for k, v in one.items() if k != "decisions"} for one in results]
     log = "".join(json.dumps(result) + "\n" for result in brief)

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from benchmarks import markdown
 from benchmarks.ablation.folds import TEST_SPANS, Fold
 from benchmarks.ablation.measures import (
     differences,
@@ -59,7 +60,7 @@ def _main_table(pooled: pd.DataFrame) -> str:
     """One row a variant: mean and deviation over its seeds."""
     table = spread_over_seeds(pooled)
     titles = [title for title, _, _ in _FORMS.values()]
-    lines = _header(["", "seeds", *titles, "parameters", "CPU s"])
+    lines = markdown.header(["", "seeds", *titles, "parameters", "CPU s"])
     for variant in VARIANTS:
         if variant.name not in table.index:
             continue
@@ -72,7 +73,7 @@ def _main_table(pooled: pd.DataFrame) -> str:
         size = "" if np.isnan(n_parameters) else f"{n_parameters:,.0f}"
         seconds = f"{row['cpu_seconds', 'mean']:.1f}"
         n_seeds = f"{row['n_seeds', '']:.0f}"
-        lines.append(_row([variant.words, n_seeds, *figures, size, seconds]))
+        lines.append(markdown.row([variant.words, n_seeds, *figures, size, seconds]))
     return "\n".join(lines)
 
 
@@ -80,7 +81,9 @@ def _difference_table(pooled: pd.DataFrame) -> str:
     """One row a variant: how far it is from the shipped network, seed by seed."""
     names = ("accuracy", "log_loss", "utility", "net_utility")
     titles = [_FORMS[name][0] for name in names]
-    lines = _header(["less the shipped network", "seeds", *titles, "log loss lower in"])
+    lines = markdown.header(
+        ["less the shipped network", "seeds", *titles, "log loss lower in"]
+    )
     for variant in VARIANTS:
         if variant.name == _BASE:
             continue
@@ -94,7 +97,7 @@ def _difference_table(pooled: pd.DataFrame) -> str:
             for name in names
         ]
         n_better = f"{(apart['log_loss'] < 0).sum()} of {len(apart)}"
-        lines.append(_row([variant.words, str(len(apart)), *figures, n_better]))
+        lines.append(markdown.row([variant.words, str(len(apart)), *figures, n_better]))
     return "\n".join(lines)
 
 
@@ -103,7 +106,7 @@ def _fold_table(results: Sequence[dict[str, Any]]) -> str:
     frame = pd.DataFrame(results)
     names = ("accuracy", "log_loss", "utility", "net_utility")
     titles = [_FORMS[name][0] for name in names]
-    lines = _header(["test span", "rows", "", *titles])
+    lines = markdown.header(["test span", "rows", "", *titles])
     for (fold, name), part in frame.groupby(["fold", "variant"], sort=False):
         if name not in (_BASE, "majority"):
             continue
@@ -112,7 +115,7 @@ def _fold_table(results: Sequence[dict[str, Any]]) -> str:
             for key in names
         ]
         who = "network" if name == _BASE else "majority"
-        lines.append(_row([fold, str(part["n_rows"].iloc[0]), who, *figures]))
+        lines.append(markdown.row([fold, str(part["n_rows"].iloc[0]), who, *figures]))
     return "\n".join([*lines[:2], *sorted(lines[2:])])
 
 
@@ -121,13 +124,15 @@ def _fixed_table(folds: Sequence[Fold]) -> str:
     horizon = LabelConfig().horizon
     table = fixed_allocations([fold.test for fold in folds], horizon)
     titles = ["always", "wins, %", "utility, bp", *(fold.name for fold in folds)]
-    lines = _header(titles)
+    lines = markdown.header(titles)
     for name, row in table.iterrows():
         figures = [
             _with_spread(row["utility"], row["standard_error"], _BASIS_POINTS, 2),
             *(f"{row[i] * _BASIS_POINTS:.2f}" for i in range(len(folds))),
         ]
-        lines.append(_row([str(name), f"{row['win_share'] * _PERCENT:.1f}", *figures]))
+        lines.append(
+            markdown.row([str(name), f"{row['win_share'] * _PERCENT:.1f}", *figures])
+        )
     return "\n".join(lines)
 
 
@@ -139,11 +144,3 @@ def _with_spread(
         return ""
     words = f"{mean * factor:{sign}.{n_decimals}f}"
     return words if np.isnan(std) else f"{words} ± {std * factor:.{n_decimals}f}"
-
-
-def _header(titles: Sequence[str]) -> list[str]:
-    return [_row(titles), "|---" * len(titles) + "|"]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -1,7 +1,7 @@
 """One training of one variant on one fold, and the order of them all."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,11 @@ class Task:
     def file_name(self) -> str:
         """Where its result goes."""
         return f"{self.variant.name}-{self.seed}-{self.fold.name}.json"
+
+    @property
+    def changes(self) -> Mapping[str, Mapping[str, object]]:
+        """Settings that differ from the shipped ones."""
+        return self.variant.changes
 
 
 def plan(fold_of: Callable[[LabelConfig], list[Fold]], n_seeds: int) -> Iterator[Task]:

@@ -13,7 +13,7 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.market.labels import RETURN_COLUMNS, SOFT_COLUMNS
+from trm_bt.market.labels import RETURN_COLUMNS, SOFT_COLUMNS, VARIANCE_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Samples:
         Class index of the best allocation.
     soft : ndarray of shape (n_rows, 8), optional
         Soft labels, rows summing to 1.
+    variances : ndarray of shape (n_rows, 8), optional
+        Realised variance of each over the horizon; none with a horizon of one session.
     """
 
     sessions: pd.DatetimeIndex
@@ -42,6 +44,7 @@ class Samples:
     returns: np.ndarray
     winners: np.ndarray
     soft: np.ndarray | None = None
+    variances: np.ndarray | None = None
 
     @property
     def shares(self) -> np.ndarray:
@@ -63,6 +66,7 @@ class Samples:
             self.returns[is_kept],
             self.winners[is_kept],
             None if self.soft is None else self.soft[is_kept],
+            None if self.variances is None else self.variances[is_kept],
         )
 
 
@@ -71,22 +75,23 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
 
     Parameters
     ----------
-    labels : DataFrame of shape (n_rows, 24)
+    labels : DataFrame of shape (n_rows, n_columns)
         What `compute_labels` returns.
 
     Returns
     -------
     Samples
-        All its rows, with the soft labels if the table has them.
+        All its rows, with the soft labels and variances that the table has.
 
     Raises
     ------
     BarsError
-        If a feature, return or soft label is not finite, naming column and first
-        session.
+        If a feature, return, soft label or variance is not finite, naming column and
+        first session.
     """
     soft = [name for name in SOFT_COLUMNS if name in labels]
-    used = labels[[*FEATURE_NAMES, *RETURN_COLUMNS, *soft]]
+    variances = [name for name in VARIANCE_COLUMNS if name in labels]
+    used = labels[[*FEATURE_NAMES, *RETURN_COLUMNS, *soft, *variances]]
     is_bad = ~np.isfinite(used.to_numpy(np.float64))
     if is_bad.any():
         row, column = np.argwhere(is_bad)[0]
@@ -102,6 +107,7 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
         labels[list(RETURN_COLUMNS)].to_numpy(np.float64),
         labels["winner"].to_numpy(np.int64),
         labels[soft].to_numpy(np.float64) if soft else None,
+        labels[variances].to_numpy(np.float64) if variances else None,
     )
 
 

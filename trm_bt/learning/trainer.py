@@ -6,7 +6,7 @@ samples, settings and thread count give equal bits; global generators are untouc
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -39,6 +39,8 @@ from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.utility import (
     decided_utilities,
+    expected_returns,
+    risk_utilities,
     session_utilities,
     turnover_costs,
 )
@@ -138,13 +140,14 @@ class Rows:
     """Both sides of the split as tensors; what is fitted is fitted on the old side."""
 
     def __init__(self, old: Samples, new: Samples, config: TRMConfig) -> None:
+        self.utilities, self.new_utilities = _utilities(old, new, config)
+        self.scale = utility_scale(self.utilities)
+        if config.training.target == "utility":
+            unit = self.scale * (config.training.target_temperature or 0.0)
+            old = _aim_at(old, self.utilities, unit)
+            new = _aim_at(new, self.new_utilities, unit)
         self.old, self.new = old, new
         self.scaler = Scaler.fit(old.features)
-        self.utilities, self.new_utilities = (
-            session_utilities(rows.returns, config.labels.horizon, config.training)
-            for rows in (old, new)
-        )
-        self.scale = utility_scale(self.utilities)
         weights = class_weights(old.shares, config.training)
         self.class_weights = torch.from_numpy(weights.astype(np.float32))
         self.features, self.new_features = (
@@ -169,6 +172,34 @@ class Rows:
             torch.from_numpy(rows.shares.astype(np.float32)),
             torch.from_numpy((utilities / self.scale).astype(np.float32)),
         )
+
+
+def _utilities(
+    old: Samples, new: Samples, config: TRMConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the utility of each allocation on both sides of the split."""
+    horizon, settings = config.labels.horizon, config.training
+    if settings.utility == "risk":
+        assert old.variances is not None  # the settings ask for two sessions or more
+        assert new.variances is not None
+        expected = expected_returns(old.returns, horizon, settings)
+        return (
+            risk_utilities(expected, old.variances, horizon, settings),
+            risk_utilities(expected, new.variances, horizon, settings),
+        )
+    return (
+        session_utilities(old.returns, horizon, settings),
+        session_utilities(new.returns, horizon, settings),
+    )
+
+
+def _aim_at(rows: Samples, utilities: np.ndarray, unit: float) -> Samples:
+    """Return the rows with the allocation of most utility for their winner.
+
+    Soft labels are the softmax of utilities in that unit; there are none if it is 0.
+    """
+    soft = torch.from_numpy(utilities / unit).softmax(dim=1).numpy() if unit else None
+    return replace(rows, winners=utilities.argmax(axis=1), soft=soft)
 
 
 def _costs(logits: Tensor, config: TRMConfig) -> np.ndarray:

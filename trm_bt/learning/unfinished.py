@@ -60,14 +60,17 @@ def fingerprint(samples: Samples, config: TRMConfig, name: str) -> str:
     digest = hashlib.sha256()
     for text in (name, config.to_json(), torch.__version__):
         digest.update(text.encode())
-    for array in (
+    arrays = [
         samples.sessions.to_numpy("datetime64[ns]"),
         samples.known_on.to_numpy("datetime64[ns]"),
         samples.features,
         samples.returns,
         samples.winners,
         samples.shares,
-    ):
+    ]
+    if samples.variances is not None:
+        arrays.append(samples.variances)
+    for array in arrays:
         digest.update(array.tobytes())
     return digest.hexdigest()
 

@@ -18,6 +18,7 @@ from trm_bt.market.labels import (
     RETURN_COLUMNS,
     SCORE_COLUMNS,
     SOFT_COLUMNS,
+    VARIANCE_COLUMNS,
     pick_winners,
 )
 from trm_bt.market.objectives import ROUND_OFF
@@ -252,7 +253,8 @@ _KINDS: Final[Mapping[str, Callable[[pd.Series], bool]]] = {
 
 def _kinds(labels: pd.DataFrame) -> dict[str, str]:
     """Return what each column must hold, a key of `_KINDS`."""
-    added = [name for name in (*SCORE_COLUMNS, *SOFT_COLUMNS) if name in labels]
+    optional = (*VARIANCE_COLUMNS, *SCORE_COLUMNS, *SOFT_COLUMNS)
+    added = [name for name in optional if name in labels]
     return {
         **dict.fromkeys((*_NUMBERS, *added), "numbers"),
         "winner": "class indexes",

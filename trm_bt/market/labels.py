@@ -12,9 +12,16 @@ from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.crises import crises_on
 from trm_bt.market.features import FEATURE_NAMES, Features
-from trm_bt.market.objectives import ROUND_OFF, mix, score, soften
+from trm_bt.market.objectives import (
+    ROUND_OFF,
+    mix,
+    realised_variances,
+    score,
+    soften,
+)
 
 RETURN_COLUMNS: Final = tuple(f"return_{name}" for name in ALLOCATION_NAMES)
+VARIANCE_COLUMNS: Final = tuple(f"variance_{name}" for name in ALLOCATION_NAMES)
 SCORE_COLUMNS: Final = tuple(f"score_{name}" for name in ALLOCATION_NAMES)
 SOFT_COLUMNS: Final = tuple(f"soft_{name}" for name in ALLOCATION_NAMES)
 _RANKS: Final = np.arange(len(ALLOCATION_NAMES), 0, -1, dtype=np.uint8)[:, np.newaxis]
@@ -246,9 +253,10 @@ def compute_labels(
 
     Returns
     -------
-    DataFrame of shape (n_labels, 24)
+    DataFrame of shape (n_labels, 32)
         One row per deciding session: the ten features, ``return_<allocation>`` for all
-        eight, `winner` (class index of the best score; ties go to the lower),
+        eight, ``variance_<allocation>`` over the horizon (where it has two sessions or
+        more), `winner` (class index of the best score; ties go to the lower),
         `winner_return` (what the winner earned), `margin` (its score less that of the
         runner-up), `is_tie`, `known_on` (the session whose open or close decides the
         outcome) and `crises` (names joined by ";", often empty). Another objective
@@ -276,8 +284,13 @@ def compute_labels(
     rows = bars.sessions.get_indexer(sessions)
     found = find_outcomes(prices, config).at(rows)
     _check_scores(found.scores, sessions)
+    risks = {}
+    if config.horizon > 1:
+        variances = realised_variances(prices, config.horizon)[:, rows]
+        risks = _by_name(VARIANCE_COLUMNS, variances)
     columns = {
         **_by_name(RETURN_COLUMNS, found.returns),
+        **risks,
         "winner": found.winner,
         "winner_return": found.returns[found.winner, np.arange(len(rows))],
         "margin": found.margin,

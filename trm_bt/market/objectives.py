@@ -85,8 +85,31 @@ def score(prices: np.ndarray, returns: np.ndarray, config: LabelConfig) -> np.nd
         ratios = np.full(deviation.shape, np.nan)
         ratios[has_risk] = excess.mean(axis=0)[has_risk] / deviation[has_risk]
         return ratios
-    variance = config.horizon * held.var(axis=0, ddof=1)
-    return np.asarray(returns - config.risk_aversion / 2 * variance)
+    return np.asarray(returns - config.risk_aversion / 2 * _variance(held))
+
+
+def realised_variances(prices: np.ndarray, horizon: int) -> np.ndarray:
+    r"""Return the variance that each held allocation had over the horizon.
+
+    Parameters
+    ----------
+    prices : ndarray of shape (n_rows + horizon, 3)
+        Prices of equity and bond, and the value of cash, from the first fill on.
+    horizon : int
+        Sessions held, at least 2.
+
+    Returns
+    -------
+    ndarray of shape (8, n_rows)
+        Squared decimals over the horizon: in the notation of `score`,
+        :math:`h s_r^2`.
+    """
+    return _variance(session_returns(prices, horizon)[0])
+
+
+def _variance(held: np.ndarray) -> np.ndarray:
+    """Return the variance over the horizon of session returns, shape (8, n_rows)."""
+    return np.asarray(len(held) * held.var(axis=0, ddof=1))
 
 
 def session_returns(prices: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
