@@ -1,10 +1,13 @@
 import html
 import json
 import logging
+import os
 import re
 import shutil
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_all_start_methods
 from xml.etree import ElementTree
 
 import backtrader as bt
@@ -18,7 +21,7 @@ from tests.fakes_run import write_fake_run
 from trm_bt.errors import ConfigError, RunError
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.market.crises import Crisis
-from trm_bt.report import build, show, tearsheet
+from trm_bt.report import build, pages, show, tearsheet
 from trm_bt.report.returns import find_returns
 from trm_bt.report.templating import percent, safe_name
 from trm_bt.strategies.baselines import FixedMix
@@ -100,6 +103,16 @@ def test_a_window_with_a_name_that_is_taken_is_refused(run, names):
     with pytest.raises(ConfigError, match=f"the name '{names[0]}' is taken"):
         build(run[0], crises=own)
     assert page_of(run, "index.html") == before
+
+
+@pytest.mark.skipif(
+    "forkserver" not in get_all_start_methods(), reason="there is no fork server"
+)
+def test_processes_of_the_pages_have_one_thread_each_and_ours_keeps_its_own():
+    before = dict(os.environ)
+    with ProcessPoolExecutor(1, mp_context=pages._context()) as pool:
+        assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
+    assert dict(os.environ) == before
 
 
 def test_no_temporary_file_is_left(run):

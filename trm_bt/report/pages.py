@@ -1,8 +1,10 @@
 """A run folder's pages: a tearsheet for each crisis, one for all, and their index."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Final
@@ -27,6 +29,8 @@ _PRELOADED: Final = (
     "trm_bt.report.crisis_pictures",
     "trm_bt.report.tearsheets",
 )
+
+_BLAS_THREADS: Final = "OPENBLAS_NUM_THREADS"
 
 _COLUMNS: Final = (
     *("crisis", "start", "end", "sessions", "reason", "models", "strategy"),
@@ -170,5 +174,22 @@ def _context() -> BaseContext:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOADED])
-    ensure_running()
+    with _one_blas_thread():
+        ensure_running()
     return context
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Give processes that start meanwhile one BLAS thread each.
+
+    Their matrices are tiny, and threads that wait for more take turns from one another.
+    """
+    before = os.environ.get(_BLAS_THREADS)
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_BLAS_THREADS]
+        if before is not None:
+            os.environ[_BLAS_THREADS] = before
