@@ -9,6 +9,7 @@ from pathlib import Path
 
 import backtrader as bt
 import pandas as pd
+from small_model import SMALL
 
 from trm_bt import TRMAllocator, load_bars  # the first line that changes
 from trm_bt.runfolder import RunRequest
@@ -61,8 +62,8 @@ def main() -> None:
         before.addstrategy(AboveAverage)
         show("before", before)
 
-        # Once, or: trm-bt train --bars FOLDER --end 2003-12-31 --out model
-        request = RunRequest(str(folder), start="1996-01-01", end="2003-12-31")
+        # Once, small here; at full size: trm-bt train --bars FOLDER --end 2003-12-31
+        request = RunRequest(str(folder), SMALL, start="1996-01-01", end="2003-12-31")
         train_checkpoint(request, folder / "model")
 
         after = usual_script(folder)

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from trm_bt.config import TrainingConfig, TRMConfig
+from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.pipeline import run
 from trm_bt.runfolder import RunRequest
 
@@ -15,7 +15,7 @@ def folder(market_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "real"
     request = RunRequest(
         str(market_dir),
-        TRMConfig(training=TrainingConfig(epochs=1)),
+        TRMConfig(model=ModelConfig(hidden_dim=32), training=TrainingConfig(epochs=1)),
         start="1996-07-01",
         end="2002-12-31",
     )

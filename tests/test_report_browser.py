@@ -195,6 +195,28 @@ def test_a_crisis_under_the_pointer_is_named(browser, folder):
     assert legend(browser, "growth")["Crisis"] == '"><b>own</b>'
 
 
+LISTEN = """
+const draw = CanvasRenderingContext2D.prototype.fillText;
+window.written = [];
+CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+  window.written.push(text);
+  return draw.call(this, text, ...rest);
+};
+"""
+
+
+def test_marks_of_an_axis_are_the_values_they_stand_at(browser, folder):
+    show(browser, folder / "index.html", width=1440)
+    browser.execute_script(LISTEN)
+    narrower = {"width": 1300, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrower)
+    later = "const done = arguments[0]; setTimeout(() => done(window.written), 500)"
+    written = set(browser.execute_async_script(later))  # all charts are drawn again
+    # The marks of a probability stand a quarter apart; one digit would call .25 .3.
+    assert {"0.25", "0.75"} <= written
+    assert not {"0.3", "0.8"} & written
+
+
 def is_shown(browser, selector):
     """Tell whether an element takes any room, also where no script may run."""
     root = browser.execute_cdp_cmd("DOM.getDocument", {})["root"]["nodeId"]

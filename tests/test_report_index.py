@@ -104,6 +104,29 @@ def test_decisions_are_counted_by_the_likeliest_allocation(folder, page):
     }
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "title"),
+    [
+        ("2008-09-12", "2012-06-30", "TRM through 3 of 12 crises"),
+        ("2013-01-02", "2013-06-03", "TRM out of sample"),
+    ],
+)
+def test_the_title_names_no_crisis_that_is_not_covered(start, end, title, tmp_path):
+    page = page_of(write_fake_run(tmp_path, start=start, end=end), [OWN])
+    assert f"<title>{title}</title>" in page
+    assert f"<h1>{title}</h1>" in page
+
+
+def test_orders_are_said_to_be_of_all_portfolios(page):
+    assert "Orders of all portfolios: 250 submitted" in " ".join(visible(page).split())
+
+
+def test_the_last_step_is_not_laid_to_the_halt_head(page):
+    text = " ".join(visible(page).split())
+    assert "The recursion took 1 step on" in text
+    assert "halt head stopped" not in text
+
+
 def test_steps_are_counted_where_a_model_decided(folder, page):
     decisions = pd.read_parquet(folder / "decisions.parquet")
     decided = decisions[decisions["run"] == "out_of_sample"].dropna(

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -113,7 +113,7 @@ def read_crises(path: str | Path) -> tuple[Crisis, ...]:
     crises = tuple(
         _window(row, f"{path}, window {number}") for number, row in enumerate(rows, 1)
     )
-    _check_names(crises, path)
+    check_names(crises, f"{path}: ")
     return crises
 
 
@@ -153,11 +153,20 @@ def _window(row: object, where: str) -> Crisis:
     return Crisis(name, pd.Timestamp(first), pd.Timestamp(last))
 
 
-def _check_names(crises: tuple[Crisis, ...], path: Path) -> None:
+def check_names(crises: Iterable[Crisis], where: str = "") -> None:
+    """Raise `ConfigError` if two windows, or one and a crisis of ours, share a name.
+
+    Parameters
+    ----------
+    crises : iterable of Crisis
+        Windows of the reader's own.
+    where : str
+        What the sentence begins with.
+    """
     taken = {crisis.name for crisis in CRISES}
     for crisis in crises:
         if crisis.name in taken:
             raise ConfigError(
-                f"{path}: the name {crisis.name!r} is taken. Choose another."
+                f"{where}the name {crisis.name!r} is taken. Choose another."
             )
         taken.add(crisis.name)

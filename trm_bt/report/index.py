@@ -59,7 +59,7 @@ def render_index(
     reliability = _calibration(decided, folder.labels)
     pictures = _pictures(folder, windows, drawn, reliability)
     tables = {
-        "n_crises": sum(not window.is_own for window in windows),
+        "title": _title(windows),
         "crises": [rows.crisis_row(window, run["models"]) for window in windows],
         "strategies": rows.strategy_rows(folder.summary["strategies"]),
         "decisions": by_allocation,
@@ -80,6 +80,17 @@ def render_index(
             **page_script(),
         )
     )
+
+
+def _title(windows: Sequence[Window]) -> str:
+    """Name the page after the crises that the run covers, not those it might have."""
+    twelve = [window for window in windows if not window.is_own]
+    n_covered = sum(not window.reason for window in twelve)
+    if n_covered == len(twelve):
+        return f"TRM through {n_covered} crises"
+    if n_covered == 0:
+        return "TRM out of sample"
+    return f"TRM through {n_covered} of {len(twelve)} crises"
 
 
 def _facts(

@@ -1,8 +1,10 @@
 """A run folder's pages: a tearsheet for each crisis, one for all, and their index."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Final
@@ -10,7 +12,7 @@ from typing import Final
 import pandas as pd
 
 from trm_bt.files import staged_folder, write_atomically, write_text_atomically
-from trm_bt.market.crises import Crisis
+from trm_bt.market.crises import Crisis, check_names
 from trm_bt.report.crisis_sheets import run_sheets
 from trm_bt.report.index import render_index
 from trm_bt.report.models import read_models
@@ -27,6 +29,8 @@ _PRELOADED: Final = (
     "trm_bt.report.crisis_pictures",
     "trm_bt.report.tearsheets",
 )
+
+_BLAS_THREADS: Final = "OPENBLAS_NUM_THREADS"
 
 _COLUMNS: Final = (
     *("crisis", "start", "end", "sessions", "reason", "models", "strategy"),
@@ -69,16 +73,20 @@ def build(
 
     Raises
     ------
+    ConfigError
+        If a window bears a name that is taken.
     RunError
         If a file of the run is missing or damaged; its pages stay as they are then.
     """
+    check_names(crises)
     folder = read_run(Path(run_dir))
+    n_covered = sum(crisis["covered"] for crisis in folder.summary["crises"])
+    jobs = min(jobs, (1 + n_covered + len(crises)) // _MIN_SHEETS_PER_JOB)
+    context = _context() if jobs > 1 else None  # makes ready beside all of this
     models = read_models(folder.path)
     windows = windows_of(folder, models, crises)
     sheets = dict(run_sheets(folder, windows))
-    jobs = min(jobs, len(sheets) // _MIN_SHEETS_PER_JOB)
-    context = _context() if jobs > 1 else None
-    page = render_index(folder, windows, models)  # while the processes make ready
+    page = render_index(folder, windows, models)
     tell = progress or (lambda done, total, name: None)
     total = len(sheets) + 1
     with staged_folder(folder.path / FOLDER) as staged:
@@ -166,5 +174,22 @@ def _context() -> BaseContext:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*_PRELOADED])
-    ensure_running()
+    with _one_blas_thread():
+        ensure_running()
     return context
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Give processes that start meanwhile one BLAS thread each.
+
+    Their matrices are tiny, and threads that wait for more take turns from one another.
+    """
+    before = os.environ.get(_BLAS_THREADS)
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_BLAS_THREADS]
+        if before is not None:
+            os.environ[_BLAS_THREADS] = before

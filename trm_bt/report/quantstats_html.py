@@ -29,8 +29,6 @@ FIGURES: Final = {
     "vol_returns": "Cumulative returns, matched to the benchmark's volatility",
     "eoy_returns": "Returns by calendar year",
     "monthly_dist": "Distribution of monthly returns",
-    "daily_returns": "Daily returns",
-    "rolling_beta": "Rolling beta",
     "rolling_vol": "Rolling volatility",
     "rolling_sharpe": "Rolling Sharpe ratio, raw",
     "rolling_sortino": "Rolling Sortino ratio",
@@ -39,17 +37,20 @@ FIGURES: Final = {
     "monthly_heatmap": "Monthly returns",
     "returns_dist": "Return quantiles",
 }
-"""QuantStats' figures in the order of its page, with a title of ours."""
+"""QuantStats' figures in the order of its page, with a title of ours.
+
+Two are left out, for what they draw is wrong: daily returns fall to 0 on each weekend,
+and the rolling beta is 0 until its half year is full.
+"""
 
 TABLES: Final = ("metrics", "eoy_table", "dd_info", "second_metrics")
 
 MIN_ROLLING_SESSIONS: Final = 126
 """Sessions under which QuantStats' half-year rolling figures are empty."""
 
-_ROLLING: Final = {"rolling_beta", "rolling_vol", "rolling_sharpe", "rolling_sortino"}
+_ROLLING: Final = {"rolling_vol", "rolling_sharpe", "rolling_sortino"}
 _SHORT_PARTS: Final = {
     "returns",
-    "daily_returns",
     "dd_periods",
     "dd_plot",
     "metrics",

@@ -50,9 +50,9 @@
     whole: value => value.toFixed(0),
   };
   const ticks = {
-    percent: value => minus((value * 100).toFixed(0)) + "\u00a0%",
+    percent: value => minus(String(Number((value * 100).toFixed(3)))) + "\u00a0%",
     factor: value => String(value),
-    number: value => value.toFixed(1),
+    number: value => value.toFixed(2),
     whole: value => Number.isInteger(value) ? String(value) : "",
   };
   const ink = name => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
