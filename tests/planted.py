@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from trm_bt.config import TrainingConfig, TRMConfig
 from trm_bt.learning.dataset import Samples
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 
@@ -36,4 +37,11 @@ def planted_samples(n_rows: int, seed: int = 0) -> Samples:
         states * np.linspace(0.5, 20.0, 10) + 3.0,
         returns,
         returns.argmax(axis=1),
+        variances=returns**2 + 1e-5,
     )
+
+
+def naming(**changes: object) -> TrainingConfig:
+    """Return settings that name the winner: the planted rule is one of profit."""
+    named = TRMConfig.preset("seed").training.model_dump()
+    return TrainingConfig.model_validate({**named, **changes})

@@ -25,7 +25,8 @@ from benchmarks.ablation.measures import (
 )
 from benchmarks.ablation.table import render
 from benchmarks.ablation.variants import NETWORKS, PAPER, VARIANTS, Variant
-from trm_bt.config import LabelConfig, TrainingConfig, TRMConfig
+from tests.planted import naming
+from trm_bt.config import LabelConfig, TRMConfig
 from trm_bt.learning.dataset import Samples
 
 
@@ -298,7 +299,7 @@ class TestRivals:
     def test_a_plain_rule_is_learnt_on_rows_never_seen(self, rivals, rows, name):
         old, new, test = (rows.where(np.arange(600) // 200 == i) for i in (0, 1, 2))
         answer = getattr(rivals, f"answer_{name}")
-        config = TRMConfig(training=TrainingConfig(epochs=1, max_batches_per_epoch=5))
+        config = TRMConfig(training=naming(epochs=1, max_batches_per_epoch=5))
         answers = answer(old, new, test.features, config)
         probabilities = np.exp(answers.log_probabilities)
         assert probabilities.shape == (200, 8)

@@ -217,7 +217,8 @@ def test_a_rule_of_ones_own_changes_the_targets_and_keeps_the_decisions(bars, ru
         cerebro = bt.Cerebro(stdstats=False, runonce=runonce)
         cerebro.broker.set_cash(1e6)
         add_bars(cerebro, bars)
-        cerebro.addstrategy(kind, policy=FakePolicy.reading(bars))
+        policy = FakePolicy.reading(bars)
+        cerebro.addstrategy(kind, policy=policy, n_averaged=1)
         runs.append(cerebro.run()[0])
     plain, own = (ran.decisions.set_index("session") for ran in runs)
     assert own.index[0] == bars.sessions[99]  # when the average is there
@@ -236,7 +237,7 @@ def test_low_confidence_is_counted(bars):
     cerebro = bt.Cerebro(stdstats=False)
     add_bars(cerebro, bars)
     policy = FakePolicy.reading(bars)
-    cerebro.addstrategy(TRMAllocator, policy=policy, min_confidence=0.5)
+    cerebro.addstrategy(TRMAllocator, policy=policy, n_averaged=1, min_confidence=0.5)
     (ran,) = cerebro.run()
     assert 0 < ran.n_kept == (ran.decisions["confidence"] < 0.5).sum()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.planted import planted_samples
+from tests.planted import naming, planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.learning.fit import Fit
 from trm_bt.learning.losses import three_part_loss
@@ -27,7 +27,7 @@ def one_thread():
 def make_fit(model=None, n_train=300, **training) -> Fit:
     settings = {"epochs": 2, "max_batches_per_epoch": 3, **training}
     model = ModelConfig(**{**SMALL, **(model or {})})
-    config = TRMConfig(model=model, training=TrainingConfig(**settings))
+    config = TRMConfig(model=model, training=naming(**settings))
     return Fit(config, n_train, TinyRecursiveModel(config.model, seed=config.seed))
 
 
@@ -163,7 +163,7 @@ def make_run(n_rows=140, model=None, **training) -> _Run:
     settings = {"epochs": 2, "max_batches_per_epoch": 3, "batch_size": 50, **training}
     config = TRMConfig(
         model=ModelConfig(**{**SMALL, "dropout": 0.0, **(model or {})}),
-        training=TrainingConfig(**settings),
+        training=naming(**settings),
     )
     return _Run("test", Rows(old, new, config), config, None)
 

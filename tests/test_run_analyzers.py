@@ -40,7 +40,8 @@ def run(bars, *, coo, strategy=TRMAllocator, **params):
 def ran(request, bars):
     policy = FakePolicy.reading(bars)
     policy.abstains = (bars.sessions[100], bars.sessions[120])
-    return run(bars, coo=request.param, policy=policy, min_confidence=0.5)
+    settings = {"n_averaged": 1, "min_confidence": 0.5}
+    return run(bars, coo=request.param, policy=policy, **settings)
 
 
 def test_the_log_joins_decisions_with_their_orders(ran):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import make_bars
-from tests.planted import planted_samples
+from tests.planted import naming, planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, TRMError
 from trm_bt.learning.dataset import known_by, samples_from_labels
@@ -34,7 +34,7 @@ def one_thread():
 
 def small_config(*, seed: int = 0, **training) -> TRMConfig:
     settings = {"epochs": 2, "max_batches_per_epoch": 3, **training}
-    return TRMConfig(seed=seed, model=SMALL, training=TrainingConfig(**settings))
+    return TRMConfig(seed=seed, model=SMALL, training=naming(**settings))
 
 
 def fit(samples, config, **options) -> TrainedModel:
@@ -53,9 +53,10 @@ def is_equal(left: TrainedModel, right: TrainedModel) -> bool:
     )
 
 
-def test_the_defaults_learn_a_planted_rule():
+def test_the_seed_preset_learns_a_planted_rule():
     """As many rows as the smallest crisis model has, and all settings as shipped."""
-    trained = train(planted_samples(1_700), FeatureSchema(), TRMConfig(), name="rule")
+    config = TRMConfig.preset("seed")
+    trained = train(planted_samples(1_700), FeatureSchema(), config, name="rule")
 
     record = trained.record
     assert record.majority_accuracy < 0.6
@@ -246,7 +247,7 @@ def make_run(model=None, progress=None, **training) -> _Run:
     old, new = samples.where(is_old), samples.where(np.arange(300) >= 260)
     settings = {"batch_size": 90, "max_batches_per_epoch": 3, "epochs": 2, **training}
     config = TRMConfig(
-        model=SMALL.model_copy(update=model or {}), training=TrainingConfig(**settings)
+        model=SMALL.model_copy(update=model or {}), training=naming(**settings)
     )
     return _Run("test", Rows(old, new, config), config, progress)
 
@@ -431,7 +432,7 @@ def test_learned_starts_train_whatever_reaches_them(n_cycles):
         num_latent_steps=2,
         num_recursion_cycles=n_cycles,
     )
-    training = TrainingConfig(epochs=2, max_batches_per_epoch=3, weight_decay=0.0)
+    training = naming(epochs=2, max_batches_per_epoch=3, weight_decay=0.0)
     config = TRMConfig(model=model, training=training)
 
     trained = fit(planted_samples(400), config)

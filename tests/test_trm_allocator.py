@@ -290,7 +290,7 @@ def test_the_users_own_feeds_give_the_same_decisions(bars, tmp_path, kind):
         else:
             feed = written_feed(kind, frame, tmp_path / f"{name}.csv")
         cerebro.adddata(feed, name=name)
-    cerebro.addstrategy(TRMAllocator, policy=FakePolicy.reading(bars))
+    cerebro.addstrategy(TRMAllocator, policy=FakePolicy.reading(bars), n_averaged=1)
     found = cerebro.run()[0].decisions
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
 

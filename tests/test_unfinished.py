@@ -10,8 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.planted import planted_samples
-from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
+from tests.planted import naming, planted_samples
+from trm_bt.config import ModelConfig, TRMConfig
 from trm_bt.errors import CheckpointError
 from trm_bt.learning.dataset import Samples
 from trm_bt.learning.records import Progress, TrainedModel
@@ -32,9 +32,7 @@ def make_config(model=None, **training) -> TRMConfig:
         **(model or {}),
     }
     settings = {"epochs": 4, "max_batches_per_epoch": 3, "batch_size": 60, **training}
-    return TRMConfig(
-        seed=3, model=ModelConfig(**model), training=TrainingConfig(**settings)
-    )
+    return TRMConfig(seed=3, model=ModelConfig(**model), training=naming(**settings))
 
 
 CONFIG = make_config()

@@ -53,11 +53,12 @@ def test_session_utilities_equal_a_plain_loop(utility, formula):
 
 
 def test_utilities_on_a_napkin():
-    # ten percent in five sessions, at the default risk aversion of 3
+    # ten percent in five sessions, at a risk aversion of 3
     ten = np.array([[0.10]])
 
     def utility(name):
-        return session_utilities(ten, 5, TrainingConfig(utility=name)).item()
+        config = TrainingConfig(utility=name, risk_aversion=3.0)
+        return session_utilities(ten, 5, config).item()
 
     assert utility("linear") == pytest.approx(0.02)
     assert utility("log") == pytest.approx(0.0953102 / 5, abs=1e-8)
@@ -67,7 +68,7 @@ def test_utilities_on_a_napkin():
 def test_expected_returns_are_means_or_paid_by_risk():
     returns = np.random.default_rng(4).normal(0.001, [0.01] * 4 + [0.03] * 4, (90, 8))
 
-    means = expected_returns(returns, 10, TrainingConfig())
+    means = expected_returns(returns, 10, TrainingConfig(prior_sharpe=None))
     paid = expected_returns(returns, 10, TrainingConfig(prior_sharpe=0.4))
 
     for k in range(8):

@@ -32,10 +32,9 @@ _EPOCHS: Final = 60
 _NAMING: Final = {
     "target": "label",
     "strategy_loss_weight": 1.0,
-    "profit_loss_weight": 0.3,
-    "learning_rate": 1e-3,
+    "profit_loss_weight": 0.0,
 }
-"""What a loss must ask for, and how fast, if labels are to be learnt by heart."""
+"""What a loss must ask for if labels are to be learnt by heart."""
 _MAX_LAST_LOSS: Final = 0.5
 _MAX_DRIFT: Final = 0.1
 

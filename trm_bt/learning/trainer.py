@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trm_bt.config import TRMConfig
-from trm_bt.errors import TRMError
+from trm_bt.errors import BarsError, TRMError
 from trm_bt.learning.dataset import Samples, Scaler, split_chronologically
 from trm_bt.learning.fit import Fit
 from trm_bt.learning.losses import (
@@ -180,8 +180,11 @@ def _utilities(
     """Return the utility of each allocation on both sides of the split."""
     horizon, settings = config.labels.horizon, config.training
     if settings.utility == "risk":
-        assert old.variances is not None  # the settings ask for two sessions or more
-        assert new.variances is not None
+        if old.variances is None or new.variances is None:
+            raise BarsError(
+                'The `training.utility` "risk" needs labels with the columns '
+                "variance_<allocation>, got none. Label the bars anew."
+            )
         expected = expected_returns(old.returns, horizon, settings)
         return (
             risk_utilities(expected, old.variances, horizon, settings),
