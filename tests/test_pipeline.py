@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trm_bt.config import TrainingConfig, TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.trials import read_trials
 from trm_bt.evaluation.walkforward import plan_crises
@@ -19,7 +20,8 @@ from trm_bt.pipeline import run
 from trm_bt.runfolder import RunRequest
 
 STRATEGIES = ["trm", "spy", "sixty_forty", *ALLOCATION_NAMES]
-REQUEST = RunRequest("sample", start="1993-01-04", end="1998-06-30")
+QUICK = TRMConfig(training=TrainingConfig(epochs=2))
+REQUEST = RunRequest("sample", QUICK, start="1993-01-04", end="1998-06-30")
 COMMAND = "trm-bt run --bars sample <b>"
 CRISIS = "asian_financial_crisis"
 

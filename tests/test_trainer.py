@@ -263,6 +263,7 @@ def test_paid_for_risk_alone_returns_say_nothing(target, temperature):
     settings = TrainingConfig(
         utility="risk",
         risk_aversion=7.0,
+        prior_sharpe=None,
         target=target,
         target_temperature=temperature,
     )
@@ -414,7 +415,7 @@ def test_the_papers_architecture_learns_a_planted_rule(initial_states):
         num_latent_steps=2,
         num_recursion_cycles=2,
     )
-    config = TRMConfig(model=model)
+    config = TRMConfig(model=model, training=naming())
 
     record = train(planted_samples(1_700), FeatureSchema(), config, name="rule").record
 
