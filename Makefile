@@ -6,7 +6,8 @@ BARS   ?= sample
 OUT    ?= runs/$(notdir $(BARS))
 BENCH_BARS ?= sample
 
-.PHONY: run install test dev lint types check bench ablation wheel sample-sources clean
+.PHONY: run install test dev lint types check bench ablation selection wheel \
+	sample-sources clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
 	$(BIN)/trm-bt run --bars $(BARS) --out $(OUT)
@@ -52,6 +53,9 @@ bench: dev  ## Speed as ratios, each measured side by side in one run; numba for
 ablation: dev  ## What each part of the network is worth; hours, goes on where it stopped
 	$(PIP) --quiet --editable '.[research]'
 	$(BIN)/python -m benchmarks.ablation $(BENCH_BARS)
+
+selection: dev  ## Which settings to ship, on history up to 2011; hours
+	$(BIN)/python -m benchmarks.selection $(BENCH_BARS)
 
 check: lint types test wheel
 

@@ -88,8 +88,8 @@ class Tried:
 def choose(tried: Sequence[Tried], until: str | None = None) -> Tried:
     """Return the trial of most merit of those that may be shipped.
 
-    They do not always say the same, and they rebalance at each bar, which is what the
-    allocator promises; the band is shown for what it saves.
+    They do not always say the same, rebalance at each bar and leave the labels those of
+    profit, as the package promises; the rest is shown for what it would bring.
 
     Parameters
     ----------
@@ -98,10 +98,13 @@ def choose(tried: Sequence[Tried], until: str | None = None) -> Tried:
     until : str, optional
         Last day known; all of it by default.
     """
+    labels = {one.name for one in CANDIDATES if "labels" not in one.changes}
     allowed = [
         one
         for one in tried
-        if one.top_share(until) < CONSTANT and not one.rule.rebalance_band
+        if one.top_share(until) < CONSTANT
+        and not one.rule.rebalance_band
+        and one.candidate in labels
     ]
     return max(allowed, key=lambda one: one.merit(until))
 
