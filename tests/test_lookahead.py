@@ -1,9 +1,12 @@
 """Nothing after a cut changes what was computed, trained or decided before it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.fakes import FakePolicy
 from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.config import ModelConfig, TRMConfig
 from trm_bt.evaluation.audit import AuditSettings, audit_policy, audit_training
@@ -94,3 +97,28 @@ def test_the_whole_set_up_is_audited_in_seven_checks(full_bars):
     assert [result.difference for result in results] == [None] * 7
     assert [result.n_cuts for result in results] == [4, 4, 2, 1, 1, 4, 4]
     assert [result.n_runs for result in results] == [11, 11, 8, 1, 1, 11, 11]
+
+
+class LateSecondStep(FakePolicy):
+    """Take a second step from some session on, as a halt head may."""
+
+    late = pd.Timestamp.max
+
+    def decide(self, sessions, features):
+        return [
+            replace(
+                decision,
+                step_probabilities=np.tile(
+                    decision.probabilities, (1 + (decision.decided_on >= self.late), 1)
+                ),
+            )
+            for decision in super().decide(sessions, features)
+        ]
+
+
+def test_a_step_that_was_only_taken_later_is_no_leak(bars):
+    policy = LateSecondStep.reading(bars)
+    policy.late = bars.sessions[-40]
+    exact = AuditSettings(n_cuts=4, rtol=0.0)
+    result = audit_trades(policy, bars, TRMConfig(), exact, bars.sessions[60])
+    assert result.difference is None

@@ -38,6 +38,7 @@ from trm_bt.learning.trainer import train
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import FEATURE_NAMES, compute_features, schema_for
 from trm_bt.market.labels import compute_labels
+from trm_bt.strategies.decision_table import step_columns
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 N_ROWS: Final = 32
@@ -232,6 +233,10 @@ def audit_trades(
         named = orders.set_index([filled_on, number])
         closes = result.weights.assign(value=result.equity)
         decisions = result.decisions.set_index("session")
+        # a step that no decision of these bars took is a column of nothing
+        steps = step_columns(config.model.max_supervision_steps)
+        untaken = [name for name in steps if name not in decisions]
+        decisions = decisions.reindex(columns=[*decisions.columns, *untaken])
         return Evaluation(
             {
                 "order": Table(named, filled_on, is_at_open=True),
