@@ -1,4 +1,4 @@
-"""Train on the years to 2006, then let the allocator trade 2007 to 2010.
+"""Train on 2003 to 2006, then let the allocator trade 2007 to 2010.
 
 Run: python examples/quickstart.py
 """
@@ -17,7 +17,7 @@ from trm_bt.training import train_checkpoint
 def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         checkpoint = Path(work) / "model"
-        request = RunRequest("sample", start="1999-01-01", end="2006-12-29")
+        request = RunRequest("sample", start="2003-01-02", end="2006-12-29")
         model = train_checkpoint(request, checkpoint)
 
         bars = load_bars("sample", start="2006-06-01", end="2010-12-31")
