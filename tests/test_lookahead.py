@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes import FakePolicy
 from trm_bt.analyzers.allocation_labeler import label_bars
-from trm_bt.config import ModelConfig, TRMConfig
+from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.evaluation.audit import AuditSettings, audit_policy, audit_training
 from trm_bt.evaluation.setup_audit import (
     N_ROWS,
@@ -23,7 +23,7 @@ from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.crises import CRISES
 from trm_bt.market.labels import allocation_returns
 
-CONFIG = TRMConfig(model=ModelConfig(hidden_dim=48))
+CONFIG = TRMConfig(model=ModelConfig(hidden_dim=48), training=TrainingConfig(epochs=2))
 EXACT = AuditSettings(n_cuts=12, rtol=0.0)
 
 
