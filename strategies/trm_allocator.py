@@ -111,7 +111,9 @@ class TRMAllocator(RebalancingStrategy):
         if self.p.decision == "blend":
             weights = shares @ ALLOCATION_WEIGHTS
         else:
-            weights = ALLOCATION_WEIGHTS[shares.argmax()]
+            alone = len(self._recent) == 1  # then it is the policy that breaks ties
+            chosen = decision.allocation if alone else int(shares.argmax())
+            weights = ALLOCATION_WEIGHTS[chosen]
         return float(weights[0]), float(weights[1])
 
     def is_ready(self) -> bool:

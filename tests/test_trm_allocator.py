@@ -99,6 +99,21 @@ def test_blend_mixes_the_allocations_by_probability(bars):
     assert row[targets].tolist() == pytest.approx(by_hand)
 
 
+class EvenPolicy(FakePolicy):
+    """Say all are equally likely, and choose one all the same."""
+
+    def decide(self, sessions, features):
+        even = np.full(8, 1 / 8)
+        decided = super().decide(sessions, features)
+        return [replace(decision, probabilities=even) for decision in decided]
+
+
+def test_of_equally_likely_allocations_the_policy_chooses(bars):
+    log = run(bars, policy=EvenPolicy.reading(bars)).decisions
+    expected = ALLOCATION_WEIGHTS[expected_classes(bars), 0]
+    np.testing.assert_array_equal(log["target_equity"], expected)
+
+
 @pytest.mark.parametrize("decision", ["argmax", "blend"])
 def test_the_last_decisions_are_averaged(bars, decision):
     """Fewer are, after the start and after an abstention."""
