@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import backtrader as bt
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -196,6 +197,22 @@ def test_sixty_sessions_are_the_border(n_sessions, is_short, n_figures, tmp_path
     deepest = 100 * ((1 + returns).prod() - 1)
     printed = re.search(r"Max Drawdown\s+(-[\d.]+)%", text)
     assert float(printed[1]) == pytest.approx(deepest, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("n_sessions", "n_figures"), [(30, 3), (130, 12)], ids=["short", "long"]
+)
+def test_no_figure_is_drawn_that_the_page_leaves_out(
+    n_sessions, n_figures, monkeypatch, tmp_path
+):
+    drawn, save = [], plt.savefig
+    monkeypatch.setattr(plt, "savefig", lambda **to: drawn.append(save(**to)))
+    page = tearsheet(
+        random_returns(n_sessions),
+        tmp_path / "page.html",
+        benchmark=random_returns(n_sessions, seed=1),
+    ).read_text()
+    assert len(drawn) == page.count("<svg") == n_figures
 
 
 @pytest.mark.parametrize(

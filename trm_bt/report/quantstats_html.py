@@ -11,7 +11,7 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,26 @@ FIGURES: Final = {
 
 Two are left out, for what they draw is wrong: daily returns fall to 0 on each weekend,
 and the rolling beta is 0 until its half year is full.
+"""
+
+_FIGURE_OF: Final = {
+    "returns": "returns",
+    "log_returns": "log_returns",
+    "yearly_returns": "eoy_returns",
+    "histogram": "monthly_dist",
+    "daily_returns": "daily_returns",
+    "rolling_beta": "rolling_beta",
+    "rolling_volatility": "rolling_vol",
+    "rolling_sharpe": "rolling_sharpe",
+    "rolling_sortino": "rolling_sortino",
+    "drawdowns_periods": "dd_periods",
+    "drawdown": "dd_plot",
+    "monthly_heatmap": "monthly_heatmap",
+    "distribution": "returns_dist",
+}
+"""The figure that each function of `quantstats.plots` draws, the two left out included.
+
+`returns` draws a second one where it is told to match volatilities: vol_returns.
 """
 
 TABLES: Final = ("metrics", "eoy_table", "dd_info", "second_metrics")
@@ -136,9 +156,16 @@ def quantstats_parts(
         no part holds an annualised figure, and with fewer than `MIN_ROLLING_SESSIONS`
         returns none a rolling one.
     """
-    wanted = [part for part in (*FIGURES, *TABLES) if part != "second_metrics"]
-    template = "".join(f"<!--part {part}-->{{{{{part}}}}}" for part in wanted)
-    with tempfile.TemporaryDirectory() as folder, _borrowed_matplotlib(shaded):
+    n_sessions = len(returns) - 1
+    n_judged = n_judged or n_sessions
+    wanted = _meaningful_parts(n_sessions, n_judged)
+    asked = [part for part in wanted if part != "second_metrics"]
+    template = "".join(f"<!--part {part}-->{{{{{part}}}}}" for part in asked)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _borrowed_matplotlib(shaded),
+        _drawing_only(wanted),
+    ):
         from quantstats import reports
 
         source, page = Path(folder, "template.html"), Path(folder, "page.html")
@@ -161,8 +188,20 @@ def quantstats_parts(
         for part, text in parts.items()
         if text.strip()
     }
-    n_sessions = len(returns) - 1
-    return _keep_meaningful(cleaned, n_sessions, n_judged or n_sessions)
+    if n_judged < MIN_SESSIONS:
+        measures = cleaned.keys() & {"metrics", "second_metrics"}
+        cleaned |= {part: _short_table(cleaned[part]) for part in measures}
+    return cleaned
+
+
+def _meaningful_parts(n_sessions: int, n_judged: int) -> list[str]:
+    """Return the figures and tables that have something to say on so many sessions."""
+    parts = [*FIGURES, *TABLES]
+    if n_sessions < MIN_ROLLING_SESSIONS:
+        parts = [part for part in parts if part not in _ROLLING]
+    if n_judged < MIN_SESSIONS:
+        parts = [part for part in parts if part in _SHORT_PARTS]
+    return parts
 
 
 def _second_metrics(returns: pd.Series, second: pd.Series, names: Sequence[str]) -> str:
@@ -200,21 +239,6 @@ def _clean_table(text: str) -> str:
     A drawdown that the window cuts off ends there without any recovery.
     """
     return text.replace("\ufe6a", "").replace("<th>Recovered</th>", "<th>Ended</th>")
-
-
-def _keep_meaningful(
-    parts: dict[str, str], n_sessions: int, n_judged: int
-) -> dict[str, str]:
-    if n_sessions < MIN_ROLLING_SESSIONS:
-        parts = {part: text for part, text in parts.items() if part not in _ROLLING}
-    if n_judged < MIN_SESSIONS:
-        parts = {part: text for part, text in parts.items() if part in _SHORT_PARTS}
-        parts |= {
-            part: _short_table(parts[part])
-            for part in ("metrics", "second_metrics")
-            if part in parts
-        }
-    return parts
 
 
 def _short_table(table: str) -> str:
@@ -281,3 +305,30 @@ def _shading(span: Span | None) -> Iterator[None]:
         yield
     finally:
         plt.savefig = save
+
+
+@contextmanager
+def _drawing_only(wanted: Collection[str]) -> Iterator[None]:
+    """Let QuantStats draw no figure but those of `wanted`.
+
+    It offers no choice and draws all of them, whatever its template has a place for,
+    which is most of the time that a page takes.
+    """
+    from quantstats import plots
+
+    def choose(figure: str, draw: Callable[..., object]) -> Callable[..., None]:
+        def draw_if_wanted(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as its
+            asked = "vol_returns" if kwargs.get("match_volatility") else figure
+            if asked in wanted:
+                draw(*args, **kwargs)
+
+        return draw_if_wanted
+
+    drawers = {name: getattr(plots, name) for name in _FIGURE_OF}
+    try:
+        for name, draw in drawers.items():
+            setattr(plots, name, choose(_FIGURE_OF[name], draw))
+        yield
+    finally:
+        for name, draw in drawers.items():
+            setattr(plots, name, draw)
