@@ -215,13 +215,12 @@ def check_positive(values: pd.DataFrame, name: str) -> None:
 
 def is_outside_range(prices: pd.DataFrame) -> pd.Series:
     """Mark the bars whose high or low lies inside open and close, beyond rounding."""
-    top = prices[["open", "close"]].max(axis=1)
-    bottom = prices[["open", "close"]].min(axis=1)
-    return pd.Series(
-        (prices["high"] < prices["low"])
-        | (prices["high"] < top * (1 - _ROUNDING))
-        | (prices["low"] > bottom * (1 + _ROUNDING))
+    open_, high, low, close = (prices[name].to_numpy() for name in PRICE_COLUMNS)
+    top, bottom = np.maximum(open_, close), np.minimum(open_, close)
+    is_outside = (
+        (high < low) | (high < top * (1 - _ROUNDING)) | (low > bottom * (1 + _ROUNDING))
     )
+    return pd.Series(is_outside, prices.index)
 
 
 def check_ohlc(frame: pd.DataFrame, name: str) -> None:
@@ -288,6 +287,8 @@ def _check_rule(
 def _check_same_calendar(
     sessions: pd.DatetimeIndex, other: pd.Index, role: str
 ) -> None:
+    if isinstance(other, pd.DatetimeIndex) and other.equals(sessions):
+        return
     check_sessions(other, role)
     assert isinstance(other, pd.DatetimeIndex)
     differing = sessions.symmetric_difference(other)
