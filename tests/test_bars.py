@@ -62,6 +62,31 @@ def test_a_broken_role_is_named_with_rule_and_session(full_bars, role, change, m
         replace(full_bars, **{role: change(getattr(full_bars, role))})
 
 
+@pytest.mark.parametrize(
+    ("prices", "is_sound"),
+    [
+        pytest.param((10.0, 12.0, 9.0, 11.0), True, id="sound"),
+        pytest.param((10.0, 11.0, 10.0, 11.0), True, id="opens low and closes high"),
+        pytest.param((10.0, 10.9995, 9.0, 11.0), True, id="rounded"),
+        pytest.param((10.0, 10.9, 9.0, 11.0), False, id="high below the close"),
+        pytest.param((11.0, 10.9, 9.0, 10.0), False, id="high below the open"),
+        pytest.param((10.0, 12.0, 10.1, 11.0), False, id="low above the open"),
+        pytest.param((11.0, 12.0, 10.1, 10.0), False, id="low above the close"),
+    ],
+)
+def test_high_and_low_embrace_open_and_close(full_bars, prices, is_sound):
+    names = ["open", "high", "low", "close"]
+    bond = full_bars.bond.copy()
+    bond.loc[bond.index[7], names] = prices
+    if is_sound:
+        changed = replace(full_bars, bond=bond)
+        assert changed.bond.loc[bond.index[7], names].tolist() == list(prices)
+        return
+    session = bond.index[7].date()
+    with pytest.raises(BarsError, match=f"price of a bar, on {session} got"):
+        replace(full_bars, bond=bond)
+
+
 def test_the_twelve_windows_are_in_date_order_and_may_overlap():
     starts = [crisis.start for crisis in CRISES]
     assert len(CRISES) == 12
