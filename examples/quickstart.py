@@ -9,6 +9,7 @@ from pathlib import Path
 import backtrader as bt
 
 from trm_bt import TRMAllocator, load_bars
+from trm_bt.config import TrainingConfig, TRMConfig
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.runfolder import RunRequest
 from trm_bt.training import train_checkpoint
@@ -17,7 +18,8 @@ from trm_bt.training import train_checkpoint
 def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         checkpoint = Path(work) / "model"
-        request = RunRequest("sample", start="2003-01-02", end="2006-12-29")
+        config = TRMConfig(training=TrainingConfig(epochs=2))  # to be quick, not 8
+        request = RunRequest("sample", config, start="2003-01-02", end="2006-12-29")
         model = train_checkpoint(request, checkpoint)
 
         bars = load_bars("sample", start="2006-06-01", end="2010-12-31")

@@ -77,8 +77,9 @@ def test_global_generators_and_threads_are_left_alone():
     np.random.seed(7)  # noqa: NPY002 - the global generator is what is watched
     state, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     n_threads = torch.get_num_threads()
+    config = small_config(epochs=1, max_batches_per_epoch=1, num_threads=n_threads + 1)
 
-    fit(planted_samples(300), small_config(num_threads=n_threads + 1))
+    fit(planted_samples(300), config)
 
     assert torch.equal(torch.get_rng_state(), state)
     assert (np.random.get_state()[1] == legacy).all()  # noqa: NPY002
