@@ -83,7 +83,8 @@ def test_the_run_folder_holds_what_it_promises(folder):
         ),
     }
     beside = {path.name for path in folder.parent.iterdir()}
-    assert beside == {folder.name, "trials.jsonl", ".trials.jsonl.lock"}
+    trials = {"trials.jsonl", "trials.returns", ".trials.jsonl.lock"}
+    assert beside == {folder.name} | trials
 
 
 def test_a_run_is_counted_among_the_trials(folder, summary):
