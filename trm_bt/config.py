@@ -233,15 +233,22 @@ class TRMConfig(_Settings):
     strategy: StrategyConfig = StrategyConfig()
     backtest: BacktestConfig = BacktestConfig()
 
-    @model_validator(mode="after")
-    def _check_risk(self) -> Self:
-        """Refuse a utility of risk where there is none to measure."""
+    def check_trainable(self) -> None:
+        """Refuse to train for a utility that the labels cannot measure.
+
+        Labels are sound without it: what trains asks, what only labels need not.
+
+        Raises
+        ------
+        ConfigError
+            If the utility is risk and a label holds for one session.
+        """
         if self.training.utility == "risk" and self.labels.horizon == 1:
-            raise ValueError(
-                'the `training.utility` "risk" needs a `labels.horizon` of at least 2 '
-                "sessions, got 1: one return has no variance"
+            raise ConfigError(
+                'The `training.utility` "risk" needs a `labels.horizon` of at least 2 '
+                "sessions to train on, got 1: one return has no variance. Hold longer, "
+                'or choose another utility, such as "linear".'
             )
-        return self
 
     @classmethod
     def preset(cls, name: Preset) -> Self:

@@ -69,6 +69,7 @@ def run(
     BarsError, ConfigError, RunError
         If the input is bad; nothing is written then.
     """
+    request.config.check_trainable()
     check_target(out, request, force=force)
     tell = progress or (lambda stage, done, total: None)
     seconds: dict[str, float] = {}

@@ -146,6 +146,7 @@ def run_walkforward(
         If the input is bad, or a checkpoint that is there cannot be believed; nothing
         that was there is touched then.
     """
+    request.config.check_trainable()
     tell = progress or (lambda stage, done, total: None)
     seconds: dict[str, float] = {}
     with timed(seconds, "bars, features and labels"):
