@@ -133,7 +133,7 @@ def date_text(number: float) -> str:
 
 
 def _time_text(number: float) -> str:
-    return bt.num2date(number).time().isoformat("seconds")
+    return str(bt.num2date(number).time().isoformat("seconds"))
 
 
 def _moment_text(number: float, other: float) -> str:
