@@ -6,6 +6,14 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 _DASH: Final = "\N{EN DASH}"
+_FORMULA_STARTS: Final = (
+    *"=+-@\t\r\n",
+    "\N{FULLWIDTH EQUALS SIGN}",
+    "\N{FULLWIDTH PLUS SIGN}",
+    "\N{FULLWIDTH HYPHEN-MINUS}",
+    "\N{FULLWIDTH COMMERCIAL AT}",
+)
+"""Spreadsheets of some languages read the wide signs as the narrow ones."""
 _LABELS: Final = {
     "trm": "TRM",
     "spy": "SPY",
@@ -98,7 +106,7 @@ def spreadsheet_safe(text: str) -> str:
     >>> spreadsheet_safe("=1+1"), spreadsheet_safe("brexit")
     ("'=1+1", 'brexit')
     """
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def label(name: str) -> str:
