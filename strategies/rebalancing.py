@@ -320,7 +320,16 @@ class RebalancingStrategy(bt.Strategy):
         if targets is not None:
             self._targets = _checked(targets)
         self._decided_on = self._assets[0].datetime[0]
-        self._ledger.decided.append((self._decided_on, *(self._targets or (0.0, 0.0))))
+        in_force = self._targets or self._held_weights()
+        self._ledger.decided.append((self._decided_on, *in_force))
+
+    def _held_weights(self) -> tuple[float, float]:
+        """Return the weights of equity and bond at the current close, as they are."""
+        equity, bond = (
+            self.broker.getposition(feed).size * feed.close[0] for feed in self._assets
+        )
+        value = self.broker.getcash() + equity + bond
+        return equity / value, bond / value
 
     def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""
