@@ -3,11 +3,13 @@
     python -m scripts.null_markets --learner logistic --histories 100
     python -m scripts.null_markets --learner trm --histories 100
     python -m scripts.null_markets --learner logistic --histories 20 --edge 0.002
+    python -m scripts.null_markets --learner trm --histories 20 --edge 0.002 --of risk
 
 Prices are random walks without a premium, costs are nil, and a model trained on the
 first half decides the second. At 5 % each test should reject as often as chance does:
 the binomial interval is printed beside the count. With an edge, the level of the
-volatility index says which way the equity drifts tomorrow, and it must be found.
+volatility index says what the equity does tomorrow, and it must be found: which way it
+drifts, or, with an edge of risk, how far it moves while its drift is always the same.
 Ends with exit code 1 if the test against the exposure-matched mix is outside its
 interval, or misses the edge in more than one history of five.
 """
@@ -17,15 +19,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import as_completed
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from trm_bt.backtest import BacktestResult
-from trm_bt.config import BacktestConfig, TRMConfig
+from trm_bt.config import BacktestConfig, Preset, TRMConfig
 from trm_bt.evaluation.contest import OURS, Contest
 from trm_bt.evaluation.findings import LEVEL
 from trm_bt.evaluation.judgement import JudgeSettings, judge
@@ -45,6 +49,8 @@ from trm_bt.evaluation.rivals import (
 )
 from trm_bt.evaluation.statistics import CONFIDENCE
 from trm_bt.feeds.exchange import nyse_sessions
+from trm_bt.learning.parallel import n_available_cpus
+from trm_bt.learning.workers import signals_held_back, worker_pool
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
@@ -52,32 +58,53 @@ from trm_bt.strategies.learned_rules import fit_logistic, retrained
 
 N_SESSIONS = 1500
 DAILY_VOLATILITY = (0.011, 0.008)
+CALM, WILD = 0.4, 2.5
+"""Where the edge is one of risk, the equity's volatility is so many times the usual."""
 FIRST_DATE = pd.Timestamp("2001-01-02")
-LAST_DATE = pd.Timestamp("2008-12-31")
-CONFIG = TRMConfig(backtest=BacktestConfig(cost_bps=0.0))
+LAST_DATE = pd.Timestamp("2023-12-31")
+FREE = BacktestConfig(cost_bps=0.0)
+CONFIG = TRMConfig(backtest=FREE)
 PRIMARY = "beats the exposure-matched mix"
+CHANGED = "more than one allocation was held"
 
+Kind = Literal["direction", "risk"]
 Decider = Callable[[Bars, pd.DatetimeIndex, TRMConfig], Decided]
 
 
 @cache
 def _sessions() -> pd.DatetimeIndex:
-    return nyse_sessions(FIRST_DATE, LAST_DATE)[:N_SESSIONS]
+    return nyse_sessions(FIRST_DATE, LAST_DATE)
 
 
-def simulate(seed: int, edge: float = 0.0) -> Bars:
-    """Draw a market; `edge` is the daily drift that the volatility level points to."""
+def simulate(
+    seed: int,
+    edge: float = 0.0,
+    kind: Kind = "direction",
+    n_sessions: int = N_SESSIONS,
+) -> Bars:
+    """Draw a market; `edge` is a daily drift of the equity.
+
+    With `kind` "direction" its sign is what the volatility level says; with "risk" it
+    is always up, and the level says how far the equity moves.
+    """
     rng = np.random.default_rng(seed)
-    sessions = _sessions()
-    shocks = rng.normal(0.0, 0.07, N_SESSIONS)
-    state = np.zeros(N_SESSIONS)
-    for t in range(1, N_SESSIONS):
+    sessions = _sessions()[:n_sessions]
+    shocks = rng.normal(0.0, 0.07, n_sessions)
+    state = np.zeros(n_sessions)
+    for t in range(1, n_sessions):
         state[t] = 0.97 * state[t - 1] + shocks[t]
     level = np.clip(18.0 * np.exp(state), 9.0, 80.0)
-    drift = edge * np.sign(np.r_[0.0, state[:-1]])
+    known = np.r_[0.0, state[:-1]]
+    equity, bond = (np.full(n_sessions, daily) for daily in DAILY_VOLATILITY)
+    tilt = edge * np.sign(known)
+    if edge and kind == "risk":
+        equity *= np.where(known > 0.0, WILD, CALM)
+        drifts = np.full(n_sessions, edge), np.zeros(n_sessions)
+    else:
+        drifts = tilt, -tilt
     frames = [
-        _walk(rng, sessions, volatility, tilt)
-        for volatility, tilt in zip(DAILY_VOLATILITY, (drift, -drift), strict=True)
+        _walk(rng, sessions, volatility, drift)
+        for volatility, drift in zip((equity, bond), drifts, strict=True)
     ]
     index = pd.DataFrame(
         dict.fromkeys(("open", "high", "low", "close"), level), index=sessions
@@ -88,14 +115,15 @@ def simulate(seed: int, edge: float = 0.0) -> Bars:
 def _walk(
     rng: np.random.Generator,
     sessions: pd.DatetimeIndex,
-    volatility: float,
+    volatility: np.ndarray,
     drift: np.ndarray,
 ) -> pd.DataFrame:
     """Draw prices whose simple returns have the mean `drift`, a third overnight."""
     n_sessions = len(sessions)
     share = np.sqrt([1 / 3, 2 / 3])
-    parts = rng.normal(0.0, volatility * share, (n_sessions, 2))
-    parts -= (volatility * share) ** 2 / 2.0
+    deviations = volatility[:, np.newaxis] * share
+    parts = rng.normal(0.0, deviations, (n_sessions, 2))
+    parts -= deviations**2 / 2.0
     parts += drift[:, np.newaxis] * share**2
     logs = np.log(100.0) + np.cumsum(parts.ravel()).reshape(n_sessions, 2)
     open_, close = np.exp(logs).T
@@ -209,35 +237,66 @@ def found(judged: Mapping[str, Any]) -> dict[str, bool]:
     return {name: p_value <= LEVEL for name, p_value in p_values.items()}
 
 
-def judge_one(seed: int, edge: float, learner: str) -> dict[str, bool]:
-    """Simulate a market, let the learner decide its second half, and judge that."""
-    bars = simulate(seed, edge)
-    sessions = bars.sessions[N_SESSIONS // 2 :]
-    config = CONFIG.model_copy(update={"seed": seed})
-    decided = LEARNERS[learner](bars, sessions, config)
+@dataclass(frozen=True)
+class History:
+    """One market, and who decides in it."""
+
+    seed: int
+    edge: float = 0.0
+    kind: Kind = "direction"
+    learner: str = "logistic"
+    preset: Preset = "shipped"
+    n_sessions: int = N_SESSIONS
+
+
+def judge_one(history: History) -> dict[str, bool]:
+    """Simulate a market, let the learner decide its second half, and judge that.
+
+    Beside what the tests found stands whether there was anything to find: whether more
+    than one allocation was held.
+    """
+    seed = history.seed
+    bars = simulate(seed, history.edge, history.kind, history.n_sessions)
+    sessions = bars.sessions[history.n_sessions // 2 :]
+    config = TRMConfig.preset(history.preset).model_copy(
+        update={"seed": seed, "backtest": FREE}
+    )
+    decided = LEARNERS[history.learner](bars, sessions, config)
     contest = contest_in_arrays(bars, decided, config, seed)
     settings = JudgeSettings(n_draws=500, n_random=200, seed=seed)
-    return found(judge(contest, [], settings))
+    is_found = found(judge(contest, [], settings))
+    return {**is_found, CHANGED: len(np.unique(decided.classes)) > 1}
 
 
 def main() -> int:
     """Print a row for each test; return 1 if the primary one is not as it should be."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--learner", choices=list(LEARNERS), default="logistic")
+    parser.add_argument("--preset", choices=get_args(Preset), default="shipped")
     parser.add_argument("--histories", type=int, default=100)
     parser.add_argument("--edge", type=float, default=0.0)
+    parser.add_argument("--of", choices=get_args(Kind), default="direction")
+    parser.add_argument("--sessions", type=int, default=N_SESSIONS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=n_available_cpus())
     asked = parser.parse_args()
+    asked_for = asked.edge, asked.of, asked.learner, asked.preset, asked.sessions
+    histories = [History(asked.seed + i, *asked_for) for i in range(asked.histories)]
     counts: Counter[str] = Counter()
     begun = time.perf_counter()
-    for number in range(asked.histories):
-        one = judge_one(asked.seed + number, asked.edge, asked.learner)
-        counts.update({name: int(is_found) for name, is_found in one.items()})
-        done, spent = number + 1, time.perf_counter() - begun
-        print(f"{done} of {asked.histories}, {spent:.0f} s", file=sys.stderr)
+    with worker_pool(asked.processes) as (pool, _):
+        with signals_held_back():
+            futures = [pool.submit(judge_one, history) for history in histories]
+        for done, future in enumerate(as_completed(futures), 1):
+            counts.update({name: int(is_so) for name, is_so in future.result().items()})
+            spent = time.perf_counter() - begun
+            print(f"{done} of {asked.histories}, {spent:.0f} s", file=sys.stderr)
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = stats.binom.ppf([tail, 1.0 - tail], asked.histories, LEVEL).astype(int)
-    print(f"learner {asked.learner}, edge {asked.edge:g} a day")
+    print(
+        f"learner {asked.learner}, {asked.preset}, {asked.edge:g} a day of {asked.of}"
+    )
+    print(f"{CHANGED} in {counts.pop(CHANGED)} of {asked.histories}")
     for name, count in counts.items():
         print(f"{name:32} found in {count:3d}; by chance {low} to {high}")
     primary = counts[PRIMARY]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,9 @@ from tests.fakes import FakePolicy
 from trm_bt import cli
 from trm_bt.backtest import run_backtest
 from trm_bt.comparing import read_decided, read_record
+from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
+from trm_bt.evaluation.trials import record_trial, trial_of
 from trm_bt.runfolder import RunRequest, describe_bars, save_results, write_json
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
@@ -110,6 +113,7 @@ def test_a_run_is_one_trial_however_often_it_is_compared(compared, monkeypatch, 
     folder, facts = compared
     log = folder.parent / "trials.jsonl"
     assert facts["tests"]["deflated"]["n_trials"] == 1
+    assert facts["tests"]["overfitting_of_trials"] is None
     span = ("--start", "2008-09-02", "--end", "2009-02-27")
     arguments = (folder, "--json", "--force", *span, *QUICK, "--earlier-trials", 9)
     code, text, _ = call(monkeypatch, capsys, *arguments)
@@ -119,6 +123,28 @@ def test_a_run_is_one_trial_however_often_it_is_compared(compared, monkeypatch, 
     assert again["tests"]["deflated"]["n_trials"] == 10
     assert again["span"]["start"] == "2008-09-03"
     assert again["span"]["end"] == "2009-02-27"
+
+
+def test_trials_that_cover_the_span_are_held_against_one_another(
+    folder, monkeypatch, capsys
+):
+    """Two trials: the run, and one that earns its returns with the sign turned."""
+    log = folder.parent / "trials.jsonl"
+    equity = pd.read_parquet(folder / "equity.parquet")["trm"]
+    turned = -equity.pct_change().iloc[1:]
+    values = pd.Series(np.cumprod(np.r_[1.0, 1.0 + turned]), equity.index)
+    weights = pd.DataFrame(0.0, values.index, ["equity", "bond", "cash"])
+    now = datetime(2024, 1, 2, tzinfo=UTC)
+    record_trial(log, trial_of(TRMConfig(seed=77), weights, values, None, now), turned)
+    code, text, _ = call(monkeypatch, capsys, folder, "--json", *QUICK)
+    facts = json.loads(text)
+    found = facts["tests"]["overfitting_of_trials"]
+    assert code == 0
+    assert (found["n_trials"], found["n_strategies"]) == (2, 2)
+    assert found["n_splits"] == 12870
+    assert any(s.startswith("Of 2 trials in the log, 2") for s in facts["verdict"])
+    page = (folder / "comparison" / "comparison.html").read_text()
+    assert "of the 2 that differ on these sessions, of 2 in the log" in page
 
 
 def test_a_comparison_is_not_written_over_another(compared, monkeypatch, capsys):

@@ -42,6 +42,11 @@ JUDGED = {
         "superiority": {"trm": 0.29},
         "confidence_set": {"trm": 0.9, "spy": 0.05, "defensive": 1.0},
         "overfitting": {"n_strategies": 23, "probability": 0.42},
+        "overfitting_of_trials": {
+            "n_strategies": 9,
+            "probability": 0.63,
+            "n_trials": 12,
+        },
     },
 }
 
@@ -81,14 +86,17 @@ def test_each_rival_has_its_sentence(judged):
     assert "p = 0.29" in one(said, "No rival is shown to be better")
     assert "in the 90% model confidence set, which holds 2 of 3" in one(said, "90%")
     assert "of the 23" in one(said, "probability of overfitting")
-    assert len(said) == 12
+    assert one(said, "Of 12 trials in the log, 9 differ").endswith(
+        "in 63% of the ways to halve them."
+    )
+    assert len(said) == 13
 
 
 @pytest.mark.parametrize("strongest", ["mean_variance", "defensive", "spy"])
 def test_the_strongest_rival_is_said_to_be_whoever_it_is(judged, strongest):
     said = verdict(judged | {"best_rival": strongest})
     assert f"({strongest})" in one(said, "the strongest rival in hindsight")
-    assert len(said) == 11
+    assert len(said) == 12
 
 
 def test_good_numbers_are_said_too(judged):
@@ -130,7 +138,14 @@ def test_a_short_span_proves_nothing(judged):
 
 def test_what_has_no_figure_is_left_out_or_said(judged):
     judged["tests"] |= dict.fromkeys(
-        ("deflated", "random_starts", "superiority", "confidence_set", "overfitting")
+        (
+            "deflated",
+            "random_starts",
+            "superiority",
+            "confidence_set",
+            "overfitting",
+            "overfitting_of_trials",
+        )
     )
     judged["tests"]["leads"] = {}
     said = verdict(judged)

@@ -17,6 +17,7 @@ from tests.simulation import simulate
 from trm_bt.evaluation import breakdowns
 from trm_bt.evaluation.judgement import (
     JudgeSettings,
+    among_trials,
     best_of,
     costs,
     deflated,
@@ -324,3 +325,18 @@ def test_an_allocator_that_is_its_own_mix_is_said_to_be():
     assert tests["tracking_error"] < 1e-3
     assert tests["leads"]["sixty_forty"]["p_value"] == 1.0
     assert "sixty_forty" not in tests["confidence_set"]
+
+
+def test_trials_that_differ_are_held_against_one_another():
+    rng = np.random.default_rng(3)
+    noise = rng.normal(0.0, 0.01, (640, 2))
+    skilled = noise[:, 0] + 0.01
+    earned = pd.DataFrame({0: skilled, 1: noise[:, 1], 2: 2 * noise[:, 1]})
+    found = among_trials(earned, 5)
+    assert found is not None
+    # two times the same returns are one strategy, and the skilled one always leads
+    assert (found["n_strategies"], found["n_trials"]) == (2, 5)
+    assert found["probability"] == 0.0
+    assert among_trials(earned[[1, 2]], 5) is None
+    assert among_trials(earned[[]], 5) is None
+    assert among_trials(None, 0) is None

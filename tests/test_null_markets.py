@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from scripts.null_markets import (
+    CALM,
+    CHANGED,
     CONFIG,
     PRIMARY,
+    WILD,
+    History,
     contest_in_arrays,
     decide_logistic,
     found,
@@ -43,8 +47,26 @@ def test_a_simulated_market_has_no_premium_and_an_edge_has_its_size():
     assert np.mean(told, axis=0)[1] == pytest.approx(0.002, abs=3 * error)
 
 
+def test_an_edge_of_risk_is_in_how_far_the_equity_moves_and_not_where_to():
+    parts = {True: [], False: []}
+    for seed in range(20):
+        bars = simulate(seed, 0.001, "risk", 2000)
+        assert len(bars.sessions) == 2000
+        returns = bars.equity["close"].pct_change().to_numpy()[1:]
+        is_high = bars.volatility["close"].to_numpy()[:-1] > 18.0
+        for which, kept in parts.items():
+            kept += returns[is_high == which].tolist()
+    wild, calm = np.array(parts[True]), np.array(parts[False])
+    assert wild.std() == pytest.approx(0.011 * WILD, rel=0.03)
+    assert calm.std() == pytest.approx(0.011 * CALM, rel=0.03)
+    for part in (wild, calm):
+        error = part.std() / np.sqrt(len(part))
+        assert part.mean() == pytest.approx(0.001, abs=3 * error)
+
+
 def test_a_planted_edge_is_found():
-    is_found = judge_one(0, 0.003, "logistic")
+    is_found = judge_one(History(0, 0.003))
+    assert is_found[CHANGED]
     assert is_found[PRIMARY]
     assert is_found["alpha over that mix"]
     assert is_found["timing beats random starts"]

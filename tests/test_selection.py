@@ -81,6 +81,7 @@ def test_what_is_shipped_is_what_the_log_says():
         line
         for line in lines
         if "labels" not in line["changes"]
+        and line.get("device", "none") == "none"
         and not line["rule"]["rebalance_band"]
         and line["top_share"] < 0.95
     ]

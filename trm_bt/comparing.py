@@ -21,6 +21,7 @@ from trm_bt.evaluation.rivals import COLUMNS, Decided
 from trm_bt.evaluation.trials import (
     LOG_NAME,
     Trial,
+    read_returns,
     record_trial,
     target_weights,
     trial_of,
@@ -110,10 +111,10 @@ def compare(
     is_same_bars = loaded.sha256() == run["bars"].get("sha256")
     if is_same_bars and request.start is None and request.end is None:
         check_replayed(request.folder, contest.equity[OURS])
-    trials = _counted(request, asked.config, whole, contest)
+    trials, earned = _counted(request, asked.config, whole, contest)
     tell = progress or (lambda stage, done, total: None)
     tell("tests", 0, 1)
-    judged = judge(contest, trials, request.settings)
+    judged = judge(contest, trials, request.settings, earned)
     tell("tests", 1, 1)
     facts = {
         "run": request.folder.absolute().name,
@@ -143,13 +144,15 @@ def _decided_between(request: CompareRequest, whole: Decided) -> Decided:
 
 def _counted(
     request: CompareRequest, config: TRMConfig, whole: Decided, contest: Contest
-) -> list[Trial]:
-    """Record the run in its trials log, and return all that is in it."""
+) -> tuple[list[Trial], pd.DataFrame]:
+    """Record the run in its trials log; return all of it, and what trials earned."""
     now = datetime.now(UTC).replace(microsecond=0)
     equity, cash = contest.equity[OURS], contest.cash_returns
     trial = trial_of(config, whole.weights, equity, cash, now)
     log = request.trials or request.folder.absolute().parent / LOG_NAME
-    return record_trial(log, trial)
+    excess = contest.excess[OURS]
+    trials = record_trial(log, trial, excess)
+    return trials, read_returns(log, trials, pd.DatetimeIndex(excess.index))
 
 
 def target_of(folder: Path, out: Path | None) -> Path:

@@ -23,7 +23,7 @@ from benchmarks.resumable import claim, do_all, read_result
 from benchmarks.selection.candidates import CANDIDATES
 from benchmarks.selection.judge import RULES, Record, hold
 from benchmarks.selection.table import Tried, render
-from benchmarks.selection.trainings import Training, do
+from benchmarks.selection.trainings import Training, do, trainings_of
 from trm_bt import load_bars
 from trm_bt.config import LabelConfig, StrategyConfig, TRMConfig
 from trm_bt.errors import RunError
@@ -88,7 +88,8 @@ def log_trials(tried: Sequence[Tried], bars: Bars, log: Path) -> None:
     for one in tried:
         weights = one.schedule.assign(cash=1.0 - one.schedule.sum(axis=1))
         equity = one.record.equity
-        record_trial(log, trial_of(settings_of(one), weights, equity, cash, now))
+        trial = trial_of(settings_of(one), weights, equity, cash, now)
+        record_trial(log, trial, one.record.excess)
 
 
 def main() -> None:
@@ -107,16 +108,16 @@ def main() -> None:
         parser.error(str(error))
     trainings = {
         candidate.name: [
-            [Training(candidate, seed, f) for f in fold_of(candidate.config(0).labels)]
+            trainings_of(candidate, seed, fold_of(candidate.config(0).labels))
             for seed in range(options.seeds)
         ]
         for candidate in CANDIDATES
     }
     folder = options.out / "trainings"
-    every = [one for seeds in trainings.values() for folds in seeds for one in folds]
+    every = [one for seeds in trainings.values() for seed in seeds for one in seed]
     do_all(every, do, _in_a_line, folder, options.processes)
     answers = {
-        name: [np.concatenate([_said(folder, one) for one in folds]) for folds in seeds]
+        name: [_said(folder, seed) for seed in seeds]
         for name, seeds in trainings.items()
     }
     sessions = pd.DatetimeIndex(np.concatenate([f.test.sessions for f in folds]))
@@ -136,11 +137,20 @@ def _in_a_line(result: dict[str, Any]) -> str:
     )
 
 
-def _said(folder: Path, training: Training) -> np.ndarray:
-    """Return the probabilities of the test rows, shape (n_rows, 8)."""
-    result = read_result(folder, training)
-    assert result is not None
-    return np.asarray(result["probabilities"])
+def _said(folder: Path, trainings: Sequence[Training]) -> np.ndarray:
+    """Return the probabilities of all test rows, shape (n_rows, 8).
+
+    Where several models decide a span, their mean.
+    """
+    by_span: dict[str, list[np.ndarray]] = {}
+    for training in trainings:
+        result = read_result(folder, training)
+        assert result is not None
+        ends = np.cumsum([len(fold.test) for fold in training.decided])
+        parts = np.split(np.asarray(result["probabilities"]), ends[:-1])
+        for fold, part in zip(training.decided, parts, strict=True):
+            by_span.setdefault(fold.name, []).append(part)
+    return np.concatenate([np.mean(parts, axis=0) for parts in by_span.values()])
 
 
 if __name__ == "__main__":

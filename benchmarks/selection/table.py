@@ -12,6 +12,7 @@ from benchmarks import markdown
 from benchmarks.ablation.folds import TEST_SPANS
 from benchmarks.selection.candidates import CANDIDATES
 from benchmarks.selection.judge import Record, Rule, utility
+from trm_bt.evaluation.overfitting import backtest_overfitting
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 CONSTANT: Final = 0.95
@@ -68,10 +69,11 @@ class Tried:
     def to_dict(self) -> dict[str, Any]:
         """Return settings and figures as JSON values."""
         record = self.record
-        changes = {one.name: one.changes for one in CANDIDATES}[self.candidate]
+        candidate = {one.name: one for one in CANDIDATES}[self.candidate]
         return {
             "candidate": self.candidate,
-            "changes": changes,
+            "changes": candidate.changes,
+            "device": candidate.device,
             "rule": asdict(self.rule),
             "utility": record.utility,
             "utility_by_span": record.by_span,
@@ -89,7 +91,8 @@ def choose(tried: Sequence[Tried], until: str | None = None) -> Tried:
     """Return the trial of most merit of those that may be shipped.
 
     They do not always say the same, rebalance at each bar and leave the labels those of
-    profit, as the package promises; the rest is shown for what it would bring.
+    profit, as the package promises; the rest is shown for what it would bring. So are
+    the devices, which came after the choice.
 
     Parameters
     ----------
@@ -98,13 +101,17 @@ def choose(tried: Sequence[Tried], until: str | None = None) -> Tried:
     until : str, optional
         Last day known; all of it by default.
     """
-    labels = {one.name for one in CANDIDATES if "labels" not in one.changes}
+    eligible = {
+        one.name
+        for one in CANDIDATES
+        if "labels" not in one.changes and one.device == "none"
+    }
     allowed = [
         one
         for one in tried
         if one.top_share(until) < CONSTANT
         and not one.rule.rebalance_band
-        and one.candidate in labels
+        and one.candidate in eligible
     ]
     return max(allowed, key=lambda one: one.merit(until))
 
@@ -164,8 +171,21 @@ def render(tried: Sequence[Tried], others: Mapping[str, Record]) -> str:
         _others_table(others),
         f"Chosen before each span by the spans before it ({path}): utility "
         f"{100 * utility(excess):.2f} %, Sharpe ratio {ratio:.2f}.",
+        _overfitting(tried),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _overfitting(tried: Sequence[Tried]) -> str:
+    """Say how often the best trial on half of the sessions is none on the others."""
+    excess = np.column_stack([one.record.excess for one in tried])
+    found = backtest_overfitting(excess)
+    return (
+        f"Of {found.n_splits:,} ways to halve the sessions, the trial with the best "
+        f"Sharpe ratio on one half is in the worse half of the {found.n_strategies} on "
+        f"the other in {100 * found.probability:.0f} %, and below 0 there in "
+        f"{100 * found.loss_probability:.0f} %."
+    )
 
 
 def _place(one: Tried) -> int:

@@ -45,7 +45,7 @@ def verdict(judged: Mapping[str, Any]) -> list[str]:
     }
     rivals = dict.fromkeys((strongest, best, *_NAMES))
     sentences += [_duel(judged, n, texts[n]) for n in rivals if n != MATCHED]
-    parts = (_deflated, _random, _superiority, _confidence_set, _overfitting)
+    parts = (_deflated, _random, _superiority, _confidence_set, _overfitting, _trials)
     sentences += [part(tests) for part in parts]
     return [sentence for sentence in (*sentences, _leak(judged)) if sentence]
 
@@ -161,6 +161,17 @@ def _overfitting(tests: Mapping[str, Any]) -> str | None:
         f"The best of the {found['n_strategies']} on one half of the sessions is below "
         f"the middle on the other half in {found['probability']:.0%} of the ways to "
         "halve them (probability of overfitting)."
+    )
+
+
+def _trials(tests: Mapping[str, Any]) -> str | None:
+    found = tests["overfitting_of_trials"]
+    if not found:
+        return None
+    return (
+        f"Of {found['n_trials']} trials in the log, {found['n_strategies']} differ on "
+        "these sessions; the best of them on one half is below their middle on the "
+        f"other in {found['probability']:.0%} of the ways to halve them."
     )
 
 

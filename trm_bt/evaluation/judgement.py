@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from trm_bt.evaluation import breakdowns
@@ -62,7 +63,10 @@ class JudgeSettings:
 
 
 def judge(
-    contest: Contest, trials: Sequence[Trial], settings: JudgeSettings
+    contest: Contest,
+    trials: Sequence[Trial],
+    settings: JudgeSettings,
+    earned: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Return every figure of a contest as JSON values.
 
@@ -72,6 +76,8 @@ def judge(
     trials : sequence of Trial
         The log, this run included.
     settings : JudgeSettings
+    earned : DataFrame of shape (n_sessions, n_known), optional
+        Excess returns of those trials of which they are known on every session.
 
     Returns
     -------
@@ -94,7 +100,12 @@ def judge(
         "strategies": strategy_figures(contest),
         "best_fixed": best,
         "best_rival": rival,
-        "tests": chance(contest, trials, settings) if is_long else None,
+        "tests": {
+            **chance(contest, trials, settings),
+            "overfitting_of_trials": among_trials(earned, n_distinct(trials)),
+        }
+        if is_long
+        else None,
         "costs": costs(contest, [*watched[1:], "mean_variance", rival])
         if is_long
         else None,
@@ -308,13 +319,37 @@ def first_crossing(ahead: np.ndarray) -> float | None:
     return float(after - 1 + ahead[after - 1] / (ahead[after - 1] - ahead[after]))
 
 
+def among_trials(earned: pd.DataFrame | None, n_trials: int) -> dict[str, Any] | None:
+    """Return the probability of overfitting among the trials themselves.
+
+    Parameters
+    ----------
+    earned : DataFrame of shape (n_sessions, n_known) or None
+        Session returns in excess of cash, a column a trial.
+    n_trials : int
+        Trials in the log, those of which no returns are known included.
+
+    Returns
+    -------
+    dict or None
+        What `backtest_overfitting` finds, and `n_trials`; None where fewer than two
+        differ.
+    """
+    if earned is None:
+        return None
+    names, scaled = _distinct(earned)
+    if len(names) < 2:
+        return None
+    return {**asdict(backtest_overfitting(scaled)), "n_trials": n_trials}
+
+
 def _among_all(contest: Contest, how: Resampling) -> dict[str, Any]:
     """Return the tests that look at all strategies at once, the oracle left out.
 
     Returns are taken in units of their own volatility, so that means are Sharpe ratios;
     of strategies with the same returns only the first is looked at.
     """
-    names, scaled = _distinct(contest)
+    names, scaled = _distinct(contest.excess.drop(columns=ORACLE))
     nothing = {"superiority": None, "confidence_set": None, "overfitting": None}
     if OURS not in names or len(names) < 2:
         return nothing
@@ -335,9 +370,8 @@ def _among_all(contest: Contest, how: Resampling) -> dict[str, Any]:
     }
 
 
-def _distinct(contest: Contest) -> tuple[list[str], np.ndarray]:
-    """Return names and scaled returns of strategies that differ, ours first."""
-    excess = contest.excess.drop(columns=ORACLE)
+def _distinct(excess: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """Return names and scaled returns of the columns that differ, in their order."""
     scaled: Mapping[str, np.ndarray] = {
         str(name): (column / column.std()).to_numpy()
         for name, column in excess.items()
@@ -347,4 +381,4 @@ def _distinct(contest: Contest) -> tuple[list[str], np.ndarray]:
     for name, values in scaled.items():
         if all(np.abs(values - scaled[other]).max() > _SAME for other in kept):
             kept.append(name)
-    return kept, np.column_stack([scaled[name] for name in kept])
+    return kept, np.array([scaled[name] for name in kept]).T

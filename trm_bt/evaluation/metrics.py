@@ -46,6 +46,41 @@ def session_returns(equity: pd.Series) -> pd.Series:
     return equity.astype(np.float64).pct_change().iloc[1:]
 
 
+def excess_returns(
+    equity: pd.Series, cash_returns: pd.Series | None = None
+) -> pd.Series:
+    """Return what each session after the base earned beyond cash.
+
+    Parameters
+    ----------
+    equity : Series of shape (n_sessions + 1,)
+        Portfolio value at the closes, in quote currency; the first row is the base.
+    cash_returns : Series of shape (n_cash,), optional
+        What cash earned in each session, as a decimal; every session after the base
+        must be in its index. Without it cash is taken to earn nothing.
+
+    Returns
+    -------
+    Series of shape (n_sessions,)
+        Decimals, stamped with the session that earned them.
+
+    Raises
+    ------
+    BarsError
+        If `cash_returns` lacks a session, or as `session_returns` does.
+    """
+    returns = session_returns(equity)
+    if cash_returns is None:
+        return returns
+    missing = returns.index.difference(cash_returns.index)
+    if len(missing):
+        raise BarsError(
+            f"cash returns: every session of the equity needs one, {len(missing)} "
+            f"have none, first {missing[0].date()}."
+        )
+    return returns - cash_returns.reindex(returns.index)
+
+
 def total_return(equity: pd.Series) -> float:
     r"""Return what the whole span earned, as a decimal.
 
@@ -126,16 +161,13 @@ def sharpe(equity: pd.Series, cash_returns: pd.Series | None = None) -> float | 
 
     Parameters
     ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
-    cash_returns : Series of shape (n_cash,), optional
-        What cash earned in each session, as a decimal; every session after the base
-        must be in its index. Without it cash is taken to earn nothing.
+    equity, cash_returns
+        As `excess_returns` takes them.
 
     Raises
     ------
     BarsError
-        If `cash_returns` lacks a session.
+        As `excess_returns` does.
 
     Notes
     -----
@@ -156,15 +188,7 @@ def sharpe(equity: pd.Series, cash_returns: pd.Series | None = None) -> float | 
     >>> round(sharpe(equity, pd.Series(0.002, sessions)), 3)
     3.159
     """
-    excess = session_returns(equity)
-    if cash_returns is not None:
-        missing = excess.index.difference(cash_returns.index)
-        if len(missing):
-            raise BarsError(
-                f"cash returns: every session of the equity needs one, {len(missing)} "
-                f"have none, first {missing[0].date()}."
-            )
-        excess = excess - cash_returns.reindex(excess.index)
+    excess = excess_returns(equity, cash_returns)
     deviation = float(excess.std())
     if len(excess) < MIN_SESSIONS or deviation < 1e-12:
         return None

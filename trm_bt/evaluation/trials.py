@@ -1,7 +1,8 @@
 """The log of every configuration that was ever tried: the best of many is lucky.
 
 One JSON object a line. A line is added under a lock by replacing the whole file, so
-that a reader finds either the old log or the new one.
+that a reader finds either the old log or the new one. What each trial earned is kept
+beside the log, trials.returns beside trials.jsonl, in a file of its own.
 """
 
 import hashlib
@@ -18,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trm_bt.backtest import BacktestResult
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
-from trm_bt.evaluation.metrics import sharpe
-from trm_bt.files import write_text_atomically
+from trm_bt.evaluation.metrics import excess_returns, sharpe
+from trm_bt.files import write_atomically, write_text_atomically
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.labels import cash_returns
 
@@ -145,9 +146,10 @@ def record_run(
         As `read_trials` does.
     """
     now = datetime.now(UTC).replace(microsecond=0)
-    weights = target_weights(result.decisions)
-    trial = trial_of(config, weights, result.equity, cash_returns(bars), now)
-    record_trial(out.absolute().parent / LOG_NAME, trial)
+    weights, cash = target_weights(result.decisions), cash_returns(bars)
+    trial = trial_of(config, weights, result.equity, cash, now)
+    excess = excess_returns(result.equity, cash)
+    record_trial(out.absolute().parent / LOG_NAME, trial, excess)
 
 
 def read_trials(log: Path) -> list[Trial]:
@@ -173,8 +175,16 @@ def read_trials(log: Path) -> list[Trial]:
     return trials
 
 
-def record_trial(log: Path, trial: Trial) -> list[Trial]:
-    """Add a trial to the log unless it is there, and return all of them.
+def record_trial(log: Path, trial: Trial, excess: pd.Series) -> list[Trial]:
+    """Add a trial and what it earned to the log unless there, and return all trials.
+
+    Parameters
+    ----------
+    log : Path
+        The log, which need not be there yet.
+    trial : Trial
+    excess : Series of shape (n_sessions,)
+        Session returns of the trial in excess of cash, as decimals.
 
     Raises
     ------
@@ -184,11 +194,67 @@ def record_trial(log: Path, trial: Trial) -> list[Trial]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(log.with_name(f".{log.name}.lock"), timeout=_TIMEOUT):
         trials = read_trials(log)
+        earned = _returns_file(log, trial)
+        if not earned.exists():  # also of a trial that is older than these files
+            table = excess.rename("excess").rename_axis("session").to_frame()
+            write_atomically(earned, table.to_parquet)
         if (trial.key, trial.span) not in {(t.key, t.span) for t in trials}:
             trials.append(trial)
             lines = [known.model_dump_json() for known in trials]
             write_text_atomically(log, "\n".join(lines) + "\n")
     return trials
+
+
+def read_returns(
+    log: Path, trials: Sequence[Trial], sessions: pd.DatetimeIndex
+) -> pd.DataFrame:
+    """Return what trials earned over given sessions.
+
+    Parameters
+    ----------
+    log : Path
+        The log of the trials.
+    trials : sequence of Trial
+        Some of its trials.
+    sessions : DatetimeIndex of shape (n_sessions,)
+        Sessions after the base, in order.
+
+    Returns
+    -------
+    DataFrame of shape (n_sessions, n_known)
+        Session returns in excess of cash, a column for each distinct trial that earned
+        something on every session and whose returns were kept.
+
+    Raises
+    ------
+    RunError
+        If a file of returns cannot be read.
+    """
+    wanted = sessions[0].date(), sessions[-1].date()
+    known: dict[tuple[str, str], pd.Series] = {}
+    # a trial recorded over exactly these sessions before the same one over more
+    for trial in sorted(trials, key=lambda trial: trial.span != wanted):
+        file = _returns_file(log, trial)
+        is_over = trial.start <= wanted[0] and trial.end >= wanted[1]
+        if trial.key in known or not is_over or not file.exists():
+            continue
+        try:
+            earned = pd.read_parquet(file)["excess"].reindex(sessions)
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(
+                f"{file}: must hold what a trial earned, and cannot be read: {error}. "
+                "Remove it, and make that run again."
+            ) from error
+        if earned.notna().all():
+            known[trial.key] = earned
+    return pd.DataFrame(dict(enumerate(known.values())), sessions)
+
+
+def _returns_file(log: Path, trial: Trial) -> Path:
+    """Return where the returns of a trial over its span are kept."""
+    digests = "_".join(part[:16] for part in trial.key)
+    name = f"{trial.start}_{trial.end}_{digests}.parquet"
+    return log.with_suffix(".returns") / name
 
 
 def n_distinct(trials: Sequence[Trial]) -> int:
