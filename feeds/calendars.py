@@ -1,12 +1,18 @@
-"""Feeds that a strategy reads together must stand on the same sessions."""
+"""Feeds that a strategy reads together must stand on the same sessions.
+
+The engine tells bars apart by date and time of day: two daily feeds that stamp a
+session differently never stand on it together.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import backtrader as bt
 import numpy as np
 
 from trm_bt.errors import BarsError
+
+_ALIGN: Final = "Align them before the run, times of day too."
 
 
 def check_preloaded(feeds: Mapping[str, Any]) -> None:
@@ -23,13 +29,20 @@ def check_preloaded(feeds: Mapping[str, Any]) -> None:
     }
     first, *others = calendars
     for role in others:
-        differing = np.setxor1d(calendars[first], calendars[role])
+        only_first = np.setdiff1d(calendars[first], calendars[role])
+        only_role = np.setdiff1d(calendars[role], calendars[first])
+        _, ours, theirs = np.intersect1d(
+            np.floor(only_first), np.floor(only_role), return_indices=True
+        )
+        if len(ours):
+            stamps = only_first[ours[0]], only_role[theirs[0]]
+            raise _stamped_apart(feeds, first, role, stamps)
+        differing = np.union1d(only_first, only_role)
         if len(differing):
             raise BarsError(
                 f"{_pair(feeds, first, role)} must share one calendar, but they "
                 f"disagree on {len(differing)} sessions, first "
-                f"{date_text(differing[0])}{_ends(calendars, first, role)}. Align them "
-                "before the run."
+                f"{date_text(differing[0])}{_ends(calendars, first, role)}. {_ALIGN}"
             )
 
 
@@ -45,12 +58,36 @@ def check_current_bar(feeds: Mapping[str, Any]) -> None:
     now = feeds[first].datetime[0] if len(feeds[first]) else np.nan
     for role in others:
         there = feeds[role].datetime[0] if len(feeds[role]) else np.nan
+        if np.floor(now) == np.floor(there) and now != there:
+            raise _stamped_apart(feeds, first, role, (now, there))
         if now != there:
             raise BarsError(
                 f"{_pair(feeds, first, role)} must share one calendar, but while the "
-                f"first stands on {date_text(now)}, the second stands on "
-                f"{date_text(there)}. Align them before the run."
+                f"first stands on {_moment_text(now, there)}, the second stands on "
+                f"{_moment_text(there, now)}. {_ALIGN}"
             )
+
+
+def check_live_stamps(feeds: Mapping[str, Any]) -> None:
+    """Raise `BarsError` if daily feeds stamp the current date differently.
+
+    They would be held through for ever, each taken for late. Ask until they have stood
+    together once: later on it is one session's matter.
+
+    Parameters
+    ----------
+    feeds : mapping of str to data feed
+        Live feeds by role, some of them perhaps without a bar yet.
+    """
+    stamps = {
+        role: feed.datetime[0]
+        for role, feed in feeds.items()
+        if len(feed) and feed._timeframe == bt.TimeFrame.Days
+    }
+    first = next(iter(stamps), "")
+    for role, there in stamps.items():
+        if stamps[first] != there and np.floor(stamps[first]) == np.floor(there):
+            raise _stamped_apart(feeds, first, role, (stamps[first], there))
 
 
 def is_live(feeds: Mapping[str, Any]) -> bool:
@@ -62,6 +99,18 @@ def stand_together(feeds: Mapping[str, Any]) -> bool:
     """Tell whether every feed has a bar, and all of them one of the same session."""
     numbers = {feed.datetime[0] if len(feed) else np.nan for feed in feeds.values()}
     return len(numbers) == 1 and not np.isnan(numbers.pop())
+
+
+def _stamped_apart(
+    feeds: Mapping[str, Any], first: str, second: str, stamps: tuple[float, float]
+) -> BarsError:
+    """Return the error of two feeds that give one date two times of day."""
+    return BarsError(
+        f"{_pair(feeds, first, second)} must share one calendar, but stamp their bars "
+        f"of {date_text(stamps[0])} {_time_text(stamps[0])} and "
+        f"{_time_text(stamps[1])}. Give daily bars one time of day, as "
+        "`frame.index.normalize()` does."
+    )
 
 
 def _ends(calendars: Mapping[str, np.ndarray], first: str, second: str) -> str:
@@ -81,3 +130,14 @@ def _pair(feeds: Mapping[str, Any], first: str, second: str) -> str:
 def date_text(number: float) -> str:
     """Return the date of a Backtrader date number as text."""
     return "no bar yet" if np.isnan(number) else str(bt.num2date(number).date())
+
+
+def _time_text(number: float) -> str:
+    return str(bt.num2date(number).time().isoformat("seconds"))
+
+
+def _moment_text(number: float, other: float) -> str:
+    """Return the date as text, with the time of day unless the other has the same."""
+    is_alike = number % 1 == other % 1
+    time = "" if np.isnan(number) or is_alike else f" {_time_text(number)}"
+    return date_text(number) + time

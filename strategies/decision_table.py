@@ -60,7 +60,8 @@ def decision_table(
     rows : sequence of n_decisions ndarrays of shape (n_features,)
         The features it saw.
     targets : sequence of n_decisions (float, float)
-        Weights of equity and bond in force after each.
+        Weights of equity and bond in force after each; those held, where none were
+        ever decided.
     schema : FeatureSchema
         What the features are made of; kept in ``attrs["feature_schema"]``.
 

@@ -48,7 +48,8 @@ class Ledger:
         Date number, shares held, opens and closes of both assets, cash, the broker's
         value and the yield that the cash earns until the next open: one row a close.
     decided : list of tuple
-        Date number, and the weights of equity and bond in force after that close.
+        Date number, and the weights of equity and bond in force after that close; those
+        held as long as none were decided.
     orders : list of tuple
         Values of `ORDER_COLUMNS`, dates as numbers; one row an order in a final state.
     fills_at_close : bool

@@ -20,6 +20,7 @@ from trm_bt.errors import ConfigError
 from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.calendars import (
     check_current_bar,
+    check_live_stamps,
     check_preloaded,
     is_live,
     stand_together,
@@ -73,8 +74,8 @@ class RebalancingStrategy(bt.Strategy):
     Raises
     ------
     BarsError
-        If a feed is missing, or feeds that are not live stand on different sessions or
-        lack a value.
+        If a feed is missing, daily feeds stamp a date with different times of day, or
+        feeds that are not live stand on different sessions or lack a value.
     ConfigError
         If `target_weights` returns what are no shares of a portfolio.
     """
@@ -244,7 +245,7 @@ class RebalancingStrategy(bt.Strategy):
     @property
     def halts(self) -> pd.DatetimeIndex:
         """Sessions of live feeds that were held through: not every feed had its bar."""
-        return sessions_of(sorted(self._unhandled))
+        return sessions_of(sorted(self._unhandled)).unique()
 
     @property
     def n_rejected(self) -> int:
@@ -258,7 +259,8 @@ class RebalancingStrategy(bt.Strategy):
         Raises
         ------
         BarsError
-            If the bars of feeds that are not live differ in session or lack a value.
+            If the bars of feeds that are not live differ in session or lack a value, or
+            daily bars of live feeds that never stood together differ in time of day.
         """
         if self._is_live:
             return self._has_new_live_session()
@@ -271,6 +273,8 @@ class RebalancingStrategy(bt.Strategy):
 
     def _has_new_live_session(self) -> bool:
         """Tell whether every feed has its bar; note the session while one has not."""
+        if not self._n_handled:
+            check_live_stamps(self._feeds)
         begun = [feed.datetime[0] for feed in self._feeds.values() if len(feed)]
         is_whole = stand_together(self._feeds) and has_current_values(
             self._feeds, self._needs
@@ -316,7 +320,16 @@ class RebalancingStrategy(bt.Strategy):
         if targets is not None:
             self._targets = _checked(targets)
         self._decided_on = self._assets[0].datetime[0]
-        self._ledger.decided.append((self._decided_on, *(self._targets or (0.0, 0.0))))
+        in_force = self._targets or self._held_weights()
+        self._ledger.decided.append((self._decided_on, *in_force))
+
+    def _held_weights(self) -> tuple[float, float]:
+        """Return the weights of equity and bond at the current close, as they are."""
+        equity, bond = (
+            self.broker.getposition(feed).size * feed.close[0] for feed in self._assets
+        )
+        value = self.broker.getcash() + equity + bond
+        return equity / value, bond / value
 
     def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""

@@ -131,6 +131,7 @@ class TRMAllocator(RebalancingStrategy):
 
         `allocation` is missing where the policy abstained; the target weights are those
         in force after the decision, also where a low confidence kept the earlier ones.
+        Where there are no earlier ones, what is held stays, and is logged as it is.
         """
         found = [self.signal.decided[row[0]] for row in self._ledger.decided]
         return decision_table(

@@ -50,7 +50,7 @@ BORDERS = {
     "yfinance": {4},
     "exchange_calendars": {4},
     "arch": {6},
-    "filelock": {4, 6},
+    "filelock": {1, 4, 6},
     "hmmlearn": {4},
     "lightgbm": {4},
     "sklearn": {4},

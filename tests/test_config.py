@@ -76,11 +76,6 @@ def test_described_settings_can_be_loaded_back(tmp_path):
             "`labels.horizon`: Input should be greater than 0, got 0.",
         ),
         (
-            '{"training": {"utility": "risk"}, "labels": {"horizon": 1}}',
-            'the `training.utility` "risk" needs a `labels.horizon` of at least 2 '
-            "sessions, got 1: one return has no variance.",
-        ),
-        (
             '{"model": {"hidden_dim": 24}}',
             "`model.hidden_dim`: Input should be a multiple of 16, got 24.",
         ),

@@ -8,7 +8,11 @@ import pytest
 
 from trm_bt.errors import ConfigError
 from trm_bt.market.crises import CRISES, Crisis, read_crises
+from trm_bt.report.pages import crisis_frame
+from trm_bt.report.windows import Window
 
+WIDE_SIGNS = (0xFF1D, 0xFF0B, 0xFF0D, 0xFF20)
+"""Full-width forms of = + - @."""
 TAPER = {"name": "taper tantrum", "start": "2013-05-22", "end": "2013-06-24"}
 
 
@@ -80,3 +84,12 @@ def test_what_is_missing_of_a_window_is_said(first, last, missing):
     day = pd.Timestamp
     taper = Crisis("taper tantrum", day("2013-05-22"), day("2013-06-24"))
     assert taper.missing(pd.bdate_range(first, last)) == missing
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", *map(chr, WIDE_SIGNS)])
+def test_no_name_of_ones_own_becomes_a_formula(tmp_path, sign):
+    name = f"{sign}HYPERLINK(1)"
+    (tmp_path / "own.json").write_text(json.dumps([{**TAPER, "name": name}]))
+    (crisis,) = read_crises(tmp_path / "own.json")
+    window = Window(crisis.name, TAPER["start"], TAPER["end"], True, "not covered")
+    assert crisis_frame([window])["crisis"].tolist() == [f"'{name}"]

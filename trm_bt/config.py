@@ -160,9 +160,10 @@ class WalkForwardConfig(_Settings):
     """When a walk-forward retrains, on what, and how many seeds it averages.
 
     Retraining every `retrain_every` sessions, or before the sessions of `retrain_on`
-    instead. `window` is the number of newest labels trained on; None takes all. The
-    last `embargo` sessions before a model's first decision give no label to it, beside
-    the horizon + 1 sessions whose labels are not known yet.
+    instead. `window` is the number of newest labels trained on, not below `min_labels`
+    of the training; None takes all. The last `embargo` sessions before a model's first
+    decision give no label to it, beside the horizon + 1 sessions whose labels are not
+    known yet.
     """
 
     first_decision: date | None = None
@@ -233,15 +234,40 @@ class TRMConfig(_Settings):
     strategy: StrategyConfig = StrategyConfig()
     backtest: BacktestConfig = BacktestConfig()
 
-    @model_validator(mode="after")
-    def _check_risk(self) -> Self:
-        """Refuse a utility of risk where there is none to measure."""
+    def check_trainable(self) -> None:
+        """Refuse to train for a utility that the labels cannot measure.
+
+        Labels are sound without it: what trains asks, what only labels need not.
+
+        Raises
+        ------
+        ConfigError
+            If the utility is risk and a label holds for one session.
+        """
         if self.training.utility == "risk" and self.labels.horizon == 1:
-            raise ValueError(
-                'the `training.utility` "risk" needs a `labels.horizon` of at least 2 '
-                "sessions, got 1: one return has no variance"
+            raise ConfigError(
+                'The `training.utility` "risk" needs a `labels.horizon` of at least 2 '
+                "sessions to train on, got 1: one return has no variance. Hold longer, "
+                'or choose another utility, such as "linear".'
             )
-        return self
+
+    def check_walkable(self) -> None:
+        """Refuse a walk-forward whose models would see fewer labels than they need.
+
+        Raises
+        ------
+        ConfigError
+            If `walkforward.window` is below `training.min_labels`, or as
+            `check_trainable` says.
+        """
+        self.check_trainable()
+        window, needed = self.walkforward.window, self.training.min_labels
+        if window is not None and window < needed:
+            raise ConfigError(
+                "`walkforward.window` must be at least `training.min_labels`, "
+                f"{needed} labels, got {window}. Widen the window or lower "
+                "`min_labels`."
+            )
 
     @classmethod
     def preset(cls, name: Preset) -> Self:

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
+
 from trm_bt.errors import RunError
 
 if sys.platform != "win32":
@@ -47,6 +49,38 @@ def check_replaceable(target: Path, *, marker: str, force: bool) -> None:
             f"{target}: is there already. Choose another --out, or pass --force to "
             "replace it."
         )
+
+
+@contextmanager
+def sole_worker(target: Path) -> Iterator[None]:
+    """Keep every other process that asks from working on `target` meanwhile.
+
+    The lock is a hidden file beside `target`, which stays; what is locked is given free
+    when the process ends, however it ends.
+
+    Parameters
+    ----------
+    target : Path
+        A folder that grows, there or not. If it is a symbolic link, what it points to
+        is locked.
+
+    Raises
+    ------
+    RunError
+        If another process is at work on it.
+    """
+    folder = Path(os.path.realpath(target))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        held = lock.acquire()
+    except Timeout as error:
+        raise RunError(
+            f"{target}: another process is at work on it. Wait until it ends, or "
+            "choose another --out."
+        ) from error
+    with held:
+        yield
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from trm_bt.errors import BarsError, ConfigError, LookAheadError
 from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.calendars import (
     check_current_bar,
+    check_live_stamps,
     check_preloaded,
     is_live,
     stand_together,
@@ -59,8 +60,9 @@ class MarketFeatures(bt.Indicator):
     Raises
     ------
     BarsError
-        If the number of datas is not what the schema needs, or feeds that are not live
-        stand on different sessions.
+        If the number of datas is not what the schema needs, daily feeds stamp a date
+        with different times of day, or feeds that are not live stand on different
+        sessions.
     """
 
     lines = FEATURE_NAMES
@@ -126,6 +128,8 @@ class MarketFeatures(bt.Indicator):
 
     def _remember(self) -> bool:
         """Keep the bar if every feed has it and its values; tell whether they have."""
+        if not self._shared:
+            check_live_stamps(self._feeds)
         if not stand_together(self._feeds):
             return False
         values = [line[0] for line in self._inputs()]

@@ -1,6 +1,7 @@
 """The stages of a run, from bars to pages, each readable alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pandas as pd
 
 from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
+from trm_bt.backtest import BacktestResult
 from trm_bt.backtests import Progress, backtest_all, session_after
 from trm_bt.config import TRMConfig
+from trm_bt.decisions import Policy
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.trials import record_run
 from trm_bt.evaluation.walkforward import (
@@ -20,10 +23,11 @@ from trm_bt.evaluation.walkforward import (
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.learning.ensemble import load_policy
 from trm_bt.learning.records import Progress as TrainingProgress
-from trm_bt.learning.records import ProgressCallback
+from trm_bt.learning.records import ProgressCallback, TrainedModel
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import compute_features
+from trm_bt.market.features import Features, compute_features
 from trm_bt.runfolder import (
+    CrisisResults,
     RunRequest,
     check_target,
     describe_run,
@@ -34,6 +38,23 @@ from trm_bt.runfolder import (
     write_json,
 )
 from trm_bt.training import save_trained
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a run works on, and the folder that it fills."""
+
+    request: RunRequest
+    bars: Bars
+    features: Features
+    labels: pd.DataFrame
+    plans: Sequence[CrisisPlan]
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the models, one frozen before each crisis."""
+        return self.folder / "checkpoints"
 
 
 def run(
@@ -69,60 +90,29 @@ def run(
     BarsError, ConfigError, RunError
         If the input is bad; nothing is written then.
     """
+    request.config.check_trainable()
     check_target(out, request, force=force)
     tell = progress or (lambda stage, done, total: None)
     seconds: dict[str, float] = {}
-    config = request.config
     with staged_folder(out) as folder:
-        with timed(seconds, "bars"):
-            bars = request.load()
-        with timed(seconds, "features"):
-            features = compute_features(bars, config.features)
-            features.frame.to_parquet(folder / "features.parquet")
-        with timed(seconds, "labels"):
-            tell("labels", 0, 1)
-            labels = label_bars(bars, config.features, config.labels)
-            save_labels(labels, features, bars, config.labels, folder)
-            tell("labels", 1, 1)
-        plans = _planned(bars, labels, config)
+        work = _prepare(request, folder, seconds, tell)
         with timed(seconds, "training"):
-            models = train_before_crises(
-                labels,
-                features.schema,
-                config,
-                plans,
-                progress=_training_progress(plans, tell),
-            )
-            tell("training", 1, 1)
-            for model in models.values():
-                checkpoint = folder / "checkpoints" / model.name
-                save_trained(model, labels, bars, checkpoint)
+            models = _train(work, tell)
         with timed(seconds, "backtests"):
-            results, crises = backtest_all(
-                bars,
-                request,
-                plans,
-                lambda plan: load_policy(
-                    folder / "checkpoints" / (plan.crisis.name if plan else ""),
-                    device=request.device,
-                ),
-                session_after(bars, next(p.frozen_on for p in plans if p.frozen_on)),
-                tell,
-            )
-        summary = summarize(bars, results, crises, plans, models, seed=config.seed)
+            results, crises = _backtest(work, tell)
+        summary = summarize(
+            work.bars, results, crises, work.plans, models, seed=request.config.seed
+        )
         save_results(results, crises, folder)
         write_json(folder / "summary.json", summary)
-        record = {
-            **describe_run(request, command, bars, models.values()),
-            "seconds": seconds,
-        }
-        write_json(folder / "run.json", record)
+        record = describe_run(request, command, work.bars, models.values())
+        write_json(folder / "run.json", {**record, "seconds": seconds})
         with timed(seconds, "report"):
             report.build(
                 folder, progress=lambda done, total, _: tell("report", done, total)
             )
-        write_json(folder / "run.json", record)
-    record_run(out, config, results["trm"], bars)
+        write_json(folder / "run.json", {**record, "seconds": seconds})
+    record_run(out, request.config, results["trm"], work.bars)
     return summary
 
 
@@ -167,6 +157,59 @@ def write_labels(
             )
     with staged_folder(out) as folder:
         return save_labels(labels, features, bars, config.labels, folder)
+
+
+def _prepare(
+    request: RunRequest, folder: Path, seconds: dict[str, float], tell: Progress
+) -> _Work:
+    """Load the bars, save their features and labels, and plan the crises."""
+    config = request.config
+    with timed(seconds, "bars"):
+        bars = request.load()
+    with timed(seconds, "features"):
+        features = compute_features(bars, config.features)
+        features.frame.to_parquet(folder / "features.parquet")
+    with timed(seconds, "labels"):
+        tell("labels", 0, 1)
+        labels = label_bars(bars, config.features, config.labels)
+        save_labels(labels, features, bars, config.labels, folder)
+        tell("labels", 1, 1)
+    plans = _planned(bars, labels, config)
+    return _Work(request, bars, features, labels, plans, folder)
+
+
+def _train(work: _Work, tell: Progress) -> dict[str, TrainedModel]:
+    """Train and save a model a crisis; return them by crisis."""
+    models = train_before_crises(
+        work.labels,
+        work.features.schema,
+        work.request.config,
+        work.plans,
+        progress=_training_progress(work.plans, tell),
+    )
+    tell("training", 1, 1)
+    for name, model in models.items():
+        save_trained(model, work.labels, work.bars, work.checkpoints / name)
+    return models
+
+
+def _backtest(
+    work: _Work, tell: Progress
+) -> tuple[Mapping[str, BacktestResult], CrisisResults]:
+    """Run every strategy out of sample, and the allocator in each crisis.
+
+    A crisis is decided by its own model, the continuous run by the newest of each
+    session.
+    """
+    bars, request, plans = work.bars, work.request, work.plans
+
+    def policy_for(plan: CrisisPlan | None) -> Policy:
+        folder = work.checkpoints / plan.crisis.name if plan else work.checkpoints
+        return load_policy(folder, device=request.device)
+
+    first_freeze = next(plan.frozen_on for plan in plans if plan.frozen_on)
+    decide_from = session_after(bars, first_freeze)
+    return backtest_all(bars, request, plans, policy_for, decide_from, tell)
 
 
 def _planned(bars: Bars, labels: pd.DataFrame, config: TRMConfig) -> list[CrisisPlan]:

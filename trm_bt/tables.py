@@ -66,7 +66,7 @@ def strategy_table(summary: Mapping[str, Any]) -> Table:
             _percent(row["max_drawdown"]),
             _number(row["turnover_annual"], ".1f"),
         )
-    table.caption = f"Cash {summary['cash']}."
+    table.caption = f"Turnover is a year's. Cash {summary['cash']}."
     return table
 
 
@@ -105,9 +105,9 @@ def compare_table(facts: Mapping[str, Any]) -> Table:
             style="dim" if row["kind"] == "hindsight" else None,
         )
     table.caption = (
-        f"Lead: of trm by Sharpe ratio, with its one-sided p. Costs: of the end value, "
-        f"{facts['cost_bps']:g} basis points of each trade. Cash "
-        f"{facts['cash'].rstrip('.')}. Dim: known only afterwards."
+        "Lead: of trm by Sharpe ratio, with its one-sided p. Turnover: a year's. "
+        f"Costs: of the end value, {facts['cost_bps']:g} basis points of each trade. "
+        f"Cash {facts['cash'].rstrip('.')}. Dim: known only afterwards."
     )
     return table
 

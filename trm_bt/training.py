@@ -59,6 +59,7 @@ def train_checkpoint(
     BarsError, CheckpointError, ConfigError, RunError
         If the input is bad; nothing is written then.
     """
+    request.config.check_trainable()
     out = out.resolve()
     unfinished = out.with_name(f"{out.name}.unfinished")
     has_state = is_unfinished(unfinished)
@@ -97,6 +98,7 @@ def check_training(
     request: RunRequest, *, progress: ProgressCallback | None = None
 ) -> list[Check]:
     """Check that the settings can train at all; see `trm_bt.learning.self_check`."""
+    request.config.check_trainable()
     labels, _ = _labels_of(request.load(), request)
     return self_check(samples_from_labels(labels), request.config, progress=progress)
 

@@ -23,9 +23,9 @@ from trm_bt.evaluation.folds import Fold, fold_samples, plan_folds
 from trm_bt.evaluation.recorded import RecordedPolicy
 from trm_bt.evaluation.trials import record_run
 from trm_bt.evaluation.walkforward import CrisisPlan, plan_fold_crises
-from trm_bt.files import staged_folder
+from trm_bt.files import sole_worker, staged_folder
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
-from trm_bt.learning.dataset import samples_from_labels
+from trm_bt.learning.dataset import samples_from_labels, split_chronologically
 from trm_bt.learning.ensemble import EnsemblePolicy
 from trm_bt.learning.parallel import TrainingJob, train_each
 from trm_bt.learning.policy import TRMPolicy
@@ -143,26 +143,31 @@ def run_walkforward(
     Raises
     ------
     BarsError, CheckpointError, ConfigError, RunError
-        If the input is bad, or a checkpoint that is there cannot be believed; nothing
-        that was there is touched then.
+        If the input is bad, another process is at work in the folder, or a checkpoint
+        that is there cannot be believed; nothing that was there is touched then.
     """
+    request.config.check_walkable()
     tell = progress or (lambda stage, done, total: None)
     seconds: dict[str, float] = {}
-    with timed(seconds, "bars, features and labels"):
-        work = _prepare(request, out)
-    _claim(work, force=force)
-    with timed(seconds, "training"):
-        _train(work, n_processes, tell)
-    with timed(seconds, "deciding"):
-        told = _decide(work, tell)
-    with timed(seconds, "backtests"):
-        summary = _save_tables(work, told, tell)
-    models = [model for fold in told.models.values() for model in fold]
-    record = describe_run(request, command, work.bars, models)
-    write_json(out / "run.json", {**record, "seconds": seconds})
-    with timed(seconds, "report"):
-        report.build(out, progress=lambda done, total, _: tell("report", done, total))
-    write_json(out / "run.json", {**record, "seconds": seconds})
+    with sole_worker(out):
+        with timed(seconds, "bars, features and labels"):
+            work = _prepare(request, out)
+        _check_splits(work)
+        _claim(work, force=force)
+        with timed(seconds, "training"):
+            _train(work, n_processes, tell)
+        with timed(seconds, "deciding"):
+            told = _decide(work, tell)
+        with timed(seconds, "backtests"):
+            summary = _save_tables(work, told, tell)
+        models = [model for fold in told.models.values() for model in fold]
+        record = describe_run(request, command, work.bars, models)
+        write_json(out / "run.json", {**record, "seconds": seconds})
+        with timed(seconds, "report"):
+            report.build(
+                out, progress=lambda done, total, _: tell("report", done, total)
+            )
+        write_json(out / "run.json", {**record, "seconds": seconds})
     return summary
 
 
@@ -176,6 +181,14 @@ def _prepare(request: RunRequest, out: Path) -> _Work:
     folds = plan_folds(sessions, known_on, config)
     plans = plan_fold_crises(bars.sessions, folds)
     return _Work(request, bars, features, labels, folds, plans, out)
+
+
+def _check_splits(work: _Work) -> None:
+    """Raise `BarsError` for a fold of too few labels, before anything is trained."""
+    config, samples = work.request.config, samples_from_labels(work.labels)
+    for fold in work.folds:
+        rows = fold_samples(samples, fold, config.walkforward.window)
+        split_chronologically(rows, config.training.validation_fraction)
 
 
 def _claim(work: _Work, *, force: bool) -> None:

@@ -80,7 +80,10 @@ def audit_setup(
     ------
     BarsError
         If the bars are too short for labels, or to train on half of them.
+    ConfigError
+        If the labels cannot measure the utility.
     """
+    config.check_trainable()
     exact = replace(settings or AuditSettings(), rtol=0.0)
     yield audit_features(
         lambda bars: compute_features(bars, config.features).frame, bars, exact

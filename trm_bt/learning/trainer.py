@@ -84,6 +84,8 @@ def train(
         If there are too few rows.
     CheckpointError
         If `unfinished` belongs to another training.
+    ConfigError
+        If the labels cannot measure the utility.
     TRMError
         If the loss stops being finite.
 
@@ -125,6 +127,7 @@ def fit_rows(
     state: Unfinished | None = None,
 ) -> Fitted:
     """Train on `old` and validate on `new`, as they are; `train` splits them first."""
+    config.check_trainable()
     with cpu_threads(config.training.num_threads):
         run = _Run(name, Rows(old, new, config), config, progress)
         if state is not None:

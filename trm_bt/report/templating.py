@@ -6,6 +6,14 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 _DASH: Final = "\N{EN DASH}"
+_FORMULA_STARTS: Final = (
+    *"=+-@\t\r\n",
+    "\N{FULLWIDTH EQUALS SIGN}",
+    "\N{FULLWIDTH PLUS SIGN}",
+    "\N{FULLWIDTH HYPHEN-MINUS}",
+    "\N{FULLWIDTH COMMERCIAL AT}",
+)
+"""Spreadsheets of some languages read the wide signs as the narrow ones."""
 _LABELS: Final = {
     "trm": "TRM",
     "spy": "SPY",
@@ -40,6 +48,7 @@ def environment() -> Environment:
     )
     templates.filters |= {
         "percent": percent,
+        "share": share,
         "number": number,
         "exact": exact,
         "label": label,
@@ -56,6 +65,24 @@ def percent(value: float | None) -> str:
     ('12.3 %', '\N{EN DASH}')
     """
     return f"{number(value * 100, 1)} %" if value is not None else _DASH
+
+
+def share(value: float | None) -> str:
+    """Return a decimal of 0 or more as a percentage that is 0 for nothing alone.
+
+    Nor is it 100 for what is a little less.
+
+    Examples
+    --------
+    >>> share(0.1234), share(0.0), share(2e-9), share(0.9998), share(None)
+    ('12.3 %', '0.0 %', '< 0.1 %', '> 99.9 %', '\N{EN DASH}')
+    """
+    text = percent(value)
+    if value and text == percent(0.0):
+        return "< 0.1 %"
+    if value and value < 1.0 and text == percent(1.0):
+        return "> 99.9 %"
+    return text
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -79,7 +106,7 @@ def spreadsheet_safe(text: str) -> str:
     >>> spreadsheet_safe("=1+1"), spreadsheet_safe("brexit")
     ("'=1+1", 'brexit')
     """
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def label(name: str) -> str:
