@@ -293,9 +293,8 @@ def main() -> int:
             print(f"{done} of {asked.histories}, {spent:.0f} s", file=sys.stderr)
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = stats.binom.ppf([tail, 1.0 - tail], asked.histories, LEVEL).astype(int)
-    print(
-        f"learner {asked.learner}, {asked.preset}, {asked.edge:g} a day of {asked.of}"
-    )
+    what = f"{asked.edge:g} a day of {asked.of}" if asked.edge else "nothing planted"
+    print(f"{asked.learner}, {asked.preset}, {asked.sessions} sessions, {what}")
     print(f"{CHANGED} in {counts.pop(CHANGED)} of {asked.histories}")
     for name, count in counts.items():
         print(f"{name:32} found in {count:3d}; by chance {low} to {high}")
