@@ -144,7 +144,10 @@ def test_trials_that_cover_the_span_are_held_against_one_another(
     assert found["n_splits"] == 12870
     assert any(s.startswith("Of 2 trials in the log, 2") for s in facts["verdict"])
     page = (folder / "comparison" / "comparison.html").read_text()
-    assert "of the 2 that differ on these sessions, of 2 in the log" in page
+    assert (
+        "of the 2 that are known over these sessions and differ, of 2 in the log"
+        in page
+    )
 
 
 def test_a_comparison_is_not_written_over_another(compared, monkeypatch, capsys):

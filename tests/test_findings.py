@@ -86,7 +86,7 @@ def test_each_rival_has_its_sentence(judged):
     assert "p = 0.29" in one(said, "No rival is shown to be better")
     assert "in the 90% model confidence set, which holds 2 of 3" in one(said, "90%")
     assert "of the 23" in one(said, "probability of overfitting")
-    assert one(said, "Of 12 trials in the log, 9 differ").endswith(
+    assert one(said, "Of 12 trials in the log, 9 are known").endswith(
         "in 63% of the ways to halve them."
     )
     assert len(said) == 13

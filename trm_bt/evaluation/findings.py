@@ -169,9 +169,9 @@ def _trials(tests: Mapping[str, Any]) -> str | None:
     if not found:
         return None
     return (
-        f"Of {found['n_trials']} trials in the log, {found['n_strategies']} differ on "
-        "these sessions; the best of them on one half is below their middle on the "
-        f"other in {found['probability']:.0%} of the ways to halve them."
+        f"Of {found['n_trials']} trials in the log, {found['n_strategies']} are known "
+        "over these sessions and differ; the best of them on one half is below their "
+        f"middle on the other in {found['probability']:.0%} of the ways to halve them."
     )
 
 
