@@ -6,7 +6,7 @@ BARS   ?= sample
 OUT    ?= runs/$(notdir $(BARS))
 BENCH_BARS ?= sample
 
-.PHONY: run install test dev lint types check bench ablation selection wheel \
+.PHONY: run install test dev lint types check bench wheel \
 	sample-sources clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
@@ -48,14 +48,9 @@ wheel: dev
 
 bench: dev  ## Speed as ratios, each measured side by side in one run; numba for one row
 	$(PIP) --quiet numba
-	for script in benchmarks/*.py; do $(BIN)/python -W ignore $$script $(BENCH_BARS); done
-
-ablation: dev  ## What each part of the network is worth; hours, goes on where it stopped
-	$(PIP) --quiet --editable '.[research]'
-	$(BIN)/python -m benchmarks.ablation $(BENCH_BARS)
-
-selection: dev  ## Which settings to ship, on history up to 2011; hours
-	$(BIN)/python -m benchmarks.selection $(BENCH_BARS)
+	for name in drop_in features feed_preload indicator_overhead label_speed \
+		model_speed report_speed training_speed; do \
+		$(BIN)/python -W ignore -m tests.bench.$$name $(BENCH_BARS); done
 
 check: lint types test wheel
 

@@ -13,7 +13,7 @@ from small_model import SMALL
 
 from trm_bt import TRMAllocator, load_bars  # the first line that changes
 from trm_bt.runfolder import RunRequest
-from trm_bt.training import train_checkpoint
+from trm_bt.runs.train import train_checkpoint
 
 
 class AboveAverage(bt.Strategy):

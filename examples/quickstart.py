@@ -12,7 +12,7 @@ from trm_bt import TRMAllocator, load_bars
 from trm_bt.config import TrainingConfig, TRMConfig
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.runfolder import RunRequest
-from trm_bt.training import train_checkpoint
+from trm_bt.runs.train import train_checkpoint
 
 
 def main() -> None:

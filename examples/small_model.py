@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.runfolder import RunRequest
-from trm_bt.training import train_checkpoint
+from trm_bt.runs.train import train_checkpoint
 
 SMALL = TRMConfig(
     model=ModelConfig(hidden_dim=64, max_supervision_steps=1),

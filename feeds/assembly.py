@@ -17,8 +17,8 @@ from trm_bt.feeds.long_bond import LongBond, older_closes, splice
 from trm_bt.feeds.optional_inputs import read_optional_inputs, shorten_for
 from trm_bt.feeds.sources import Source
 from trm_bt.market.bars import PRICE_COLUMNS, Bars, Provenance
-from trm_bt.market.core_roles import examine_together
-from trm_bt.market.findings import Role, refuse
+from trm_bt.quality.core_roles import examine_together
+from trm_bt.quality.findings import Role, refuse
 
 _SYMBOLS: dict[Role, str] = {"equity": "SPY", "bond": "TLT", "volatility": "VIX"}
 

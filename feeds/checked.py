@@ -6,9 +6,9 @@ from trm_bt.errors import BarsError
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.sources import Source
 from trm_bt.market.adjustment import adjusted_prices
-from trm_bt.market.findings import Finding, Role, refuse
-from trm_bt.market.validation import examine
-from trm_bt.market.volumes import VOLUME_RULES
+from trm_bt.quality.findings import Finding, Role, refuse
+from trm_bt.quality.rules import examine
+from trm_bt.quality.volumes import VOLUME_RULES
 
 
 def checked_prices(

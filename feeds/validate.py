@@ -19,9 +19,9 @@ from trm_bt.feeds.sources import Source, check_span, open_source
 from trm_bt.feeds.yields import read_cash_yield
 from trm_bt.market.adjustment import adjusted_prices
 from trm_bt.market.bars import PRICE_COLUMNS
-from trm_bt.market.core_roles import TOGETHER_RULES, examine_together
-from trm_bt.market.findings import Finding, Role, Severity
-from trm_bt.market.validation import rules_for
+from trm_bt.quality.core_roles import TOGETHER_RULES, examine_together
+from trm_bt.quality.findings import Finding, Role, Severity
+from trm_bt.quality.rules import rules_for
 
 _ROLES: Final[dict[str, Role]] = {
     "SPY": "equity",

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from trm_bt.decisions import Decision
 from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.strategies.ledger import ASSETS
 

@@ -9,11 +9,11 @@ import pandas as pd
 from pydantic import ValidationError
 
 from trm_bt.config import StrategyConfig
-from trm_bt.decisions import Decision
 from trm_bt.errors import BarsError, ConfigError, UniverseWarning
 from trm_bt.feeds.roles import feeds_by_name, is_known
 from trm_bt.indicators import TRMDecision, given_or_loaded_policy, needed_inputs
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
+from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FeatureSchema
 from trm_bt.strategies.decision_table import decision_table
 from trm_bt.strategies.ledger import ASSETS

@@ -9,14 +9,14 @@ from tests.conftest import make_bars
 from tests.test_replay import random_weights
 from trm_bt.backtest import run_backtest
 from trm_bt.config import BacktestConfig, TRMConfig
-from trm_bt.evaluation.contest import Contest, hold_contest
-from trm_bt.evaluation.rivals import (
+from trm_bt.evaluation.benchmarks import (
     Decided,
     constant,
     label_table,
     matched_rival,
     oracle_rival,
 )
+from trm_bt.evaluation.comparison import Contest, hold_contest
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.strategies.scheduled import ScheduledWeights

@@ -6,10 +6,10 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from trm_bt.decisions import Decision
 from trm_bt.errors import CheckpointError
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
+from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, schema_for
 
 VIX = FEATURE_NAMES.index("vix_level")

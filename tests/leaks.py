@@ -12,10 +12,10 @@ import pandas as pd
 
 from tests.fakes import FakePolicy
 from trm_bt.config import FeatureConfig
-from trm_bt.decisions import Decision
 from trm_bt.feeds.backtrader import TRMPandasData, add_bars
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
+from trm_bt.market.decisions import Decision
 from trm_bt.market.features import schema_for
 from trm_bt.strategies.trm_allocator import TRMAllocator
 

@@ -18,10 +18,10 @@ FOLDERS = {
 FLOORS = {
     "trm_bt.errors": 1,
     "trm_bt.config": 1,
-    "trm_bt.decisions": 1,
     "trm_bt.files": 1,
     "trm_bt.processes": 1,
     "trm_bt.market": 2,
+    "trm_bt.quality": 2,
     "trm_bt.learning": 3,
     "trm_bt.indicators": 4,
     "trm_bt.feeds": 4,
@@ -29,14 +29,10 @@ FLOORS = {
     "trm_bt.strategies": 4,
     "trm_bt.backtest": 5,
     "trm_bt.evaluation": 6,
+    "trm_bt.audit": 6,
     "trm_bt.report": 7,
     "trm_bt.runfolder": 8,
-    "trm_bt.tables": 8,
-    "trm_bt.training": 8,
-    "trm_bt.backtests": 8,
-    "trm_bt.walkforward": 8,
-    "trm_bt.pipeline": 8,
-    "trm_bt.comparing": 8,
+    "trm_bt.runs": 8,
     "trm_bt.cli": 8,
 }
 BORDERS = {

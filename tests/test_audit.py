@@ -20,8 +20,7 @@ from tests.leaks import (
     fitted_on_known_labels,
     returns,
 )
-from trm_bt.errors import ConfigError
-from trm_bt.evaluation.audit import (
+from trm_bt.audit.api import (
     AuditSettings,
     audit_cerebro,
     audit_features,
@@ -30,6 +29,7 @@ from trm_bt.evaluation.audit import (
     audit_split,
     audit_training,
 )
+from trm_bt.errors import ConfigError
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 

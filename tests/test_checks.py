@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
+from trm_bt.audit.checks import AuditSettings, Evaluation, check_worlds
+from trm_bt.audit.counterfactual import World
+from trm_bt.audit.differences import Table, table_by_session
 from trm_bt.errors import ConfigError, LookAheadError
-from trm_bt.evaluation.checks import AuditSettings, Evaluation, check_worlds
-from trm_bt.evaluation.comparison import Table, table_by_session
-from trm_bt.evaluation.worlds import World
 
 FEW = AuditSettings(n_cuts=10)
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.contests import contest, small_contest
 from tests.test_report_browser import CONTRAST, browser, requested, show  # noqa: F401
-from trm_bt.evaluation.findings import verdict
-from trm_bt.evaluation.judgement import JudgeSettings, judge
+from trm_bt.evaluation.significance import JudgeSettings, judge
+from trm_bt.evaluation.verdict import verdict
 from trm_bt.report.compare_page import render_comparison
 from trm_bt.report.compare_pictures import rolling_lead_chart
 

@@ -13,11 +13,11 @@ import pytest
 from tests.fakes import FakePolicy
 from trm_bt import cli
 from trm_bt.backtest import run_backtest
-from trm_bt.comparing import read_decided, read_record
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.trials import record_trial, trial_of
 from trm_bt.runfolder import RunRequest, describe_bars, save_results, write_json
+from trm_bt.runs.compare import read_decided, read_record
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 START, END = "2007-01-03", "2009-06-30"

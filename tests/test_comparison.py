@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trm_bt.evaluation.comparison import Comparison, Table, compare, table_by_session
+from trm_bt.audit.differences import Comparison, Table, compare, table_by_session
 
 SESSIONS = pd.bdate_range("2024-01-02", periods=4)
 VALUES = {

@@ -9,8 +9,8 @@ import pytest
 from tests.contests import CONFIG, N_BEFORE, N_DECIDED, contest, decided, market
 from tests.simulation import simulate
 from trm_bt.errors import BarsError, LookAheadError
-from trm_bt.evaluation.contest import hold_contest
-from trm_bt.evaluation.rivals import Decided, rule_rivals
+from trm_bt.evaluation.benchmarks import Decided, rule_rivals
+from trm_bt.evaluation.comparison import hold_contest
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 
 EXTRA = {"hmm_regime", "logistic_regression", "lightgbm"}

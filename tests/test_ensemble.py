@@ -8,13 +8,13 @@ import pytest
 
 from tests.planted import planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.decisions import Decision
 from trm_bt.errors import BarsError, CheckpointError
 from trm_bt.evaluation.recorded import RecordedPolicy
 from trm_bt.learning.checkpoint import save_checkpoint
 from trm_bt.learning.ensemble import EnsemblePolicy, load_policy
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.trainer import train
+from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FeatureSchema
 
 SAMPLES = planted_samples(400)

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from trm_bt.evaluation.findings import p_text, signed, verdict
+from trm_bt.evaluation.verdict import p_text, signed, verdict
 
 
 def lead(difference, p_value):

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.pipeline import run
 from trm_bt.runfolder import RunRequest
+from trm_bt.runs.run import run
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.planted import planted_samples
 from trm_bt.config import TrainingConfig, TRMConfig, WalkForwardConfig
 from trm_bt.errors import BarsError
-from trm_bt.evaluation.folds import Fold, fold_samples, plan_folds
 from trm_bt.evaluation.walkforward import plan_fold_crises
+from trm_bt.learning.splits import Fold, fold_samples, plan_folds
 from trm_bt.market.crises import CRISES
 
 SAMPLES = planted_samples(400)

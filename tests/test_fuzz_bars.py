@@ -2,15 +2,14 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "fuzz_bars.py"
+FUZZ = "tests.evidence.fuzz_bars"
 
 
 def test_no_damage_passes_in_silence(market_dir):
     arguments = [market_dir, "--sets", "150", "--clean", "20", "--seed", "7"]
     done = subprocess.run(
-        [sys.executable, SCRIPT, *map(str, arguments)],
+        [sys.executable, "-m", FUZZ, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,

@@ -15,7 +15,8 @@ import pytest
 from tests.contests import contest, decided, restless, run, small_contest
 from tests.simulation import simulate
 from trm_bt.evaluation import breakdowns
-from trm_bt.evaluation.judgement import (
+from trm_bt.evaluation.benchmarks import Rival
+from trm_bt.evaluation.significance import (
     JudgeSettings,
     among_trials,
     best_of,
@@ -25,7 +26,6 @@ from trm_bt.evaluation.judgement import (
     random_starts,
     strategy_figures,
 )
-from trm_bt.evaluation.rivals import Rival
 from trm_bt.evaluation.trials import Trial
 from trm_bt.market.allocations import ALLOCATION_NAMES
 

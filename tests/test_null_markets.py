@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from scripts.null_markets import (
+from tests.contests import CONFIG as COSTLY
+from tests.contests import N_BEFORE, decided, market
+from tests.evidence.null_markets import (
     CALM,
     CHANGED,
     CONFIG,
@@ -16,10 +18,8 @@ from scripts.null_markets import (
     judge_one,
     simulate,
 )
-from tests.contests import CONFIG as COSTLY
-from tests.contests import N_BEFORE, decided, market
-from trm_bt.evaluation.contest import hold_contest
-from trm_bt.evaluation.judgement import JudgeSettings, judge
+from trm_bt.evaluation.comparison import hold_contest
+from trm_bt.evaluation.significance import JudgeSettings, judge
 
 
 def test_a_contest_in_arrays_is_that_of_the_engine():

@@ -16,8 +16,8 @@ from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
-from trm_bt.pipeline import run
 from trm_bt.runfolder import RunRequest
+from trm_bt.runs.run import run
 
 STRATEGIES = ["trm", "spy", "sixty_forty", *ALLOCATION_NAMES]
 QUICK = TRMConfig(training=TrainingConfig(epochs=2))

@@ -7,13 +7,13 @@ import torch
 
 from tests.planted import planted_samples
 from trm_bt.config import FeatureConfig, ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.decisions import Policy
 from trm_bt.errors import CheckpointError, ConfigError
 from trm_bt.learning.checkpoint import save_checkpoint
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.trainer import train
+from trm_bt.market.decisions import Policy
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 
 SCHEMA = FeatureSchema(status=("proxy",) + ("observed",) * 9)

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 
 from tests.conftest import make_bars
-from trm_bt.evaluation.audit import AuditSettings, audit_policy
+from trm_bt.audit.api import AuditSettings, audit_policy
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.strategies import rules
 from trm_bt.strategies.rules import RULES, history_of

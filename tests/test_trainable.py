@@ -6,9 +6,9 @@ import pytest
 
 from tests.planted import planted_samples
 from tests.test_cli import call, write_folder
+from trm_bt.audit.setup import audit_setup
 from trm_bt.config import LabelConfig, TRMConfig
 from trm_bt.errors import ConfigError
-from trm_bt.evaluation.setup_audit import audit_setup
 from trm_bt.learning.trainer import train
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.label_table import load_labels

@@ -17,7 +17,7 @@ from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.report import model_card
 from trm_bt.runfolder import RunRequest
-from trm_bt.training import card_facts, train_checkpoint
+from trm_bt.runs.train import card_facts, train_checkpoint
 
 SETTINGS = {
     "seed": 3,

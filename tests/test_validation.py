@@ -12,9 +12,9 @@ from tests.test_load_bars import write
 from trm_bt.errors import BarsError
 from trm_bt.feeds import load_bars
 from trm_bt.feeds.tables import read_table
-from trm_bt.market.core_roles import examine_together
-from trm_bt.market.findings import refuse
-from trm_bt.market.validation import RULES, examine
+from trm_bt.quality.core_roles import examine_together
+from trm_bt.quality.findings import refuse
+from trm_bt.quality.rules import RULES, examine
 
 PRICES = ["open", "high", "low", "close"]
 

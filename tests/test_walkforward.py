@@ -21,7 +21,7 @@ from trm_bt.learning.checkpoint import load_checkpoint
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.features import compute_features
 from trm_bt.runfolder import RunRequest
-from trm_bt.walkforward import run_walkforward
+from trm_bt.runs.walkforward import run_walkforward
 
 SETTINGS = {  # new models in the middle of September 2001
     "seed": 5,

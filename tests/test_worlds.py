@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trm_bt.evaluation.worlds import (
+from trm_bt.audit.counterfactual import (
     N_OTHER_SESSIONS,
     pick_cuts,
     with_other_future,

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from trm_bt import processes  # noqa: F401 # loaded before a fork, it tells of it
-from trm_bt.decisions import Decision, Policy
 from trm_bt.errors import BarsError, ConfigError, LookAheadError
 from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.calendars import (
@@ -24,6 +23,7 @@ from trm_bt.feeds.calendars import (
 from trm_bt.feeds.values import check_current_values, check_preloaded_values
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import check_volatility
+from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import (
     FEATURE_NAMES,
     FeatureSchema,

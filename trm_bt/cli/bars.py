@@ -17,13 +17,13 @@ from trm_bt.cli.options import (
     StartOption,
     app,
 )
-from trm_bt.cli.terminal import console, progress_bars
-from trm_bt.errors import BarsError, FetchError
-from trm_bt.tables import (
+from trm_bt.cli.tables import (
     fetch_table,
     provenance_table,
     symbol_table,
 )
+from trm_bt.cli.terminal import console, progress_bars
+from trm_bt.errors import BarsError, FetchError
 
 
 @app.command()

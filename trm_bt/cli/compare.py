@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from trm_bt.cli.options import ForceOption, JsonOption, SeedOption, app
+from trm_bt.cli.tables import compare_table
 from trm_bt.cli.terminal import console, progress_bars
-from trm_bt.tables import compare_table
 
 
 @app.command("compare")
@@ -46,8 +46,8 @@ def compare_command(
     as_json: JsonOption = False,
 ) -> None:
     """Hold a run against every rival, and say what of its lead is more than luck."""
-    from trm_bt.comparing import PAGE, CompareRequest, compare, target_of
-    from trm_bt.evaluation.judgement import JudgeSettings
+    from trm_bt.evaluation.significance import JudgeSettings
+    from trm_bt.runs.compare import PAGE, CompareRequest, compare, target_of
 
     settings = JudgeSettings(
         n_draws=draws, seed=seed or 0, n_earlier_trials=earlier_trials

@@ -18,12 +18,12 @@ from trm_bt.cli.options import (
     request_of,
     settings_of,
 )
-from trm_bt.cli.terminal import console
-from trm_bt.errors import RunError
-from trm_bt.tables import (
+from trm_bt.cli.tables import (
     figure_table,
     label_tables,
 )
+from trm_bt.cli.terminal import console
+from trm_bt.errors import RunError
 
 
 @app.command()
@@ -85,7 +85,7 @@ def labels(
     as_json: JsonOption = False,
 ) -> None:
     """Label every session with the allocation that was best over the horizon."""
-    from trm_bt.pipeline import write_labels
+    from trm_bt.runs.run import write_labels
 
     request = request_of(bars, settings_of(config, None), start, end, observed)
     summary = write_labels(request, out, only_crises=crises, force=force)

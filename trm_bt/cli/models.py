@@ -26,13 +26,13 @@ from trm_bt.cli.options import (
     request_of,
     settings_of,
 )
+from trm_bt.cli.tables import audit_table, strategy_table
 from trm_bt.cli.terminal import console, progress_bars
 from trm_bt.config import TRMConfig
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
-from trm_bt.tables import audit_table, strategy_table
 
 if TYPE_CHECKING:
-    from trm_bt.evaluation.audit import AuditResult, AuditSettings
+    from trm_bt.audit.api import AuditResult, AuditSettings
     from trm_bt.market.bars import Bars
     from trm_bt.runfolder import RunRequest
 
@@ -103,7 +103,7 @@ def _train(
 ) -> None:
     """Train, with a line an epoch, and print what came of it."""
     from trm_bt.runfolder import model_facts
-    from trm_bt.training import train_checkpoint
+    from trm_bt.runs.train import train_checkpoint
 
     with progress_bars() as stages:
         model = train_checkpoint(
@@ -126,7 +126,7 @@ def _train(
 
 def _check_training(request: "RunRequest", *, as_json: bool) -> None:
     """Print the three checks; a failed one is a failed job."""
-    from trm_bt.training import check_training
+    from trm_bt.runs.train import check_training
 
     with progress_bars() as stages:
         checks = check_training(
@@ -172,7 +172,7 @@ def backtest(
     as_json: JsonOption = False,
 ) -> None:
     """Backtest a checkpoint that is there already, beside SPY and the fixed mixes."""
-    from trm_bt.backtests import backtest_checkpoint
+    from trm_bt.runs.backtests import backtest_checkpoint
 
     request = request_of(bars, settings_of(config, None), start, end, observed, device)
     with progress_bars() as progress:
@@ -212,7 +212,7 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Look for look-ahead in this set-up, or in functions of your own."""
-    from trm_bt.evaluation.audit import AuditSettings
+    from trm_bt.audit.api import AuditSettings
 
     settings = settings_of(config, seed)
     kinds = {"features": features, "policy": policy}
@@ -235,7 +235,7 @@ def _audit_functions(
     names: Mapping[str, str], bars: "Bars", how: "AuditSettings"
 ) -> "list[AuditResult]":
     """Audit functions of the user's."""
-    from trm_bt.evaluation.named_audit import audit_named
+    from trm_bt.audit.named import audit_named
 
     return list(audit_named(names, bars, how))
 
@@ -248,7 +248,7 @@ def _audit_setup(
     device: Device,
 ) -> "list[AuditResult]":
     """Audit the set-up of the settings, with a checkpoint if one is given."""
-    from trm_bt.evaluation.setup_audit import audit_setup
+    from trm_bt.audit.setup import audit_setup
     from trm_bt.learning.ensemble import load_policy
 
     used = None

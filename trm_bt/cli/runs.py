@@ -24,12 +24,12 @@ from trm_bt.cli.options import (
     request_of,
     settings_of,
 )
-from trm_bt.cli.terminal import console, progress_bars
-from trm_bt.config import Preset
-from trm_bt.tables import (
+from trm_bt.cli.tables import (
     crisis_table,
     strategy_table,
 )
+from trm_bt.cli.terminal import console, progress_bars
+from trm_bt.config import Preset
 
 
 @app.command("run")
@@ -46,7 +46,7 @@ def run_command(
     as_json: JsonOption = False,
 ) -> None:
     """Go from bars to crisis tearsheets: label, train, backtest and report."""
-    from trm_bt.pipeline import run
+    from trm_bt.runs.run import run
 
     request = request_of(bars, settings_of(config, seed), start, end, observed, device)
     with progress_bars() as progress:

@@ -71,7 +71,7 @@ def walkforward_command(
 
     The same command again goes on where it was stopped.
     """
-    from trm_bt.walkforward import run_walkforward
+    from trm_bt.runs.walkforward import run_walkforward
 
     given = {
         "first_decision": first_decision,

@@ -1,270 +1,208 @@
-"""Tables whose rows are known on a session, and the first place where two differ."""
+"""The allocator and every rival through the same engine, costs, cash and dates."""
 
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from trm_bt.errors import ConfigError
+from trm_bt.backtest import BacktestResult, run_backtest
+from trm_bt.config import TRMConfig
+from trm_bt.errors import BarsError
+from trm_bt.evaluation.benchmarks import (
+    Decided,
+    Rival,
+    fixed_rivals,
+    label_table,
+    learned_rivals,
+    matched_rival,
+    missing_modules,
+    oracle_rival,
+    rule_rivals,
+)
+from trm_bt.evaluation.metrics import session_returns
+from trm_bt.evaluation.replay import Replay, replay, replay_one
+from trm_bt.market.bars import Bars
+from trm_bt.market.labels import RETURN_COLUMNS, cash_returns, forward_returns
+from trm_bt.strategies.scheduled import ScheduledWeights
 
-_NUMBER: Final = "number"
-_HOLES: Final = "holes"
-_SLOW: Final = 0.1
-"""A column that changes on fewer of its rows than this has events, not moves."""
+OURS = "trm"
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, the units of work done, and those it has in all."""
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows that each become known on a session.
+class Contest:
+    """What everybody did over the same sessions.
 
     Parameters
     ----------
-    values : DataFrame of shape (n_rows, n_columns)
-        What was computed; index and columns name each row and column once.
-    known_on : DatetimeIndex of shape (n_rows,)
-        The session at whose close (open) each row is known, in order.
-    is_at_open : bool
-        Whether rows are known at the open already, so that nothing else of their
-        session may count.
-    has_scale : bool
-        Whether the numbers of a column are of one kind, so that their median says what
-        is next to nothing among them.
+    bars : Bars
+        The sessions of the contest, the base first.
+    decided : Decided
+        What the allocator decided on them.
+    config : TRMConfig
+        Settings of the run: costs, starting cash, band, horizon.
+    rivals : mapping of str to Rival
+        By name, the allocator first.
+    results : mapping of str to BacktestResult
+        What the engine made of each.
+    labels : DataFrame of shape (n_labels, 24)
+        Labels of the sessions whose outcome is known.
+    volatility : Series of shape (n_sessions,)
+        Closes of the volatility index.
+    left_out : mapping of str to str
+        Rivals that are not there, and why.
     """
 
-    values: pd.DataFrame
-    known_on: pd.DatetimeIndex
-    is_at_open: bool = False
-    has_scale: bool = True
+    bars: Bars
+    decided: Decided
+    config: TRMConfig
+    rivals: Mapping[str, Rival]
+    results: Mapping[str, BacktestResult]
+    labels: pd.DataFrame
+    volatility: pd.Series
+    left_out: Mapping[str, str]
 
-    def between(self, first: pd.Timestamp | None, last: pd.Timestamp) -> "Table":
-        """Return the rows known from `first` (None: from the start) to `last`."""
-        is_in = np.asarray(self.known_on <= last)
-        if first is not None:
-            is_in &= np.asarray(self.known_on >= first)
-        return replace(self, values=self.values[is_in], known_on=self.known_on[is_in])
+    @cached_property
+    def equity(self) -> pd.DataFrame:
+        """Portfolio values at the closes, shape (n_sessions + 1, n_strategies)."""
+        return pd.DataFrame({n: result.equity for n, result in self.results.items()})
 
-    def events(self) -> pd.DatetimeIndex:
-        """Return the sessions on which columns that seldom change do so."""
-        earlier = self.values.shift()
-        changes = self.values.ne(earlier) & ~(self.values.isna() & earlier.isna())
-        slow = changes.loc[:, changes.mean() < _SLOW]
-        return self.known_on[slow.any(axis=1).to_numpy()].unique()
+    @cached_property
+    def cash_returns(self) -> pd.Series:
+        """What cash earned in each session, shape (n_sessions + 1,); first 0."""
+        return cash_returns(self.bars)
+
+    @cached_property
+    def excess(self) -> pd.DataFrame:
+        """Session returns less those of cash, shape (n_sessions, n_strategies)."""
+        cash = self.cash_returns.iloc[1:]
+        returns = {name: session_returns(self.equity[name]) for name in self.equity}
+        return pd.DataFrame(returns).sub(cash, axis=0)
+
+    @cached_property
+    def regret(self) -> pd.DataFrame:
+        """Return of the best of the eight less that of each strategy's weights.
+
+        Over the horizon after each labelled session, before costs; shape
+        (n_labels, n_strategies).
+        """
+        earned = forward_returns(self.bars, self.config.labels)
+        sessions = self.labels.index.intersection(earned.index)
+        assets = earned.loc[sessions].to_numpy()
+        best = self.labels.loc[sessions, list(RETURN_COLUMNS)].max(axis=1).to_numpy()
+        held = {
+            name: (rival.weights.loc[sessions].to_numpy() * assets).sum(axis=1)
+            for name, rival in self.rivals.items()
+        }
+        return pd.DataFrame({name: best - row for name, row in held.items()}, sessions)
+
+    @cached_property
+    def free_growth(self) -> pd.Series:
+        """What one unit grows to in each strategy where trading is free."""
+        targets = [rival.weights[["equity", "bond"]] for rival in self.rivals.values()]
+        stacked = np.stack([table.to_numpy() for table in targets], axis=1)
+        band = self.config.strategy.rebalance_band
+        run = replay(self.bars, stacked, np.zeros(len(targets)), band=band)
+        return pd.Series(run.values[-1], list(self.rivals))
+
+    def at_costs(self, name: str, cost_bps: np.ndarray) -> Replay:
+        """Replay a strategy at other costs, in basis points, one path each.
+
+        Arrays make every trade, however small `min_trade_value` finds it.
+        """
+        band = self.config.strategy.rebalance_band
+        weights = self.rivals[name].weights
+        return replay_one(self.bars, weights, cost_bps / 1e4, band=band)
 
 
-def table_by_session(values: object, name: str, *, is_at_open: bool = False) -> Table:
-    """Return values by session as a table, each row known in its own session.
+def hold_contest(
+    bars: Bars,
+    decided: Decided,
+    config: TRMConfig,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Contest:
+    """Run the allocator's decisions and every rival over the decided sessions.
 
     Parameters
     ----------
-    values : DataFrame or Series
-        By session: tz-naive dates, each there once, in any order.
-    name : str
-        What to call them in errors.
-    is_at_open : bool
-        Whether they are known at the open.
+    bars : Bars
+        The whole history up to the last session of the contest: rules look back on it,
+        and models learn from it.
+    decided : Decided
+        The allocator's decisions; its sessions are the contest.
+    config : TRMConfig
+        Settings of the run.
+    seed : int
+        Of the rivals that are trained.
+    progress : callable, optional
+        Called after each run.
 
     Raises
     ------
-    ConfigError
-        If they are anything else.
+    BarsError
+        If the decisions are not one a session of the bars, up to their end.
     """
-    if isinstance(values, pd.Series):
-        values = values.to_frame(values.name or "value")
-    if not isinstance(values, pd.DataFrame):
-        raise ConfigError(
-            f"{name}: must be a DataFrame or Series by session, got "
-            f"{type(values).__name__}."
-        )
-    if values.empty:
-        return Table(values, pd.DatetimeIndex([]), is_at_open)
-    index = values.index
-    is_sound = isinstance(index, pd.DatetimeIndex) and index.tz is None
-    if not is_sound or index.hasnans or index.has_duplicates:
-        raise ConfigError(
-            f"{name}: the index must hold tz-naive sessions, each once, got "
-            f"{index.dtype} from {index[0]} on."
-        )
-    if values.columns.has_duplicates:
-        twice = values.columns[values.columns.duplicated()][0]
-        raise ConfigError(f"{name}: columns must be unique, '{twice}' is repeated.")
-    ordered = values.sort_index()
-    return Table(ordered, pd.DatetimeIndex(ordered.index), is_at_open)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first place where two tables differ.
-
-    Parameters
-    ----------
-    session : Timestamp
-        When the row in question was known.
-    column : str
-        Its column; in brackets what else differs: a row, a dtype, an error.
-    whole, other : str
-        The value as it is, and as it would be in another world.
-    world : str
-        Which other world; empty where none was needed.
-    """
-
-    session: pd.Timestamp
-    column: str
-    whole: str
-    other: str
-    world: str = ""
-
-    def __str__(self) -> str:
-        world = f" ({self.world})" if self.world else ""
-        return (
-            f"{self.session.date()} {self.column}: {self.whole} against {self.other}"
-            f"{world}"
-        )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How far two tables agree.
-
-    Parameters
-    ----------
-    n_values : int
-        Values compared.
-    largest : float
-        Largest difference of two numbers, relative to what `compare` holds it against.
-    difference : Difference or None
-        The first one that counts.
-    """
-
-    n_values: int
-    largest: float
-    difference: Difference | None
-
-
-def compare(whole: Table, other: Table, rtol: float) -> Comparison:
-    """Compare two tables that ought to be the same.
-
-    Parameters
-    ----------
-    whole, other : Table
-        What was computed in two worlds, cut to what both must know.
-    rtol : float
-        Difference of two numbers that is let pass, relative to the larger of the two
-        plus the median of the column in `whole`, all without their signs; 0 takes equal
-        values of equal dtype alone.
-
-    Returns
-    -------
-    Comparison
-        Its difference is the one known first; a column, row or NaN that only one of
-        the two has counts as much as a value.
-
-    Notes
-    -----
-    Each value is held against itself, so that a large one elsewhere hides nothing. The
-    median is what is left of two numbers near zero that rounding alone sets apart; it
-    is taken as zero where the table has no scale.
-    """
-    missing = _lonely_row(whole, other) or _lonely_column(whole, other)
-    if missing is not None:
-        return Comparison(0, 0.0, missing)
-    left, right = whole.values, other.values
-    if not len(left) or left.equals(right):
-        return Comparison(left.size, 0.0, None)
-    found: list[Difference] = []
-    largest = 0.0
-    for name in left.columns:
-        ours, theirs = left[name], right[name].loc[left.index]
-        kinds = {_kind(ours), _kind(theirs)} - {_HOLES}
-        if len(kinds) > 1 or (rtol == 0 and ours.dtype != theirs.dtype):
-            dtypes = str(ours.dtype), str(theirs.dtype)
-            found.append(Difference(whole.known_on[0], f"{name} (dtype)", *dtypes))
-            continue
-        if _NUMBER in kinds:
-            is_off, gap = _numbers_differ(ours, theirs, rtol, whole.has_scale)
-        else:
-            is_off, gap = _values_differ(ours, theirs), 0.0
-        largest = max(largest, gap)
-        if is_off.any():
-            row = int(is_off.argmax())
-            shown = _shown(ours.iloc[row], theirs.iloc[row])
-            found.append(Difference(whole.known_on[row], str(name), *shown))
-    first = min(found, key=lambda difference: difference.session, default=None)
-    return Comparison(left.size, largest, first)
-
-
-def _lonely_row(whole: Table, other: Table) -> Difference | None:
-    """Find the first row that only one of the tables has."""
-    if whole.values.index.equals(other.values.index):
-        return None
-    pairs = ((whole, other, "present", "absent"), (other, whole, "absent", "present"))
-    found = []
-    for table, without, here, there in pairs:
-        is_lonely = ~table.values.index.isin(without.values.index)
-        if is_lonely.any():
-            session = table.known_on[is_lonely].min()
-            found.append(Difference(session, "(row)", here, there))
-    return min(found, key=lambda difference: difference.session, default=None)
-
-
-def _lonely_column(whole: Table, other: Table) -> Difference | None:
-    """Find the first column that only one of two tables of the same rows has."""
-    if not len(whole.values):  # nothing is known yet: the columns may come later
-        return None
-    for name in whole.values.columns.symmetric_difference(other.values.columns):
-        is_ours = name in whole.values
-        shown = ("present", "absent") if is_ours else ("absent", "present")
-        return Difference(whole.known_on[0], f"{name} (column)", *shown)
-    return None
-
-
-def _kind(values: pd.Series) -> str:
-    """Return what a column holds, whatever its dtype.
-
-    Holes alone turn whole numbers into floats, and truths into objects.
-    """
-    known = values.dropna().infer_objects()
-    if known.empty:
-        return _HOLES
-    return _NUMBER if pd.api.types.is_numeric_dtype(known) else str(known.dtype)
-
-
-def _numbers_differ(
-    ours: pd.Series, theirs: pd.Series, rtol: float, has_scale: bool
-) -> tuple[np.ndarray, float]:
-    """Mark the rows that differ, shape (n_rows,), and say by how much at most."""
-    is_missing = ours.isna().to_numpy(), theirs.isna().to_numpy()
-    left, right = (
-        values.to_numpy(dtype=np.float64, na_value=np.nan) for values in (ours, theirs)
+    span = _check_sessions(bars, decided)
+    features, labels = label_table(bars, config)
+    sessions, tell = decided.sessions, progress or (lambda stage, done, total: None)
+    ours = Rival(OURS, "ours", decided.weights, classes=decided.classes)
+    results = {OURS: _run(span, ours, config)}
+    tell("rivals", 0, 1)
+    mean_weights = results[OURS].weights.iloc[1:].mean()
+    others = [
+        matched_rival(mean_weights, sessions),
+        *fixed_rivals(sessions),
+        *rule_rivals(bars, sessions),
+        *learned_rivals(bars, decided, features, labels, seed),
+        oracle_rival(labels, sessions),
+    ]
+    for done, rival in enumerate(others, 1):
+        results[rival.name] = _run(span, rival, config)
+        tell("rivals", done, len(others))
+    return Contest(
+        bars=span,
+        decided=decided,
+        config=config,
+        rivals={rival.name: rival for rival in (ours, *others)},
+        results=results,
+        labels=labels.loc[labels.index.isin(sessions)],
+        volatility=span.volatility["close"],
+        left_out=missing_modules(),
     )
-    is_finite = np.isfinite(left) & np.isfinite(right)
-    sizes = np.abs(left[np.isfinite(left)])
-    floor = float(np.median(sizes)) if has_scale and len(sizes) else 0.0
-    gaps, scales = np.zeros(len(left)), np.ones(len(left))
-    gaps[is_finite] = np.abs(left - right)[is_finite]
-    scales[is_finite] = np.maximum(np.abs(left), np.abs(right))[is_finite] + floor
-    is_wild = ~is_finite & ~is_missing[0] & (left != right)
-    is_off = (is_missing[0] != is_missing[1]) | is_wild | (gaps > rtol * scales)
-    is_gap = gaps > 0
-    return is_off, float((gaps[is_gap] / scales[is_gap]).max(initial=0.0))
 
 
-def _values_differ(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
-    """Mark the rows that differ, shape (n_rows,), in a column of anything else."""
-    is_missing = ours.isna().to_numpy(), theirs.isna().to_numpy()
-    is_off = is_missing[0] != is_missing[1]
-    is_known = ~(is_missing[0] | is_missing[1])
-    left, right = (values.to_numpy(object)[is_known] for values in (ours, theirs))
-    is_off[is_known] = ~np.asarray(left == right, dtype=bool)
-    return np.asarray(is_off)
+def _run(span: Bars, rival: Rival, config: TRMConfig) -> BacktestResult:
+    """Run one table of weights through the engine."""
+    return run_backtest(
+        span,
+        ScheduledWeights,
+        params={
+            "weights": rival.weights,
+            "rebalance_band": config.strategy.rebalance_band,
+            "min_trade_value": config.strategy.min_trade_value,
+        },
+        config=config.backtest,
+        name=rival.name,
+    )
 
 
-def _shown(ours: object, theirs: object) -> tuple[str, str]:
-    """Format two values so that their difference can be seen."""
-    if not (isinstance(ours, float) and isinstance(theirs, float)):
-        return str(ours), str(theirs)
-    for digits in (8, 17):
-        shown = f"{ours:.{digits}g}", f"{theirs:.{digits}g}"
-        if shown[0] != shown[1]:
-            break
-    return shown
+def _check_sessions(bars: Bars, decided: Decided) -> Bars:
+    """Return the bars of the contest if there is one decision on each session."""
+    if not len(decided.sessions):
+        raise BarsError("A contest needs decisions, and none lie in the span.")
+    span = bars.between(decided.sessions[0])
+    differing = span.sessions.symmetric_difference(decided.sessions)
+    if len(differing):
+        raise BarsError(
+            "Each session of the bars needs one decision from the first decision on, "
+            f"but the two disagree on {len(differing)} sessions, first "
+            f"{differing[0].date()}. Give the bars that the decisions were made on."
+        )
+    if len(span.sessions) < 2:
+        raise BarsError("A contest needs 2 sessions or more, got 1.")
+    return span

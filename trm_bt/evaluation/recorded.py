@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from trm_bt.decisions import Decision
 from trm_bt.errors import BarsError, CheckpointError
+from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FeatureSchema
 
 

@@ -7,10 +7,10 @@ from typing import Final
 import pandas as pd
 
 from trm_bt.config import TRMConfig
-from trm_bt.evaluation.folds import Fold
 from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.parallel import TrainingJob, train_all
 from trm_bt.learning.records import ProgressCallback, TrainedModel
+from trm_bt.learning.splits import Fold
 from trm_bt.market.crises import CRISES, Crisis
 from trm_bt.market.features import FeatureSchema
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trm_bt.decisions import Decision
 from trm_bt.errors import CheckpointError
 from trm_bt.learning.checkpoint import is_checkpoint
 from trm_bt.learning.policy import Device, TRMPolicy
 from trm_bt.learning.records import TrainedModel
+from trm_bt.market.decisions import Decision
 
 
 class EnsemblePolicy:

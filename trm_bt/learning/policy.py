@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from trm_bt.decisions import Decision
 from trm_bt.errors import CheckpointError, ConfigError
 from trm_bt.learning.checkpoint import load_checkpoints
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.threads import cpu_threads
 from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.processes import is_fork
 

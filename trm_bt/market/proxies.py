@@ -4,7 +4,7 @@ A proxy keeps the name, the range and the timing of its feature, and the schema 
 that it is one. Breadth and dispersion follow from the one-factor picture of a market:
 each member moves with the equity and has noise of its own, which grows with the
 volatility of the whole. How well each proxy tracks its feature, and what else was
-tried, is measured by ``scripts/compare_proxies.py`` and told in ``docs/proxies.md``.
+tried, is measured by ``tests/evidence/compare_proxies.py``; see ``docs/proxies.md``.
 
 Rows and shapes are as in `trm_bt.market.formulas`.
 """

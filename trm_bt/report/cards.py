@@ -22,7 +22,7 @@ def model_card(facts: Mapping[str, object]) -> str:
     Parameters
     ----------
     facts : mapping
-        What `trm_bt.training.card_facts` returns.
+        What `trm_bt.runs.train.card_facts` returns.
     """
     templates = environment().overlay(autoescape=False)
     templates.filters |= {

@@ -6,8 +6,8 @@ from typing import Any, Final
 import pandas as pd
 from markupsafe import Markup
 
-from trm_bt.evaluation.findings import p_text
 from trm_bt.evaluation.statistics import SET_SIZE
+from trm_bt.evaluation.verdict import p_text
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report import compare_pictures as pictures
 from trm_bt.report.templating import environment, label

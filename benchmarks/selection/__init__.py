@@ -1,1 +1,0 @@
-"""Which settings to ship, chosen by nested walk-forward on history up to 2011."""

@@ -1,0 +1,309 @@
+"""Hold contests on simulated markets: nothing may be found where nothing is.
+
+    python -m tests.evidence.null_markets --learner logistic --histories 100
+    python -m tests.evidence.null_markets --learner trm --histories 100
+    python -m tests.evidence.null_markets --learner logistic --histories 20 --edge 0.002
+    python -m tests.evidence.null_markets --learner trm --edge 0.002 --of risk
+
+Prices are random walks without a premium, costs are nil, and a model trained on the
+first half decides the second. At 5 % each test should reject as often as chance does:
+the binomial interval is printed beside the count. With an edge, the level of the
+volatility index says what the equity does tomorrow, and it must be found: which way it
+drifts, or, with an edge of risk, how far it moves while its drift is always the same.
+Ends with exit code 1 if the test against the exposure-matched mix is outside its
+interval, or misses the edge in more than one history of five.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from trm_bt.backtest import BacktestResult
+from trm_bt.config import BacktestConfig, Preset, TRMConfig
+from trm_bt.evaluation.benchmarks import (
+    COLUMNS,
+    MATCHED,
+    Decided,
+    Rival,
+    fixed_rivals,
+    label_table,
+    learned_rivals,
+    matched_rival,
+    missing_modules,
+    oracle_rival,
+    rule_rivals,
+)
+from trm_bt.evaluation.comparison import OURS, Contest
+from trm_bt.evaluation.replay import replay
+from trm_bt.evaluation.significance import JudgeSettings, judge
+from trm_bt.evaluation.statistics import CONFIDENCE
+from trm_bt.evaluation.verdict import LEVEL
+from trm_bt.feeds.exchange import nyse_sessions
+from trm_bt.learning.parallel import n_available_cpus
+from trm_bt.learning.workers import signals_held_back, worker_pool
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS
+from trm_bt.market.bars import Bars
+from trm_bt.market.features import compute_features
+from trm_bt.strategies.learned_rules import fit_logistic, retrained
+
+N_SESSIONS = 1500
+DAILY_VOLATILITY = (0.011, 0.008)
+CALM, WILD = 0.4, 2.5
+"""Where the edge is one of risk, the equity's volatility is so many times the usual."""
+FIRST_DATE = pd.Timestamp("2001-01-02")
+LAST_DATE = pd.Timestamp("2023-12-31")
+FREE = BacktestConfig(cost_bps=0.0)
+CONFIG = TRMConfig(backtest=FREE)
+PRIMARY = "beats the exposure-matched mix"
+CHANGED = "more than one allocation was held"
+
+Kind = Literal["direction", "risk"]
+Decider = Callable[[Bars, pd.DatetimeIndex, TRMConfig], Decided]
+
+
+@cache
+def _sessions() -> pd.DatetimeIndex:
+    return nyse_sessions(FIRST_DATE, LAST_DATE)
+
+
+def simulate(
+    seed: int,
+    edge: float = 0.0,
+    kind: Kind = "direction",
+    n_sessions: int = N_SESSIONS,
+) -> Bars:
+    """Draw a market; `edge` is a daily drift of the equity.
+
+    With `kind` "direction" its sign is what the volatility level says; with "risk" it
+    is always up, and the level says how far the equity moves.
+    """
+    rng = np.random.default_rng(seed)
+    sessions = _sessions()[:n_sessions]
+    shocks = rng.normal(0.0, 0.07, n_sessions)
+    state = np.zeros(n_sessions)
+    for t in range(1, n_sessions):
+        state[t] = 0.97 * state[t - 1] + shocks[t]
+    level = np.clip(18.0 * np.exp(state), 9.0, 80.0)
+    known = np.r_[0.0, state[:-1]]
+    equity, bond = (np.full(n_sessions, daily) for daily in DAILY_VOLATILITY)
+    tilt = edge * np.sign(known)
+    if edge and kind == "risk":
+        equity *= np.where(known > 0.0, WILD, CALM)
+        drifts = np.full(n_sessions, edge), np.zeros(n_sessions)
+    else:
+        drifts = tilt, -tilt
+    frames = [
+        _walk(rng, sessions, volatility, drift)
+        for volatility, drift in zip((equity, bond), drifts, strict=True)
+    ]
+    index = pd.DataFrame(
+        dict.fromkeys(("open", "high", "low", "close"), level), index=sessions
+    )
+    return Bars(equity=frames[0], bond=frames[1], volatility=index)
+
+
+def _walk(
+    rng: np.random.Generator,
+    sessions: pd.DatetimeIndex,
+    volatility: np.ndarray,
+    drift: np.ndarray,
+) -> pd.DataFrame:
+    """Draw prices whose simple returns have the mean `drift`, a third overnight."""
+    n_sessions = len(sessions)
+    share = np.sqrt([1 / 3, 2 / 3])
+    deviations = volatility[:, np.newaxis] * share
+    parts = rng.normal(0.0, deviations, (n_sessions, 2))
+    parts -= deviations**2 / 2.0
+    parts += drift[:, np.newaxis] * share**2
+    logs = np.log(100.0) + np.cumsum(parts.ravel()).reshape(n_sessions, 2)
+    open_, close = np.exp(logs).T
+    span = rng.uniform(0.0, volatility, (2, n_sessions))
+    return pd.DataFrame(
+        {
+            "open": open_,
+            "high": np.maximum(open_, close) * (1.0 + span[0]),
+            "low": np.minimum(open_, close) * (1.0 - span[1]),
+            "close": close,
+            "volume": rng.uniform(1e6, 5e6, n_sessions),
+        },
+        index=sessions,
+    )
+
+
+def _decided(
+    sessions: pd.DatetimeIndex,
+    classes: np.ndarray,
+    confidence: np.ndarray,
+    known_on: pd.Timestamp,
+) -> Decided:
+    weights = pd.DataFrame(ALLOCATION_WEIGHTS[classes], sessions, COLUMNS)
+    return Decided(weights, classes, confidence, pd.Series(known_on, sessions))
+
+
+def decide_logistic(
+    bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig
+) -> Decided:
+    """Decide with a logistic regression trained on what is known before."""
+    features, labels = label_table(bars, config)
+    known_on = labels["known_on"][labels["known_on"] < sessions[0]].iloc[-1]
+    known_by = pd.Series(known_on, sessions)
+    classes = retrained(fit_logistic, labels, features.loc[sessions], known_by)
+    return _decided(sessions, classes, np.full(len(sessions), 0.5), known_on)
+
+
+def decide_trm(bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig) -> Decided:
+    """Decide with a model of the default size trained on what is known before."""
+    from trm_bt.audit.setup import train_frozen
+    from trm_bt.learning.policy import TRMPolicy
+
+    frozen_on = bars.sessions[bars.sessions < sessions[0]][-1]
+    model = train_frozen(bars, frozen_on, config)
+    rows = compute_features(bars, config.features).frame.loc[sessions].to_numpy()
+    decisions = TRMPolicy([model]).decide(sessions, rows)
+    classes = np.array([decision.allocation for decision in decisions])
+    confidence = np.array([decision.confidence for decision in decisions])
+    known_on = pd.Timestamp(model.record.last_label_known_on)
+    return _decided(sessions, classes, confidence, known_on)
+
+
+LEARNERS: Mapping[str, Decider] = {"logistic": decide_logistic, "trm": decide_trm}
+
+
+def contest_in_arrays(
+    bars: Bars, decided: Decided, config: TRMConfig, seed: int
+) -> Contest:
+    """Hold a contest without the engine, which a test finds to be the same one.
+
+    The matched mix is that of the target weights; orders are not kept, and so there is
+    no turnover.
+    """
+    sessions = decided.sessions
+    span, (features, labels) = bars.between(sessions[0]), label_table(bars, config)
+    everyone = [
+        Rival(OURS, "ours", decided.weights, classes=decided.classes),
+        matched_rival(decided.weights.mean(), sessions),
+        *fixed_rivals(sessions),
+        *rule_rivals(bars, sessions),
+        *learned_rivals(bars, decided, features, labels, seed),
+        oracle_rival(labels, sessions),
+    ]
+    targets = [rival.weights[["equity", "bond"]].to_numpy() for rival in everyone]
+    rates = np.full(len(everyone), config.backtest.cost_bps / 1e4)
+    values = replay(span, np.stack(targets, axis=1), rates).values
+    none = pd.DataFrame({"filled_on": [], "value": []})
+    counts = ("n_submitted", "n_completed", "n_rejected", "n_abstained")
+    results = {
+        rival.name: BacktestResult(
+            name=rival.name,
+            equity=pd.Series(values[:, i], sessions) * config.backtest.initial_cash,
+            weights=rival.weights,
+            **dict.fromkeys(("orders", "executions", "decisions"), none),
+            **dict.fromkeys(counts, 0),
+        )
+        for i, rival in enumerate(everyone)
+    }
+    return Contest(
+        bars=span,
+        decided=decided,
+        config=config,
+        rivals={rival.name: rival for rival in everyone},
+        results=results,
+        labels=labels.loc[labels.index.isin(sessions)],
+        volatility=span.volatility["close"],
+        left_out=missing_modules(),
+    )
+
+
+def found(judged: Mapping[str, Any]) -> dict[str, bool]:
+    """Return what each test of a contest claims to have found, at 5 %."""
+    tests = judged["tests"]
+    p_values = {
+        PRIMARY: tests["leads"][MATCHED]["p_value"],
+        "alpha over that mix": tests["alpha"]["p_value"] if tests["alpha"] else 1.0,
+        "timing beats random starts": tests["random_starts"]["p_value"],
+        "Sharpe ratio above 0": 1.0 - tests["deflated"]["probabilistic"],
+        "someone beats that mix (SPA)": tests["superiority"].get(MATCHED, 1.0),
+    }
+    return {name: p_value <= LEVEL for name, p_value in p_values.items()}
+
+
+@dataclass(frozen=True)
+class History:
+    """One market, and who decides in it."""
+
+    seed: int
+    edge: float = 0.0
+    kind: Kind = "direction"
+    learner: str = "logistic"
+    preset: Preset = "shipped"
+    n_sessions: int = N_SESSIONS
+
+
+def judge_one(history: History) -> dict[str, bool]:
+    """Simulate a market, let the learner decide its second half, and judge that.
+
+    Beside what the tests found stands whether there was anything to find: whether more
+    than one allocation was held.
+    """
+    seed = history.seed
+    bars = simulate(seed, history.edge, history.kind, history.n_sessions)
+    sessions = bars.sessions[history.n_sessions // 2 :]
+    config = TRMConfig.preset(history.preset).model_copy(
+        update={"seed": seed, "backtest": FREE}
+    )
+    decided = LEARNERS[history.learner](bars, sessions, config)
+    contest = contest_in_arrays(bars, decided, config, seed)
+    settings = JudgeSettings(n_draws=500, n_random=200, seed=seed)
+    is_found = found(judge(contest, [], settings))
+    return {**is_found, CHANGED: len(np.unique(decided.classes)) > 1}
+
+
+def main() -> int:
+    """Print a row for each test; return 1 if the primary one is not as it should be."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--learner", choices=list(LEARNERS), default="logistic")
+    parser.add_argument("--preset", choices=get_args(Preset), default="shipped")
+    parser.add_argument("--histories", type=int, default=100)
+    parser.add_argument("--edge", type=float, default=0.0)
+    parser.add_argument("--of", choices=get_args(Kind), default="direction")
+    parser.add_argument("--sessions", type=int, default=N_SESSIONS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=n_available_cpus())
+    asked = parser.parse_args()
+    asked_for = asked.edge, asked.of, asked.learner, asked.preset, asked.sessions
+    histories = [History(asked.seed + i, *asked_for) for i in range(asked.histories)]
+    counts: Counter[str] = Counter()
+    begun = time.perf_counter()
+    with worker_pool(asked.processes) as (pool, _):
+        with signals_held_back():
+            futures = [pool.submit(judge_one, history) for history in histories]
+        for done, future in enumerate(as_completed(futures), 1):
+            counts.update({name: int(is_so) for name, is_so in future.result().items()})
+            spent = time.perf_counter() - begun
+            print(f"{done} of {asked.histories}, {spent:.0f} s", file=sys.stderr)
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = stats.binom.ppf([tail, 1.0 - tail], asked.histories, LEVEL).astype(int)
+    what = f"{asked.edge:g} a day of {asked.of}" if asked.edge else "nothing planted"
+    print(f"{asked.learner}, {asked.preset}, {asked.sessions} sessions, {what}")
+    print(f"{CHANGED} in {counts.pop(CHANGED)} of {asked.histories}")
+    for name, count in counts.items():
+        print(f"{name:32} found in {count:3d}; by chance {low} to {high}")
+    primary = counts[PRIMARY]
+    is_right = low <= primary <= high
+    if asked.edge:
+        is_right = primary >= 0.8 * asked.histories
+    return 0 if is_right else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Look-ahead: counterfactual bars, and what must not move with them."""

@@ -1,0 +1,106 @@
+"""The look-ahead audit of functions named as `module:function` on the command line."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from trm_bt.audit.api import (
+    AuditResult,
+    AuditSettings,
+    audit_cerebro,
+    audit_features,
+    audit_policy,
+    audit_training,
+)
+from trm_bt.errors import ConfigError
+from trm_bt.market.bars import Bars
+
+_AUDITS: Final[Mapping[str, Callable[..., AuditResult | list[AuditResult]]]] = {
+    "features": audit_features,
+    "policy": audit_policy,
+    "training": audit_training,
+    "cerebro": audit_cerebro,
+}
+
+
+def audit_named(
+    names: Mapping[str, str], bars: Bars, settings: AuditSettings
+) -> Iterator[AuditResult]:
+    """Audit functions given by name.
+
+    Parameters
+    ----------
+    names : mapping of str to str
+        What each function is for ("features", "policy", "training", "cerebro"), and
+        its name as `module:function`.
+    bars : Bars
+        Bars to audit on.
+    settings : AuditSettings
+        Cuts, seed and tolerance.
+
+    Yields
+    ------
+    AuditResult
+        One or two per function, as they are done.
+
+    Raises
+    ------
+    ConfigError
+        If a function cannot be imported (before any is audited) or audited.
+    """
+    functions = {kind: load_function(name, f"--{kind}") for kind, name in names.items()}
+    for kind, function in functions.items():
+        found = _AUDITS[kind](function, bars, settings)
+        yield from found if isinstance(found, list) else [found]
+
+
+def load_function(name: str, option: str) -> Callable[..., Any]:
+    """Import a function from the working folder or the environment.
+
+    Parameters
+    ----------
+    name : str
+        `module:function`; the module may be dotted.
+    option : str
+        The option that named it, for errors.
+
+    Returns
+    -------
+    callable
+        The function.
+
+    Raises
+    ------
+    ConfigError
+        If the name is no such pair, the module cannot be imported, or has no such
+        function.
+
+    Examples
+    --------
+    >>> load_function("math:sqrt", "--features")(4.0)
+    2.0
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise ConfigError(f"{option}: must be module:function, got '{name}'.")
+    folder = str(Path.cwd())
+    if folder not in sys.path:  # an installed command does not look where it stands
+        sys.path.insert(0, folder)
+    try:
+        module = import_module(module_name)
+    except (Exception, SystemExit) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(
+            f"{option}: the module '{module_name}' must be importable from {folder}, "
+            f"and raises {told}."
+        ) from error
+    function: Callable[..., Any] | None = getattr(module, attribute, None)
+    if not callable(function):
+        what = "is none" if hasattr(module, attribute) else "is not there"
+        raise ConfigError(
+            f"{option}: '{attribute}' of the module '{module_name}' must be a "
+            f"function, and {what}."
+        )
+    return function

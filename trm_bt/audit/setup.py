@@ -1,0 +1,284 @@
+"""The look-ahead audit of our own set-up, from features to trades, bit for bit."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.analyzers.allocation_labeler import label_bars
+from trm_bt.audit.api import (
+    AuditResult,
+    AuditSettings,
+    audit_features,
+    audit_labels,
+    audit_policy,
+    audit_split,
+    audit_training,
+)
+from trm_bt.audit.checks import Evaluation, check_worlds
+from trm_bt.audit.counterfactual import World
+from trm_bt.audit.differences import Table, compare, table_by_session
+from trm_bt.audit.training import freezes_of
+from trm_bt.backtest import run_backtest
+from trm_bt.config import LabelConfig, TRMConfig
+from trm_bt.learning.dataset import (
+    Samples,
+    Scaler,
+    known_by,
+    samples_from_labels,
+    split_chronologically,
+)
+from trm_bt.learning.ensemble import EnsemblePolicy
+from trm_bt.learning.policy import TRMPolicy
+from trm_bt.learning.records import TrainedModel
+from trm_bt.learning.trainer import train
+from trm_bt.market.bars import Bars
+from trm_bt.market.decisions import Decision
+from trm_bt.market.features import FEATURE_NAMES, compute_features, schema_for
+from trm_bt.market.labels import compute_labels
+from trm_bt.strategies.decision_table import step_columns
+from trm_bt.strategies.trm_allocator import TRMAllocator
+
+N_ROWS: Final = 32
+"""Rows that a network decides before each cut and after it: two fill its block."""
+
+_SCALED: Final = [
+    f"{what} {name}" for what in ("mean", "std") for name in FEATURE_NAMES
+]
+
+
+def audit_setup(
+    bars: Bars,
+    config: TRMConfig,
+    settings: AuditSettings | None = None,
+    policy: TRMPolicy | EnsemblePolicy | None = None,
+) -> Iterator[AuditResult]:
+    """Audit features, labels, training, split, scaler, decisions, trades of a set-up.
+
+    Everything is held bit for bit, whatever the tolerance of `settings`.
+
+    Parameters
+    ----------
+    bars : Bars
+        Bars to audit on.
+    config : TRMConfig
+        The set-up.
+    settings : AuditSettings, optional
+        Cuts and seed.
+    policy : TRMPolicy or EnsemblePolicy, optional
+        Whose decisions and trades to audit; by default that of the models which the
+        audit of the training trains.
+
+    Yields
+    ------
+    AuditResult
+        One per check, as it is done.
+
+    Raises
+    ------
+    BarsError
+        If the bars are too short for labels, or to train on half of them.
+    ConfigError
+        If the labels cannot measure the utility.
+    """
+    config.check_trainable()
+    exact = replace(settings or AuditSettings(), rtol=0.0)
+    yield audit_features(
+        lambda bars: compute_features(bars, config.features).frame, bars, exact
+    )
+    yield audit_labels(
+        lambda bars: compute_labels(
+            bars, compute_features(bars, config.features), config.labels
+        ),
+        bars,
+        exact,
+        n_ahead=n_ahead(config.labels),
+    )
+    models: dict[pd.Timestamp, TrainedModel] = {}
+
+    def learn(given: Bars, frozen_on: pd.Timestamp) -> dict[str, object]:
+        model = train_frozen(given, frozen_on, config)
+        # the first training of each freeze is the one on the bars as they are
+        models.setdefault(frozen_on, model)
+        return learnt(model)
+
+    training = audit_training(learn, bars, exact)
+    yield training
+    last_freeze = freezes_of(bars)[-1]
+    samples = samples_by(bars, last_freeze, config)
+    fraction = config.training.validation_fraction
+    old, new = split_chronologically(samples, fraction)
+    yield audit_split(old.known_on, new.sessions[0])
+    if last_freeze in models:  # else the training leaked at an earlier freeze
+        yield audit_scaler(models[last_freeze].scaler, old)
+    if training.difference is not None and policy is None:
+        return  # a leaking training has no models worth asking
+    used = policy or TRMPolicy(list(models.values()))
+    yield audit_policy(lambda bars: used, bars, exact, n_rows=N_ROWS)
+    decide_from = first_decision(used, bars, None if policy else last_freeze)
+    yield audit_trades(used, bars, config, exact, decide_from)
+
+
+def n_ahead(config: LabelConfig) -> int:
+    """Return how many sessions at the end can have no label yet."""
+    return config.horizon + (1 if config.fill == "next_open" else 0)
+
+
+def samples_by(bars: Bars, frozen_on: pd.Timestamp, config: TRMConfig) -> Samples:
+    """Return the training rows known at the close of `frozen_on`."""
+    labels = label_bars(bars, config.features, config.labels)
+    return known_by(samples_from_labels(labels), frozen_on)
+
+
+def train_frozen(
+    bars: Bars, frozen_on: pd.Timestamp, config: TRMConfig
+) -> TrainedModel:
+    """Train a model on the labels known at the close of `frozen_on`.
+
+    Parameters
+    ----------
+    bars : Bars
+        Bars that may go on after the freeze.
+    frozen_on : Timestamp
+        Last session that the model may know.
+    config : TRMConfig
+        All settings.
+    """
+    samples = samples_by(bars, frozen_on, config)
+    schema = schema_for(bars, config.features)
+    return train(samples, schema, config, name=f"frozen_{frozen_on.date()}")
+
+
+def learnt(model: TrainedModel) -> dict[str, object]:
+    """Return all that a training came to: scaler, parameters, spans and figures."""
+    return {
+        "scaler mean": model.scaler.mean,
+        "scaler std": model.scaler.std,
+        "record": model.record.model_dump_json(),
+        **{name: values.numpy() for name, values in model.parameters.items()},
+    }
+
+
+def audit_scaler(scaler: Scaler, training: Samples) -> AuditResult:
+    """Hold a scaler against one fitted on the training rows, without validation rows.
+
+    Parameters
+    ----------
+    scaler : Scaler
+        What a training fitted.
+    training : Samples
+        The rows it trained on.
+    """
+    last = pd.DatetimeIndex([training.known_on.max()])
+
+    def table(fitted: Scaler) -> Table:
+        values = pd.DataFrame([np.r_[fitted.mean, fitted.std]], columns=_SCALED)
+        return Table(values, last)
+
+    seen = compare(table(Scaler.fit(training.features)), table(scaler), rtol=0.0)
+    detail = f"refitted on {len(training)} training rows"
+    return AuditResult(
+        "scaler", detail, 1, 1, seen.n_values, seen.largest, seen.difference, 0.0
+    )
+
+
+def first_decision(
+    policy: TRMPolicy | EnsemblePolicy, bars: Bars, after: pd.Timestamp | None
+) -> pd.Timestamp:
+    """Return the first session, after `after` if given, that the policy decides."""
+    sessions = bars.sessions[policy.schema.n_lookback - 1 :]
+    if after is not None:
+        sessions = sessions[sessions > after]
+    return next(session for session in sessions if policy.model_for(session))
+
+
+def audit_trades(
+    policy: TRMPolicy | EnsemblePolicy,
+    bars: Bars,
+    config: TRMConfig,
+    settings: AuditSettings,
+    decide_from: pd.Timestamp,
+) -> AuditResult:
+    """Audit decisions, orders, weights and value of whole backtests of the allocator.
+
+    Orders are sized at the open that fills them, so they may depend on that open and on
+    nothing else of its session.
+
+    Parameters
+    ----------
+    policy : TRMPolicy or EnsemblePolicy
+        What decides; a row it has decided once is remembered, for `audit_policy` has
+        shown that a row's decision is its own.
+    bars : Bars
+        Bars to trade on.
+    config : TRMConfig
+        Strategy and backtest settings.
+    settings : AuditSettings
+        Cuts, seed and tolerance.
+    decide_from : Timestamp
+        First session on which to decide.
+    """
+    remembered = _Remembered(policy)
+
+    def evaluate(world: World) -> Evaluation:
+        result = run_backtest(
+            world.bars,
+            TRMAllocator,
+            params={"policy": remembered, **config.strategy.model_dump()},
+            config=config.backtest,
+            decide_from=decide_from,
+        )
+        orders = result.orders.dropna(subset=["filled_on"])
+        number = orders.groupby("filled_on").cumcount()
+        filled_on = pd.DatetimeIndex(orders["filled_on"])
+        named = orders.set_index([filled_on, number])
+        closes = result.weights.assign(value=result.equity)
+        decisions = result.decisions.set_index("session")
+        # a step that no decision of these bars took is a column of nothing
+        steps = step_columns(config.model.max_supervision_steps)
+        untaken = [name for name in steps if name not in decisions]
+        decisions = decisions.reindex(columns=[*decisions.columns, *untaken])
+        return Evaluation(
+            {
+                "order": Table(named, filled_on, is_at_open=True),
+                "close": table_by_session(closes, "closes"),
+                "decision": table_by_session(decisions, "decisions"),
+            },
+            cuts_from=decide_from,
+        )
+
+    return check_worlds("trades", evaluate, bars, settings)
+
+
+class _Remembered:
+    """A policy that asks another one about each row of features once."""
+
+    def __init__(self, policy: TRMPolicy | EnsemblePolicy) -> None:
+        self._policy = policy
+        self._known: dict[tuple[pd.Timestamp, bytes], Decision] = {}
+
+    @property
+    def schema(self) -> object:
+        """Schema of the features that the policy reads."""
+        return self._policy.schema
+
+    def check_schema(self, schema: object) -> None:
+        """Raise `CheckpointError` if features of `schema` cannot be decided on."""
+        self._policy.check_schema(schema)
+
+    def decide(
+        self, sessions: pd.DatetimeIndex, features: np.ndarray
+    ) -> list[Decision]:
+        """Decide for each row, by what is remembered where there is something."""
+        keys = [
+            (session, row.tobytes())
+            for session, row in zip(sessions, features, strict=True)
+        ]
+        is_new = np.array([key not in self._known for key in keys])
+        if is_new.any():
+            decided = self._policy.decide(sessions[is_new], features[is_new])
+            new = (key for key, fresh in zip(keys, is_new, strict=True) if fresh)
+            self._known.update(zip(new, decided, strict=True))
+        return [self._known[key] for key in keys]

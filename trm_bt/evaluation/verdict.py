@@ -1,0 +1,193 @@
+"""The verdict of a contest in plain words, forced by its numbers."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from trm_bt.evaluation.benchmarks import MATCHED
+from trm_bt.evaluation.comparison import OURS
+from trm_bt.evaluation.metrics import MIN_SESSIONS
+from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
+
+LEVEL: Final = 0.05
+HARDLY: Final = 0.005
+"""Tracking error a year below which two portfolios are the same to a reader."""
+LEAK_POINTS: Final = 0.05
+LEAK_SESSIONS: Final = 500
+_NAMES: Final = {
+    MATCHED: "the exposure-matched mix",
+    "spy": "SPY",
+    "sixty_forty": "60/40",
+    "mean_variance": "the mean-variance rule",
+}
+
+
+def verdict(judged: Mapping[str, Any]) -> list[str]:
+    """Return the verdict as sentences, the most important first.
+
+    Parameters
+    ----------
+    judged : mapping
+        What `trm_bt.evaluation.significance.judge` returns.
+    """
+    tests = judged["tests"]
+    if tests is None:
+        return [
+            f"The span has {judged['span']['sessions']} sessions, and nothing can be "
+            f"said of chance under {MIN_SESSIONS}."
+        ]
+    sentences = [_duel(judged, MATCHED, _NAMES[MATCHED]), _matched(tests)]
+    best, strongest = judged["best_fixed"], judged["best_rival"]
+    # a rival that is the strongest is called so, whatever else it is
+    texts = {
+        **_NAMES,
+        best: f"the best fixed allocation in hindsight ({best})",
+        strongest: f"the strongest rival in hindsight ({strongest})",
+    }
+    rivals = dict.fromkeys((strongest, best, *_NAMES))
+    sentences += [_duel(judged, n, texts[n]) for n in rivals if n != MATCHED]
+    parts = (_deflated, _random, _superiority, _confidence_set, _overfitting, _trials)
+    sentences += [part(tests) for part in parts]
+    return [sentence for sentence in (*sentences, _leak(judged)) if sentence]
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value as a reader takes it.
+
+    Examples
+    --------
+    >>> p_text(0.4137), p_text(0.0004)
+    ('p = 0.41', 'p < 0.001')
+    """
+    if p_value < 0.001:
+        return "p < 0.001"
+    return f"p = {p_value:.{2 if p_value >= 0.1 else 3}f}"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Return a number with its sign, and none on a zero.
+
+    Examples
+    --------
+    >>> signed(0.123), signed(-0.001)
+    ('+0.12', '0.00')
+    """
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}" if rounded else f"{0.0:.{digits}f}"
+
+
+def _duel(judged: Mapping[str, Any], rival: str, text: str) -> str:
+    """Say whether the allocator beats one rival by Sharpe ratio."""
+    found = judged["tests"]["leads"].get(rival)
+    if found is None:
+        return (
+            f"Against {text} nothing can be said of chance: one of the two held cash "
+            "throughout, or nearly."
+        )
+    ours, theirs = (judged["strategies"][name]["sharpe"] for name in (OURS, rival))
+    claim = "beats" if found["p_value"] <= LEVEL else "does not beat"
+    ends = f"{signed(found['low'])} to {signed(found['high'])}"
+    return (
+        f"TRM {claim} {text}: {p_text(found['p_value'])}, Sharpe ratio {ours:.2f} "
+        f"against {theirs:.2f}, difference {signed(found['difference'])} "
+        f"({CONFIDENCE:.0%} interval {ends})."
+    )
+
+
+def _matched(tests: Mapping[str, Any]) -> str | None:
+    """Say what is left beyond the exposure-matched mix, if it differs from it."""
+    apart, found = tests["tracking_error"], tests["alpha"]
+    if apart < HARDLY or found is None:
+        return f"It hardly differs from that mix: by {apart:.2%} a year (volatility)."
+    shown = "is more than" if found["p_value"] <= LEVEL else "is no more than"
+    percent = signed(100.0 * found["alpha_annual"])
+    return (
+        f"Its alpha over that mix, {percent} % a year, {shown} chance gives: "
+        f"t = {found['t_value']:.2f}, {p_text(found['p_value'])}."
+    )
+
+
+def _deflated(tests: Mapping[str, Any]) -> str | None:
+    found = tests["deflated"]
+    if found is None:
+        return None
+    side = "above" if found["deflated"] > CONFIDENCE else "not above"
+    if found["n_trials"] > 1:
+        tried = (
+            f"after {found['n_trials']} trials, whose best would show a Sharpe ratio "
+            f"of {found['best_by_luck']:.2f} by luck alone"
+        )
+    else:
+        tried = "with one trial in the log, so that nothing is taken off"
+    chance = f"{found['deflated']:.2f}, {side} {CONFIDENCE:.2f}"
+    return f"Its deflated Sharpe probability is {chance}, {tried}."
+
+
+def _random(tests: Mapping[str, Any]) -> str | None:
+    found = tests["random_starts"]
+    if found is None:
+        return None
+    shown = "Its timing shows" if found["p_value"] <= LEVEL else "No timing is shown"
+    return (
+        f"{shown}: of {found['n']:,} random starts of the same weights, "
+        f"{found['share_as_good']:.0%} do as well, {p_text(found['p_value'])}."
+    )
+
+
+def _superiority(tests: Mapping[str, Any]) -> str | None:
+    if not tests["superiority"]:
+        return None
+    p_value = tests["superiority"][OURS]
+    claim = "At least one rival is" if p_value <= LEVEL else "No rival is shown to be"
+    return f"{claim} better than TRM (superior predictive ability, {p_text(p_value)})."
+
+
+def _confidence_set(tests: Mapping[str, Any]) -> str | None:
+    found = tests["confidence_set"]
+    if not found:
+        return None
+    n_in = sum(p_value > SET_SIZE for p_value in found.values())
+    place = "in" if found[OURS] > SET_SIZE else "not in"
+    return (
+        f"It is {place} the {1 - SET_SIZE:.0%} model confidence set, which holds "
+        f"{n_in} of {len(found)} strategies."
+    )
+
+
+def _overfitting(tests: Mapping[str, Any]) -> str | None:
+    found = tests["overfitting"]
+    if not found:
+        return None
+    return (
+        f"The best of the {found['n_strategies']} on one half of the sessions is below "
+        f"the middle on the other half in {found['probability']:.0%} of the ways to "
+        "halve them (probability of overfitting)."
+    )
+
+
+def _trials(tests: Mapping[str, Any]) -> str | None:
+    found = tests["overfitting_of_trials"]
+    if not found:
+        return None
+    return (
+        f"Of {found['n_trials']} trials in the log, {found['n_strategies']} are known "
+        "over these sessions and differ; the best of them on one half is below their "
+        f"middle on the other in {found['probability']:.0%} of the ways to halve them."
+    )
+
+
+def _leak(judged: Mapping[str, Any]) -> str | None:
+    """Warn of an accuracy that nobody has on these data."""
+    strategies = judged["strategies"]
+    ours = strategies[OURS]["accuracy"]
+    majority = max(
+        (sum(column) for column in zip(*judged["confusion"], strict=True)), default=0
+    )
+    n_sessions = sum(map(sum, judged["confusion"]))
+    if n_sessions < LEAK_SESSIONS or ours is None:
+        return None
+    if ours - majority / n_sessions <= LEAK_POINTS:
+        return None
+    return (
+        f"Its accuracy of {ours:.1%} is more than 5 points above the commonest class "
+        f"({majority / n_sessions:.1%}): take it for a leak until proved otherwise."
+    )

@@ -1,0 +1,1 @@
+"""The rules that bars are held to, and what they find."""

@@ -1,0 +1,139 @@
+"""Equity, bond and volatility held against each other: swapped, shifted, or foreign."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from trm_bt.quality.findings import Finding, Severity, on_whole
+
+TOGETHER_RULES: Final = (
+    "ends early",
+    "shifted",
+    "volatility is no index",
+    "swapped roles",
+    "bond above equity",
+)
+_MIN_SESSIONS: Final = 120
+"""Correlations of fewer sessions tell nothing."""
+_BLOCK: Final = 252
+"""Correlations are looked at in blocks of a year, so that no part is out of step."""
+_EQUITY_TO_VOLATILITY: Final = -0.2
+"""Correlation of daily changes: any 252 sessions of SPY and VIX gave -.42 or less, any
+120 -.26."""
+_EQUITY_TO_BOND: Final = 0.8
+_BOND_LAG_SESSIONS: Final = 1260
+"""Over fewer sessions SPY and TLT have had their largest correlation at a lag."""
+_BOND_TO_EQUITY_VOL: Final = (1.25, 2.0)
+"""Over 120 sessions TLT has had up to 1.8 times the deviation of SPY."""
+
+
+def examine_together(frames: Mapping[str, pd.DataFrame]) -> tuple[Finding, ...]:
+    """Hold the core roles against each other.
+
+    Parameters
+    ----------
+    frames : mapping of str to DataFrame of shape (n_sessions, n_columns)
+        Adjusted bars of equity, bond and volatility, each sound by itself.
+
+    Returns
+    -------
+    tuple of Finding
+        Correlations are left out where they share fewer than 120 sessions.
+    """
+    found = _end_findings(frames)
+    closes = pd.DataFrame({role: frames[role]["close"] for role in frames}).dropna()
+    moves = pd.DataFrame(np.log(closes)).diff().iloc[1:]
+    if len(moves) < _MIN_SESSIONS:
+        return tuple(found)
+    equity, bond, volatility = moves["equity"], moves["bond"], moves["volatility"]
+    found += _volatility_findings(moves)
+    together = equity.corr(volatility)
+    if bond.corr(volatility) < together:
+        found.append(
+            on_whole(
+                "swapped roles",
+                f"equity must fall when volatility rises more than bond does, got "
+                f"correlations of {together:.2f} and {bond.corr(volatility):.2f}. Are "
+                "the two swapped?",
+            )
+        )
+    if equity.corr(bond) > _EQUITY_TO_BOND:
+        found.append(
+            on_whole(
+                "swapped roles",
+                "bond must be no second equity, their daily changes have a correlation "
+                f"of {equity.corr(bond):.2f}, where SPY and TLT have had 0.4 at most",
+            )
+        )
+    if len(moves) >= _BOND_LAG_SESSIONS:
+        found += _bond_lag_findings(equity, bond)
+    ratio = bond.std() / equity.std()
+    warning, error = _BOND_TO_EQUITY_VOL
+    if ratio > warning:
+        sentence = f"bond moves {ratio:.2f} times as much as equity"
+        severity: Severity = "error" if ratio > error else "warning"
+        found.append(on_whole("bond above equity", sentence, severity))
+    return tuple(found)
+
+
+def _end_findings(frames: Mapping[str, pd.DataFrame]) -> list[Finding]:
+    """Look whether all roles end on one session; what is later is dropped."""
+    ends = {role: pd.Timestamp(frame.index[-1]) for role, frame in frames.items()}
+    last = max(ends.values())
+    longest = next(role for role, end in ends.items() if end == last)
+    return [
+        on_whole(
+            "ends early",
+            f"{role} ends on {end:%Y-%m-%d} and {longest} on {last:%Y-%m-%d}, "
+            f"{(frames[longest].index > end).sum()} sessions later: these are dropped",
+            "warning",
+        )
+        for role, end in ends.items()
+        if end < last
+    ]
+
+
+def _volatility_findings(moves: pd.DataFrame) -> list[Finding]:
+    """Look in every year whether volatility answers equity, and on the same session."""
+    for first in range(0, max(len(moves) - _BLOCK, 0) + _BLOCK // 2, _BLOCK // 2):
+        begin = max(min(first, len(moves) - _BLOCK), 0)
+        block = moves.iloc[begin : begin + _BLOCK]
+        span = f"{block.index[0]:%Y-%m-%d} to {block.index[-1]:%Y-%m-%d}"
+        equity, volatility = block["equity"], block["volatility"]
+        together = equity.corr(volatility)
+        lags = {lag: equity.corr(volatility.shift(lag)) for lag in (-1, 1)}
+        nearest = min(lags, key=lambda lag: lags[lag])
+        if lags[nearest] < together:
+            side = "late" if nearest < 0 else "early"
+            words = (
+                "volatility must fall when equity rises on the same session, but from "
+                f"{span} it stands a session {side}: moved back, their correlation is "
+                f"{lags[nearest]:.2f} instead of {together:.2f}. Look at the time "
+                "zones of both"
+            )
+            return [on_whole("shifted", words)]
+        if together > _EQUITY_TO_VOLATILITY:
+            words = (
+                "volatility must fall when equity rises, from "
+                f"{span} their daily changes have a correlation of {together:.2f}, "
+                "where SPY and VIX have -0.7. Is one of them a fund, or another market?"
+            )
+            return [on_whole("volatility is no index", words)]
+    return []
+
+
+def _bond_lag_findings(equity: pd.Series, bond: pd.Series) -> list[Finding]:
+    """Look whether bond answers equity more on another session than on the same."""
+    together = abs(equity.corr(bond))
+    lags = {lag: abs(equity.corr(bond.shift(lag))) for lag in (-1, 1)}
+    nearest = max(lags, key=lambda lag: lags[lag])
+    if lags[nearest] <= together:
+        return []
+    side = "late" if nearest < 0 else "early"
+    words = (
+        f"bond may stand a session {side}: moved back, its correlation with equity is "
+        f"{lags[nearest]:.2f} instead of {together:.2f} in size"
+    )
+    return [on_whole("shifted", words, "warning")]
