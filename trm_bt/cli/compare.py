@@ -1,4 +1,4 @@
-"""A finished run against every rival."""
+"""A finished run against every benchmark."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,9 @@ def compare_command(
     ] = None,
     trials: Annotated[
         Path | None,
-        typer.Option("--trials", help="Trials log, else trials.jsonl beside the run."),
+        typer.Option(
+            "--trials", help="Trials log, else the folder trials beside the run."
+        ),
     ] = None,
     earlier_trials: Annotated[
         int,
@@ -45,24 +47,24 @@ def compare_command(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold a run against every rival, and say what of its lead is more than luck."""
-    from trm_bt.evaluation.significance import JudgeSettings
+    """Compare a run with every benchmark, and test what of its lead is luck."""
+    from trm_bt.evaluation.assessment import SignificanceSettings
     from trm_bt.runs.compare import PAGE, CompareRequest, compare, target_of
 
-    settings = JudgeSettings(
+    settings = SignificanceSettings(
         n_draws=draws, seed=seed or 0, n_earlier_trials=earlier_trials
     )
     request = CompareRequest(run_folder, bars, start, end, trials, settings)
     with progress_bars() as progress:
-        facts = compare(request, out=out, force=force, progress=progress)
+        record = compare(request, out=out, force=force, progress=progress)
     if as_json:
-        print(json.dumps(facts))
+        print(json.dumps(record.to_dict()))
         return
     terminal = console()
-    terminal.print(facts["bars"]["source"])
-    terminal.print(compare_table(facts))
-    for name, why in facts["left_out"].items():
+    terminal.print(record.bars["source"])
+    terminal.print(compare_table(record))
+    for name, why in record.left_out.items():
         print(f"Left out: {name} {why}")
-    for sentence in facts["verdict"]:
+    for sentence in record.verdict:
         print(sentence)
     print(target_of(run_folder, out) / PAGE)

@@ -11,6 +11,7 @@ from trm_bt.market.allocations import ALLOCATION_NAMES
 
 if TYPE_CHECKING:
     from trm_bt.audit.checks import AuditResult
+    from trm_bt.evaluation.assessment import ComparisonRecord
     from trm_bt.feeds.fetch import Outcome
     from trm_bt.feeds.store import BarStore
     from trm_bt.feeds.validate import SymbolReport
@@ -70,12 +71,11 @@ def strategy_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def compare_table(facts: Mapping[str, Any]) -> Table:
-    """Return a row for each strategy of comparison.json, with the lead over it."""
-    span, tests = facts["span"], facts["tests"] or {"leads": {}}
+def compare_table(record: "ComparisonRecord") -> Table:
+    """Return a row for each strategy of a comparison, with the lead over it."""
+    span, leads = record.span, record.tests.leads if record.tests else {}
     table = figure_table(
-        f"{facts['run']}: {span['sessions']} sessions, {span['start']} to "
-        f"{span['end']}",
+        f"{record.run}: {span.sessions} sessions, {span.start} to {span.end}",
         (
             "strategy",
             "Sharpe",
@@ -90,24 +90,26 @@ def compare_table(facts: Mapping[str, Any]) -> Table:
             "accuracy",
         ),
     )
-    for name, row in facts["strategies"].items():
-        lead = tests["leads"].get(name, {"difference": None, "p_value": None})
+    for name, row in record.strategies.items():
+        lead = leads.get(name)
         table.add_row(
             name,
-            _number(row["sharpe"], ".2f"),
-            _number(lead["difference"], "+.2f"),
-            _number(lead["p_value"], ".3f"),
-            *[_percent(row[k]) for k in ("cagr", "volatility_annual", "max_drawdown")],
-            _number(row["turnover_annual"], ".1f"),
-            _percent(row["lost_to_costs"]),
-            _number(row["regret"], ".2%"),
-            _percent(row["accuracy"]),
-            style="dim" if row["kind"] == "hindsight" else None,
+            _number(row.sharpe, ".2f"),
+            _number(lead.difference if lead else None, "+.2f"),
+            _number(lead.p_value if lead else None, ".3f"),
+            _percent(row.cagr),
+            _percent(row.volatility_annual),
+            _percent(row.max_drawdown),
+            _number(row.turnover_annual, ".1f"),
+            _percent(row.lost_to_costs),
+            _number(row.regret, ".2%"),
+            _percent(row.accuracy),
+            style="dim" if row.kind == "hindsight" else None,
         )
     table.caption = (
         "Lead: of trm by Sharpe ratio, with its one-sided p. Turnover: a year's. "
-        f"Costs: of the end value, {facts['cost_bps']:g} basis points of each trade. "
-        f"Cash {facts['cash'].rstrip('.')}. Dim: known only afterwards."
+        f"Costs: of the end value, {record.cost_bps:g} basis points of each trade. "
+        f"Cash {record.cash.rstrip('.')}. Dim: known only afterwards."
     )
     return table
 
