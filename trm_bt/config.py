@@ -279,7 +279,7 @@ class TRMConfig(_Settings):
         ----------
         name : {"shipped", "seed"}
             The defaults, or what the network began with: it names the most profitable
-            allocation. Both are compared in docs/selection.md.
+            allocation. Both are compared in docs/evidence.md.
 
         Examples
         --------
