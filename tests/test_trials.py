@@ -168,7 +168,7 @@ def test_a_trial_of_another_version_is_named(log, change):
 def test_a_log_of_an_earlier_version_is_refused(log, name):
     log.parent.mkdir()
     (log.parent / name).write_text("{}\n{}\n{}\n")
-    with pytest.raises(RunError, match="holds 3 lines.*--earlier-trials 3"):
+    with pytest.raises(RunError, match=r"holds 3 lines.*--earlier-trials 3"):
         read_trials(log)
 
 
