@@ -33,7 +33,7 @@ _GROUPS: Final = frozenset(
     {"axes", "figure", "font", "grid", "legend", "lines", "patch", "path", "savefig"}
     | {"svg", "text", "xtick", "ytick"}
 )
-DRAWING: Final[Mapping[Any, Any]] = {
+DRAWING: Final[dict[Any, Any]] = {
     # Whatever the reader, or a library that was imported, has set must not show.
     **{k: v for k, v in mpl.rcParamsDefault.items() if k.partition(".")[0] in _GROUPS},
     "font.size": 10.5,

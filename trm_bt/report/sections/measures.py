@@ -7,7 +7,7 @@ font. So it is imported and called where all of that is put back.
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -276,33 +276,32 @@ def _years(returns: pd.Series, benchmark: pd.Series | None) -> Table:
         table = stats.compare(  # type: ignore[no-untyped-call]
             returns, benchmark, "YE", prepare_returns=False
         )
-        head = (benchmark.name, returns.name, "Multiplier", "Won")
+        table.columns = [benchmark.name, returns.name, "Multiplier", "Won"]
     else:
         years = pd.DatetimeIndex(returns.index).year
         simple = utils.group_returns(returns, years) * 100
         compounded = utils.group_returns(returns, years, compounded=True) * 100
         table = pd.DataFrame({"Return": simple, "Cumulative": compounded})
-        head = ("Return", "Cumulative")
-    return _table(("Year", *map(str, head)), table.reset_index())
+    return _table(table.rename_axis("Year").reset_index())
 
 
 def _drawdowns(returns: pd.Series) -> Table:
     """Return the ten deepest drawdowns; one that the window cuts off just ends."""
     from quantstats import stats
 
-    series = stats.to_drawdown_series(returns)
-    details = stats.drawdown_details(series)  # type: ignore[no-untyped-call]
-    deepest = details.sort_values(by="max drawdown")[:10]
-    columns = ["start", "end", "max drawdown", "days"]
-    return _table(("Started", "Ended", "Drawdown", "Days"), deepest[columns])
+    details: Any = stats  # without types
+    table = details.drawdown_details(details.to_drawdown_series(returns))
+    table = table.sort_values(by="max drawdown")[:10]
+    table = table[["start", "end", "max drawdown", "days"]]
+    return _table(table.set_axis(["Started", "Ended", "Drawdown", "Days"], axis=1))
 
 
-def _table(head: Sequence[str], frame: pd.DataFrame) -> Table:
+def _table(frame: pd.DataFrame) -> Table:
     rows = (
         tuple(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row)
         for row in frame.itertuples(index=False)
     )
-    return Table(tuple(head), tuple(rows))
+    return Table(tuple(frame.columns), tuple(rows))
 
 
 @contextmanager
