@@ -49,7 +49,7 @@ def render_comparison(
     }
     return (
         environment()
-        .get_template("compare.html")
+        .get_template("templates/compare.html")
         .render(
             facts=record,
             groups=_groups(record),
