@@ -195,9 +195,12 @@ def test_a_half_written_file_goes_with_the_next_write_of_its_name(tmp_path):
 
 @needs_posix
 def test_one_that_is_at_work_keeps_others_off(tmp_path):
-    with exclusive_lock(tmp_path / "run"):
-        with pytest.raises(RunError, match="another process is at work"):
-            exclusive_lock(tmp_path / "run").__enter__()
+    again = exclusive_lock(tmp_path / "run")
+    with (
+        exclusive_lock(tmp_path / "run"),
+        pytest.raises(RunError, match="another process is at work"),
+    ):
+        again.__enter__()
     with exclusive_lock(tmp_path / "run"):
         assert names(tmp_path) == [".run.lock"]
 

@@ -79,19 +79,18 @@ def fetch(
     """Bring the store of raw bars up to date from Yahoo Finance."""
     import pandas as pd
 
-    from trm_bt.feeds.fetch import DEFAULT_SYMBOLS, DEFAULT_TIME_LIMIT, fetch_all
-    from trm_bt.feeds.store import BarStore, default_store
-    from trm_bt.feeds.yahoo import download
+    from trm_bt.feeds.fetch import DEFAULT_TIME_LIMIT, fetch_all
+    from trm_bt.feeds.store import default_store
+    from trm_bt.feeds.vendors import VENDORS
 
-    kept = BarStore(store or default_store())
+    vendor = VENDORS["yahoo"](store or default_store())
     added = [name.strip() for name in symbols.split(",") if name.strip()]
-    wanted = list(dict.fromkeys([*DEFAULT_SYMBOLS, *added]))
+    wanted = list(dict.fromkeys([*vendor.default_symbols, *added]))
     now = pd.Timestamp.now("UTC")
     with progress_bars() as progress:
         outcomes = fetch_all(
-            kept,
+            vendor,
             wanted,
-            download=download,
             now=now,
             time_limit=DEFAULT_TIME_LIMIT if time_limit is None else time_limit,
             progress=one_bar(progress),
@@ -102,11 +101,11 @@ def fetch(
     if as_json:
         print(json.dumps([asdict(outcome) for outcome in outcomes]))
     else:
-        console().print(fetch_table(outcomes, kept))
+        console().print(fetch_table(outcomes, vendor.store))
     missing = [outcome.symbol for outcome in outcomes if outcome.action == "missing"]
     if missing:
         raise FetchError(
-            f"{', '.join(missing)} could not be fetched, and {kept.folder} has no "
+            f"{', '.join(missing)} could not be fetched, and {vendor.folder} has no "
             "copy. Try again later, or use files of your own with --bars DIR."
         )
 
