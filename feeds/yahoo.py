@@ -14,7 +14,7 @@ from trm_bt.feeds.vendor import RetryPolicy, Vendor
 from trm_bt.market.adjustment import EVENT_COLUMNS, undo_splits
 
 if TYPE_CHECKING:
-    from curl_cffi.requests import Session
+    from curl_cffi.requests import Response, Session
 
 _COLUMNS: Final = {
     "Open": "open",
@@ -58,7 +58,7 @@ class Yahoo(Vendor):
         self,
         folder: Path,
         retry: RetryPolicy | None = None,
-        session: "Session | None" = None,
+        session: "Session[Response] | None" = None,
     ) -> None:
         super().__init__(folder, retry)
         self.session = session

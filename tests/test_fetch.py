@@ -271,7 +271,7 @@ def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
             time.sleep(0.002)
         command.send_signal(signal.SIGINT)
         _, error = command.communicate()
-        assert (command.returncode, error) == (1, "trm-bt: Interrupted.\n")
+        assert (command.returncode, error) == (130, "trm-bt: Interrupted.\n")
         assert 3 <= len(store.symbols()) < len(Yahoo.default_symbols)
         for symbol in store.symbols():
             assert len(store.read(symbol)) == 300
