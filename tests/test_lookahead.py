@@ -13,7 +13,7 @@ from trm_bt.audit.setup import (
     N_ROWS,
     audit_setup,
     audit_trades,
-    learnt,
+    learned,
     train_frozen,
 )
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
@@ -47,7 +47,7 @@ def case(request):
 def test_training_knows_nothing_after_the_freeze_of_its_crisis(case):
     bars, frozen_on = case
     result = audit_training(
-        lambda bars, session: learnt(train_frozen(bars, session, CONFIG)),
+        lambda bars, session: learned(train_frozen(bars, session, CONFIG)),
         bars,
         EXACT,
         freezes=pd.DatetimeIndex([frozen_on]),
