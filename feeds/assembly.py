@@ -14,14 +14,14 @@ from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.long_bond import LongBond, older_closes, splice
 from trm_bt.feeds.optional_inputs import read_optional_inputs, shorten_for
-from trm_bt.feeds.sources import CORE_SYMBOLS, Source
+from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
 from trm_bt.market.bars import PRICE_COLUMNS, Bars, Provenance
 from trm_bt.quality.core_roles import examine_together
 from trm_bt.quality.findings import Role, refuse
 
 
 def assemble(
-    source: Source,
+    source: DataSource,
     span: slice,
     *,
     observed: Sequence[str] = (),
@@ -34,7 +34,7 @@ def assemble(
 
     Parameters
     ----------
-    source : Source
+    source : DataSource
         Folder or store.
     span : slice of str
         First and last date wanted, inclusive.
@@ -55,13 +55,8 @@ def assemble(
         the first offending session.
     """
     frames, notes = _read_core(source, span)
-    spliced_on, first_wanted = frames["bond"].index[0], frames["equity"].index[0]
-    if span.start is not None:
-        first_wanted = max(first_wanted, pd.Timestamp(span.start))
-    older = older_closes(source, frames["bond"], long_bond, first_wanted)
-    if older:
-        frames["bond"] = splice(frames["bond"], older.closes)
-        notes["bond"] += older.warnings
+    spliced_on = frames["bond"].index[0]
+    older = _splice_older(source, frames, notes, span, long_bond)
     optional = read_optional_inputs(source, span)
     calendar = _shared_calendar(frames, source.title, span)
     calendar = shorten_for(observed, optional, calendar, source.title)
@@ -77,8 +72,10 @@ def assemble(
         notes[role] += _unused(frame.loc[span.start :], calendar)
     values = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
     if older and calendar[0] < spliced_on:
-        _fill_at_closes(values["equity"], notes, spliced_on, older.name)
-    series = {name: values for name, (values, _) in served.items()}
+        _fill_at_closes(values["equity"], notes, spliced_on, older)
+    provenance = _core_provenance(source, notes, calendar)
+    provenance |= {name: entry for name, (_, entry) in served.items()}
+    series = {name: table for name, (table, _) in served.items()}
     return Bars(
         equity=values["equity"],
         bond=values["bond"],
@@ -87,20 +84,12 @@ def assemble(
         put_call=_only_column(series.get("put_call")),
         cash_rate=_only_column(series.get("cash_rate")),
         source=source.title,
-        provenance={
-            **{
-                str(role): Provenance(
-                    source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]
-                )
-                for role, symbol in CORE_SYMBOLS.items()
-            },
-            **{name: entry for name, (_, entry) in served.items()},
-        },
+        provenance=provenance,
     )
 
 
 def _read_core(
-    source: Source, span: slice
+    source: DataSource, span: slice
 ) -> tuple[dict[Role, pd.DataFrame], dict[Role, tuple[str, ...]]]:
     """Read the core roles, examined one by one and together, with their warnings."""
     frames: dict[Role, pd.DataFrame] = {}
@@ -113,6 +102,38 @@ def _read_core(
         refuse(findings, source.title)
         notes["bond"] += tuple(finding.sentence for finding in findings)
     return frames, notes
+
+
+def _splice_older(
+    source: DataSource,
+    frames: dict[Role, pd.DataFrame],
+    notes: dict[Role, tuple[str, ...]],
+    span: slice,
+    long_bond: LongBond,
+) -> str | None:
+    """Put older closes before the bond's bars, and return what they are."""
+    first_wanted = frames["equity"].index[0]
+    if span.start is not None:
+        first_wanted = max(first_wanted, pd.Timestamp(span.start))
+    older = older_closes(source, frames["bond"], long_bond, first_wanted)
+    if older is None:
+        return None
+    frames["bond"] = splice(frames["bond"], older.closes)
+    notes["bond"] += older.warnings
+    return older.name
+
+
+def _core_provenance(
+    source: DataSource,
+    notes: Mapping[Role, tuple[str, ...]],
+    calendar: pd.DatetimeIndex,
+) -> dict[str, Provenance]:
+    return {
+        str(role): Provenance(
+            source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]
+        )
+        for role, symbol in CORE_SYMBOLS.items()
+    }
 
 
 def _unserved(entry: Provenance) -> list[str]:

@@ -4,20 +4,20 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.exchange import nyse_sessions
-from trm_bt.feeds.sources import Source
+from trm_bt.feeds.sources import DataSource
 from trm_bt.market.adjustment import adjusted_prices
 from trm_bt.quality.findings import Finding, Role, Subject, refuse
 from trm_bt.quality.rules import VOLUME_RULES, examine
 
 
 def checked_prices(
-    source: Source, symbol: str, role: Role, span: slice
+    source: DataSource, symbol: str, role: Role, span: slice
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read one symbol's adjusted bars, examined as what its role says they are.
 
     Parameters
     ----------
-    source : Source
+    source : DataSource
         Where the symbol is read from.
     symbol : str
         As roles spell it.

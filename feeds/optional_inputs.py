@@ -10,7 +10,7 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.series import load_cash_yield, load_put_call
-from trm_bt.feeds.sources import Source
+from trm_bt.feeds.sources import DataSource
 from trm_bt.market.bars import MAX_CARRIED_SESSIONS, Provenance
 
 INSISTABLE: Final = ("members", "put_call")
@@ -73,12 +73,12 @@ class OptionalInput:
         return values, Provenance(self.source, first, last, "observed", tuple(notes))
 
 
-def read_optional_inputs(source: Source, span: slice) -> dict[str, OptionalInput]:
+def read_optional_inputs(source: DataSource, span: slice) -> dict[str, OptionalInput]:
     """Read the optional roles that the source has.
 
     Parameters
     ----------
-    source : Source
+    source : DataSource
         Where they are read from.
     span : slice of str
         First and last date that members are examined on, inclusive.

@@ -6,7 +6,7 @@ from typing import Final
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds.sources import Source
+from trm_bt.feeds.sources import DataSource
 from trm_bt.market.bars import check_positive, check_sessions
 
 CASH_YIELD: Final = "dgs3mo"
@@ -20,7 +20,7 @@ _LARGEST_CHANGE: Final = 3.0
 _PUT_CALL_COLUMNS: Final = ("total_pc", "equity_pc", "p/c ratio")
 
 
-def load_yields(source: Source) -> pd.DataFrame | None:
+def load_yields(source: DataSource) -> pd.DataFrame | None:
     """Load the yields that the source has.
 
     Returns
@@ -43,7 +43,7 @@ def load_yields(source: Source) -> pd.DataFrame | None:
     return table
 
 
-def load_cash_yield(source: Source) -> pd.Series | None:
+def load_cash_yield(source: DataSource) -> pd.Series | None:
     """Load what pays for cash: `dgs3mo`, else the only column that is no long yield.
 
     Returns
@@ -66,7 +66,7 @@ def load_cash_yield(source: Source) -> pd.Series | None:
     return _the_column(yields, [CASH_YIELD], source.where("rates"))
 
 
-def load_put_call(source: Source) -> pd.Series | None:
+def load_put_call(source: DataSource) -> pd.Series | None:
     """Load the put/call ratio: of all options, else of equities, else the only column.
 
     Returns

@@ -16,7 +16,7 @@ from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.long_bond import OLDER_FUND
 from trm_bt.feeds.sample import SampleSource
 from trm_bt.feeds.series import load_cash_yield, load_put_call
-from trm_bt.feeds.sources import CORE_SYMBOLS, Source, check_span
+from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource, check_span
 from trm_bt.feeds.vendors import open_source
 from trm_bt.market.adjustment import adjusted_prices
 from trm_bt.market.bars import PRICE_COLUMNS
@@ -117,7 +117,7 @@ def validate_source(
     return tuple(reports)
 
 
-def _together(source: Source, span: slice) -> tuple[Finding, ...]:
+def _together(source: DataSource, span: slice) -> tuple[Finding, ...]:
     """Hold the core roles against each other, then read all as a run does."""
     frames = {
         str(role): adjusted_prices(_table(source, symbol)).loc[span]
@@ -135,7 +135,7 @@ def _together(source: Source, span: slice) -> tuple[Finding, ...]:
     return findings
 
 
-def _report(source: Source, symbol: str, span: slice) -> SymbolReport:
+def _report(source: DataSource, symbol: str, span: slice) -> SymbolReport:
     try:
         table = _table(source, symbol)
     except BarsError as error:
@@ -168,7 +168,7 @@ def _report(source: Source, symbol: str, span: slice) -> SymbolReport:
     )
 
 
-def _table(source: Source, symbol: str) -> pd.DataFrame:
+def _table(source: DataSource, symbol: str) -> pd.DataFrame:
     table = source.read(symbol)
     assert table is not None
     return table

@@ -70,7 +70,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Check:
+class BarCheck:
     """A function that looks for the breach of one rule, or of some that go together.
 
     Parameters

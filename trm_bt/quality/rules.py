@@ -8,7 +8,7 @@ and an entry in `STAGES`.
 from typing import Final
 
 from trm_bt.quality import moves, rows, values
-from trm_bt.quality.findings import Check, Finding, Role, Subject, has_errors
+from trm_bt.quality.findings import BarCheck, Finding, Role, Subject, has_errors
 
 _PRICED: Final[tuple[Role, ...]] = (
     "equity",
@@ -20,26 +20,28 @@ _PRICED: Final[tuple[Role, ...]] = (
 _TRADED: Final[tuple[Role, ...]] = ("equity", "bond", "member")
 _ALL: Final[tuple[Role, ...]] = (*_PRICED, "series")
 VOLUME_RULES: Final = ("volume", "zero volume", "volume of another unit")
-STAGES: Final[tuple[tuple[Check, ...], ...]] = (
+STAGES: Final[tuple[tuple[BarCheck, ...], ...]] = (
     (
-        Check(("dates", "time zone", "duplicates", "order"), rows.find_index, _ALL),
-        Check(("columns",), rows.find_columns, _PRICED),
+        BarCheck(("dates", "time zone", "duplicates", "order"), rows.find_index, _ALL),
+        BarCheck(("columns",), rows.find_columns, _PRICED),
     ),
     (
-        Check(("missing sessions", "extra sessions"), rows.find_calendar, _ALL),
-        Check(("prices", "high and low"), values.find_bad_prices, _PRICED),
-        Check(VOLUME_RULES, values.find_volumes, _TRADED),
+        BarCheck(("missing sessions", "extra sessions"), rows.find_calendar, _ALL),
+        BarCheck(("prices", "high and low"), values.find_bad_prices, _PRICED),
+        BarCheck(VOLUME_RULES, values.find_volumes, _TRADED),
     ),
-    (Check(("prices",), values.find_unadjustable, _PRICED),),
+    (BarCheck(("prices",), values.find_unadjustable, _PRICED),),
     (
-        Check(("adjusted and raw mixed",), values.find_mixed, _PRICED),
-        Check(
+        BarCheck(("adjusted and raw mixed",), values.find_mixed, _PRICED),
+        BarCheck(
             ("one-day moves", "wicks", "bad ticks", "displaced bars", "jumps"),
             moves.find_moves,
             _PRICED,
         ),
-        Check(("stale", "straight line", "copied bars"), moves.find_made_up, _PRICED),
-        Check(("role",), moves.find_foreign, _PRICED),
+        BarCheck(
+            ("stale", "straight line", "copied bars"), moves.find_made_up, _PRICED
+        ),
+        BarCheck(("role",), moves.find_foreign, _PRICED),
     ),
 )
 """Each stage is looked at only if the stages before it found no error."""
