@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import LookAheadError
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS, N_ALLOCATIONS
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.strategies.rules import History
 
@@ -24,8 +24,10 @@ Predict = Callable[[np.ndarray], np.ndarray]
 Fit = Callable[[pd.DataFrame, int], Predict]
 """From a label table and a seed to a model."""
 
-CALM_CLASS: Final = ALLOCATION_NAMES.index("aggressive_growth")
-ROUGH_CLASS: Final = ALLOCATION_NAMES.index("ultra_defensive")
+CALM_CLASS: Final = int(ALLOCATION_WEIGHTS[:, 0].argmax())
+"""The allocation with the most equity."""
+ROUGH_CLASS: Final = int(ALLOCATION_WEIGHTS[:, 0].argmin())
+"""The allocation with the least."""
 _NONE: Final = -1
 
 
@@ -135,7 +137,7 @@ def fit_boosted(labels: pd.DataFrame, seed: int) -> Predict:
     features, winners = _training_rows(labels)
     settings = {
         "objective": "multiclass",
-        "num_class": len(ALLOCATION_NAMES),
+        "num_class": N_ALLOCATIONS,
         "learning_rate": 0.05,
         "num_leaves": 7,
         "min_data_in_leaf": 100,
@@ -151,9 +153,9 @@ def fit_boosted(labels: pd.DataFrame, seed: int) -> Predict:
 
 
 def hmm_regime(history: History, known_by: pd.Series) -> np.ndarray:
-    """Hold class 5 in the calm state of a two-state Markov model, class 0 in the rough.
+    """Hold the most equity in the calm state of a Markov model, the least in the rough.
 
-    The states differ in mean and variance of the equity's log returns. The model is
+    The two states differ in mean and variance of the equity's log returns. The model is
     fitted up to each date of `known_by`; the state of a session is filtered from the
     returns up to its close, never smoothed with later ones.
 

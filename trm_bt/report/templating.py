@@ -5,6 +5,8 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from trm_bt.market.feature_table import FEATURES
+
 _DASH: Final = "\N{EN DASH}"
 _FORMULA_STARTS: Final = (
     *"=+-@\t\r\n",
@@ -25,10 +27,7 @@ _LABELS: Final = {
     "russia_ukraine": "Russia and Ukraine",
     "svb_banking_crisis": "SVB banking crisis",
     "halt_prob": "Halt probability",
-    "vix_level": "VIX level",
-    "spy_returns_5d": "SPY return, 5 sessions",
-    "spy_returns_20d": "SPY return, 20 sessions",
-    "put_call_ratio": "Put/call ratio",
+    **{feature.name: feature.label for feature in FEATURES},
     "exposure_matched": "Exposure-matched mix",
     "moving_average_200": "200-session average",
     "hmm_regime": "HMM regime",
