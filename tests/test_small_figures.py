@@ -95,5 +95,5 @@ def test_turnover_in_the_terminal_is_said_to_be_a_years():
     run = {"out_of_sample": span, "strategies": {}, "cash": "earned nothing"}
     facts = {"run": "runs/a", "span": span, "strategies": {}, "tests": None}
     facts |= {"cost_bps": 5.0, "cash": "earned nothing"}
-    assert "Turnover is a year's." in str(strategy_table(run).caption)
-    assert "Turnover: a year's." in str(compare_table(facts).caption)
+    assert "Turnover is annual." in str(strategy_table(run).caption)
+    assert "Turnover: annual." in str(compare_table(facts).caption)

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import pandas as pd
 
 from trm_bt.backtest import BacktestResult
-from trm_bt.config import LabelConfig, TRMConfig
+from trm_bt.config import Device, LabelConfig, TRMConfig
 from trm_bt.evaluation.crises import OUT_OF_SAMPLE, summarize_crises
 from trm_bt.evaluation.metrics import summarize_strategy
 from trm_bt.evaluation.walkforward import CrisisPlan
@@ -62,7 +62,7 @@ class RunRequest:
     start: str | None = None
     end: str | None = None
     observed: tuple[str, ...] = ()
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
