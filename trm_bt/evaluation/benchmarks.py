@@ -14,7 +14,7 @@ from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.learned_rules import (
-    Fit,
+    FitModel,
     fit_boosted,
     fit_logistic,
     fit_majority,
@@ -23,7 +23,7 @@ from trm_bt.strategies.learned_rules import (
     retrained,
     weights_of_classes,
 )
-from trm_bt.strategies.rules import RULES, history_of
+from trm_bt.strategies.rules import WEIGHT_RULES, history_of
 
 Kind = Literal["ours", "fixed", "rule", "learned", "hindsight"]
 
@@ -36,7 +36,7 @@ FIXED: Final[Mapping[str, tuple[float, ...]]] = {
     "equal_weight": (0.5, 0.5, 0.0),
     **ALLOCATIONS,
 }
-_FITS: Final[Mapping[str, tuple[Fit, str]]] = {
+_FITS: Final[Mapping[str, tuple[FitModel, str]]] = {
     "always_majority": (fit_majority, ""),
     "logistic_regression": (fit_logistic, "sklearn"),
     "lightgbm": (fit_boosted, "lightgbm"),
@@ -165,7 +165,7 @@ def rule_rivals(bars: Bars, sessions: pd.DatetimeIndex) -> Iterator[Rival]:
     """Yield the rules on past prices; the bars reach back before the sessions."""
     history = history_of(bars)
     rows = bars.sessions.get_indexer(sessions)
-    for name, rule in RULES.items():
+    for name, rule in WEIGHT_RULES.items():
         yield _from_rows(name, "rule", rule(history)[rows], sessions)
 
 
