@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from trm_bt.market._typing import FloatArray, FloatFeatures, FloatSessionsByFeature
 from trm_bt.market.allocations import ALLOCATION_NAMES, N_ALLOCATIONS
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
@@ -47,7 +48,7 @@ def step_columns(n_steps: int) -> list[str]:
 
 def decision_table(
     decisions: Sequence[Decision],
-    rows: Sequence[np.ndarray],
+    rows: Sequence[FloatFeatures],
     targets: Sequence[tuple[float, float]],
     schema: FeatureSchema,
 ) -> pd.DataFrame:
@@ -128,14 +129,14 @@ def with_orders(decisions: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
     return joined
 
 
-def _z_scores(decisions: Sequence[Decision]) -> np.ndarray:
+def _z_scores(decisions: Sequence[Decision]) -> FloatSessionsByFeature:
     """Return the standardised features, shape (n, n_features), NaN where not told."""
     unknown = np.full(len(FEATURE_NAMES), np.nan)
     scores = [unknown if d.z_scores is None else d.z_scores for d in decisions]
     return np.reshape(scores, (len(decisions), len(FEATURE_NAMES)))
 
 
-def _step_probabilities(decisions: Sequence[Decision]) -> np.ndarray:
+def _step_probabilities(decisions: Sequence[Decision]) -> FloatArray:
     """Return probabilities after each step, shape (n, n_steps x n_allocations)."""
     told = [d.step_probabilities for d in decisions]
     n_steps = max((len(steps) for steps in told if steps is not None), default=0)

@@ -14,7 +14,7 @@ from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.learned_rules import (
-    Fit,
+    FitModel,
     fit_boosted,
     fit_logistic,
     fit_majority,
@@ -23,7 +23,7 @@ from trm_bt.strategies.learned_rules import (
     retrained,
     weights_of_classes,
 )
-from trm_bt.strategies.rules import RULES, history_of
+from trm_bt.strategies.rules import WEIGHT_RULES, history_of
 
 StrategyKind = Literal["ours", "fixed", "rule", "learned", "hindsight"]
 """Source of the weights; nobody can follow a strategy of the kind "hindsight"."""
@@ -39,7 +39,7 @@ FIXED: Final[Mapping[str, tuple[float, ...]]] = {
     "equal_weight": (0.5, 0.5, 0.0),
     **ALLOCATIONS,
 }
-_FITS: Final[Mapping[str, tuple[Fit, str]]] = {
+_FITS: Final[Mapping[str, tuple[FitModel, str]]] = {
     "always_majority": (fit_majority, ""),
     "logistic_regression": (fit_logistic, "sklearn"),
     "lightgbm": (fit_boosted, "lightgbm"),
@@ -177,7 +177,7 @@ def rule_benchmarks(bars: Bars, sessions: pd.DatetimeIndex) -> Iterator[Benchmar
     """Yield the rules on past prices; `bars` begin before `sessions`."""
     history = history_of(bars)
     rows = bars.sessions.get_indexer(sessions)
-    for name, rule in RULES.items():
+    for name, rule in WEIGHT_RULES.items():
         yield _from_rows(name, "rule", rule(history)[rows], sessions)
 
 

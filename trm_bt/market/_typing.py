@@ -1,10 +1,11 @@
-"""Array types that name their dimensions.
+"""Array types that name their dimensions, and values that JSON can hold.
 
-Each is an alias of a numpy array: a type checker sees the dtype alone, a reader the
-dimensions too. Sessions run from the oldest to the newest; allocations, features and
-assets (equity, bond, cash) stand in the order of their tables.
+An array type is an alias of a numpy array: a type checker sees the dtype alone, a
+reader the dimensions too. Sessions run from the oldest to the newest; allocations,
+features and assets (equity, bond, cash) stand in the order of their tables.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -45,3 +46,11 @@ BoolSessions: TypeAlias = NDArray[np.bool_]
 
 BoolSessionsByFeature: TypeAlias = NDArray[np.bool_]
 """Shape (n_sessions, n_features)."""
+
+Json: TypeAlias = (
+    "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+)
+"""A value that JSON can hold."""
+
+JsonObject: TypeAlias = dict[str, Json]
+"""A JSON object."""

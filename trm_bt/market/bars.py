@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
+from trm_bt.market._typing import JsonObject
 
 CORE_ROLES: Final = ("equity", "bond", "volatility")
 """Roles that all bars have, with open, high, low and close."""
@@ -52,7 +53,7 @@ class Provenance:
     status: Status = "observed"
     notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> JsonObject:
         """Return plain JSON values."""
         return {
             "source": self.source,
