@@ -256,7 +256,7 @@ def filtered_states(
     # scaled by the likeliest state, which cancels: a crash would underflow in both
     likelihood = np.exp(distance.min(axis=1, keepdims=True) - distance)
     likelihood /= np.sqrt(variances)
-    filtered = np.empty_like(likelihood)
+    filtered: FloatArray = np.empty_like(likelihood)
     expected = start
     for t, likely in enumerate(likelihood):
         joint = expected * likely

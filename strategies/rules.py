@@ -180,7 +180,7 @@ def mean_variance_of_eight(
     points = np.tile(ALLOCATION_WEIGHTS[:, :2], (len(means), 1, 1))
     utility = _utility(points, means, covariances, risk_aversion)
     best = np.nan_to_num(utility).argmax(axis=1)
-    weights = ALLOCATION_WEIGHTS[best]
+    weights: FloatSessionsByAsset = ALLOCATION_WEIGHTS[best]
     weights[np.isnan(means[:, 0])] = np.nan
     return weights
 

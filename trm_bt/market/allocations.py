@@ -6,6 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from trm_bt.market._typing import FloatArray
+
 ALLOCATIONS: Final[Mapping[str, tuple[float, float, float]]] = MappingProxyType(
     {
         "ultra_defensive": (0.20, 0.50, 0.30),
@@ -23,7 +25,7 @@ ALLOCATIONS: Final[Mapping[str, tuple[float, float, float]]] = MappingProxyType(
 ALLOCATION_NAMES: Final = tuple(ALLOCATIONS)
 N_ALLOCATIONS: Final = len(ALLOCATIONS)
 
-ALLOCATION_WEIGHTS: Final = np.array(list(ALLOCATIONS.values()))
+ALLOCATION_WEIGHTS: Final[FloatArray] = np.array(list(ALLOCATIONS.values()))
 """The same weights, shape (n_allocations, 3); each row sums to 1."""
 
 ALLOCATION_WEIGHTS.setflags(write=False)

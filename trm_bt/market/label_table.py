@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -79,7 +79,7 @@ class LabelSummary:
             "n_labels": int(row["n_labels"]),
             "n_ties": int(row["n_ties"]),
             "most_frequent_winner": _known(row["most_frequent_winner"]),
-            "n_wins": self.crisis_wins.loc[name].to_dict(),
+            "n_wins": {str(k): int(n) for k, n in self.crisis_wins.loc[name].items()},
             "mean_return": {key: _known(row[key]) for key in ALLOCATION_NAMES},
         }
 
@@ -127,7 +127,7 @@ def _count_wins(labels: pd.DataFrame) -> np.ndarray:
     return np.bincount(labels["winner"], minlength=len(ALLOCATION_NAMES))
 
 
-def _known(value: Json) -> Json:
+def _known(value: Any) -> Json:  # noqa: ANN401 # a cell of any column
     return None if value is None or value != value else value
 
 

@@ -100,9 +100,9 @@ def fill_prices(bars: Bars, config: LabelConfig) -> tuple[FloatSessionsByAsset, 
         Sessions from a decision to its fill: 1 for the next open, 0 for the close.
     """
     column, delay = ("open", 1) if config.fill == "next_open" else ("close", 0)
-    cash = np.ones(len(bars.sessions))
+    cash: FloatSessions = np.ones(len(bars.sessions))
     if bars.cash_rate is not None:
-        cash = np.cumprod(cash_growth(bars.cash_rate))
+        cash = np.cumprod(cash_growth(bars.cash_rate), dtype=np.float64)
     assets = [asset[column].to_numpy(np.float64) for asset in (bars.equity, bars.bond)]
     return np.stack([*assets, cash], axis=-1)[delay:], delay
 

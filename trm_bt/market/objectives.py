@@ -40,7 +40,7 @@ def mix(assets: FloatSessionsByAsset) -> FloatAllocationsBySession:
     """
     # sums of products, because BLAS rounds one row unlike the same row among others
     by_asset = np.ascontiguousarray(assets.T)
-    mixed = ALLOCATION_WEIGHTS[:, :1] * by_asset[0]
+    mixed: FloatAllocationsBySession = ALLOCATION_WEIGHTS[:, :1] * by_asset[0]
     for weights, values in zip(ALLOCATION_WEIGHTS.T[1:], by_asset[1:], strict=True):
         mixed += weights[:, None] * values
     return mixed

@@ -12,11 +12,10 @@ from typing import Final, Generic, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from trm_bt.market.feature_table import FEATURES
 from trm_bt.report.colours import DARK, LIGHT
 
 PageT = TypeVar("PageT")
-
-from trm_bt.market.feature_table import FEATURES
 
 _DASH: Final = "\N{EN DASH}"
 _FORMULA_STARTS: Final = (
