@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from trm_bt.cli.terminal import Stages
 
 if TYPE_CHECKING:
-    from trm_bt.learning.records import Progress
+    from trm_bt.learning.records import TrainingProgress
 
 _BASIS_POINT: Final = 1e-4
 _HEADER: Final = (
@@ -19,7 +19,7 @@ class EpochLines:
     """Turn the news of a training into a bar and a line an epoch.
 
     Losses are means over the epoch. "majority" is the accuracy of always naming the
-    commonest winner of the validation rows, "best fixed" the utility of the best single
+    majority class of the validation rows, "best fixed" the utility of the best single
     allocation on them, both with hindsight.
     """
 
@@ -27,7 +27,7 @@ class EpochLines:
         self._stages = stages
         self._begun: tuple[float, int] | None = None
 
-    def __call__(self, news: "Progress") -> None:
+    def __call__(self, news: "TrainingProgress") -> None:
         """Take the news of one pass or one epoch."""
         self._stages("training", news.step, news.total_steps)
         if self._begun is None:
@@ -36,7 +36,7 @@ class EpochLines:
         if news.finished is not None:
             self._stages.say(self._line(news))
 
-    def _line(self, news: "Progress") -> str:
+    def _line(self, news: "TrainingProgress") -> str:
         epoch = news.finished
         assert epoch is not None
         utility, fixed = (
@@ -52,7 +52,7 @@ class EpochLines:
             f"{epoch.learning_rate:.1e} {self._left(news):>6}"
         )
 
-    def _left(self, news: "Progress") -> str:
+    def _left(self, news: "TrainingProgress") -> str:
         """Return the minutes and seconds left if all planned passes are made."""
         assert self._begun is not None
         begun, first = self._begun

@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from trm_bt.market.features import FeatureSchema
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -56,10 +58,10 @@ class Policy(Protocol):
     """
 
     @property
-    def schema(self) -> object:
-        """The `FeatureSchema` of the features that the policy reads."""
+    def schema(self) -> FeatureSchema:
+        """Schema of the features that the policy reads."""
 
-    def check_schema(self, schema: object) -> None:
+    def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
 
     def decide(
