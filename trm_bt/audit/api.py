@@ -19,7 +19,7 @@ from trm_bt.errors import LookAheadError
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision, Policy
-from trm_bt.market.features import FeatureSchema, compute_features
+from trm_bt.market.features import compute_features
 
 __all__ = [
     "AuditResult",
@@ -195,9 +195,7 @@ def _rows_to_decide(
     policy: Policy, given: Counterfactual, n_rows: int | None
 ) -> tuple[pd.DatetimeIndex, np.ndarray]:
     """Return sessions and features that a policy is shown."""
-    schema = policy.schema
-    lookbacks = schema.lookbacks if isinstance(schema, FeatureSchema) else None
-    computed = compute_features(given.bars, lookbacks)
+    computed = compute_features(given.bars, policy.schema.lookbacks)
     policy.check_schema(computed.schema)
     frame = computed.frame
     if n_rows is not None and given.kind != "whole":

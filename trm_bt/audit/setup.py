@@ -29,13 +29,16 @@ from trm_bt.learning.dataset import (
     samples_from_labels,
     split_chronologically,
 )
-from trm_bt.learning.ensemble import EnsemblePolicy
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.trainer import train
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
-from trm_bt.market.features import FEATURE_NAMES, compute_features, schema_for
+from trm_bt.market.features import (
+    FEATURE_NAMES,
+    compute_features,
+    schema_for,
+)
 from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.decision_table import step_columns
 from trm_bt.strategies.trm_allocator import TRMAllocator
@@ -48,7 +51,7 @@ def audit_setup(
     bars: Bars,
     config: TRMConfig,
     settings: AuditSettings | None = None,
-    policy: TRMPolicy | EnsemblePolicy | None = None,
+    policy: TRMPolicy | None = None,
 ) -> Iterator[AuditResult]:
     """Audit features, labels, training, split, scaler, decisions and trades.
 
@@ -62,7 +65,7 @@ def audit_setup(
         The set-up.
     settings : AuditSettings, optional
         Cuts and seed.
-    policy : TRMPolicy or EnsemblePolicy, optional
+    policy : TRMPolicy, optional
         Policy whose decisions and trades to audit; by default that of the models which
         the audit of the training trains.
 
@@ -177,7 +180,7 @@ def audit_scaler(scaler: Scaler, training: Samples) -> AuditResult:
 
 
 def first_decision(
-    policy: TRMPolicy | EnsemblePolicy, bars: Bars, after: pd.Timestamp | None
+    policy: TRMPolicy, bars: Bars, after: pd.Timestamp | None
 ) -> pd.Timestamp:
     """Return the first session, after `after` if given, that the policy decides."""
     sessions = bars.sessions[policy.schema.n_lookback - 1 :]
@@ -187,7 +190,7 @@ def first_decision(
 
 
 def audit_trades(
-    policy: TRMPolicy | EnsemblePolicy,
+    policy: TRMPolicy,
     bars: Bars,
     config: TRMConfig,
     settings: AuditSettings,
@@ -200,7 +203,7 @@ def audit_trades(
 
     Parameters
     ----------
-    policy : TRMPolicy or EnsemblePolicy
+    policy : TRMPolicy
         What decides; a row it has decided once is remembered, for `audit_policy` has
         shown that a row's decision is its own.
     bars : Bars
@@ -247,7 +250,7 @@ def audit_trades(
 class _Remembered:
     """A policy that asks another one about each row of features once."""
 
-    def __init__(self, policy: TRMPolicy | EnsemblePolicy) -> None:
+    def __init__(self, policy: TRMPolicy) -> None:
         self.schema, self.check_schema = policy.schema, policy.check_schema
         self._policy = policy
         self._known: dict[tuple[pd.Timestamp, bytes], Decision] = {}

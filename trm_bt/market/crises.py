@@ -1,8 +1,8 @@
-"""The twelve crisis windows, first and last day inclusive, and windows of one's own."""
+"""The crisis windows, first and last date inclusive, and windows of the user."""
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import ConfigError
+from trm_bt.market._typing import BoolSessions, Json, JsonObject
 
 MAX_NAME: Final = 80
 """Characters that the name of a window may have."""
@@ -27,12 +28,12 @@ class Crisis:
     start: pd.Timestamp
     end: pd.Timestamp
 
-    def mask(self, sessions: pd.DatetimeIndex) -> np.ndarray:
-        """Tell which sessions fall inside the window, bool, shape (n_sessions,)."""
+    def mask(self, sessions: pd.DatetimeIndex) -> BoolSessions:
+        """Return which sessions fall inside the window, bool, shape (n_sessions,)."""
         return np.asarray((sessions >= self.start) & (sessions <= self.end))
 
     def is_covered(self, sessions: pd.DatetimeIndex) -> bool:
-        """Tell whether `sessions` begin before the window and reach its last weekday.
+        """Return whether `sessions` begin before the window and reach its last weekday.
 
         A window may end on a weekend; no crisis ends on a weekday without a session.
         """
@@ -40,7 +41,7 @@ class Crisis:
         return bool(len(sessions) and sessions[0] < self.start and sessions[-1] >= last)
 
     def missing(self, sessions: pd.DatetimeIndex, whose: str = "the bars'") -> str:
-        """Say what of the window `sessions` lack; empty where they cover it."""
+        """Say which part of the window `sessions` lack; empty where they cover it."""
         if self.is_covered(sessions):
             return ""
         if not self.mask(sessions).any():
@@ -117,8 +118,8 @@ def read_crises(path: str | Path) -> tuple[Crisis, ...]:
     return crises
 
 
-def _rows_of(text: str, path: Path) -> list[Mapping[str, object]]:
-    """Return what the file lists, not yet believed."""
+def _rows_of(text: str, path: Path) -> list[JsonObject]:
+    """Return what the file lists, unchecked."""
     if path.suffix.lower() == ".json":
         listed = json.loads(text)
     elif path.suffix.lower() == ".csv":
@@ -130,7 +131,7 @@ def _rows_of(text: str, path: Path) -> list[Mapping[str, object]]:
     return listed
 
 
-def _window(row: object, where: str) -> Crisis:
+def _window(row: Json, where: str) -> Crisis:
     """Turn a row into a window; complain about what breaks a rule."""
     if not isinstance(row, dict):
         raise ConfigError(f"{where}: must be an object, got {type(row).__name__}.")

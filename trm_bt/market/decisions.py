@@ -1,10 +1,17 @@
-"""What a policy says at the close of a session, and what any policy must offer."""
+"""A decision at the close of a session, and the protocol of a policy."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import pandas as pd
+
+from trm_bt.market._typing import (
+    FloatAllocations,
+    FloatArray,
+    FloatFeatures,
+    FloatSessionsByFeature,
+)
+from trm_bt.market.features import FeatureSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +34,19 @@ class Decision:
     model : str
         Name of the model that decided; empty when the policy abstains.
     z_scores : ndarray of shape (n_features,) or None
-        The standardised features that the model saw, where a policy tells them.
+        The standardised features that the model saw, where the policy gives them.
     step_probabilities : ndarray of shape (n_steps, n_allocations) or None
-        Probabilities after each supervision step, where a policy tells them.
+        Probabilities after each supervision step, where the policy gives them.
     """
 
     decided_on: pd.Timestamp
     allocation: int | None
-    probabilities: np.ndarray
+    probabilities: FloatAllocations
     halt_prob: float
     n_steps: int
     model: str
-    z_scores: np.ndarray | None = None
-    step_probabilities: np.ndarray | None = None
+    z_scores: FloatFeatures | None = None
+    step_probabilities: FloatArray | None = None
 
     @property
     def confidence(self) -> float:
@@ -56,13 +63,13 @@ class Policy(Protocol):
     """
 
     @property
-    def schema(self) -> object:
-        """The `FeatureSchema` of the features that the policy reads."""
+    def schema(self) -> FeatureSchema:
+        """The schema of the features that the policy reads."""
 
-    def check_schema(self, schema: object) -> None:
+    def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
 
     def decide(
-        self, sessions: pd.DatetimeIndex, features: np.ndarray
+        self, sessions: pd.DatetimeIndex, features: FloatSessionsByFeature
     ) -> list[Decision]:
         """Decide for each row of `features`, shape (n_sessions, n_features)."""

@@ -1,5 +1,9 @@
 """What stands in for a feature whose input is absent, from the three core roles alone.
 
+`put_call_ratio` of the volatility index stands in for that of put/call volume: puts are
+bought, and options dear, when investors are afraid. (Whaley, R. (2000). The investor
+fear gauge. Journal of Portfolio Management 26(3). doi:10.3905/jpm.2000.319728.)
+
 A proxy keeps the name, the range and the timing of its feature, and the schema says
 that it is one. Breadth and dispersion follow from the one-factor picture of a market:
 each member moves with the equity and has noise of its own, which grows with the
@@ -11,8 +15,9 @@ Rows and shapes are as in `trm_bt.market.formulas`.
 
 import numpy as np
 
+from trm_bt.market._typing import FloatSessions
 from trm_bt.market.bars import SESSIONS_PER_YEAR
-from trm_bt.market.formulas import gini, put_call_ratio
+from trm_bt.market.formulas import gini
 from trm_bt.market.windows import (
     Column,
     simple_returns,
@@ -22,7 +27,7 @@ from trm_bt.market.windows import (
 
 
 def market_breadth_proxy(
-    equity: np.ndarray, volatility: np.ndarray, lookback: int
+    equity: FloatSessions, volatility: FloatSessions, lookback: int
 ) -> Column:
     r"""Estimate the share of members above their mean close, known at the close.
 
@@ -73,41 +78,7 @@ def market_breadth_proxy(
     return Column.sure(0.5 * (1.0 + gap / np.sqrt(gap * gap + spread * spread)))
 
 
-def put_call_ratio_proxy(volatility: np.ndarray, short: int, long: int) -> Column:
-    r"""Hold the recent volatility index against its longer mean, known at the close.
-
-    Puts are bought, and options dear, when investors are afraid.
-
-    Parameters
-    ----------
-    volatility : ndarray of shape (n_sessions,)
-        Closes of the volatility index, above 0.
-    short, long : int
-        Sessions in the numerator's and in the denominator's mean.
-
-    Returns
-    -------
-    Column of n_sessions - max(short, long) + 1 rows
-        A number above 0 and at most `long` / `short`, 1 at the usual level.
-
-    Notes
-    -----
-    .. math:: \frac{\tfrac{1}{s} \sum_s v}{\tfrac{1}{l} \sum_l v}
-
-    References
-    ----------
-    Whaley, R. (2000). The investor fear gauge. Journal of Portfolio Management 26(3).
-    doi:10.3905/jpm.2000.319728
-
-    Examples
-    --------
-    >>> put_call_ratio_proxy(np.array([10.0, 10.0, 30.0, 30.0]), 2, 4).values
-    array([1.5])
-    """
-    return put_call_ratio(volatility, short, long)
-
-
-def gini_coefficient_proxy(equity: np.ndarray, lookback: int) -> Column:
+def gini_coefficient_proxy(equity: FloatSessions, lookback: int) -> Column:
     r"""Return how unequally the equity's sessions moved it, known at the close.
 
     Nothing in equity, bond and volatility tells how unequally members move: this
@@ -140,7 +111,7 @@ def gini_coefficient_proxy(equity: np.ndarray, lookback: int) -> Column:
 
 
 def sector_dispersion_proxy(
-    equity: np.ndarray, volatility: np.ndarray, lookback: int
+    equity: FloatSessions, volatility: FloatSessions, lookback: int
 ) -> Column:
     r"""Estimate the spread of members' returns, known at the close.
 
@@ -185,6 +156,6 @@ def sector_dispersion_proxy(
     return Column.sure(np.sqrt(move * move + lookback * sigma * sigma))
 
 
-def _sigma(volatility: np.ndarray) -> np.ndarray:
+def _sigma(volatility: FloatSessions) -> FloatSessions:
     """Turn percent a year into a decimal standard deviation a session."""
     return np.asarray(volatility / (100.0 * np.sqrt(SESSIONS_PER_YEAR)))
