@@ -12,7 +12,7 @@ import pandas as pd
 from small_model import SMALL
 
 from trm_bt import TRMAllocator, load_bars  # the first line that changes
-from trm_bt.runfolder import RunRequest
+from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.train import train_checkpoint
 
 

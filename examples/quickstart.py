@@ -11,7 +11,7 @@ import backtrader as bt
 from trm_bt import TRMAllocator, load_bars
 from trm_bt.config import TrainingConfig, TRMConfig
 from trm_bt.feeds.backtrader import add_bars
-from trm_bt.runfolder import RunRequest
+from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.train import train_checkpoint
 
 

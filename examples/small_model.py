@@ -7,7 +7,7 @@ trm-bt train --bars FOLDER --end 2006-12-29 --out models/mine
 from pathlib import Path
 
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.runfolder import RunRequest
+from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.train import train_checkpoint
 
 SMALL = TRMConfig(

@@ -54,7 +54,7 @@ def test_the_ensemble_says_the_mean_and_its_likeliest(models):
         halt = sum(one[row].halt_prob for one in apart) / 3
         assert decision.halt_prob == pytest.approx(halt, rel=1e-14)
         assert decision.decided_on == sessions[row]
-        assert decision.model == "until 300, seed 1, mean of 3"
+        assert decision.decided_by == "until 300, seed 1, mean of 3"
 
 
 def test_a_row_has_the_same_bits_alone(models):
@@ -111,7 +111,7 @@ def test_a_path_may_hold_a_model_a_set_or_sets(models, tmp_path):
     assert len(a_set.models) == 2
     assert len(one.models) == 1
     (told,) = ensemble.decide(sessions[[0]], features[[0]])
-    assert told.model == "until 300, seed 1, mean of 2"
+    assert told.decided_by == "until 300, seed 1, mean of 2"
     with pytest.raises(CheckpointError, match="must be a folder"):
         load_policy(tmp_path / "none")
 

@@ -1,9 +1,20 @@
-"""Whether this process is a fork: it has its parent's memory, but not its threads."""
+"""What long work shares: how it tells its progress, and whether this is a fork.
+
+A forked process has its parent's memory, but not its threads.
+"""
 
 import os
+from collections.abc import Callable
 from typing import Final
 
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, the units of work done, and those it has in all."""
+
 _LOADED_BY: Final = os.getpid()
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Do nothing with the progress of a stage."""
 
 
 def is_fork() -> bool:

@@ -33,6 +33,7 @@ from trm_bt.config import BacktestConfig, Preset, TRMConfig
 from trm_bt.evaluation.benchmarks import (
     COLUMNS,
     MATCHED,
+    OURS,
     Decided,
     Rival,
     fixed_rivals,
@@ -43,7 +44,7 @@ from trm_bt.evaluation.benchmarks import (
     oracle_rival,
     rule_rivals,
 )
-from trm_bt.evaluation.comparison import OURS, Contest
+from trm_bt.evaluation.comparison import Contest
 from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.significance import JudgeSettings, judge
 from trm_bt.evaluation.statistics import CONFIDENCE

@@ -38,7 +38,7 @@ def sample(
     from trm_bt.feeds import load_bars
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.bars import ROLES
-    from trm_bt.runfolder import describe_bars
+    from trm_bt.runfolder.records import BarsRecord
 
     bars = load_bars("sample")
     if out is not None:
@@ -50,9 +50,9 @@ def sample(
                     values.to_csv(folder / f"{role}.csv")
             (folder / "README.txt").write_text(bars.source + "\n", encoding="utf-8")
     if as_json:
-        print(json.dumps(describe_bars(bars)))
+        print(json.dumps(BarsRecord.of(bars).model_dump(mode="json")))
     else:
-        console().print(provenance_table(describe_bars(bars)))
+        console().print(provenance_table(BarsRecord.of(bars).model_dump(mode="json")))
 
 
 @app.command()

@@ -41,7 +41,8 @@ def features(
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.features import compute_features
     from trm_bt.report import feature_picture
-    from trm_bt.runfolder import save_features
+    from trm_bt.runs.request import requested_bars
+    from trm_bt.runs.results import save_features
 
     if out.suffix in {".csv", ".parquet"}:
         raise RunError(
@@ -50,7 +51,7 @@ def features(
         )
     check_replaceable(out, marker="features.json", force=force)
     request = request_of(bars, settings_of(config, None), start, end, observed)
-    loaded = request.load()
+    loaded = requested_bars(request)
     computed = compute_features(loaded, request.config.features)
     with staged_folder(out) as folder:
         facts = save_features(computed, loaded, folder)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -34,7 +34,7 @@ from trm_bt.errors import ConfigError, LookAheadError, TRMError
 if TYPE_CHECKING:
     from trm_bt.audit.api import AuditResult, AuditSettings
     from trm_bt.market.bars import Bars
-    from trm_bt.runfolder import RunRequest
+    from trm_bt.runfolder.records import RunRequest
 
 CheckpointOption = Annotated[
     Path | None,
@@ -102,14 +102,14 @@ def _train(
     request: "RunRequest", out: Path, *, force: bool, resume: bool, as_json: bool
 ) -> None:
     """Train, with a line an epoch, and print what came of it."""
-    from trm_bt.runfolder import model_facts
+    from trm_bt.runs.results import model_record
     from trm_bt.runs.train import train_checkpoint
 
     with progress_bars() as stages:
         model = train_checkpoint(
             request, out, force=force, resume=resume, progress=EpochLines(stages)
         )
-    facts = model_facts(model)
+    facts = model_record(model).model_dump(mode="json")
     if as_json:
         print(json.dumps(facts))
         return
@@ -176,7 +176,7 @@ def backtest(
 
     request = request_of(bars, settings_of(config, None), start, end, observed, device)
     with progress_bars() as progress:
-        summary: Mapping[str, Any] = backtest_checkpoint(
+        summary = backtest_checkpoint(
             request,
             checkpoint,
             out,
@@ -185,10 +185,10 @@ def backtest(
             progress=progress,
         )
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(summary.model_dump(mode="json")))
         return
     terminal = console()
-    terminal.print(summary["bars"]["source"])
+    terminal.print(summary.bars.source)
     terminal.print(strategy_table(summary))
     print(out / "summary.json")
 
@@ -213,6 +213,7 @@ def audit(
 ) -> None:
     """Look for look-ahead in this set-up, or in functions of your own."""
     from trm_bt.audit.api import AuditSettings
+    from trm_bt.runs.request import requested_bars
 
     settings = settings_of(config, seed)
     kinds = {"features": features, "policy": policy}
@@ -221,7 +222,7 @@ def audit(
     if names and checkpoint is not None:
         raise ConfigError("`--checkpoint` goes with this set-up, not with your own.")
     n_cuts = _n_cuts(cuts)
-    loaded = request_of(bars, settings, start, end, observed).load()
+    loaded = requested_bars(request_of(bars, settings, start, end, observed))
     with progress_bars() as progress:
         how = AuditSettings(n_cuts, settings.seed, rtol, progress)
         if names:

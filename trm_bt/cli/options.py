@@ -11,7 +11,7 @@ import typer
 from trm_bt.config import Preset, TRMConfig
 
 if TYPE_CHECKING:
-    from trm_bt.runfolder import RunRequest
+    from trm_bt.runfolder.records import RunRequest
 
 app = typer.Typer(
     add_completion=False,
@@ -68,7 +68,7 @@ def request_of(
     device: Device = Device.auto,
 ) -> "RunRequest":
     """Return what a run is asked for by these options."""
-    from trm_bt.runfolder import RunRequest
+    from trm_bt.runfolder.records import RunRequest
 
     return RunRequest(bars, config, start, end, tuple(observed or ()), device.value)
 

@@ -1,9 +1,8 @@
 """Whole runs, their pages, and the settings."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +30,9 @@ from trm_bt.cli.tables import (
 from trm_bt.cli.terminal import console, progress_bars
 from trm_bt.config import Preset
 
+if TYPE_CHECKING:
+    from trm_bt.runfolder.records import Summary
+
 
 @app.command("run")
 def run_command(
@@ -54,7 +56,7 @@ def run_command(
             request, out, command=command_line(), force=force, progress=progress
         )
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(summary.model_dump(mode="json")))
     else:
         print_summary(summary, out)
 
@@ -100,15 +102,15 @@ def config_command(
     print(settings_of(config, seed, preset or "shipped").describe())
 
 
-def print_summary(summary: Mapping[str, Any], out: Path) -> None:
+def print_summary(summary: "Summary", out: Path) -> None:
     """Print the two tables of a run and where its page is."""
     terminal = console()
-    terminal.print(summary["bars"]["source"])
-    terminal.print(crisis_table(summary["crises"]))
+    terminal.print(summary.bars.source)
+    terminal.print(crisis_table(summary.crises))
     terminal.print(strategy_table(summary))
-    orders = summary["orders"]
+    orders = summary.orders
     terminal.print(
-        f"Orders: {orders['submitted']} submitted, {orders['completed']} completed, "
-        f"{orders['rejected']} rejected."
+        f"Orders: {orders.submitted} submitted, {orders.completed} completed, "
+        f"{orders.rejected} rejected."
     )
     print(out / "index.html")

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from trm_bt.feeds.fetch import Outcome
     from trm_bt.feeds.store import BarStore
     from trm_bt.feeds.validate import SymbolReport
+    from trm_bt.runfolder.records import CrisisRecord, Summary
 
 
-def crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
+def crisis_table(crises: Sequence["CrisisRecord"]) -> Table:
     """Return a row for each entry of `crises` in summary.json."""
     table = figure_table(
         "Crises, each decided by a model that was frozen before it",
@@ -26,28 +27,28 @@ def crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(column, justify="right")
     names = ("trm", "spy", "sixty_forty")
     for crisis in crises:
-        if not crisis["covered"]:
-            table.add_row(crisis["name"], "no data", style="dim")
+        if crisis.total_return is None or crisis.max_drawdown is None:
+            table.add_row(crisis.name, "no data", style="dim")
             continue
         table.add_row(
-            crisis["name"],
-            str(crisis["sessions"]),
-            crisis["trained_until"],
-            str(crisis["n_optimizer_steps"]),
-            *[_percent(crisis["total_return"][name]) for name in names],
-            *[_percent(crisis["max_drawdown"][name]) for name in names],
+            crisis.name,
+            str(crisis.sessions),
+            str(crisis.trained_until),
+            str(crisis.n_optimizer_steps),
+            *[_percent(crisis.total_return[name]) for name in names],
+            *[_percent(crisis.max_drawdown[name]) for name in names],
         )
-    missing = {c["reason"]: 0 for c in crises if not c["covered"]}
+    missing = {c.reason: 0 for c in crises if not c.covered}
     if missing:
         table.caption = f"No data: {'; '.join(missing)}"
     return table
 
 
-def strategy_table(summary: Mapping[str, Any]) -> Table:
+def strategy_table(summary: "Summary") -> Table:
     """Return a row for each strategy of summary.json, over the whole run."""
-    span = summary["out_of_sample"]
+    span = summary.out_of_sample
     table = figure_table(
-        f"Out of sample {span['start']} to {span['end']}, {span['sessions']} sessions",
+        f"Out of sample {span.start} to {span.end}, {span.sessions} sessions",
         (
             "strategy",
             "return",
@@ -58,15 +59,15 @@ def strategy_table(summary: Mapping[str, Any]) -> Table:
             "turnover",
         ),
     )
-    for name, row in summary["strategies"].items():
+    for name, row in summary.strategies.items():
         table.add_row(
             name,
-            *[_percent(row[k]) for k in ("total_return", "cagr", "volatility_annual")],
-            _number(row["sharpe"], ".2f"),
-            _percent(row["max_drawdown"]),
-            _number(row["turnover_annual"], ".1f"),
+            *[_percent(v) for v in (row.total_return, row.cagr, row.volatility_annual)],
+            _number(row.sharpe, ".2f"),
+            _percent(row.max_drawdown),
+            _number(row.turnover_annual, ".1f"),
         )
-    table.caption = f"Turnover is a year's. Cash {summary['cash']}."
+    table.caption = f"Turnover is a year's. Cash {summary.cash}."
     return table
 
 

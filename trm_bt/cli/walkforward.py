@@ -93,7 +93,7 @@ def walkforward_command(
             progress=progress,
         )
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(summary.model_dump(mode="json")))
     else:
         print_summary(summary, Path(out))
 

@@ -27,6 +27,9 @@ from trm_bt.strategies.rules import RULES, history_of
 
 Kind = Literal["ours", "fixed", "rule", "learned", "hindsight"]
 
+OURS: Final = "trm"
+"""Name of the allocator in tables."""
+
 COLUMNS: Final = ["equity", "bond", "cash"]
 MATCHED: Final = "exposure_matched"
 ORACLE: Final = "oracle"

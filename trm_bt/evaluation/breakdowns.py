@@ -7,8 +7,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.calibration import calibration as calibration_of
-from trm_bt.evaluation.comparison import OURS, Contest
+from trm_bt.evaluation.comparison import Contest
 from trm_bt.evaluation.metrics import max_drawdown, sharpe, total_return
 from trm_bt.market.allocations import ALLOCATION_NAMES
 

@@ -1,6 +1,6 @@
 """The allocator and every rival through the same engine, costs, cash and dates."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.benchmarks import (
+    OURS,
     Decided,
     Rival,
     fixed_rivals,
@@ -25,11 +26,8 @@ from trm_bt.evaluation.metrics import session_returns
 from trm_bt.evaluation.replay import Replay, replay, replay_one
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import RETURN_COLUMNS, cash_returns, forward_returns
+from trm_bt.processes import Progress, no_progress
 from trm_bt.strategies.scheduled import ScheduledWeights
-
-OURS = "trm"
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, the units of work done, and those it has in all."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def hold_contest(
     """
     span = _check_sessions(bars, decided)
     features, labels = label_table(bars, config)
-    sessions, tell = decided.sessions, progress or (lambda stage, done, total: None)
+    sessions, tell = decided.sessions, progress or no_progress
     ours = Rival(OURS, "ours", decided.weights, classes=decided.classes)
     results = {OURS: _run(span, ours, config)}
     tell("rivals", 0, 1)

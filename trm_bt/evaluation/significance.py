@@ -12,8 +12,8 @@ import pandas as pd
 from scipy import stats
 
 from trm_bt.evaluation import breakdowns
-from trm_bt.evaluation.benchmarks import MATCHED, ORACLE, Rival
-from trm_bt.evaluation.comparison import OURS, Contest
+from trm_bt.evaluation.benchmarks import MATCHED, ORACLE, OURS, Rival
+from trm_bt.evaluation.comparison import Contest
 from trm_bt.evaluation.metrics import MIN_SESSIONS, summarize_strategy
 from trm_bt.evaluation.overfitting import backtest_overfitting
 from trm_bt.evaluation.replay import replay

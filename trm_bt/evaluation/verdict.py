@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from trm_bt.evaluation.benchmarks import MATCHED
-from trm_bt.evaluation.comparison import OURS
+from trm_bt.evaluation.benchmarks import MATCHED, OURS
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
 

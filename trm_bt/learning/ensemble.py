@@ -134,5 +134,6 @@ def _mean(told: Sequence[Decision]) -> Decision:
         probabilities,
         sum(d.halt_prob for d in told) / len(told),
         max(d.n_steps for d in told),
-        f"{first.model}, mean of {len(told)}",
+        first.model,
+        n_models=len(told),
     )
