@@ -6,7 +6,7 @@ BARS   ?= sample
 OUT    ?= runs/$(notdir $(BARS))
 BENCH_BARS ?= sample
 
-.PHONY: run install test dev lint types check bench wheel \
+.PHONY: run install test test-all evidence dev lint types check bench wheel \
 	sample-sources clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
@@ -28,6 +28,12 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 
 test: dev  ## The default suite, doctests included
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-all: dev  ## The default suite and the slow tests
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not evidence"
+
+evidence: dev  ## Kills, fuzzing, null markets, planted leaks: about an hour
+	$(BIN)/python -m pytest -m evidence
 
 lint: dev
 	$(BIN)/ruff check .

@@ -41,7 +41,7 @@ BORDERS = {
     "safetensors": {3},
     "quantstats": {7},
     "matplotlib": {7},
-    "typer": {8},
+    "cyclopts": {8},
     "rich": {8},
     "yfinance": {4},
     "exchange_calendars": {4},

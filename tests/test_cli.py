@@ -1,8 +1,13 @@
 """The command line: exit codes, one sentence, and nothing left half-written."""
 
+import inspect
 import json
+import logging
+import os
+import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -10,6 +15,7 @@ import pytest
 
 from tests.conftest import make_bars
 from trm_bt.cli import main
+from trm_bt.cli.options import app
 from trm_bt.config import TRMConfig
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.market.label_table import load_labels
@@ -71,7 +77,7 @@ def test_config_prints_a_preset(monkeypatch, capsys, tmp_path):
         monkeypatch, capsys, "config", "--preset", "seed", "--config", path
     )
     assert code == 2
-    assert "give --config or --preset, not both" in err
+    assert "--config and --preset both choose settings. Give one." in err
 
 
 def test_features_are_written_in_every_form(monkeypatch, capsys, folder, tmp_path):
@@ -187,6 +193,9 @@ def test_the_sample_says_what_it_is_derived_from(monkeypatch, capsys, tmp_path):
         in words
     )
     assert (tmp_path / "sample" / "equity.csv").is_file()
+
+
+LEVELS = ("debug", "info", "warning")
 
 
 def remove(path):
@@ -392,23 +401,154 @@ def test_a_folder_that_is_no_run_is_never_replaced(monkeypatch, capsys, tmp_path
         assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_a_fresh_process_ends_with_a_sentence_and_no_traceback(tmp_path):
-    code = "from trm_bt.cli import main; main()"
-    command = ["run", "--bars", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *command],
+def in_a_process(*arguments, **options):
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-c", "from trm_bt.cli import main; main()"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
+        **options,
     )
+
+
+def test_a_fresh_process_ends_with_a_sentence_and_no_traceback(tmp_path):
+    done = in_a_process("run", "--bars", tmp_path / "none", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("trm-bt: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_an_unknown_option_is_bad_usage(monkeypatch, capsys):
-    assert call(monkeypatch, capsys, "run", "--no-such-option")[0] == 2
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "--outt", "x"), "Did you mean --out instead of --outt?"),
+        (("audit", "--cut", "5"), "Unknown option: --cut. Did you mean --cuts?"),
+        (("run",), 'Command "run" parameter --out requires an argument.'),
+        (("rum",), 'Unknown command "rum". Did you mean "run"?'),
+        (("run", "--out", "x", "--seed", "-1"), 'Invalid value "-1" for --seed.'),
+        (("run", "--out", "x", "--device", "tpu"), 'Invalid value "tpu" for --device.'),
+        (("compare", "x", "--draws", "99"), "Must be >= 100."),
+        (("report",), 'Command "report" parameter RUN_FOLDER requires an argument.'),
+    ],
+)
+def test_bad_usage_ends_with_one_sentence(monkeypatch, capsys, arguments, sentence):
+    code, out, error = call(monkeypatch, capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith("trm-bt: ")
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_a_bug_has_its_own_exit_code_and_a_traceback_if_asked(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ZeroDivisionError("by 0")
+
+    monkeypatch.setattr("trm_bt.feeds.validate.validate_source", fail)
+    code, out, error = call(monkeypatch, capsys, "validate")
+    assert (code, out) == (70, "")
+    assert "please report it: ZeroDivisionError: by 0. Add -vv" in error
+    assert error.count("\n") == 1
+    code, _, error = call(monkeypatch, capsys, "validate", "-vv")
+    assert code == 70
+    assert "Traceback (most recent call last)" in error
+
+
+def test_every_option_has_a_help_and_shared_ones_the_same():
+    other_meaning = {"--bars", "--crises", "--jobs", "--out", "--seed", "--checkpoint"}
+    helps = {}
+    for name in app:
+        if not name.startswith("-"):
+            options = app[name].assemble_argument_collection(parse_docstring=True)
+            for option in options:
+                if option.name != "*":
+                    helps.setdefault(option.name, set()).add(option.parameter.help)
+    assert {name for name, texts in helps.items() if len(texts) > 1} == other_meaning
+    assert all(text for texts in helps.values() for text in texts)
+
+
+def test_no_command_takes_more_than_six_arguments():
+    for name in app:
+        function = app[name].default_command
+        assert function is None or len(inspect.signature(function).parameters) <= 6
+
+
+def test_the_last_of_a_repeated_option_counts(monkeypatch, capsys):
+    _, out, _ = call(monkeypatch, capsys, "config", "--seed", 5, "--seed", 6)
+    assert json.loads(out)["seed"] == 6
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_printed(monkeypatch, capsys, flag):
+    code, out, error = call(monkeypatch, capsys, flag)
+    assert (code, error) == (0, "")
+    assert "walkforward" in out
+    code, out, error = call(monkeypatch, capsys, "run", flag)
+    assert (code, error) == (0, "")
+    assert "overrides the one in --config" in out
+
+
+def test_the_version_is_printed(monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "--version")
+    assert (code, out) == (0, f"trm-bt {version('trm-bt')}\n")
+
+
+def test_bash_completes_commands_and_options(monkeypatch, capsys, tmp_path):
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    environment = os.environ | {"HOME": str(tmp_path)}
+    done = in_a_process("--install-completion", "--shell", "bash", env=environment)
+    assert done.returncode == 0
+    installed = tmp_path / ".local/share/bash-completion/completions/trm-bt"
+    code, script, _ = call(monkeypatch, capsys, "--show-completion", "bash")
+    assert code == 0
+    assert script.strip() == installed.read_text().strip()
+    assert str(installed.parent) in (tmp_path / ".bashrc").read_text()
+
+    for words, found in (("walk", "walkforward"), ("run --obs", "--observed")):
+        typed = ["trm-bt", *words.split()]
+        ask = f"COMP_WORDS=({' '.join(typed)}); COMP_CWORD={len(typed) - 1}; _trm_bt"
+        answer = subprocess.run(
+            [bash, "-c", f"source {installed}; {ask}; echo ${{COMPREPLY[@]}}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert answer.stdout.split() == [found]
+
+
+def test_quiet_prints_the_path_alone(monkeypatch, capsys, folder, tmp_path):
+    out = tmp_path / "labels"
+    arguments = ("labels", "--bars", folder, "--out", out)
+    assert call(monkeypatch, capsys, *arguments, "-q") == (0, f"{out}\n", "")
+    assert call(monkeypatch, capsys, "validate", "-q", "--bars", folder) == (0, "", "")
+
+
+def test_verbose_logs_what_is_done(monkeypatch, capsys):
+    def validate(*_, **__):
+        for level in LEVELS:
+            getattr(logging.getLogger("trm_bt.feeds"), level)("a %s", "record")
+        return []
+
+    monkeypatch.setattr("trm_bt.feeds.validate.validate_source", validate)
+    lines = [f"trm-bt: {level}: a record" for level in LEVELS]
+    for flags, n_left_out in (("-q", 3), ("", 2), ("-v", 1), ("-vv", 0), ("-v -v", 0)):
+        code, out, error = call(monkeypatch, capsys, "validate", *flags.split())
+        assert (code, out) == (0, "")
+        assert error.splitlines() == lines[n_left_out:]
+
+
+def test_a_closed_pipe_is_no_error():
+    command = [sys.executable, "-c", "from trm_bt.cli import main; main()", "config"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_members_listed_but_absent_are_named(monkeypatch, capsys, folder, tmp_path):

@@ -31,7 +31,7 @@ def test_the_seed_preset_keeps_the_values_it_began_with():
 
 
 def test_the_shipped_settings_are_those_that_were_chosen():
-    """What docs/selection.md says; whoever changes one, chooses anew."""
+    """What docs/evidence.md says; whoever changes one, chooses anew."""
     config = TRMConfig()
     training = config.training
     assert (training.target, training.utility) == ("utility", "risk")

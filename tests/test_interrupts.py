@@ -1,4 +1,4 @@
-"""Signals: one sentence, exit code 1, and neither processes nor files left behind."""
+"""Signals: one sentence, an exit code, and neither processes nor files left behind."""
 
 import contextlib
 import os
@@ -93,15 +93,15 @@ def wait_for_trainings_at_work(session: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("send", "number", "is_at_work"),
+    ("send", "number", "is_at_work", "code"),
     [
-        pytest.param(os.killpg, signal.SIGINT, False, id="ctrl-c"),
-        pytest.param(os.kill, signal.SIGINT, True, id="interrupt-the-parent"),
-        pytest.param(os.kill, signal.SIGTERM, False, id="terminate-the-parent"),
+        pytest.param(os.killpg, signal.SIGINT, False, 130, id="ctrl-c"),
+        pytest.param(os.kill, signal.SIGINT, True, 130, id="interrupt-the-parent"),
+        pytest.param(os.kill, signal.SIGTERM, False, 1, id="terminate-the-parent"),
     ],
 )
 def test_an_interrupted_run_leaves_one_sentence(
-    run, tmp_path, send, number, is_at_work
+    run, tmp_path, send, number, is_at_work, code
 ):
     if is_at_work:
         wait_for_trainings_at_work(run.pid)
@@ -110,7 +110,7 @@ def test_an_interrupted_run_leaves_one_sentence(
     _, errors = run.communicate(timeout=20)
 
     assert errors == "trm-bt: Interrupted.\n"
-    assert run.returncode == 1
+    assert run.returncode == code
     assert wait_until(lambda: not members(run.pid), 5)
     assert not any((tmp_path / "runs").iterdir())
 

@@ -93,8 +93,8 @@ def test_turnover_of_a_tearsheet_is_that_of_all_its_sessions(
 
 def test_turnover_in_the_terminal_is_said_to_be_a_years(folder):
     span = {"start": "2010-05-03", "end": "2010-06-30", "sessions": 43}
-    run = read_run(folder).summary
+    run = read_run(folder).summary.model_dump(mode="json")
     facts = {"run": "runs/a", "span": span, "strategies": {}, "tests": None}
     facts |= {"cost_bps": 5.0, "cash": "earned nothing"}
-    assert "Turnover is a year's." in str(strategy_table(run).caption)
-    assert "Turnover: a year's." in str(compare_table(facts).caption)
+    assert "Turnover is annual." in str(strategy_table(run).caption)
+    assert "Turnover: annual." in str(compare_table(facts).caption)

@@ -192,6 +192,8 @@ class BacktestConfig(_Settings):
     cost_bps: float = Field(5.0, ge=0)
 
 
+Device = Literal["auto", "cpu", "cuda"]
+"""Where a model runs; "auto" takes CUDA where there is one."""
 Preset = Literal["shipped", "seed"]
 _PRESETS: Final[Mapping[Preset, Mapping[str, Mapping[str, object]]]] = {
     "shipped": {},
@@ -277,7 +279,7 @@ class TRMConfig(_Settings):
         ----------
         name : {"shipped", "seed"}
             The defaults, or what the network began with: it names the most profitable
-            allocation. Both are compared in docs/selection.md.
+            allocation. Both are compared in docs/evidence.md.
 
         Examples
         --------

@@ -1,46 +1,71 @@
 """The command line: one sub-command a stage, and the only package that prints.
 
-Exit codes: 0 done, 1 the job failed, 2 bad usage or bad input.
+Exit codes: 0 done, 1 the job failed, 2 bad usage or bad input, 70 a bug of this
+package, 130 interrupted by Ctrl-C.
 """
 
+import logging
+import os
 import signal
 import sys
 import warnings
+from typing import Final, NoReturn
 
-from trm_bt.cli import (  # noqa: F401, they add their commands
-    bars,
-    compare,
-    dataset,
-    models,
-    runs,
-    walkforward,
-)
+from cyclopts import CycloptsError
+
+from trm_bt.cli import bars, dataset, models, runs  # noqa: F401, they add commands
 from trm_bt.cli.options import app
+from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import BarsWarning, LookAheadError, TRMError
 
-_TYPER_INTERRUPTED = 130
-"""Exit code into which Typer turns a KeyboardInterrupt, without a word."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_FAILED: Final = 1
+_BAD_INPUT: Final = 2
+_BUG: Final = 70
+_INTERRUPTED: Final = 130
 
 
 def main() -> None:
     """Run the command line and turn errors into one sentence and an exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, _interrupt)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            app()
+            _run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has gone, `head` for one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(_FAILED) from None
+    except KeyboardInterrupt as interrupt:
+        is_terminated = interrupt.args == (signal.SIGTERM,)
+        _fail("Interrupted.", _FAILED if is_terminated else _INTERRUPTED)
+    except CycloptsError as error:
+        _fail(" ".join(str(error).split()), _BAD_INPUT)
     except TRMError as error:
         # a leak that was found is an answer, not a mistake of the one who asked
         is_bad_input = isinstance(error, ValueError)
         is_bad_input &= not isinstance(error, LookAheadError)
-        _fail(str(error), 2 if is_bad_input else 1)
+        _fail(str(error), _BAD_INPUT if is_bad_input else _FAILED)
     except OSError as error:
-        _fail(f"The job failed: {error}.", 1)
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != _TYPER_INTERRUPTED:
-            raise
-        _fail("Interrupted.", 1)
+        _fail(f"The job failed: {error}.", _FAILED)
+    except Exception as error:
+        logging.getLogger(__name__).debug("the bug", exc_info=True)
+        _fail(
+            f"This is a bug of trm-bt, please report it: {type(error).__name__}: "
+            f"{error}. Add -vv for the traceback.",
+            _BUG,
+        )
+
+
+def _run(tokens: list[str]) -> None:
+    """Parse the command line and call its command."""
+    command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    bound.apply_defaults()
+    for options in bound.arguments.values():
+        if isinstance(options, Terminal):
+            options.start_logging()
+    command(*bound.args, **bound.kwargs)
 
 
 def _show_warning(
@@ -51,13 +76,13 @@ def _show_warning(
     print(f"trm-bt: warning: {place}{message}", file=sys.stderr)
 
 
-def _interrupt(*_: object) -> None:
+def _interrupt(number: int, _: object) -> NoReturn:
     """Stop at the first signal, and let no second one disturb the tidying up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt(number)
 
 
-def _fail(sentence: str, code: int) -> None:
+def _fail(sentence: str, code: int) -> NoReturn:
     print(f"trm-bt: {sentence}", file=sys.stderr)
     raise SystemExit(code)

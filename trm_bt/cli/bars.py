@@ -1,40 +1,33 @@
 """Bars: show the sample, fetch, validate."""
 
-import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
-from trm_bt.cli.options import (
-    BarsOption,
-    EndOption,
-    ForceOption,
-    JsonOption,
-    StartOption,
-    app,
-)
-from trm_bt.cli.tables import (
-    fetch_table,
-    provenance_table,
-    symbol_table,
-)
-from trm_bt.cli.terminal import console, progress_bars
+from trm_bt.cli.options import ForceOption, Source, app
+from trm_bt.cli.tables import fetch_table, provenance_table, symbol_table
+from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import BarsError, FetchError
 
 
-@app.command()
+@app.command
 def sample(
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for one CSV file a role.")
-    ] = None,
+    *,
+    out: Path | None = None,
     force: ForceOption = False,
-    as_json: JsonOption = False,
+    terminal: Terminal = Terminal(),
 ) -> None:
-    """Show what the embedded sample is derived from; with --out, export it."""
+    """Show what the embedded sample is derived from; with --out, export it.
+
+    Parameters
+    ----------
+    out : Path, optional
+        Folder for one CSV file a role.
+    """
     from trm_bt.feeds import load_bars
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.bars import ROLES
@@ -49,34 +42,29 @@ def sample(
                 if values is not None:
                     values.to_csv(folder / f"{role}.csv")
             (folder / "README.txt").write_text(bars.source + "\n", encoding="utf-8")
-    if as_json:
-        print(json.dumps(BarsRecord.of(bars).model_dump(mode="json")))
-    else:
-        console().print(provenance_table(BarsRecord.of(bars).model_dump(mode="json")))
+    facts = BarsRecord.of(bars).model_dump(mode="json")
+    terminal.show(facts, provenance_table(facts), path=out)
 
 
-@app.command()
+@app.command
 def fetch(
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            "--store", help="Folder of the bars, else the user's data folder."
-        ),
-    ] = None,
-    symbols: Annotated[
-        str, typer.Option("--symbols", help="More symbols, separated by commas.")
-    ] = "",
-    time_limit: Annotated[
-        float | None,
-        typer.Option(
-            "--time-limit",
-            min=0.0,
-            help="Seconds after which copies must serve, else ten minutes.",
-        ),
-    ] = None,
-    as_json: JsonOption = False,
+    *,
+    store: Path | None = None,
+    symbols: str = "",
+    time_limit: Annotated[float | None, Parameter(validator=Number(gte=0))] = None,
+    terminal: Terminal = Terminal(),
 ) -> None:
-    """Bring the store of raw bars up to date from Yahoo Finance."""
+    """Bring the store of raw bars up to date from Yahoo Finance.
+
+    Parameters
+    ----------
+    store : Path, optional
+        Folder of the bars, by default in the user's data folder.
+    symbols : str
+        More symbols, separated by commas.
+    time_limit : float, optional
+        Seconds after which existing copies must serve, by default ten minutes.
+    """
     import pandas as pd
 
     from trm_bt.feeds.fetch import DEFAULT_SYMBOLS, DEFAULT_TIME_LIMIT, fetch_all
@@ -85,24 +73,21 @@ def fetch(
 
     kept = BarStore(store or default_store())
     added = [name.strip() for name in symbols.split(",") if name.strip()]
-    wanted = list(dict.fromkeys([*DEFAULT_SYMBOLS, *added]))
-    now = pd.Timestamp.now("UTC")
-    with progress_bars() as progress:
+    with terminal.progress() as progress:
         outcomes = fetch_all(
             kept,
-            wanted,
+            list(dict.fromkeys([*DEFAULT_SYMBOLS, *added])),
             download=download,
-            now=now,
+            now=pd.Timestamp.now("UTC"),
             time_limit=DEFAULT_TIME_LIMIT if time_limit is None else time_limit,
-            progress=one_bar(progress),
+            progress=lambda symbol, *done: progress(f"fetch {symbol}", *done),
         )
     for outcome in outcomes:
         for message in outcome.messages:
             print(f"trm-bt: {message}", file=sys.stderr)
-    if as_json:
-        print(json.dumps([asdict(outcome) for outcome in outcomes]))
-    else:
-        console().print(fetch_table(outcomes, kept))
+    terminal.show(
+        [asdict(outcome) for outcome in outcomes], fetch_table(outcomes, kept)
+    )
     missing = [outcome.symbol for outcome in outcomes if outcome.action == "missing"]
     if missing:
         raise FetchError(
@@ -111,29 +96,13 @@ def fetch(
         )
 
 
-@app.command()
-def validate(
-    bars: BarsOption = "sample",
-    start: StartOption = None,
-    end: EndOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Hold every symbol against the calendar, the rules of prices and its role."""
+@app.command
+def validate(source: Source = Source(), terminal: Terminal = Terminal()) -> None:
+    """Check every symbol against the calendar, the rules of prices and its role."""
     from trm_bt.feeds.validate import validate_source
 
-    reports = validate_source(bars, start=start, end=end)
-    if as_json:
-        print(json.dumps([report.to_dict() for report in reports]))
-    else:
-        for report in reports:
-            console().print(symbol_table(report))
+    reports = validate_source(source.bars, start=source.start, end=source.end)
+    terminal.show([report.to_dict() for report in reports], *map(symbol_table, reports))
     errors = [f for r in reports for f in r.findings if f.severity == "error"]
     if errors:
         raise BarsError(f"{len(errors)} errors, first: {errors[0].sentence}")
-
-
-def one_bar(
-    advance: Callable[[str, int, int], None],
-) -> Callable[[str, int, int], None]:
-    """Return a callback that moves one bar and names the symbol."""
-    return lambda symbol, done, total: advance(f"fetch {symbol}", done, total)

@@ -1,86 +1,137 @@
-"""What the sub-commands have in common: the application, options, and requests."""
+"""The application, and the options that several commands share, each declared once.
+
+A class of options is flattened into the signature of every command that takes it. The
+text below a field is its help.
+"""
 
 import shlex
 import sys
-from enum import StrEnum
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
-from trm_bt.config import Preset, TRMConfig
+from trm_bt.config import Device, TRMConfig
 
 if TYPE_CHECKING:
     from trm_bt.runfolder.records import RunRequest
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+
+def _shown(default: object) -> str | None:
+    """Return a default as help shows it; that of a flag goes without saying."""
+    return str(default) if default else None
+
+
+app = App(
+    name="trm-bt",
     help="Train a Tiny Recursive Model on market bars and judge it out of sample.",
+    version=lambda: f"trm-bt {version('trm-bt')}",
+    help_flags=("--help", "-h"),
+    default_parameter=Parameter(negative=(), show_default=_shown, allow_repeating=True),
 )
+app.register_install_completion_command(help="Install completion for your shell.")
 
 
-class Device(StrEnum):
-    """Where a model runs."""
+@app.command(name="--show-completion")
+def show_completion(
+    shell: Literal["bash", "zsh", "fish", "powershell"] | None = None,
+) -> None:
+    """Print the completion script of a shell, by default of yours."""
+    print(app.generate_completion(shell=shell))
 
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
-
-BarsOption = Annotated[
-    str, typer.Option("--bars", help="'sample', 'yahoo', or a folder of bars.")
-]
-StartOption = Annotated[
-    str | None, typer.Option("--start", help="First date of the bars, YYYY-MM-DD.")
-]
-EndOption = Annotated[
-    str | None, typer.Option("--end", help="Last date of the bars, YYYY-MM-DD.")
-]
-ObservedOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--observed",
-        help="Insist on an observed input (members, put_call); shortens the span.",
-    ),
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="Settings as JSON; see `trm-bt config`.")
-]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Overrides it.")]
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where models decide.")]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one machine-readable object instead.")
+NotNegative = Annotated[int, Parameter(validator=Number(gte=0))]
+Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+DeviceOption = Annotated[
+    Device, Parameter(name="--device", help="Where models decide.")
 ]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Replace what another run has written.")
+    bool, Parameter(name="--force", help="Replace the result of another run.")
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 
 
-def request_of(
-    bars: str,
-    config: TRMConfig,
-    start: str | None,
-    end: str | None,
-    observed: list[str] | None,
-    device: Device = Device.auto,
-) -> "RunRequest":
-    """Return what a run is asked for by these options."""
-    from trm_bt.runfolder.records import RunRequest
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Which sessions."""
 
-    return RunRequest(bars, config, start, end, tuple(observed or ()), device.value)
+    start: str | None = None
+    """First date, YYYY-MM-DD."""
+    end: str | None = None
+    """Last date, YYYY-MM-DD."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Span):
+    """Which bars."""
+
+    bars: str = "sample"
+    """'sample', 'yahoo', or a folder of bars."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Which settings."""
+
+    config: Path | None = None
+    """Settings as JSON; see `trm-bt config`."""
+
+    def settings(self) -> TRMConfig:
+        """Return the settings of the file, else the defaults."""
+        return TRMConfig() if self.config is None else TRMConfig.load(self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeededSettings(Settings):
+    """Which settings and seed."""
+
+    seed: NotNegative | None = None
+    """Seed; overrides the one in --config."""
+
+    def settings(self) -> TRMConfig:
+        """Return the settings, with the seed if one is given."""
+        settings = super().settings()
+        if self.seed is None:
+            return settings
+        return settings.model_copy(update={"seed": self.seed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(Settings, Source):
+    """Which bars and settings."""
+
+    observed: tuple[str, ...] = ()
+    """Require an observed input (members, put_call), which shortens the span; may be
+    repeated."""
+
+    def request(self, device: Device = "auto") -> "RunRequest":
+        """Return the request that these options make."""
+        from trm_bt.runfolder.records import RunRequest
+
+        return RunRequest(
+            self.bars, self.settings(), self.start, self.end, self.observed, device
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeededInputs(SeededSettings, Inputs):
+    """Which bars, settings and seed."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where the result goes."""
+
+    out: Path
+    """Folder of the result."""
+    force: ForceOption = False
 
 
 def command_line() -> str:
     """Return the command line as a shell would take it."""
     return shlex.join(["trm-bt", *sys.argv[1:]])
-
-
-def settings_of(
-    path: Path | None, seed: int | None, preset: Preset = "shipped"
-) -> TRMConfig:
-    """Return the settings of a file, else of the preset, with the seed if given."""
-    settings = TRMConfig.preset(preset) if path is None else TRMConfig.load(path)
-    return settings if seed is None else settings.model_copy(update={"seed": seed})

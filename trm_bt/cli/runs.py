@@ -1,116 +1,250 @@
-"""Whole runs, their pages, and the settings."""
+"""Whole runs: train and backtest, compare, report, and the settings."""
 
-import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from pydantic import ValidationError
 
 from trm_bt.cli.options import (
-    BarsOption,
-    ConfigOption,
-    Device,
     DeviceOption,
-    EndOption,
     ForceOption,
-    JsonOption,
-    ObservedOption,
-    OutOption,
-    SeedOption,
-    StartOption,
+    NotNegative,
+    Positive,
+    SeededInputs,
+    SeededSettings,
+    Span,
+    Target,
     app,
     command_line,
-    request_of,
-    settings_of,
 )
-from trm_bt.cli.tables import (
-    crisis_table,
-    strategy_table,
-)
-from trm_bt.cli.terminal import console, progress_bars
-from trm_bt.config import Preset
+from trm_bt.cli.tables import compare_table, crisis_table, order_line, strategy_table
+from trm_bt.cli.terminal import Terminal
+from trm_bt.config import Preset, TRMConfig, WalkForwardConfig, explain
+from trm_bt.errors import ConfigError
 
 if TYPE_CHECKING:
     from trm_bt.runfolder.records import Summary
 
+RunFolder = Annotated[Path, Parameter(help="Folder of a finished run.")]
 
-@app.command("run")
+
+@app.command(name="run")
 def run_command(
-    out: OutOption,
-    bars: BarsOption = "sample",
-    start: StartOption = None,
-    end: EndOption = None,
-    observed: ObservedOption = None,
-    config: ConfigOption = None,
-    seed: SeedOption = None,
-    device: DeviceOption = Device.auto,
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    inputs: SeededInputs = SeededInputs(),
+    *,
+    target: Target,
+    device: DeviceOption = "auto",
+    terminal: Terminal = Terminal(),
 ) -> None:
     """Go from bars to crisis tearsheets: label, train, backtest and report."""
     from trm_bt.runs.run import run
 
-    request = request_of(bars, settings_of(config, seed), start, end, observed, device)
-    with progress_bars() as progress:
+    with terminal.progress() as progress:
         summary = run(
-            request, out, command=command_line(), force=force, progress=progress
+            inputs.request(device),
+            target.out,
+            command=command_line(),
+            force=target.force,
+            progress=progress,
         )
-    if as_json:
-        print(json.dumps(summary.model_dump(mode="json")))
-    else:
-        print_summary(summary, out)
+    _show_run(terminal, summary, target.out)
 
 
-@app.command("report")
-def report_command(
-    run_folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Tearsheets made at the same time.")
-    ] = 2,
-    crises: Annotated[
-        Path | None,
-        typer.Option("--crises", help="JSON or CSV of windows of your own."),
-    ] = None,
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Folds:
+    """When a walk-forward retrains and on what; None as the settings say."""
+
+    first_decision: Annotated[str | None, Parameter(name="--from")] = None
+    """First session to decide, YYYY-MM-DD."""
+    retrain_every: Annotated[Positive | None, Parameter(name="--every")] = None
+    """Sessions between trainings."""
+    retrain_on: tuple[str, ...] | None = None
+    """A date to retrain before, YYYY-MM-DD; may be repeated."""
+    window: Positive | None = None
+    """Train on this many of the newest labels, by default on all."""
+    embargo: NotNegative | None = None
+    """Further sessions that give no label before a model's first decision."""
+    n_seeds: Annotated[Positive | None, Parameter(name="--seeds")] = None
+    """Models averaged in a fold."""
+
+    def apply(self, settings: TRMConfig) -> TRMConfig:
+        """Return the settings with what the command line says about the folds."""
+        if self.retrain_on and self.retrain_every is not None:
+            raise ConfigError(
+                "--every and --retrain-on both say when folds begin, got both. "
+                "Give one."
+            )
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        if self.retrain_every is not None:  # takes the place of dates in the settings
+            given["retrain_on"] = ()
+        folds = settings.walkforward.model_dump() | given
+        try:
+            changed = WalkForwardConfig.model_validate(folds)
+        except ValidationError as error:
+            raise ConfigError(explain(WalkForwardConfig, error)) from error
+        return settings.model_copy(update={"walkforward": changed})
+
+
+@app.command(name="walkforward")
+def walkforward_command(
+    inputs: SeededInputs = SeededInputs(),
+    *,
+    target: Target,
+    folds: Folds = Folds(),
+    jobs: Positive | None = None,
+    device: DeviceOption = "auto",
+    terminal: Terminal = Terminal(),
 ) -> None:
-    """Build the pages of a finished run again."""
+    """Retrain on a schedule, decide out of sample, backtest and report.
+
+    The same command again resumes.
+
+    Parameters
+    ----------
+    jobs : int, optional
+        Models trained at a time.
+    """
+    from trm_bt.runs.walkforward import run_walkforward
+
+    request = inputs.request(device)
+    with terminal.progress() as progress:
+        summary = run_walkforward(
+            replace(request, config=folds.apply(request.config)),
+            target.out,
+            command=command_line(),
+            force=target.force,
+            n_processes=jobs,
+            progress=progress,
+        )
+    _show_run(terminal, summary, target.out)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Span):
+    """What a run is compared on."""
+
+    bars: str | None = None
+    """Where the bars of the run are now, if they have moved."""
+    trials: Path | None = None
+    """Trials log, by default trials.jsonl beside the run."""
+    earlier_trials: NotNegative = 0
+    """Trials made before the log began."""
+    draws: Annotated[int, Parameter(validator=Number(gte=100))] = 2000
+    """Histories drawn for each test."""
+    seed: NotNegative = 0
+    """Seed of the draws."""
+
+
+@app.command(name="compare")
+def compare_command(
+    run_folder: RunFolder,
+    /,
+    *,
+    comparison: Comparison = Comparison(),
+    out: Path | None = None,
+    force: ForceOption = False,
+    terminal: Terminal = Terminal(),
+) -> None:
+    """Compare a run with benchmarks, and test its lead.
+
+    Parameters
+    ----------
+    out : Path, optional
+        Folder of the result, by default RUN_FOLDER/comparison.
+    """
+    from trm_bt.evaluation.significance import JudgeSettings
+    from trm_bt.runs.compare import PAGE, CompareRequest, compare, target_of
+
+    settings = JudgeSettings(
+        n_draws=comparison.draws,
+        seed=comparison.seed,
+        n_earlier_trials=comparison.earlier_trials,
+    )
+    request = CompareRequest(
+        run_folder,
+        comparison.bars,
+        comparison.start,
+        comparison.end,
+        comparison.trials,
+        settings,
+    )
+    with terminal.progress() as progress:
+        facts = compare(request, out=out, force=force, progress=progress)
+    terminal.show(
+        facts,
+        facts["bars"]["source"],
+        compare_table(facts),
+        *[f"Left out: {name} {why}" for name, why in facts["left_out"].items()],
+        *facts["verdict"],
+        path=target_of(run_folder, out) / PAGE,
+    )
+
+
+@app.command(name="report")
+def report_command(
+    run_folder: RunFolder,
+    /,
+    *,
+    jobs: Positive = 2,
+    crises: Path | None = None,
+    terminal: Terminal = Terminal(),
+) -> None:
+    """Build the pages of a finished run again.
+
+    Parameters
+    ----------
+    jobs : int
+        Tearsheets made at the same time.
+    crises : Path, optional
+        JSON or CSV of windows of your own.
+    """
     from trm_bt.market.crises import read_crises
     from trm_bt.report import build
 
     own = read_crises(crises) if crises else ()
-    with progress_bars() as progress:
+    with terminal.progress() as progress:
         build(
             run_folder,
             crises=own,
             jobs=jobs,
             progress=lambda done, total, _: progress("report", done, total),
         )
-    print(run_folder / "index.html")
+    page = run_folder / "index.html"
+    terminal.show({"page": str(page)}, path=page)
 
 
-@app.command("config")
+@app.command(name="config")
 def config_command(
-    config: ConfigOption = None,
-    seed: SeedOption = None,
-    preset: Annotated[
-        Preset | None,
-        typer.Option("--preset", help="Settings of a name instead of a file."),
-    ] = None,
+    given: SeededSettings = SeededSettings(), *, preset: Preset | None = None
 ) -> None:
-    """Print the settings as JSON, ready to edit and pass as --config."""
-    if config is not None and preset is not None:
-        raise typer.BadParameter("give --config or --preset, not both")
-    print(settings_of(config, seed, preset or "shipped").describe())
+    """Print the settings as JSON, ready to edit and pass as --config.
+
+    Parameters
+    ----------
+    preset : {"shipped", "seed"}, optional
+        Settings of a name instead of a file.
+    """
+    settings = given.settings()
+    if preset is not None:
+        if given.config is not None:
+            raise ConfigError("--config and --preset both choose settings. Give one.")
+        settings = TRMConfig.preset(preset).model_copy(update={"seed": settings.seed})
+    print(settings.describe())
 
 
-def print_summary(summary: "Summary", out: Path) -> None:
+def _show_run(terminal: Terminal, summary: "Summary", out: Path) -> None:
     """Print the two tables of a run and where its page is."""
-    terminal = console()
-    terminal.print(summary.bars.source)
-    terminal.print(crisis_table(summary.crises))
-    terminal.print(strategy_table(summary))
-    orders = summary.orders
-    terminal.print(
-        f"Orders: {orders.submitted} submitted, {orders.completed} completed, "
-        f"{orders.rejected} rejected."
+    facts = summary.model_dump(mode="json")
+    terminal.show(
+        facts,
+        summary.bars.source,
+        crisis_table(facts["crises"]),
+        strategy_table(facts),
+        order_line(facts["orders"]),
+        path=out / "index.html",
     )
-    print(out / "index.html")

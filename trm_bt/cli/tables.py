@@ -1,138 +1,146 @@
 """Tables for a terminal: figures in, `rich` tables out; nothing is printed here."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.markup import escape
 from rich.table import Table
-
-from trm_bt.market.allocations import ALLOCATION_NAMES
 
 if TYPE_CHECKING:
     from trm_bt.audit.checks import AuditResult
     from trm_bt.feeds.fetch import Outcome
     from trm_bt.feeds.store import BarStore
     from trm_bt.feeds.validate import SymbolReport
-    from trm_bt.runfolder.records import CrisisRecord, Summary
+    from trm_bt.learning.self_check import Check
+    from trm_bt.market.features import Features
 
 
-def crisis_table(crises: Sequence["CrisisRecord"]) -> Table:
+_STRATEGY_COLUMNS: Final = {
+    "return": ("total_return", ".1%"),
+    "a year": ("cagr", ".1%"),
+    "volatility": ("volatility_annual", ".1%"),
+    "Sharpe": ("sharpe", ".2f"),
+    "drawdown": ("max_drawdown", ".1%"),
+    "turnover": ("turnover_annual", ".1f"),
+}
+"""Key in summary.json and format by heading."""
+_COMPARE_COLUMNS: Final = {
+    "Sharpe": ("sharpe", ".2f"),
+    "lead": ("difference", "+.2f"),
+    "p": ("p_value", ".3f"),
+    "a year": ("cagr", ".1%"),
+    "volatility": ("volatility_annual", ".1%"),
+    "drawdown": ("max_drawdown", ".1%"),
+    "turnover": ("turnover_annual", ".1f"),
+    "costs": ("lost_to_costs", ".1%"),
+    "regret": ("regret", ".2%"),
+    "accuracy": ("accuracy", ".1%"),
+}
+"""Key in comparison.json, of a strategy or of the lead over it, and format."""
+
+
+def crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
     """Return a row for each entry of `crises` in summary.json."""
-    table = figure_table(
+    table = _table(
         "Crises, each decided by a model that was frozen before it",
-        ("crisis", "sessions", "trained until", "steps", "trm", "spy", "60/40"),
+        *("crisis", "sessions", "trained until", "steps", "trm", "spy", "60/40"),
+        *("drawdown trm", "spy", "60/40"),
     )
-    for column in ("drawdown trm", "spy", "60/40"):
-        table.add_column(column, justify="right")
-    names = ("trm", "spy", "sixty_forty")
     for crisis in crises:
-        if crisis.total_return is None or crisis.max_drawdown is None:
-            table.add_row(crisis.name, "no data", style="dim")
+        if not crisis["covered"]:
+            table.add_row(crisis["name"], "no data", style="dim")
             continue
         table.add_row(
-            crisis.name,
-            str(crisis.sessions),
-            str(crisis.trained_until),
-            str(crisis.n_optimizer_steps),
-            *[_percent(crisis.total_return[name]) for name in names],
-            *[_percent(crisis.max_drawdown[name]) for name in names],
+            crisis["name"],
+            str(crisis["sessions"]),
+            crisis["trained_until"],
+            str(crisis["n_optimizer_steps"]),
+            *[
+                _figure(crisis[measure][name], ".1%")
+                for measure in ("total_return", "max_drawdown")
+                for name in ("trm", "spy", "sixty_forty")
+            ],
         )
-    missing = {c.reason: 0 for c in crises if not c.covered}
+    missing = dict.fromkeys(c["reason"] for c in crises if not c["covered"])
     if missing:
         table.caption = f"No data: {'; '.join(missing)}"
     return table
 
 
-def strategy_table(summary: "Summary") -> Table:
+def strategy_table(summary: Mapping[str, Any]) -> Table:
     """Return a row for each strategy of summary.json, over the whole run."""
-    span = summary.out_of_sample
-    table = figure_table(
-        f"Out of sample {span.start} to {span.end}, {span.sessions} sessions",
-        (
-            "strategy",
-            "return",
-            "a year",
-            "volatility",
-            "Sharpe",
-            "drawdown",
-            "turnover",
-        ),
+    span = summary["out_of_sample"]
+    table = _table(
+        f"Out of sample {span['start']} to {span['end']}, {span['sessions']} sessions",
+        *("strategy", *_STRATEGY_COLUMNS),
     )
-    for name, row in summary.strategies.items():
-        table.add_row(
-            name,
-            *[_percent(v) for v in (row.total_return, row.cagr, row.volatility_annual)],
-            _number(row.sharpe, ".2f"),
-            _percent(row.max_drawdown),
-            _number(row.turnover_annual, ".1f"),
-        )
-    table.caption = f"Turnover is a year's. Cash {summary.cash}."
+    for name, row in summary["strategies"].items():
+        table.add_row(name, *_figures(row, _STRATEGY_COLUMNS))
+    table.caption = f"Turnover is annual. Cash {summary['cash']}."
     return table
+
+
+def order_line(orders: Mapping[str, int]) -> str:
+    """Return a line of `orders` in summary.json."""
+    return (
+        f"Orders: {orders['submitted']} submitted, {orders['completed']} completed, "
+        f"{orders['rejected']} rejected."
+    )
 
 
 def compare_table(facts: Mapping[str, Any]) -> Table:
     """Return a row for each strategy of comparison.json, with the lead over it."""
     span, tests = facts["span"], facts["tests"] or {"leads": {}}
-    table = figure_table(
+    table = _table(
         f"{facts['run']}: {span['sessions']} sessions, {span['start']} to "
         f"{span['end']}",
-        (
-            "strategy",
-            "Sharpe",
-            "lead",
-            "p",
-            "a year",
-            "risk",
-            "drawdown",
-            "turnover",
-            "costs",
-            "regret",
-            "accuracy",
-        ),
+        *("strategy", *_COMPARE_COLUMNS),
     )
     for name, row in facts["strategies"].items():
-        lead = tests["leads"].get(name, {"difference": None, "p_value": None})
-        table.add_row(
-            name,
-            _number(row["sharpe"], ".2f"),
-            _number(lead["difference"], "+.2f"),
-            _number(lead["p_value"], ".3f"),
-            *[_percent(row[k]) for k in ("cagr", "volatility_annual", "max_drawdown")],
-            _number(row["turnover_annual"], ".1f"),
-            _percent(row["lost_to_costs"]),
-            _number(row["regret"], ".2%"),
-            _percent(row["accuracy"]),
-            style="dim" if row["kind"] == "hindsight" else None,
-        )
+        lead = tests["leads"].get(name, {})
+        style = "dim" if row["kind"] == "hindsight" else None
+        table.add_row(name, *_figures(row | lead, _COMPARE_COLUMNS), style=style)
     table.caption = (
-        "Lead: of trm by Sharpe ratio, with its one-sided p. Turnover: a year's. "
+        "Lead: of trm by Sharpe ratio, with its one-sided p. Turnover: annual. "
         f"Costs: of the end value, {facts['cost_bps']:g} basis points of each trade. "
         f"Cash {facts['cash'].rstrip('.')}. Dim: known only afterwards."
     )
     return table
 
 
-def label_tables(summary: Mapping[str, Any], out: Path) -> tuple[Table, Table]:
-    """Return what labels_summary.json counts, by allocation and by crisis."""
-    by_class = figure_table(
-        f"{summary['n_labels']} labels in {out}, {summary['n_ties']} of them ties",
-        ("allocation", "wins", "share", "mean return"),
+def feature_table(features: "Features") -> Table:
+    """Return a row for each feature, with its range."""
+    table = _table(
+        f"{len(features.frame)} rows of features",
+        *("feature", "status", "min", "median", "max"),
     )
+    for name, status in features.schema.status_by_name.items():
+        values = features.frame[name]
+        figures = (values.min(), values.median(), values.max())
+        table.add_row(name, status, *[f"{value:.4g}" for value in figures])
+    return table
+
+
+def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
+    """Return what labels_summary.json counts, by allocation and by crisis."""
+    by_class = _table(
+        f"{summary['n_labels']} labels, {summary['n_ties']} of them ties",
+        *("allocation", "wins", "share", "mean return"),
+    )
+    fill = "the next open" if summary["fill"] == "next_open" else "the same close"
     by_class.caption = (
-        f"Objective {summary['objective']}, {summary['horizon']} sessions from "
-        f"{'the next open' if summary['fill'] == 'next_open' else 'the same close'}."
+        f"Objective {summary['objective']}, {summary['horizon']} sessions from {fill}."
     )
     for name, row in summary["by_class"].items():
         by_class.add_row(
             name,
             str(row["n_wins"]),
-            _percent(row["win_share"]),
-            _number(row["mean_return"], ".3%"),
+            _figure(row["win_share"], ".1%"),
+            _figure(row["mean_return"], ".3%"),
         )
-    by_crisis = figure_table(
-        "Wins by crisis and class index",
-        ("crisis", "labels", "ties", *map(str, range(len(ALLOCATION_NAMES)))),
+    classes = map(str, range(len(summary["by_class"])))
+    by_crisis = _table(
+        "Wins by crisis and class index", "crisis", "labels", "ties", *classes
     )
     for name, row in summary["by_crisis"].items():
         counts = (row["n_labels"], row["n_ties"], *row["n_wins"].values())
@@ -145,10 +153,12 @@ def label_tables(summary: Mapping[str, Any], out: Path) -> tuple[Table, Table]:
 def provenance_table(bars: Mapping[str, Any]) -> Table:
     """Return each role's status and where it comes from."""
     table = Table(
-        title=f"Bars {bars['start']} to {bars['end']}", caption=bars["source"]
+        "role",
+        "status",
+        "source",
+        title=f"Bars {bars['start']} to {bars['end']}",
+        caption=bars["source"],
     )
-    for column in ("role", "status", "source"):
-        table.add_column(column)
     for role, entry in bars["roles"].items():
         table.add_row(
             role, entry["status"], "; ".join([entry["source"], *entry["notes"]])
@@ -159,42 +169,62 @@ def provenance_table(bars: Mapping[str, Any]) -> Table:
 def symbol_table(report: "SymbolReport") -> Table:
     """Return a row for each rule that a symbol was held against."""
     span = f"{report.start:%Y-%m-%d} to {report.end:%Y-%m-%d}" if report.start else ""
-    table = Table(title=f"{report.symbol} {span}".strip(), title_justify="left")
-    table.add_column("rule", no_wrap=True)
-    table.add_column("rows", justify="right")
-    for column in ("first", "finding"):
-        table.add_column(column)
+    table = _table(f"{report.symbol} {span}".strip(), "rule", "rows")
+    table.title_justify = "left"
+    table.add_column("first")
+    table.add_column("finding")
     if report.start:
         table.add_row("rows", str(report.rows), "", f"{report.sessions} sessions")
     found = {finding.rule: finding for finding in report.findings}
     if report.rows and not report.role:
-        table.caption = "nothing that a run reads: not examined"
+        table.caption = "not examined: no run reads it"
     for rule in report.rules:
         if rule in report.unchecked:
             table.add_row(rule, "-", "", f"not checked: {report.unchecked[rule]}")
-            continue
-        if rule not in found:
+        elif rule not in found:
             table.add_row(rule, "0", "", "ok", style="dim")
-            continue
-        finding = found[rule]
-        first = f"{finding.first:%Y-%m-%d}" if finding.first is not None else ""
-        style = "red" if finding.severity == "error" else "yellow"
-        sentence = f"{finding.severity}: {finding.sentence}"
-        table.add_row(rule, str(finding.count), first, escape(sentence), style=style)
+        else:
+            finding = found[rule]
+            first = "" if finding.first is None else f"{finding.first:%Y-%m-%d}"
+            style = "red" if finding.severity == "error" else "yellow"
+            sentence = escape(f"{finding.severity}: {finding.sentence}")
+            table.add_row(rule, str(finding.count), first, sentence, style=style)
     return table
 
 
 def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
     """Return what became of each symbol of a fetch."""
-    table = Table(title=f"Bars in {store.folder}")
-    for column in ("symbol", "what", "new", "rows", "first", "last"):
-        table.add_column(
-            column, justify="right" if column in ("new", "rows") else "left"
-        )
+    table = Table("symbol", "what", title=f"Bars in {store.folder}")
+    table.add_column("new", justify="right")
+    table.add_column("rows", justify="right")
+    table.add_column("first")
+    table.add_column("last")
     for outcome in outcomes:
         entry = store.entry(outcome.symbol)
         kept = (str(entry.rows), entry.start, entry.end) if entry else ("-", "-", "-")
         table.add_row(outcome.symbol, outcome.action, str(outcome.n_new), *kept)
+    return table
+
+
+def model_table(facts: Mapping[str, Any]) -> Table:
+    """Return a row for each fact of a trained model."""
+    table = Table("what", "value", title="Checkpoint")
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            for name, figure in value.items():
+                table.add_row(f"{key} {name}", f"{figure:.5g}")
+        else:
+            table.add_row(key, str(value))
+    return table
+
+
+def check_table(checks: "Sequence[Check]") -> Table:
+    """Return a row for each check of training."""
+    table = Table("check", "", "figures", title="Does training work at all?")
+    for check in checks:
+        table.add_row(
+            check.name, "passed" if check.is_passed else "FAILED", check.figures
+        )
     return table
 
 
@@ -221,18 +251,20 @@ def audit_table(results: "Sequence[AuditResult]") -> Table:
     return table
 
 
-def figure_table(title: str, columns: Sequence[str]) -> Table:
+def _table(title: str, first: str, *figures: str) -> Table:
     """Return a table whose first column is words and the others figures."""
     table = Table(title=title)
-    table.add_column(columns[0], no_wrap=True)
-    for column in columns[1:]:
+    table.add_column(first, no_wrap=True)
+    for column in figures:
         table.add_column(column, justify="right")
     return table
 
 
-def _percent(value: float | None) -> str:
-    return _number(value, ".1%")
+def _figures(
+    row: Mapping[str, Any], columns: Mapping[str, tuple[str, str]]
+) -> list[str]:
+    return [_figure(row.get(key), form) for key, form in columns.values()]
 
 
-def _number(value: float | None, form: str) -> str:
+def _figure(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)

@@ -1,8 +1,15 @@
-"""Progress bars and tables on a terminal, and lines that a pipe can hold."""
+"""What reaches the user: results, progress bars and log lines."""
 
+import json
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -12,16 +19,20 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+
+_LOG = logging.getLogger(__name__)
 
 
 class Stages:
     """One bar a stage on a terminal, none in a pipe; lines go above the bars.
 
-    A stage is the first of the words it is called with; the others say what is done.
+    The first word of a call names the stage; the others say what is done.
     """
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Progress, *, quiet: bool) -> None:
         self._bars = bars
+        self._quiet = quiet
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, words: str, done: int, total: int) -> None:
@@ -32,30 +43,87 @@ class Stages:
         self._bars.update(
             self._tasks[stage], completed=done, total=total, description=words
         )
+        level = logging.INFO if done == total else logging.DEBUG
+        _LOG.log(level, "%s: %d of %d", words, done, total)
 
     def say(self, line: str) -> None:
         """Print a line above the bars, in a pipe too."""
-        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if not self._quiet:
+            self._bars.console.print(
+                line, markup=False, highlight=False, soft_wrap=True
+            )
 
 
-@contextmanager
-def progress_bars() -> Iterator[Stages]:
-    """Yield the bars, on the standard error stream."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bars:
-        yield Stages(bars)
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Terminal:
+    """How much a command prints, and in which form."""
+
+    verbose: Annotated[
+        int, Parameter(name=("--verbose", "-v"), count=True, allow_repeating=None)
+    ] = 0
+    """Log what is done; `-vv` logs more, and shows the traceback of a bug."""
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False
+    """Print nothing but the path of the result."""
+    as_json: Annotated[bool, Parameter(name="--json")] = False
+    """Print one machine-readable object instead."""
+
+    def show(
+        self, facts: object, *parts: Table | str, path: Path | None = None
+    ) -> None:
+        """Print a result.
+
+        Parameters
+        ----------
+        facts : object
+            The result as JSON values, printed alone with `--json`.
+        *parts : Table or str
+            The result for people.
+        path : Path, optional
+            The file or folder to look at; the only thing printed with `--quiet`.
+        """
+        if self.as_json:
+            print(json.dumps(facts))
+            return
+        console = Console()
+        if not console.is_terminal:  # wide enough for the tables
+            console = Console(width=120)
+        for part in () if self.quiet else parts:
+            if isinstance(part, Table):
+                console.print(part)
+            else:
+                print(part)
+        if path is not None:
+            print(path)
+
+    @contextmanager
+    def progress(self) -> Iterator[Stages]:
+        """Yield the progress bars, on the standard error stream."""
+        console = Console(stderr=True)
+        with Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=self.quiet or not console.is_terminal,
+        ) as bars:
+            yield Stages(bars, quiet=self.quiet)
+
+    def start_logging(self) -> None:
+        """Print the package's log records of the level that was asked for."""
+        level = logging.ERROR if self.quiet else logging.WARNING - 10 * self.verbose
+        logger = logging.getLogger("trm_bt")
+        logger.setLevel(max(level, logging.DEBUG))
+        logger.handlers = [_StandardError()]
 
 
-def console() -> Console:
-    """Return a console; a pipe gets lines wide enough for the tables."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
+class _StandardError(logging.Handler):
+    """Print a line a record on the stream of the moment, above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record."""
+        level = record.levelname.lower()
+        print(f"trm-bt: {level}: {self.format(record)}", file=sys.stderr)

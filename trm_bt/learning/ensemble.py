@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trm_bt.config import Device
 from trm_bt.errors import CheckpointError
 from trm_bt.learning.checkpoint import is_checkpoint
-from trm_bt.learning.policy import Device, TRMPolicy
+from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
 from trm_bt.market.decisions import Decision
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
 
+from trm_bt.config import Device
 from trm_bt.errors import CheckpointError, ConfigError
 from trm_bt.learning.checkpoint import load_checkpoints
 from trm_bt.learning.model import TinyRecursiveModel
@@ -21,8 +21,6 @@ from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.processes import is_fork
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 class TRMPolicy:

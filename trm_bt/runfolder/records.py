@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from trm_bt.config import TRMConfig
+from trm_bt.config import Device, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
 from trm_bt.evaluation.benchmarks import FIXED, OURS
 from trm_bt.market.allocations import ALLOCATION_NAMES
@@ -100,7 +100,7 @@ class RunRequest:
     start: str | None = None
     end: str | None = None
     observed: tuple[str, ...] = ()
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
 
 
 class RoleRecord(_Record):
