@@ -69,9 +69,11 @@ MODULES = modules()
 
 
 def floor(name: str) -> int:
-    for room in (name, name.rpartition(".")[0]):
+    room = name
+    while room:
         if room in FLOORS:
             return FLOORS[room]
+        room = room.rpartition(".")[0]
     raise AssertionError(f"{name} stands on no floor: give it one")
 
 

@@ -9,7 +9,8 @@ import pytest
 from tests.fakes_run import write_fake_run
 from tests.test_report_index import page_of, table_of, visible
 from trm_bt.cli.tables import compare_table, strategy_table
-from trm_bt.report.tearsheets import Context, Sheet, render_sheet
+from trm_bt.report.sheets import Context, Sheet
+from trm_bt.report.tearsheets import render_sheet
 from trm_bt.runfolder.store import read_run
 
 SESSIONS = pd.bdate_range("2010-05-05", "2010-06-30")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -69,20 +70,22 @@ class Terminal:
     """Print one machine-readable object instead."""
 
     def show(
-        self, facts: object, *parts: Table | str, path: Path | None = None
+        self, facts: BaseModel | object, *parts: Table | str, path: Path | None = None
     ) -> None:
         """Print a result.
 
         Parameters
         ----------
-        facts : object
-            The result as JSON values, printed alone with `--json`.
+        facts : BaseModel or JSON values
+            The result, printed alone with `--json`.
         *parts : Table or str
             The result for people.
         path : Path, optional
             The file or folder to look at; the only thing printed with `--quiet`.
         """
         if self.as_json:
+            if isinstance(facts, BaseModel):
+                facts = facts.model_dump(mode="json")
             print(json.dumps(facts))
             return
         console = Console()

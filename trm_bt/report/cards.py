@@ -25,12 +25,12 @@ def model_card(facts: Mapping[str, object]) -> str:
         What `trm_bt.runs.train.card_facts` returns.
     """
     templates = environment().overlay(autoescape=False)
-    templates.filters |= {
+    templates.filters = templates.filters | {
         "plain": plain,
         "percent": lambda value: percent(value),
         "basis_points": lambda value: f"{number(value * 1e4)} bp",
     }
-    return templates.get_template("model_card.md").render(**facts)
+    return templates.get_template("templates/model_card.md").render(**facts)
 
 
 def card_html(card: str) -> str:

@@ -47,7 +47,7 @@ def render_comparison(
     }
     return (
         environment()
-        .get_template("compare.html")
+        .get_template("templates/compare.html")
         .render(
             facts=facts,
             groups=_groups(facts),

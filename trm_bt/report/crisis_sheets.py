@@ -7,7 +7,7 @@ import pandas as pd
 
 from trm_bt.evaluation.crisis_figures import crisis_figures
 from trm_bt.report.returns import returns_from_equity
-from trm_bt.report.tearsheets import Context, Sheet
+from trm_bt.report.sheets import Context, Sheet
 from trm_bt.report.templating import label
 from trm_bt.report.verdict import best_and_worst
 from trm_bt.report.windows import Window, decided_by
@@ -76,13 +76,12 @@ def _sheet(
 ) -> Sheet:
     return Sheet(
         title=title,
-        returns=returns_from_equity(equity["trm"]),
-        benchmark=returns_from_equity(equity["spy"]),
-        second=returns_from_equity(equity["sixty_forty"]),
+        returns=returns_from_equity(equity["trm"]).rename(label("trm")),
+        benchmark=returns_from_equity(equity["spy"]).rename(label("spy")),
+        second=returns_from_equity(equity["sixty_forty"]).rename(label("sixty_forty")),
         facts=facts,
         compared=compared,
         back="../index.html",
-        names=(label("trm"), label("spy"), label("sixty_forty")),
         context=context,
     )
 

@@ -71,7 +71,7 @@ def render_index(
     }
     return (
         environment()
-        .get_template("index.html")
+        .get_template("templates/index.html")
         .render(
             pictures={name: Markup(svg) for name, svg in pictures.items()},
             data=chart_data(folder.equity, weights, decided, windows),

@@ -16,7 +16,8 @@ from trm_bt.market.crises import Crisis, check_names
 from trm_bt.report.crisis_sheets import run_sheets
 from trm_bt.report.index import render_index
 from trm_bt.report.models import read_models
-from trm_bt.report.tearsheets import Sheet, write_sheet
+from trm_bt.report.sheets import Sheet
+from trm_bt.report.tearsheets import write_sheet
 from trm_bt.report.templating import spreadsheet_safe
 from trm_bt.report.windows import Window, windows_of
 from trm_bt.runfolder.records import CRISES_TABLE, INDEX, TEARSHEETS

@@ -21,7 +21,7 @@ from trm_bt.evaluation.metrics import drawdowns
 from trm_bt.files import write_atomically
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import Features
-from trm_bt.report.quantstats_html import clean_svg
+from trm_bt.report.drawing import clean_svg
 
 INKS: Final = {
     "trm": "#0b57a5",

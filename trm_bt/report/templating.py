@@ -1,9 +1,20 @@
-"""The templates' environment, and how numbers and names are written in pages."""
+"""Pages made of sections, and how numbers and names are written in them."""
 
 import re
-from typing import Final
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Final, Generic, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from trm_bt.report.colours import DARK, LIGHT
+
+PageT = TypeVar("PageT")
 
 _DASH: Final = "\N{EN DASH}"
 _FORMULA_STARTS: Final = (
@@ -37,21 +48,106 @@ _LABELS: Final = {
 }
 
 
+@dataclass(frozen=True)
+class Section(Generic[PageT]):
+    """One part of a page.
+
+    Parameters
+    ----------
+    show : callable
+        Given what the page is about, returns the section as HTML.
+    anchor, link : str
+        Where the page's navigation leads, and what the link says; neither if empty.
+    """
+
+    show: Callable[[PageT], Markup]
+    anchor: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Script:
+    """The only script that a page may run, and the library that it calls.
+
+    Parameters
+    ----------
+    library : str
+        Name and version.
+    licence, style : str
+        The library's licence and style sheet.
+    sources : tuple of str
+        The library, then the page's own script.
+    data : object
+        What the script draws, as plain JSON values.
+    """
+
+    library: str
+    licence: str
+    style: str
+    sources: tuple[str, ...]
+    data: object
+
+    @property
+    def hashes(self) -> Markup:
+        """What a content security policy calls the scripts."""
+        digests = (sha256(source.encode()).digest() for source in self.sources)
+        words = (f"'sha256-{b64encode(digest).decode()}'" for digest in digests)
+        return Markup(" ".join(words))
+
+
+def render_page(
+    title: str,
+    sections: Sequence[Section[PageT]],
+    page: PageT,
+    *,
+    script: Script | None = None,
+) -> str:
+    """Return a page as one HTML document without outside links.
+
+    Parameters
+    ----------
+    title : str
+        Any text, it is escaped.
+    sections : sequence of Section
+        From top to bottom; the links to them follow the first.
+    page : object
+        What the page is about, given to each section.
+    script : Script, optional
+        What the page may run; nothing if None.
+    """
+    template = environment().get_template("templates/page.html")
+    return template.render(
+        title=title,
+        sections=[section.show(page) for section in sections],
+        links=[section for section in sections if section.link],
+        script=script,
+    )
+
+
+def fill(name: str, page: object, **facts: object) -> Markup:
+    """Return the section `name` as HTML; its template sees `page` and `facts`."""
+    template = environment().get_template(f"sections/{name}.html")
+    return Markup(template.render(page=page, **facts))
+
+
+@cache
 def environment() -> Environment:
     """Return the templates' environment: everything escaped, nothing undefined."""
     templates = Environment(
-        loader=PackageLoader("trm_bt.report"),
+        loader=PackageLoader("trm_bt.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.globals |= {"light": LIGHT, "dark": DARK, "version_of": version}
     templates.filters |= {
         "percent": percent,
         "share": share,
         "number": number,
         "exact": exact,
         "label": label,
+        "count": "{:,}".format,
     }
     return templates
 

@@ -1,0 +1,167 @@
+"""How charts are drawn: on bare figures, as SVG that a page colours.
+
+Nothing goes through pyplot, so no setting of the caller is touched. Colours become CSS
+variables, which lets one picture serve light and dark pages.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, Final, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from trm_bt.report.colours import ASSETS, LIGHT
+
+P = ParamSpec("P")
+DateSpan = tuple[pd.Timestamp, pd.Timestamp]
+"""First and last day, both inclusive."""
+
+WIDTH: Final = 9.6
+"""Inches of a chart as wide as the page."""
+PERCENT: Final = FuncFormatter(lambda value, _: f"{value:.0%}")
+PLAIN: Final = FuncFormatter(lambda value, _: f"{value:g}")
+_MAX_POINTS: Final = 1200
+_GROUPS: Final = frozenset(
+    {"axes", "figure", "font", "grid", "legend", "lines", "patch", "path", "savefig"}
+    | {"svg", "text", "xtick", "ytick"}
+)
+DRAWING: Final[dict[Any, Any]] = {
+    # Whatever the reader, or a library that was imported, has set must not show.
+    **{k: v for k, v in mpl.rcParamsDefault.items() if k.partition(".")[0] in _GROUPS},
+    "font.size": 10.5,
+    "text.parse_math": False,
+    "axes.edgecolor": LIGHT["soft"],
+    "axes.labelcolor": LIGHT["soft"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LIGHT["line"],
+    "grid.linewidth": 0.7,
+    "text.color": LIGHT["soft"],
+    "xtick.color": LIGHT["soft"],
+    "ytick.color": LIGHT["soft"],
+    "svg.fonttype": "none",
+    "svg.hashsalt": "trm_bt",
+    "path.simplify_threshold": 0.4,
+}
+"""matplotlib's settings for every chart of ours."""
+_VARIABLES: Final = {
+    LIGHT[name]: f"var(--{name})"
+    for name in ("trm", "spy", "mix", "bond", "cash", "crisis", "line", "soft")
+}
+
+
+def as_svg(draw: Callable[P, Figure]) -> Callable[P, Markup]:
+    """Make a function that draws a figure return SVG, coloured by CSS variables."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Markup:
+        text = io.StringIO()
+        with mpl.rc_context(DRAWING):
+            figure = draw(*args, **kwargs)
+            figure.savefig(
+                text, format="svg", transparent=True, metadata={"Date": None}
+            )
+        svg = clean_svg(text.getvalue())
+        for colour, variable in _VARIABLES.items():
+            svg = svg.replace(colour, variable)
+        return Markup(svg)
+
+    return drawn
+
+
+def clean_svg(text: str) -> str:
+    """Return matplotlib's SVG without prologue, metadata and fixed size."""
+    svg = text[text.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"', r"\1", svg, count=2)
+
+
+def panels(height: float, *ratios: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure as wide as the page, with a panel for each ratio of heights.
+
+    Parameters
+    ----------
+    height : float
+        Inches.
+    *ratios : float
+        Relative heights from the top; a single panel if there are none.
+    """
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    ratios = ratios or (1.0,)
+    grid = figure.subplots(
+        len(ratios), sharex=True, height_ratios=ratios, squeeze=False
+    )
+    axes: list[Axes] = list(grid.ravel())
+    for panel in axes:
+        panel.margins(x=0)
+    return figure, axes
+
+
+def lines(
+    axes: Axes, table: pd.DataFrame, colours: Mapping[str, str], width: float = 1.2
+) -> None:
+    """Draw columns over time, the first of `colours` on top.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    table : DataFrame of shape (n_sessions, n_columns)
+        Indexed by session; columns without a colour are left out.
+    colours : mapping of str to str
+        Name of the colour by column.
+    width : float
+        Points.
+    """
+    for name in reversed([name for name in colours if name in table]):
+        line = thinned(table[name].dropna())
+        axes.plot(line.index, line, color=LIGHT[colours[name]], linewidth=width)
+
+
+def weight_areas(axes: Axes, weights: pd.DataFrame) -> None:
+    """Draw weights over time as areas stacked to 100 %.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    weights : DataFrame of shape (n_sessions, 3)
+        Columns equity, bond and cash, indexed by session.
+    """
+    axes.stackplot(
+        weights.index,
+        weights[list(ASSETS)].to_numpy().T,
+        colors=[LIGHT[colour] for colour in ASSETS.values()],
+        linewidth=0,
+        step="post",
+    )
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.set_ylabel("weight")
+
+
+def thinned(series: pd.Series) -> pd.Series:
+    """Keep the lowest and highest value of each of some hundred stretches."""
+    if len(series) <= _MAX_POINTS:
+        return series
+    stretch = np.arange(len(series)) * (_MAX_POINTS // 2) // len(series)
+    values = series.reset_index(drop=True).groupby(stretch)
+    kept = np.union1d(values.idxmin(), values.idxmax())
+    return series.iloc[np.union1d(kept, [0, len(series) - 1])]
+
+
+def shade(axes: Axes, spans: Iterable[DateSpan], *, edge: float = 0.0) -> None:
+    """Shade spans; an `edge`, in points, keeps those of a few days visible."""
+    for start, end in spans:
+        days: Any = (start, end)  # matplotlib converts dates, its types do not say so
+        axes.axvspan(*days, color=LIGHT["crisis"], linewidth=edge, zorder=0)

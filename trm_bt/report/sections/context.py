@@ -1,0 +1,87 @@
+"""A crisis with a quarter before and after: a chart, and what the model saw."""
+
+import base64
+import io
+
+import matplotlib.dates as mdates
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+
+from trm_bt.evaluation.metrics import drawdowns
+from trm_bt.report.colours import FULL_COLOUR, LIGHT, STRATEGIES, score_colour
+from trm_bt.report.drawing import PERCENT, as_svg, lines, panels, shade, weight_areas
+from trm_bt.report.sheets import Context, Sheet
+from trm_bt.report.templating import fill
+
+
+def context(page: Sheet) -> Markup:
+    """Return the section; nothing on a page that is not of one crisis."""
+    if page.context is None:
+        return Markup()
+    shown = page.context
+    start, end = shown.span
+    sessions = pd.DatetimeIndex(shown.seen.index)
+    percent = 100 / max(len(sessions), 1)
+    first, last = sessions.searchsorted(start), sessions.searchsorted(end, "right")
+    return fill(
+        "context",
+        page,
+        picture=_chart(shown),
+        seen=[
+            {
+                "name": name,
+                "picture": heat_row(scores),
+                "mean": float(scores.loc[start:end].mean()),
+            }
+            for name, scores in shown.seen.items()
+        ],
+        left=percent * first,
+        width=percent * (last - first),
+    )
+
+
+@as_svg
+def _chart(shown: Context) -> Figure:
+    """Draw growth, drawdown and weights round a crisis, which is shaded."""
+    equity = shown.equity[[name for name in STRATEGIES if name in shown.equity]]
+    figure, (upper, middle, lower) = panels(6.4, 2.2, 1, 1)
+    lines(upper, equity / equity.loc[shown.base], STRATEGIES, width=1.3)
+    lines(middle, equity.apply(drawdowns), STRATEGIES, width=1.3)
+    weight_areas(lower, shown.weights)
+    upper.set_ylabel("1 at the close before")
+    middle.set_ylabel("drawdown")
+    middle.yaxis.set_major_formatter(PERCENT)
+    for axes in (upper, middle, lower):
+        shade(axes, [shown.span], edge=0.8)
+    for day in shown.span:  # Over the areas of the weights no shade would be seen.
+        edge = mdates.date2num(day)  # type: ignore[no-untyped-call]
+        lower.axvline(edge, color=LIGHT["soft"], linewidth=0.8)
+    return figure
+
+
+def heat_row(scores: pd.Series) -> str:
+    """Return one feature's z-scores as a picture of one pixel a session.
+
+    Parameters
+    ----------
+    scores : Series of shape (n_sessions,)
+        z-scores; orange above the mean and blue below, fading to nothing at 0, which
+        reads on a light page and on a dark one.
+
+    Returns
+    -------
+    str
+        A data URL of a PNG file, one pixel high.
+    """
+    values = scores.to_numpy()
+    strength = np.clip(np.abs(values) / FULL_COLOUR, 0.0, 1.0)
+    pixels = np.empty((1, len(values), 4), dtype=np.uint8)
+    above, below = score_colour(is_above=True), score_colour(is_above=False)
+    pixels[0, :, :3] = np.where(values[:, None] > 0, above, below)
+    pixels[0, :, 3] = np.round(255 * np.nan_to_num(strength))
+    picture = io.BytesIO()
+    imsave(picture, pixels, format="png")
+    return f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
