@@ -1,6 +1,6 @@
-"""What long work shares: how it tells its progress, and whether this is a fork.
+"""How long work reports its progress, and whether this process is a fork.
 
-A forked process has its parent's memory, but not its threads.
+A fork has its parent's memory, but not its threads.
 """
 
 import os
@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, the units of work done, and those it has in all."""
-
+"""Called with the name of a stage, the units of work done, and all of its units."""
 _LOADED_BY: Final = os.getpid()
 
 

@@ -1,18 +1,20 @@
 """The rows of the tables of a run's page."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import pandas as pd
 from markupsafe import Markup
 
+from trm_bt.evaluation.metrics import StrategyFigures
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.report.cards import card_html
 from trm_bt.report.crisis_pictures import FULL_COLOUR
 from trm_bt.report.models import ModelText
 from trm_bt.report.verdict import best_and_worst
 from trm_bt.report.windows import Window
-from trm_bt.runfolder.records import FigureRecord, ModelRecord
+from trm_bt.runfolder.records import ModelRecord
 
 _PALEST: Final = 0.4
 """Opacity at full colour: text on it stays readable."""
@@ -57,14 +59,14 @@ def crisis_row(window: Window, told: Sequence[ModelRecord]) -> dict[str, Any]:
     return row
 
 
-def strategy_rows(strategies: Mapping[str, FigureRecord]) -> list[dict[str, Any]]:
+def strategy_rows(strategies: Mapping[str, StrategyFigures]) -> list[dict[str, Any]]:
     """Return the figures of each strategy with the mix it holds."""
     mixes = {
         name: "/".join(f"{weight:.0%}".rstrip("%") for weight in weights)
         for name, weights in zip(ALLOCATION_NAMES, ALLOCATION_WEIGHTS, strict=True)
     }
     return [
-        {"name": name, "mix": mixes.get(name, ""), **figures.model_dump()}
+        {"name": name, "mix": mixes.get(name, ""), **asdict(figures)}
         for name, figures in strategies.items()
     ]
 

@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from trm_bt.config import Device, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
 from trm_bt.evaluation.benchmarks import FIXED, OURS
+from trm_bt.evaluation.metrics import StrategyFigures
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
@@ -267,17 +268,6 @@ class SpanRecord(_Record):
     abstained: int
 
 
-class FigureRecord(_Record):
-    """Figures of one strategy as decimals; None where one has no meaning."""
-
-    total_return: float
-    cagr: float | None
-    volatility_annual: float | None
-    sharpe: float | None
-    max_drawdown: float
-    turnover_annual: float | None
-
-
 class GapRecord(_Record):
     """How far weights were from their targets, as shares of the portfolio."""
 
@@ -347,7 +337,7 @@ class Summary(_Record):
     cash_rate: CashRecord
     features: FeaturesRecord
     out_of_sample: SpanRecord
-    strategies: Annotated[dict[str, FigureRecord], AfterValidator(_has_all)]
+    strategies: Annotated[dict[str, StrategyFigures], AfterValidator(_has_all)]
     crises: tuple[CrisisRecord, ...]
     orders: OrdersRecord
     seed: int

@@ -1,33 +1,30 @@
-"""A finished run, read again and held against every rival."""
+"""A finished run, read again and compared with every benchmark."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError, RunError
-from trm_bt.evaluation.comparison import Contest, hold_contest
-from trm_bt.evaluation.verdict import verdict
-from trm_bt.evaluation.significance import JudgeSettings, judge
-from trm_bt.evaluation.benchmarks import OURS, Decided
+from trm_bt.evaluation.assessment import ComparisonRecord, SignificanceSettings
+from trm_bt.evaluation.benchmarks import OURS, DecisionRecord
+from trm_bt.evaluation.comparison import Comparison, run_comparison
+from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.trials import (
     LOG_NAME,
-    Trial,
     read_returns,
+    read_trials,
     record_trial,
     target_weights,
-    trial_of,
 )
+from trm_bt.evaluation.verdict import verdict
 from trm_bt.feeds.sources import check_span
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.market.allocations import ALLOCATION_NAMES
-from trm_bt.report.compare_page import render_comparison
 from trm_bt.processes import Progress, no_progress
+from trm_bt.report.compare_page import render_comparison
 from trm_bt.runfolder.records import COMPARISON, OUT_OF_SAMPLE, RUN, BarsRecord, CashRecord, RunRecord
 from trm_bt.runfolder.store import read_run_record, read_table, write_json
 from trm_bt.runs.request import requested_bars
@@ -51,8 +48,8 @@ class CompareRequest:
     start, end : str or None
         First and last deciding session compared; None for all there are.
     trials : Path or None
-        The trials log; None for the one beside the run folder.
-    settings : JudgeSettings
+        Folder of the trials log; None for the one beside the run folder.
+    settings : SignificanceSettings
     """
 
     folder: Path
@@ -60,7 +57,7 @@ class CompareRequest:
     start: str | None = None
     end: str | None = None
     trials: Path | None = None
-    settings: JudgeSettings = field(default_factory=JudgeSettings)
+    settings: SignificanceSettings = field(default_factory=SignificanceSettings)
 
 
 def compare(
@@ -69,8 +66,8 @@ def compare(
     out: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Compare a run with every rival, and write JSON, a table and a page.
+) -> ComparisonRecord:
+    """Compare a run with every benchmark, and write JSON, a table and a page.
 
     Parameters
     ----------
@@ -78,13 +75,13 @@ def compare(
     out : Path or None
         The folder of the result; None for `comparison` inside the run folder.
     force : bool
-        Replace a comparison that is there.
+        Replace an existing comparison.
     progress : callable, optional
-        Called after each rival.
+        Called after each benchmark.
 
     Returns
     -------
-    dict
+    ComparisonRecord
         What comparison.json holds.
 
     Raises
@@ -95,37 +92,49 @@ def compare(
     check_span(request.start, request.end)
     target = target_of(request.folder, out)
     check_replaceable(target, marker=MARKER, force=force)
+    log = request.trials or request.folder.absolute().parent / LOG_NAME
+    read_trials(log)  # a log that cannot be counted is refused before the work
     run = read_run_record(request.folder)
     whole = read_decisions(request.folder, run)
     loaded = requested_bars(replace(run.request, bars=request.bars or run.request.bars))
     config = run.request.config
-    decided = _decided_between(request, whole)
-    bars = loaded.between(end=decided.sessions[-1])
+    decisions = _decided_between(request, whole)
+    bars = loaded.between(end=decisions.sessions[-1])
     seed = request.settings.seed
-    contest = hold_contest(bars, decided, config, seed=seed, progress=progress)
+    comparison = run_comparison(
+        bars, decisions, config, seed=seed, progress=progress
+    )
     is_same_bars = loaded.sha256() == run.bars.sha256
     if is_same_bars and request.start is None and request.end is None:
-        check_replayed(request.folder, contest.equity[OURS])
-    trials, earned = _counted(request, config, whole, contest)
-    tell = progress or no_progress
-    tell("tests", 0, 1)
-    judged = judge(contest, trials, request.settings, earned)
-    tell("tests", 1, 1)
-    facts = {
-        "run": request.folder.absolute().name,
-        "bars": BarsRecord.of(bars).model_dump(mode="json"),
-        "is_same_bars": is_same_bars,
-        "cash": str(CashRecord.of(bars)),
-        "cost_bps": config.backtest.cost_bps,
-        "rebalance_band": config.strategy.rebalance_band,
-        **judged,
-        "verdict": verdict(judged),
-    }
-    _write(facts, contest, target)
-    return facts
+        check_replayed(request.folder, comparison.equity[OURS])
+    record_trial(
+        log,
+        config,
+        whole.weights,
+        comparison.equity[OURS],
+        comparison.cash_returns,
+    )
+    trials = read_trials(log)
+    returns = read_returns(log, trials, pd.DatetimeIndex(comparison.excess.index))
+    report = progress or no_progress
+    report("tests", 0, 1)
+    assessment = assess(comparison, trials, request.settings, returns)
+    report("tests", 1, 1)
+    record = ComparisonRecord(
+        **vars(assessment),
+        run=request.folder.absolute().name,
+        bars=BarsRecord.of(bars).model_dump(mode="json"),
+        is_same_bars=is_same_bars,
+        cash=str(CashRecord.of(bars)),
+        cost_bps=config.backtest.cost_bps,
+        rebalance_band=config.strategy.rebalance_band,
+        verdict=verdict(assessment),
+    )
+    _write(record, comparison, target)
+    return record
 
 
-def _decided_between(request: CompareRequest, whole: Decided) -> Decided:
+def _decided_between(request: CompareRequest, whole: DecisionRecord) -> DecisionRecord:
     """Return the decisions of the span that was asked for."""
     decided = whole.between(request.start, request.end)
     if not len(decided.sessions):
@@ -137,30 +146,17 @@ def _decided_between(request: CompareRequest, whole: Decided) -> Decided:
     return decided
 
 
-def _counted(
-    request: CompareRequest, config: TRMConfig, whole: Decided, contest: Contest
-) -> tuple[list[Trial], pd.DataFrame]:
-    """Record the run in its trials log; return all of it, and what trials earned."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    equity, cash = contest.equity[OURS], contest.cash_returns
-    trial = trial_of(config, whole.weights, equity, cash, now)
-    log = request.trials or request.folder.absolute().parent / LOG_NAME
-    excess = contest.excess[OURS]
-    trials = record_trial(log, trial, excess)
-    return trials, read_returns(log, trials, pd.DatetimeIndex(excess.index))
-
-
 def target_of(folder: Path, out: Path | None) -> Path:
     """Return where the comparison of a run folder goes."""
     return folder / COMPARISON if out is None else out
 
 
-def _write(facts: Mapping[str, Any], contest: Contest, target: Path) -> None:
+def _write(record: ComparisonRecord, comparison: Comparison, target: Path) -> None:
     """Write JSON, equity and page as one folder."""
     with staged_folder(target) as folder:
-        write_json(folder / MARKER, facts)
-        contest.equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-        page = render_comparison(facts, contest.equity, contest.excess)
+        write_json(folder / MARKER, record.to_dict())
+        comparison.equity.rename_axis("session").to_parquet(folder / "equity.parquet")
+        page = render_comparison(record, comparison.equity, comparison.excess)
         (folder / PAGE).write_text(page, encoding="utf-8")
 
 
@@ -186,7 +182,7 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
         )
 
 
-def read_decisions(folder: Path, run: RunRecord) -> Decided:
+def read_decisions(folder: Path, run: RunRecord) -> DecisionRecord:
     """Return what the allocator decided out of sample in a run.
 
     Raises
@@ -197,7 +193,7 @@ def read_decisions(folder: Path, run: RunRecord) -> Decided:
     table = read_table(folder, "decisions")
     table = table[table["run"] == OUT_OF_SAMPLE].set_index("session", drop=False)
     table = table.sort_index()
-    return Decided(
+    return DecisionRecord(
         target_weights(table),
         table["allocation"].fillna(-1).to_numpy(np.int64),
         table[_PROBABILITIES].max(axis=1).to_numpy(np.float64),
