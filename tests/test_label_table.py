@@ -37,7 +37,7 @@ NAMES = (
 def labels():
     """Random labels from 2001 to 2003: two crises, one inside the other, and none."""
     bars = make_bars(600)
-    config = LabelConfig(objective="sharpe", soft_temperature=0.2)
+    config = LabelConfig(objective="sharpe")
     return compute_labels(bars, compute_features(bars), config)
 
 
@@ -73,7 +73,7 @@ def test_every_session_of_the_twelve_crises_has_a_label(market_dir):
 
 
 def test_the_summary_is_json_with_null_for_crises_without_labels(labels):
-    config = LabelConfig(objective="sharpe", soft_temperature=0.2)
+    config = LabelConfig(objective="sharpe")
     summary = describe_labels(labels, config)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["objective"] == "sharpe"
@@ -113,9 +113,6 @@ def test_a_saved_table_comes_back_to_the_last_bit(labels, tmp_path, name):
     )
 
 
-SOFT = [f"soft_{name}" for name in NAMES]
-
-
 def change(column, value):
     return lambda labels: labels.assign(
         **{column: np.where(np.arange(len(labels)) == 7, value, labels[column])}
@@ -143,7 +140,6 @@ def change(column, value):
         (lambda f: f.assign(known_on="a"), "`known_on` must hold sessions, got obj"),
         (lambda f: f.tz_localize("UTC"), "indexed by sessions in order, each once"),
         (lambda f: f.iloc[:0], "each once, got 0 rows"),
-        (lambda f: f.assign(**dict.fromkeys(SOFT, 0.2)), "shares that sum to 1"),
         (
             lambda f: f.assign(known_on=f.index),
             "`known_on` must lie after the session",

@@ -336,9 +336,9 @@ def given_or_loaded_policy(params: Any) -> Policy:  # noqa: ANN401 # Backtrader'
             "TRMAllocator and TRMDecision need a `checkpoint` folder or a `policy`, "
             "got neither."
         )
-    from trm_bt.learning.ensemble import load_policy
+    from trm_bt.learning.policy import TRMPolicy
 
-    return load_policy(
+    return TRMPolicy.load(
         Path(params.checkpoint),
         device=params.device,
         allow_in_sample=params.allow_in_sample,

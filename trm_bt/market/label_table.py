@@ -18,7 +18,6 @@ from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.market.labels import (
     RETURN_COLUMNS,
     SCORE_COLUMNS,
-    SOFT_COLUMNS,
     VARIANCE_COLUMNS,
     pick_winners,
 )
@@ -254,7 +253,7 @@ _KINDS: Final[Mapping[str, Callable[[pd.Series], bool]]] = {
 
 def _kinds(labels: pd.DataFrame) -> dict[str, str]:
     """Return what each column must hold, a key of `_KINDS`."""
-    optional = (*VARIANCE_COLUMNS, *SCORE_COLUMNS, *SOFT_COLUMNS)
+    optional = (*VARIANCE_COLUMNS, *SCORE_COLUMNS)
     added = [name for name in optional if name in labels]
     return {
         **dict.fromkeys((*_NUMBERS, *added), "numbers"),
@@ -273,7 +272,6 @@ def _rules(labels: pd.DataFrame) -> Mapping[str, np.ndarray]:
     scores = labels[list(SCORE_COLUMNS)].to_numpy().T if is_scored else returns
     winner, margin, is_tie = pick_winners(scores)
     won = returns[np.clip(winner, 0, len(returns) - 1), np.arange(len(labels))]
-    soft = labels[[name for name in SOFT_COLUMNS if name in labels]].to_numpy()
     known = {crisis.name for crisis in CRISES} | {""}
     rules = {
         "every feature and return must be finite": np.isfinite(numbers).all(axis=1),
@@ -290,7 +288,4 @@ def _rules(labels: pd.DataFrame) -> Mapping[str, np.ndarray]:
             lambda names: known.issuperset(names.split(";"))
         ),
     }
-    if soft.size:
-        is_share = (soft >= 0).all(axis=1) & (abs(soft.sum(axis=1) - 1) < 1e-9)
-        rules["soft labels must be shares that sum to 1"] = is_share
     return {rule: np.asarray(is_right, dtype=bool) for rule, is_right in rules.items()}

@@ -20,18 +20,11 @@ from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.crises import crises_on
 from trm_bt.market.features import FEATURE_NAMES, Features
-from trm_bt.market.objectives import (
-    ROUND_OFF,
-    mix,
-    realised_variances,
-    score,
-    soften,
-)
+from trm_bt.market.objectives import ROUND_OFF, mix, realised_variances, score
 
 RETURN_COLUMNS: Final = tuple(f"return_{name}" for name in ALLOCATION_NAMES)
 VARIANCE_COLUMNS: Final = tuple(f"variance_{name}" for name in ALLOCATION_NAMES)
 SCORE_COLUMNS: Final = tuple(f"score_{name}" for name in ALLOCATION_NAMES)
-SOFT_COLUMNS: Final = tuple(f"soft_{name}" for name in ALLOCATION_NAMES)
 _RANKS: Final = np.arange(len(ALLOCATION_NAMES), 0, -1, dtype=np.uint8)[:, np.newaxis]
 """Of tied classes the lowest ranks highest; `argmax` along a short axis is slower."""
 
@@ -259,7 +252,7 @@ def compute_labels(
     features : Features
         Features of the deciding sessions.
     config : LabelConfig, optional
-        Horizon, fill, objective and softness.
+        Horizon, fill and objective.
 
     Returns
     -------
@@ -270,8 +263,7 @@ def compute_labels(
         `winner_return` (what the winner earned), `margin` (its score less that of the
         runner-up), `is_tie`, `known_on` (the session whose open or close decides the
         outcome) and `crises` (names joined by ";", often empty). Another objective
-        than "pnl" adds ``score_<allocation>`` for all eight, and a `soft_temperature`
-        adds ``soft_<allocation>``.
+        than "pnl" adds ``score_<allocation>`` for all eight.
 
     Raises
     ------
@@ -310,9 +302,6 @@ def compute_labels(
     }
     if config.objective != "pnl":
         columns |= _by_name(SCORE_COLUMNS, found.scores)
-    if config.soft_temperature is not None:
-        soft = soften(found.scores, config.soft_temperature)
-        columns |= _by_name(SOFT_COLUMNS, soft)
     known = features.frame.loc[sessions, list(FEATURE_NAMES)]
     outcomes = pd.DataFrame(columns, index=sessions)
     return pd.concat([known, outcomes], axis=1).rename_axis("session")

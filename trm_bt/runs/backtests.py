@@ -6,15 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from trm_bt.backtest import BacktestResult, run_backtest
-from trm_bt.market.decisions import Policy
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.evaluation.walkforward import CrisisPlan
 from trm_bt.files import check_replaceable, staged_folder
-from trm_bt.learning.ensemble import EnsemblePolicy, load_policy
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.bars import Bars
+from trm_bt.market.decisions import Policy
 from trm_bt.processes import Progress, no_progress
 from trm_bt.runfolder.records import BASELINES, SUMMARY, RunRequest, Summary
 from trm_bt.runfolder.store import write_json
@@ -182,7 +181,7 @@ def backtest_checkpoint(
     tell = progress or no_progress
     total = 1 + len(BASELINES)
     bars = requested_bars(request)
-    policy = load_policy(
+    policy = TRMPolicy.load(
         checkpoint, device=request.device, allow_in_sample=allow_in_sample
     )
     decide_from = _first_decision(bars, policy, checkpoint)
@@ -205,9 +204,7 @@ def backtest_checkpoint(
     return summary
 
 
-def _first_decision(
-    bars: Bars, policy: TRMPolicy | EnsemblePolicy, path: Path
-) -> pd.Timestamp:
+def _first_decision(bars: Bars, policy: TRMPolicy, path: Path) -> pd.Timestamp:
     """Return the first session that has features and that no model was trained on."""
     possible = bars.sessions[policy.schema.n_lookback - 1 :]
     known_on = pd.Timestamp(policy.models[0].record.last_label_known_on)

@@ -25,7 +25,14 @@ from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.compare_page import render_comparison
-from trm_bt.runfolder.records import COMPARISON, OUT_OF_SAMPLE, RUN, BarsRecord, CashRecord, RunRecord
+from trm_bt.runfolder.records import (
+    COMPARISON,
+    OUT_OF_SAMPLE,
+    RUN,
+    BarsRecord,
+    CashRecord,
+    RunRecord,
+)
 from trm_bt.runfolder.store import read_run_record, read_table, write_json
 from trm_bt.runs.request import requested_bars
 
@@ -101,9 +108,7 @@ def compare(
     decisions = _decided_between(request, whole)
     bars = loaded.between(end=decisions.sessions[-1])
     seed = request.settings.seed
-    comparison = run_comparison(
-        bars, decisions, config, seed=seed, progress=progress
-    )
+    comparison = run_comparison(bars, decisions, config, seed=seed, progress=progress)
     is_same_bars = loaded.sha256() == run.bars.sha256
     if is_same_bars and request.start is None and request.end is None:
         check_replayed(request.folder, comparison.equity[OURS])
@@ -176,8 +181,8 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
         session = both.index[int(is_same.to_numpy().argmin())]
         first = both.loc[session]
         raise RunError(
-            f"{folder / 'equity.parquet'}: the recorded value of {OURS} must be what its decisions come to, "
-            f"but on {session.date()} it is {first['recorded']:.4f} against "
+            f"{folder / 'equity.parquet'}: the recorded value of {OURS} must be what "
+            f"its decisions come to, but on {session.date()} it is {first['recorded']:.4f} against "
             f"{first['now']:.4f}. Make the run again."
         )
 

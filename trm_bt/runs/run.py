@@ -10,9 +10,7 @@ import pandas as pd
 from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.backtest import BacktestResult
-from trm_bt.runs.backtests import backtest_all, session_after
 from trm_bt.config import TRMConfig
-from trm_bt.market.decisions import Policy
 from trm_bt.errors import BarsError, RunError
 from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.evaluation.walkforward import (
@@ -21,16 +19,35 @@ from trm_bt.evaluation.walkforward import (
     train_before_crises,
 )
 from trm_bt.files import check_replaceable, staged_folder
-from trm_bt.learning.ensemble import load_policy
-from trm_bt.learning.records import Progress as TrainingProgress
-from trm_bt.learning.records import ProgressCallback, TrainedModel
+from trm_bt.learning.policy import TRMPolicy
+from trm_bt.learning.records import (
+    ProgressCallback,
+    TrainedModel,
+    TrainingProgress,
+)
 from trm_bt.market.bars import Bars
+from trm_bt.market.decisions import Policy
 from trm_bt.market.features import Features, compute_features
 from trm_bt.processes import Progress, no_progress
-from trm_bt.runfolder.records import RUN, SUMMARY, BarsRecord, RunRecord, RunRequest, Summary, versions
+from trm_bt.runfolder.records import (
+    RUN,
+    SUMMARY,
+    BarsRecord,
+    RunRecord,
+    RunRequest,
+    Summary,
+    versions,
+)
 from trm_bt.runfolder.store import read_run_record, write_json
+from trm_bt.runs.backtests import backtest_all, session_after
 from trm_bt.runs.request import requested_bars, timed
-from trm_bt.runs.results import CrisisResults, model_record, save_labels, save_results, summarize
+from trm_bt.runs.results import (
+    CrisisResults,
+    model_record,
+    save_labels,
+    save_results,
+    summarize,
+)
 from trm_bt.runs.train import save_trained
 
 
@@ -209,7 +226,7 @@ def _backtest(
 
     def policy_for(plan: CrisisPlan | None) -> Policy:
         folder = work.checkpoints / plan.crisis.name if plan else work.checkpoints
-        return load_policy(folder, device=request.device)
+        return TRMPolicy.load(folder, device=request.device)
 
     first_freeze = next(plan.frozen_on for plan in plans if plan.frozen_on)
     decide_from = session_after(bars, first_freeze)
