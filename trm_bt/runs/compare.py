@@ -182,8 +182,8 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
         first = both.loc[session]
         raise RunError(
             f"{folder / 'equity.parquet'}: the recorded value of {OURS} must be what "
-            f"its decisions come to, but on {session.date()} it is {first['recorded']:.4f} against "
-            f"{first['now']:.4f}. Make the run again."
+            f"its decisions come to, but on {session.date()} it is "
+            f"{first['recorded']:.4f} against {first['now']:.4f}. Make the run again."
         )
 
 
