@@ -212,7 +212,7 @@ def report_command(
             run_folder,
             crises=own,
             jobs=jobs,
-            progress=lambda done, total, _: progress("report", done, total),
+            progress=progress,
         )
     page = run_folder / "index.html"
     terminal.show({"page": str(page)}, path=page)
