@@ -8,7 +8,8 @@ from trm_bt.errors import BarsError
 from trm_bt.feeds.assembly import assemble
 from trm_bt.feeds.long_bond import LongBond
 from trm_bt.feeds.sample import load_sample
-from trm_bt.feeds.sources import check_span, open_source
+from trm_bt.feeds.sources import check_span
+from trm_bt.feeds.vendors import open_source
 from trm_bt.market.bars import Bars
 
 __all__ = ["load_bars"]
@@ -28,7 +29,7 @@ def load_bars(
     ----------
     source : str or Path
         "sample"; "yahoo", the store that ``trm-bt fetch`` fills; or a folder, which is
-        such a store or has one CSV or parquet file a symbol.
+        such a store or has one CSV or parquet file for each symbol.
     start, end : str, optional
         First and last date of the bars wanted, inclusive, as YYYY-MM-DD.
     observed : sequence of {"members", "put_call"}
@@ -59,18 +60,17 @@ def load_bars(
             f"`long_bond` must be one of {', '.join(get_args(LongBond))}, got "
             f"'{long_bond}'."
         )
-    if str(source) != "sample":
-        return assemble(
-            open_source(source),
-            start=start,
-            end=end,
-            observed=observed,
-            long_bond=long_bond,
-        )
-    bars = load_sample().between(start, end)
-    for name in observed:
-        raise BarsError(
-            f"The sample has no observed '{name}', at best a proxy. Use bars that "
-            "have it."
-        )
-    return bars
+    if str(source) == "sample":
+        for name in observed:
+            raise BarsError(
+                f"The sample has no observed '{name}', at best a proxy. Use bars that "
+                "have it."
+            )
+        return load_sample().between(start, end)
+    return assemble(
+        open_source(source),
+        start=start,
+        end=end,
+        observed=observed,
+        long_bond=long_bond,
+    )

@@ -6,7 +6,6 @@ them lacks is dropped from all, and the provenance says so.
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 
 import pandas as pd
@@ -15,12 +14,10 @@ from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.long_bond import LongBond, older_closes, splice
 from trm_bt.feeds.optional_inputs import read_optional_inputs, shorten_for
-from trm_bt.feeds.sources import Source
+from trm_bt.feeds.sources import CORE_SYMBOLS, Source
 from trm_bt.market.bars import PRICE_COLUMNS, Bars, Provenance
 from trm_bt.quality.core_roles import examine_together
 from trm_bt.quality.findings import Role, refuse
-
-_SYMBOLS: dict[Role, str] = {"equity": "SPY", "bond": "TLT", "volatility": "VIX"}
 
 
 def assemble(
@@ -58,80 +55,76 @@ def assemble(
         If a table is missing or breaks a rule; the sentence names where, the rule and
         the first offending session.
     """
-    frames: dict[Role, pd.DataFrame] = {}
-    notes: dict[str, tuple[str, ...]] = {}
-    for role, symbol in _SYMBOLS.items():
-        frames[role], notes[role] = checked_prices(
-            source, symbol, role, start=start, end=end
-        )
-    _check_together(frames, notes, source, start, end)
+    frames, notes = _read_core(source, start, end)
     spliced_on, first_wanted = frames["bond"].index[0], frames["equity"].index[0]
     if start is not None:
         first_wanted = max(first_wanted, pd.Timestamp(start))
     older = older_closes(source, frames["bond"], long_bond, first_wanted)
-    if older is not None:
+    if older:
         frames["bond"] = splice(frames["bond"], older.closes)
         notes["bond"] += older.warnings
-
-    calendar = _shared_calendar(frames, source, start, end)
     optional = read_optional_inputs(source, start=start, end=end)
+    calendar = _shared_calendar(frames, source, start, end)
     calendar = shorten_for(observed, optional, calendar, source.title)
-    for role in _SYMBOLS:
+    for role in frames:
         notes[role] += _dropped(frames, role, calendar)
     served = {name: entry.on(calendar) for name, entry in optional.items()}
-    unused = [
-        f"{entry.source}: {note}."
-        for values, entry in served.values()
-        if values is None
-        for note in entry.notes
-    ]
-    odd = [*notes.values(), *(entry.warnings for entry in optional.values()), unused]
-    _warn_caller(chain.from_iterable(odd))
-    provenance = {
-        str(role): Provenance(
-            source.origin(symbol),
-            calendar[0],
-            calendar[-1],
-            notes=notes[role] + _unused(frames[role].loc[start:], calendar),
-        )
-        for role, symbol in _SYMBOLS.items()
-    }
-    cut = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
-    if older is not None and calendar[0] < spliced_on:
-        _fill_at_closes(cut["equity"], provenance, spliced_on, older.name)
-    provenance |= {name: entry for name, (_, entry) in served.items()}
+    _warn_caller(
+        *notes.values(),
+        *(entry.warnings for entry in optional.values()),
+        *(_unserved(entry) for values, entry in served.values() if values is None),
+    )
+    for role, frame in frames.items():
+        notes[role] += _unused(frame.loc[start:], calendar)
+    values = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
+    if older and calendar[0] < spliced_on:
+        _fill_at_closes(values["equity"], notes, spliced_on, older.name)
     series = {name: values for name, (values, _) in served.items()}
     return Bars(
-        equity=cut["equity"],
-        bond=cut["bond"],
-        volatility=cut["volatility"][list(PRICE_COLUMNS)],
+        equity=values["equity"],
+        bond=values["bond"],
+        volatility=values["volatility"][list(PRICE_COLUMNS)],
         members=series.get("members"),
         put_call=_only_column(series.get("put_call")),
         cash_rate=_only_column(series.get("cash_rate")),
         source=source.title,
-        provenance=provenance,
+        provenance={
+            **{
+                str(role): Provenance(
+                    source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]
+                )
+                for role, symbol in CORE_SYMBOLS.items()
+            },
+            **{name: entry for name, (_, entry) in served.items()},
+        },
     )
 
 
-def _check_together(
-    frames: Mapping[Role, pd.DataFrame],
-    notes: dict[str, tuple[str, ...]],
-    source: Source,
-    start: str | None,
-    end: str | None,
-) -> None:
-    """Hold the core roles against each other, where all of them have sessions."""
+def _read_core(
+    source: Source, start: str | None, end: str | None
+) -> tuple[dict[Role, pd.DataFrame], dict[Role, tuple[str, ...]]]:
+    """Read the core roles, examined one by one and together, with their warnings."""
+    frames: dict[Role, pd.DataFrame] = {}
+    notes: dict[Role, tuple[str, ...]] = {}
+    for role, symbol in CORE_SYMBOLS.items():
+        frames[role], notes[role] = checked_prices(
+            source, symbol, role, start=start, end=end
+        )
     cut = {str(role): frame.loc[start:end] for role, frame in frames.items()}
-    if any(frame.empty for frame in cut.values()):
-        return
-    findings = examine_together(cut)
-    refuse(findings, source.title)
-    notes["bond"] += tuple(finding.sentence for finding in findings)
+    if not any(frame.empty for frame in cut.values()):
+        findings = examine_together(cut)
+        refuse(findings, source.title)
+        notes["bond"] += tuple(finding.sentence for finding in findings)
+    return frames, notes
 
 
-def _warn_caller(sentences: Iterable[str]) -> None:
-    """Say what is odd to whoever called `load_bars`."""
-    for sentence in dict.fromkeys(sentences):
+def _unserved(entry: Provenance) -> list[str]:
+    return [f"{entry.source}: {note}." for note in entry.notes]
+
+
+def _warn_caller(*sentences: Iterable[str]) -> None:
+    """Say what is odd to whoever called `load_bars`, each sentence once."""
+    for sentence in dict.fromkeys(chain.from_iterable(sentences)):
         warnings.warn(sentence, BarsWarning, stacklevel=4)
 
 
@@ -184,7 +177,7 @@ def _unused(frame: pd.DataFrame, calendar: pd.DatetimeIndex) -> tuple[str, ...]:
 
 def _fill_at_closes(
     equity: pd.DataFrame,
-    provenance: dict[str, Provenance],
+    notes: dict[Role, tuple[str, ...]],
     spliced_on: pd.Timestamp,
     older_name: str,
 ) -> None:
@@ -195,13 +188,9 @@ def _fill_at_closes(
         f"open set to the close before {spliced_on.date()}, so that both legs fill at "
         "the next close: what stands before TLT has closes only"
     )
-    added = {
-        "equity": (fills,),
-        "bond": (f"before {spliced_on.date()} {older_name}", fills),
-    }
-    for role, sentences in added.items():
-        entry = provenance[role]
-        provenance[role] = replace(entry, notes=(*sentences, *entry.notes))
+    spliced = f"before {spliced_on.date()} {older_name}"
+    notes["equity"] = (fills, *notes["equity"])
+    notes["bond"] = (spliced, fills, *notes["bond"])
 
 
 def _only_column(values: pd.DataFrame | None) -> pd.Series | None:

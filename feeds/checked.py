@@ -42,7 +42,7 @@ def checked_prices(
     BarsError
         If the symbol is missing or its bars break a rule.
     """
-    table = source.table(symbol)
+    table = source.read(symbol)
     where = source.where(symbol)
     if table is None:
         present = ", ".join(source.symbols()[:12]) or "nothing"

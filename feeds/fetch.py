@@ -1,24 +1,21 @@
 """Bring a store of bars up to date, one symbol after another."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError, FetchError
 from trm_bt.feeds.exchange import nyse_sessions
-from trm_bt.feeds.store import BarStore, check_symbol
-from trm_bt.feeds.yahoo import SOURCE, Download
+from trm_bt.feeds.intake import Download
+from trm_bt.feeds.store import check_symbol
+from trm_bt.feeds.vendor import Vendor
 from trm_bt.market.adjustment import RAW_COLUMNS
 
-DEFAULT_SYMBOLS: Final = (
-    "SPY", "TLT", "^VIX", "VUSTX", "^IRX",
-    "XLB", "XLC", "XLE", "XLF", "XLI", "XLK", "XLP", "XLRE", "XLU", "XLV", "XLY",
-)  # fmt: skip
-"""Core roles, the older bond fund, the cash rate and the eleven sector funds."""
 DEFAULT_TIME_LIMIT: Final = 600.0
 _OVERLAP: Final = 15
 """Sessions that are asked for again and compared."""
@@ -32,15 +29,6 @@ _RELATIVE_SLACK: Final = 1e-5
 
 
 Action = Literal["new", "extended", "unchanged", "rebuilt", "kept", "missing"]
-
-
-class Downloader(Protocol):
-    """Something that downloads one symbol's raw bars, as `yahoo.download` does."""
-
-    def __call__(
-        self, symbol: str, *, now: pd.Timestamp, start: pd.Timestamp | None = None
-    ) -> Download:
-        """Return the bars from `start` on, or all there are."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +56,9 @@ class Outcome:
 
 
 def fetch_all(
-    store: BarStore,
+    vendor: Vendor,
     symbols: Sequence[str],
     *,
-    download: Downloader,
     now: pd.Timestamp,
     time_limit: float = DEFAULT_TIME_LIMIT,
     progress: Callable[[str, int, int], None] | None = None,
@@ -80,12 +67,10 @@ def fetch_all(
 
     Parameters
     ----------
-    store : BarStore
-        Where the bars are kept.
+    vendor : Vendor
+        Who is asked, and the store where the bars are kept.
     symbols : sequence of str
         Symbols as the vendor spells them.
-    download : callable
-        As `trm_bt.feeds.yahoo.download`.
     now : Timestamp
         The moment of the fetch, with a time zone.
     time_limit : float
@@ -101,38 +86,27 @@ def fetch_all(
     Raises
     ------
     BarsError
-        If a symbol is none, or the store is damaged.
+        If a symbol is none.
     OSError
         If bars cannot be written; what was there stays.
     """
     for symbol in symbols:
         check_symbol(symbol)
-    deadline = time.monotonic() + time_limit
-
-    def download_in_time(
-        symbol: str, *, now: pd.Timestamp, start: pd.Timestamp | None = None
-    ) -> Download:
-        if time.monotonic() > deadline:
-            raise FetchError(f"{symbol}: not asked for, {time_limit:g} s are over.")
-        return download(symbol, now=now, start=start)
-
+    work = _Fetch(vendor, now, time_limit, time.monotonic() + time_limit)
     outcomes = []
     for done, symbol in enumerate(symbols):
         if progress:
             progress(symbol, done, len(symbols))
         try:
-            outcome = update(store, symbol, download=download_in_time, now=now)
+            outcomes.append(work.update(symbol))
         except FetchError as error:
-            outcome = Outcome(symbol, "missing", messages=(str(error),))
-        outcomes.append(outcome)
+            outcomes.append(Outcome(symbol, "missing", messages=(str(error),)))
     if progress and symbols:
         progress(symbols[-1], len(symbols), len(symbols))
     return tuple(outcomes)
 
 
-def update(
-    store: BarStore, symbol: str, *, download: Downloader, now: pd.Timestamp
-) -> Outcome:
+def update(vendor: Vendor, symbol: str, *, now: pd.Timestamp) -> Outcome:
     """Bring one symbol up to date.
 
     The last fifteen sessions are asked for again, every 30 days the whole history. If
@@ -150,68 +124,105 @@ def update(
     FetchError
         If the download fails and there is no copy.
     """
-    with store.updating(symbol):
-        kept, damage = _read_copy(store, symbol)
-        if kept is None:
-            full = download(symbol, now=now)
-            _save(store, symbol, full.raw, now)
-            if damage is None:
-                return Outcome(symbol, "new", len(full.raw), full.warnings)
-            return Outcome(symbol, "rebuilt", 0, (damage, *full.warnings))
-        try:
-            return _renew(store, symbol, kept, download=download, now=now)
-        except FetchError as error:
-            return Outcome(symbol, "kept", 0, (str(error), _say_age(symbol, kept, now)))
+    return _Fetch(vendor, now).update(symbol)
 
 
-def _read_copy(store: BarStore, symbol: str) -> tuple[pd.DataFrame | None, str | None]:
-    """Return the copy, or what is wrong with it; neither where there is none."""
-    if store.entry(symbol) is None:
-        return None, None
-    try:
-        return store.read(symbol), None
-    except BarsError as error:
-        return None, f"{symbol}: taken again, the copy was damaged. {error}"
+@dataclass(frozen=True)
+class _Fetch:
+    """Who is asked at which moment, and until when."""
 
+    vendor: Vendor
+    now: pd.Timestamp
+    time_limit: float = math.inf
+    deadline: float = math.inf
 
-def _renew(
-    store: BarStore,
-    symbol: str,
-    kept: pd.DataFrame,
-    *,
-    download: Downloader,
-    now: pd.Timestamp,
-) -> Outcome:
-    entry = store.entry(symbol)
-    assert entry is not None
-    is_due = now - pd.Timestamp(entry.compared_at) > _COMPARE_WHOLE_AFTER
-    last = kept.index[-1]
-    first = kept.index[0 if is_due else -min(_OVERLAP, len(kept))]
-    sent = download(symbol, now=now, start=None if is_due else first)
-    lost = kept.loc[first:].index.difference(sent.raw.index)
-    change = _first_change(kept.loc[first:].drop(index=lost), sent.raw.loc[:last])
-    if change is None and len(lost) <= _FEW_LOST:
-        new = sent.raw[sent.raw.index > last]
-        messages = (*_say_lost(symbol, lost), *sent.warnings)
-        if new.empty and not is_due:
-            return Outcome(symbol, "unchanged", 0, messages)
-        compared_at = None if is_due else entry.compared_at
-        _save(store, symbol, pd.concat([kept, new]), now, compared_at)
-        action: Action = "unchanged" if new.empty else "extended"
+    def update(self, symbol: str) -> Outcome:
+        store = self.vendor.store
+        with store.updating(symbol):
+            damage: tuple[str, ...] = ()
+            try:
+                entry = store.entry(symbol)
+                kept = store.read(symbol) if entry else None
+            except BarsError as error:
+                damage = (f"{symbol}: fetched again, the copy was damaged. {error}",)
+                entry = kept = None
+            if entry is None or kept is None:
+                full = self._download(symbol)
+                self._save(symbol, full.raw)
+                messages = (*damage, *full.warnings)
+                if damage:
+                    return Outcome(symbol, "rebuilt", 0, messages)
+                return Outcome(symbol, "new", len(full.raw), messages)
+            try:
+                return self._renew(symbol, kept, entry.compared_at)
+            except FetchError as error:
+                messages = (str(error), self._say_age(symbol, kept))
+                return Outcome(symbol, "kept", 0, messages)
+
+    def _renew(self, symbol: str, kept: pd.DataFrame, compared_at: str) -> Outcome:
+        """Ask for what may be new, and join it if the vendor's history is as before."""
+        is_due = self.now - pd.Timestamp(compared_at) > _COMPARE_WHOLE_AFTER
+        overlap = kept if is_due else kept.iloc[-_OVERLAP:]
+        sent = self._download(symbol, None if is_due else overlap.index[0])
+        new = sent.raw[sent.raw.index > kept.index[-1]]
+        lost = overlap.index.difference(sent.raw.index)
+        change = _first_change(overlap.drop(index=lost), sent.raw.drop(index=new.index))
+        if change or len(lost) > _FEW_LOST:
+            full = sent if is_due else self._download(symbol)
+            return self._rebuild(symbol, kept, full, change)
+        messages = sent.warnings
+        if len(lost):
+            said = (
+                f"{symbol}: the vendor no longer has {len(lost)} sessions, first "
+                f"{lost[0].date()}; the copy's bars stay."
+            )
+            messages = (said, *messages)
+        if is_due or len(new):
+            joined = pd.concat([kept, new])
+            self._save(symbol, joined, None if is_due else compared_at)
+        action: Action = "extended" if len(new) else "unchanged"
         return Outcome(symbol, action, len(new), messages)
-    full = sent if is_due else download(symbol, now=now)
-    lost = kept.index.difference(full.raw.index)
-    change = change or f"{len(lost)} sessions are gone"
-    if len(lost) > _FEW_LOST:
-        raise FetchError(
-            f"{symbol}: the vendor's history has changed ({change}) and lacks "
-            f"{len(lost)} sessions that the copy has, first {lost[0].date()}. Fetch "
-            "into a new store to take it all the same."
+
+    def _rebuild(
+        self, symbol: str, kept: pd.DataFrame, full: Download, change: str | None
+    ) -> Outcome:
+        """Take the whole history again, unless it lacks what the copy has."""
+        lost = kept.index.difference(full.raw.index)
+        change = change or f"{len(lost)} sessions are gone"
+        if len(lost) > _FEW_LOST:
+            raise FetchError(
+                f"{symbol}: the vendor's history has changed ({change}) and lacks "
+                f"{len(lost)} sessions that the copy has, first {lost[0].date()}. "
+                "Fetch into a new store to take it all the same."
+            )
+        self._save(symbol, full.raw)
+        sentence = f"{symbol}: rebuilt, the vendor's history has changed: {change}."
+        n_new = int((full.raw.index > kept.index[-1]).sum())
+        return Outcome(symbol, "rebuilt", n_new, (sentence, *full.warnings))
+
+    def _download(self, symbol: str, start: pd.Timestamp | None = None) -> Download:
+        if time.monotonic() > self.deadline:
+            raise FetchError(
+                f"{symbol}: not asked for, {self.time_limit:g} s are over."
+            )
+        return self.vendor.download(symbol, now=self.now, start=start)
+
+    def _save(
+        self, symbol: str, raw: pd.DataFrame, compared_at: str | None = None
+    ) -> None:
+        moment = self.now.tz_convert("UTC").isoformat(timespec="seconds")
+        self.vendor.store.write(
+            symbol, raw, retrieved_at=moment, compared_at=compared_at
         )
-    _save(store, symbol, full.raw, now)
-    sentence = f"{symbol}: rebuilt, the vendor's history has changed: {change}."
-    n_new = int((full.raw.index > last).sum())
-    return Outcome(symbol, "rebuilt", n_new, (sentence, *full.warnings))
+
+    def _say_age(self, symbol: str, kept: pd.DataFrame) -> str:
+        last = kept.index[-1]
+        today = self.now.tz_convert("America/New_York").tz_localize(None).normalize()
+        n_behind = len(nyse_sessions(last, today)) - 1
+        return (
+            f"{symbol}: the copy that serves ends on {last.date()}, "
+            f"{n_behind} sessions ago."
+        )
 
 
 def _first_change(kept: pd.DataFrame, sent: pd.DataFrame) -> str | None:
@@ -230,36 +241,4 @@ def _first_change(kept: pd.DataFrame, sent: pd.DataFrame) -> str | None:
     return (
         f"'{name}' on {kept.index[row].date()} was {kept[name].iloc[row]:g} and is "
         f"{sent[name].iloc[row]:g}"
-    )
-
-
-def _say_lost(symbol: str, lost: pd.Index) -> tuple[str, ...]:
-    if not len(lost):
-        return ()
-    return (
-        f"{symbol}: the vendor no longer has {len(lost)} sessions, first "
-        f"{pd.Timestamp(lost[0]).date()}; the copy's bars stay.",
-    )
-
-
-def _save(
-    store: BarStore,
-    symbol: str,
-    raw: pd.DataFrame,
-    now: pd.Timestamp,
-    compared_at: str | None = None,
-) -> None:
-    moment = now.tz_convert("UTC").isoformat(timespec="seconds")
-    store.write(
-        symbol, raw, source=SOURCE, retrieved_at=moment, compared_at=compared_at
-    )
-
-
-def _say_age(symbol: str, kept: pd.DataFrame, now: pd.Timestamp) -> str:
-    last = kept.index[-1]
-    today = now.tz_convert("America/New_York").tz_localize(None).normalize()
-    n_behind = len(nyse_sessions(last, today)) - 1
-    return (
-        f"{symbol}: the copy that serves ends on {last.date()}, "
-        f"{n_behind} sessions ago."
     )

@@ -67,7 +67,7 @@ def older_closes(
         return None
     if long_bond == "yields":
         return _from_yields(source, first_wanted, first)
-    if source.table(OLDER_FUND) is None:
+    if source.read(OLDER_FUND) is None:
         return None
     fund, warnings = checked_prices(
         source,

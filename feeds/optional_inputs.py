@@ -131,7 +131,7 @@ def read_put_call(source: Source) -> pd.Series | None:
     BarsError
         If the sessions break a rule, no column is known, or a ratio is not positive.
     """
-    table = source.table("putcall")
+    table = source.read("putcall")
     if table is None:
         return None
     where = source.where("putcall")

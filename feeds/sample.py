@@ -5,9 +5,10 @@ from typing import Final
 
 import pandas as pd
 
+from trm_bt.feeds.sources import CORE_SYMBOLS, Source
 from trm_bt.market.bars import PRICE_COLUMNS, Bars, Provenance
 
-SOURCE: Final = (
+SAMPLE_TITLE: Final = (
     "Embedded sample, derived from S&P 500 and treasury-yield history; "
     "not SPY/TLT/VIX quotes"
 )
@@ -85,7 +86,7 @@ def load_sample() -> Bars:
         volatility=_closes_only(table["volatility"]),
         members=table.iloc[:, _N_SERIES:],
         cash_rate=table["cash_rate"],
-        source=SOURCE,
+        source=SAMPLE_TITLE,
         is_derived=True,
         provenance=_provenance(table.index[0], table.index[-1]),
     )
@@ -117,3 +118,28 @@ def _provenance(start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Provenance]
         )
         for role, (source, notes) in _ROLES.items()
     }
+
+
+class SampleSource(Source):
+    """The embedded sample by the symbols that its roles stand for."""
+
+    def __init__(self) -> None:
+        self.title = "the embedded sample"
+        bars = load_sample()
+        assert bars.cash_rate is not None
+        self._tables = {
+            **{symbol: getattr(bars, role) for role, symbol in CORE_SYMBOLS.items()},
+            "rates": bars.cash_rate.to_frame("dgs3mo") * 100.0,
+        }
+
+    def symbols(self) -> tuple[str, ...]:
+        """Return the core roles and the cash rate; the members have closes only."""
+        return tuple(self._tables)
+
+    def read(self, symbol: str) -> pd.DataFrame | None:
+        """Return a role's values."""
+        return self._tables.get(symbol)
+
+    def where(self, symbol: str) -> str:
+        """Name the sample."""
+        return f"sample: {symbol}"

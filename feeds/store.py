@@ -1,69 +1,64 @@
-"""A folder of raw daily bars, one parquet file a symbol, and a manifest.
+"""A folder of raw daily bars, one sealed parquet file for each symbol of a vendor.
 
-The manifest names the live file of each symbol with its SHA-256. Its atomic
-replacement is the one moment at which a symbol changes, so a process that dies leaves
-each symbol's old or new bars, whole.
+A file holds all that is known about a symbol: its bars, when they were retrieved, and a
+SHA-256 of the whole file. Its atomic replacement is the one moment at which a symbol
+changes, so a process that dies leaves the old or the new bars, whole.
 """
 
 import hashlib
-import json
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock
 from platformdirs import user_data_path
-from pyarrow import BufferReader
-from pyarrow.parquet import ParquetFile
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_bt.errors import BarsError
-from trm_bt.files import write_atomically, write_text_atomically
+from trm_bt.files import write_atomically
 from trm_bt.market.adjustment import RAW_COLUMNS
 
-MANIFEST: Final = "bars-manifest.json"
-_FORMAT: Final = "trm_bt bar store"
-_VERSION: Final = 1
+_VERSION: Final = 2
+_OLD_MANIFEST: Final = "bars-manifest.json"
+"""What stores of version 1 kept beside the bars."""
 _SYMBOL: Final = re.compile(r"\^?[A-Za-z0-9][A-Za-z0-9.=-]{0,19}")
-_BARS_FILE: Final = re.compile(rf"{_SYMBOL.pattern}\.[0-9a-f]{{12}}\.parquet")
-_DRAFT_FOLDER: Final = re.compile(
-    rf"\.({_BARS_FILE.pattern}|{re.escape(MANIFEST)})\.[^.]+"
-)
-"""What `write_atomically` makes beside the file that it writes."""
-_N_READS: Final = 5
-"""A reader looks again this often when a writer replaces the file under its hands."""
+_KEY: Final = b"trm_bt"
+_SEAL: Final = b'"sha256":"'
+_UNSEALED: Final = b"0" * 64
 
 
 class StoreEntry(BaseModel):
-    """What the manifest says of one symbol.
+    """What a file of the store says of its bars.
 
     Parameters
     ----------
-    file : str
-        Name of the live parquet file.
-    source : str
-        Where the bars came from.
+    version : 2
+        Version of the format.
+    vendor, symbol : str
+        Whose bars, as the vendor spells the symbol.
     retrieved_at : str
         Moment of the fetch that wrote the file, ISO 8601 in UTC.
     compared_at : str
-        Moment at which the whole history was last held against the vendor's.
+        Moment at which the whole history was last compared with the vendor's.
     start, end : str
         First and last session, YYYY-MM-DD.
     rows : int
         Number of sessions.
     sha256 : str
-        Digest of the file.
+        Digest of the file with 64 zeros in the place of the digest.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: str
-    source: str
+    version: Literal[2]
+    vendor: str
+    symbol: str
     retrieved_at: str
     compared_at: str
     start: str
@@ -77,11 +72,6 @@ def default_store() -> Path:
     return user_data_path("trm-bt", appauthor=False) / "bars"
 
 
-def is_store(folder: Path) -> bool:
-    """Tell whether the folder has the manifest of a store, sound or damaged."""
-    return (folder / MANIFEST).is_file()
-
-
 class BarStore:
     """Raw bars by symbol; any number of processes may read and write at once.
 
@@ -89,18 +79,47 @@ class BarStore:
     ----------
     folder : Path
         The store's folder; the first `write` makes it.
+    vendor : str
+        Name of the vendor; a folder may hold bars of several.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vendor: str) -> None:
         self.folder = folder
+        self.vendor = vendor
+
+    def path(self, symbol: str) -> Path:
+        """Return the path of the symbol's file, there or not."""
+        return self.folder / f"{symbol}.{self.vendor}.parquet"
 
     def symbols(self) -> tuple[str, ...]:
-        """Return the symbols that have bars, sorted."""
-        return tuple(sorted(self._entries()))
+        """Return the symbols that have a file, sorted.
+
+        Raises
+        ------
+        BarsError
+            If there are none, but bars in the format of an older version.
+        """
+        suffix = f".{self.vendor}.parquet"
+        found = sorted(
+            path.name.removesuffix(suffix) for path in self.folder.glob(f"*{suffix}")
+        )
+        if not found and (self.folder / _OLD_MANIFEST).is_file():
+            raise BarsError(
+                f"{self.folder}: must hold bars in format {_VERSION}, and holds those "
+                "of an older version, which cannot be read. Run `trm-bt fetch --store "
+                f"{self.folder}` to fetch them again; the old files stay."
+            )
+        return tuple(found)
 
     def entry(self, symbol: str) -> StoreEntry | None:
-        """Return what the manifest says of `symbol`, None if it has no bars."""
-        return self._entries().get(symbol)
+        """Return what the file of `symbol` says of its bars, None without a file.
+
+        Raises
+        ------
+        BarsError
+            If the file is not the one that was written.
+        """
+        return self._open(symbol)[0] if self.path(symbol).is_file() else None
 
     def read(self, symbol: str) -> pd.DataFrame:
         """Return the raw bars of `symbol`, as they were traded.
@@ -115,35 +134,19 @@ class BarStore:
         BarsError
             If there are none, or the file is not the one that was written.
         """
-        for _ in range(_N_READS):
-            entry = self.entry(symbol)
-            if entry is None:
-                raise BarsError(
-                    f"{self.folder}: must hold '{symbol}', and has none. "
-                    f"{_remedy(symbol)}"
-                )
-            path = self.folder / entry.file
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:
-                continue  # replaced since the manifest was read
-            if hashlib.sha256(content).hexdigest() != entry.sha256:
-                raise BarsError(
-                    f"{path}: must be the file that was written, its SHA-256 differs "
-                    f"from the manifest's. {_remedy(symbol)}"
-                )
-            return _decode(content)
-        raise BarsError(f"{path}: is in the manifest and missing. {_remedy(symbol)}")
+        # threads of pyarrow that have just begun can abort a process when it exits
+        table = self._open(symbol)[1].read(use_threads=False)
+        frame: pd.DataFrame = table.to_pandas(use_threads=False)
+        return frame.set_index("session")
 
     def write(
         self,
         symbol: str,
         raw: pd.DataFrame,
         *,
-        source: str,
         retrieved_at: str,
         compared_at: str | None = None,
-    ) -> StoreEntry:
+    ) -> None:
         """Make `raw` the bars of `symbol`, whole or not at all.
 
         Parameters
@@ -152,10 +155,8 @@ class BarStore:
             As the vendor spells it.
         raw : DataFrame of shape (n_sessions, 8)
             `RAW_COLUMNS`, oldest session first.
-        source : str
-            Where the bars came from.
         retrieved_at : str
-            When, ISO 8601 in UTC.
+            When they were retrieved, ISO 8601 in UTC.
         compared_at : str, optional
             When the whole history came or was compared, if it was another moment.
 
@@ -172,97 +173,79 @@ class BarStore:
                 f"{symbol}: a store takes rows of {', '.join(RAW_COLUMNS)}, got "
                 f"{len(raw)} of {', '.join(map(str, raw.columns))}."
             )
-        buffer = BytesIO()
-        raw.to_parquet(buffer, compression="zstd", write_page_checksum=True)
-        content = buffer.getvalue()
-        sha256 = hashlib.sha256(content).hexdigest()
         entry = StoreEntry(
-            file=f"{symbol}.{sha256[:12]}.parquet",
-            source=source,
+            version=_VERSION,
+            vendor=self.vendor,
+            symbol=symbol,
             retrieved_at=retrieved_at,
             compared_at=compared_at or retrieved_at,
             start=raw.index[0].date().isoformat(),
             end=raw.index[-1].date().isoformat(),
             rows=len(raw),
-            sha256=sha256,
+            sha256=_UNSEALED.decode(),
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".manifest.lock"):
-            write_atomically(
-                self.folder / entry.file, lambda draft: draft.write_bytes(content)
-            )
-            entries = {**self._entries(), symbol: entry}
-            manifest = {
-                "format": _FORMAT,
-                "version": _VERSION,
-                "symbols": {
-                    name: entries[name].model_dump() for name in sorted(entries)
-                },
-            }
-            write_text_atomically(
-                self.folder / MANIFEST, json.dumps(manifest, indent=2) + "\n"
-            )
-            self._remove_strays(symbol, entry.file)
-        return entry
+        content = _encode(raw, entry)
+        start, digest = _seal(content)
+        content = content[:start] + digest + content[start + len(digest) :]
+        write_atomically(self.path(symbol), lambda draft: draft.write_bytes(content))
 
     @contextmanager
     def updating(self, symbol: str) -> Iterator[None]:
         """Hold other processes off `symbol` while it is fetched and written."""
         check_symbol(symbol)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f".{symbol}.lock"):
+        with FileLock(self.folder / f".{symbol}.{self.vendor}.lock"):
             yield
 
-    def _entries(self) -> dict[str, StoreEntry]:
-        path = self.folder / MANIFEST
+    def _open(self, symbol: str) -> tuple[StoreEntry, pq.ParquetFile]:
+        """Open the symbol's file; only one that is sealed is looked into."""
+        path = self.path(symbol)
+        remedy = f"Run `trm-bt fetch --symbols {symbol}` to fetch it again."
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
         except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise BarsError(f"{path}: must be JSON. Delete it, fetch again.") from error
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise BarsError(f"{path}: must be the manifest of a store, and is another.")
-        if content.get("version") != _VERSION:
             raise BarsError(
-                f"{path}: must be of version {_VERSION}, got {content.get('version')}. "
-                "Fetch into a new store."
+                f"{self.folder}: must hold '{symbol}', and has none. {remedy}"
+            ) from None
+        start, digest = _seal(content)
+        if content[start : start + len(digest)] != digest:
+            raise BarsError(
+                f"{path}: must be the file that was written, its SHA-256 differs from "
+                f"what it says. {remedy}"
             )
+        file = pq.ParquetFile(pa.BufferReader(content))
         try:
-            return {
-                symbol: StoreEntry.model_validate(entry)
-                for symbol, entry in content["symbols"].items()
-            }
-        except (KeyError, AttributeError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise BarsError(f"{path}: is damaged: {reason}. Fetch again.") from error
-
-    def _remove_strays(self, symbol: str, live: str) -> None:
-        """Remove the symbol's replaced bars and all drafts of killed processes.
-
-        The manifest's lock is held: no other process has a draft at this moment.
-        """
-        for path in self.folder.iterdir():
-            is_bars = _BARS_FILE.fullmatch(path.name) and path.name != live
-            if is_bars and path.name.rsplit(".", 2)[0] == symbol:
-                path.unlink(missing_ok=True)
-            elif _DRAFT_FOLDER.fullmatch(path.name):
-                shutil.rmtree(path)
+            entry = StoreEntry.model_validate_json(file.metadata.metadata[_KEY])
+        except ValidationError as error:
+            raise BarsError(
+                f"{path}: must be in format {_VERSION}, and is in that of another "
+                f"version. {remedy}"
+            ) from error
+        if (entry.vendor, entry.symbol) != (self.vendor, symbol):
+            raise BarsError(
+                f"{path}: must be the bars of {symbol} from {self.vendor}, got those "
+                f"of {entry.symbol} from {entry.vendor}. {remedy}"
+            )
+        return entry, file
 
 
-def _decode(content: bytes) -> pd.DataFrame:
-    """Return the bars of a file, read without threads.
+def _encode(raw: pd.DataFrame, entry: StoreEntry) -> bytes:
+    """Return bars and entry as a parquet file, which has the entry's text once."""
+    table = pa.Table.from_pandas(raw.rename_axis("session").reset_index())
+    buffer = BytesIO()
+    with pq.ParquetWriter(
+        buffer, table.schema, compression="zstd", store_schema=False
+    ) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_KEY: entry.model_dump_json()})
+    return buffer.getvalue()
 
-    Threads of pyarrow that have just begun can end a process with an abort when it
-    exits, as `pandas.read_parquet` has them even with ``use_threads=False``.
-    """
-    file = ParquetFile(BufferReader(content), page_checksum_verification=True)
-    frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
-    return frame.rename_axis("session")
 
-
-def _remedy(symbol: str) -> str:
-    return f"Run `trm-bt fetch --symbols {symbol}` to take it again."
+def _seal(content: bytes) -> tuple[int, bytes]:
+    """Return where a file states its digest, and the digest that it has."""
+    start = content.rfind(_SEAL) + len(_SEAL)
+    unsealed = content[:start] + _UNSEALED + content[start + len(_UNSEALED) :]
+    return start, hashlib.sha256(unsealed).hexdigest().encode()
 
 
 def check_symbol(symbol: str) -> None:

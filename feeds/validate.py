@@ -14,8 +14,9 @@ from trm_bt.feeds.checked import examine_span
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.long_bond import OLDER_FUND
 from trm_bt.feeds.optional_inputs import read_put_call
-from trm_bt.feeds.sample import load_sample
-from trm_bt.feeds.sources import Source, check_span, open_source
+from trm_bt.feeds.sample import SampleSource
+from trm_bt.feeds.sources import CORE_SYMBOLS, Source, check_span
+from trm_bt.feeds.vendors import open_source
 from trm_bt.feeds.yields import read_cash_yield
 from trm_bt.market.adjustment import adjusted_prices
 from trm_bt.market.bars import PRICE_COLUMNS
@@ -24,15 +25,13 @@ from trm_bt.quality.findings import Finding, Role, Severity
 from trm_bt.quality.rules import rules_for
 
 _ROLES: Final[dict[str, Role]] = {
-    "SPY": "equity",
-    "TLT": "bond",
-    "VIX": "volatility",
+    **{symbol: role for role, symbol in CORE_SYMBOLS.items()},
     OLDER_FUND: "fund_nav",
     "rates": "series",
     "putcall": "series",
 }
 _READERS: Final = {"rates": read_cash_yield, "putcall": read_put_call}
-_CORE: Final = ("SPY", "TLT", "VIX")
+_CORE: Final = tuple(CORE_SYMBOLS.values())
 TOGETHER: Final = "SPY, TLT and VIX together"
 _READING: Final = "read by a run"
 
@@ -124,7 +123,7 @@ def validate_source(
         If there is no such source.
     """
     check_span(start, end)
-    opened: Source = _Sample() if str(source) == "sample" else open_source(source)
+    opened = open_source(source)
     ordered = sorted(opened.symbols(), key=lambda s: (s not in _ROLES, s))
     absent = [symbol for symbol in _CORE if symbol not in ordered]
     reports = [_absent(opened, symbol) for symbol in absent]
@@ -145,7 +144,7 @@ def _together(
         for symbol in _CORE
     }
     findings = examine_together(frames)
-    if isinstance(source, _Sample) or any(f.severity == "error" for f in findings):
+    if isinstance(source, SampleSource) or any(f.severity == "error" for f in findings):
         return findings
     try:
         with warnings.catch_warnings():
@@ -194,7 +193,7 @@ def _series_findings(source: Source, symbol: str) -> tuple[Finding, ...]:
 
 
 def _table(source: Source, symbol: str) -> pd.DataFrame:
-    table = source.table(symbol)
+    table = source.read(symbol)
     assert table is not None
     return table
 
@@ -216,37 +215,3 @@ def _has_error(report: SymbolReport) -> bool:
 
 def _iso(moment: pd.Timestamp | None) -> str | None:
     return None if moment is None else moment.date().isoformat()
-
-
-class _Sample:
-    """The embedded sample by the symbols that its roles stand for."""
-
-    title = "the embedded sample"
-
-    def __init__(self) -> None:
-        bars = load_sample()
-        assert bars.cash_rate is not None
-        self._tables = {
-            "SPY": bars.equity,
-            "TLT": bars.bond,
-            "VIX": bars.volatility,
-            "rates": bars.cash_rate.to_frame("dgs3mo") * 100.0,
-        }
-
-    def symbols(self) -> tuple[str, ...]:
-        """Return the core roles and the cash rate."""
-        return tuple(self._tables)
-
-    def members(self) -> tuple[str, ...]:
-        """Return none: members have closes only."""
-        return ()
-
-    def table(self, symbol: str) -> pd.DataFrame | None:
-        """Return a role's values."""
-        return self._tables.get(symbol)
-
-    def where(self, symbol: str) -> str:
-        """Name the sample."""
-        return f"sample: {symbol}"
-
-    origin = where

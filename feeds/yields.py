@@ -31,7 +31,7 @@ def read_yields(source: Source) -> pd.DataFrame | None:
     BarsError
         If the sessions break a rule, or a yield is in decimals.
     """
-    table = source.table("rates")
+    table = source.read("rates")
     if table is None:
         return None
     where = source.where("rates")

@@ -1,6 +1,7 @@
 """A run folder made of random walks, as `trm-bt run` would leave one behind."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -187,10 +188,12 @@ def _summary(equity, orders, windows, sessions):
             "abstained": 31,
         },
         "strategies": {
-            name: summarize_strategy(
-                equity[name],
-                orders=orders if name == "trm" else nothing,
-                cash_returns=cash,
+            name: asdict(
+                summarize_strategy(
+                    equity[name],
+                    orders=orders if name == "trm" else nothing,
+                    cash_returns=cash,
+                )
             )
             for name in STRATEGIES
         },

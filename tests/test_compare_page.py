@@ -2,34 +2,35 @@
 
 import pytest
 
-from tests.contests import contest, small_contest
+from tests.comparisons import comparison, small_comparison
 from tests.test_report_browser import CONTRAST, browser, requested, show  # noqa: F401
-from trm_bt.evaluation.significance import JudgeSettings, judge
+from trm_bt.evaluation.assessment import ComparisonRecord, SignificanceSettings
+from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.verdict import verdict
 from trm_bt.report.compare_page import render_comparison
 from trm_bt.report.compare_pictures import rolling_lead_chart
 
 
 def page_of(held, **changes):
-    judged = judge(held, [], JudgeSettings(n_draws=100, n_random=20))
-    facts = {
-        "run": "<b>mine</b>",
-        "bars": {"source": "random walks", "derived": True},
-        "is_same_bars": True,
-        "cash": "earned nothing",
-        "cost_bps": 10.0,
-        **judged,
-        "verdict": verdict(judged),
-        **changes,
-    }
-    return render_comparison(facts, held.equity, held.excess)
+    assessed = assess(held, [], SignificanceSettings(n_draws=100, n_random=20))
+    record = ComparisonRecord(
+        **vars(assessed) | changes,
+        run="<b>mine</b>",
+        bars={"source": "random walks", "derived": True},
+        is_same_bars=True,
+        cash="earned nothing",
+        cost_bps=10.0,
+        rebalance_band=0.0,
+        verdict=verdict(assessed),
+    )
+    return render_comparison(record, held.equity, held.excess)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "comparison.html"
     left_out = {"lightgbm": "needs lightgbm"}
-    path.write_text(page_of(contest(), left_out=left_out), encoding="utf-8")
+    path.write_text(page_of(comparison(), left_out=left_out), encoding="utf-8")
     return path
 
 
@@ -48,7 +49,7 @@ def test_everyone_has_a_row_under_its_kind(page):
 
 
 def test_a_short_span_has_no_tests_and_no_rolling_picture(page):
-    short = page_of(small_contest(n_sessions=40))
+    short = page_of(small_comparison(n_sessions=40))
     assert page.read_text().count("<svg") == 7
     assert short.count("<svg") == 6
     assert "More than luck" not in short
@@ -56,13 +57,13 @@ def test_a_short_span_has_no_tests_and_no_rolling_picture(page):
 
 
 def test_a_span_without_a_known_label_has_a_page_too():
-    held = small_contest(n_sessions=5)
+    held = small_comparison(n_sessions=5)
     assert held.labels.empty
     assert page_of(held).count("<svg") == 6
 
 
 def test_the_rolling_lead_needs_more_than_the_year_it_looks_back_on():
-    excess = contest().excess
+    excess = comparison().excess
     assert rolling_lead_chart(excess.iloc[:252]) is None
     assert rolling_lead_chart(excess.iloc[:253]) is not None
 

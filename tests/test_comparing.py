@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import sys
-from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from trm_bt import cli
 from trm_bt.backtest import run_backtest
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
-from trm_bt.evaluation.trials import record_trial, trial_of
+from trm_bt.evaluation.trials import read_trials, record_trial
 from trm_bt.runfolder import RunRequest, describe_bars, save_results, write_json
 from trm_bt.runs.compare import read_decided, read_record
 from trm_bt.strategies.trm_allocator import TRMAllocator
@@ -111,7 +110,7 @@ def test_the_page_holds_the_verdict_and_asks_for_nothing(compared):
 
 def test_a_run_is_one_trial_however_often_it_is_compared(compared, monkeypatch, capsys):
     folder, facts = compared
-    log = folder.parent / "trials.jsonl"
+    log = folder.parent / "trials"
     assert facts["tests"]["deflated"]["n_trials"] == 1
     assert facts["tests"]["overfitting_of_trials"] is None
     span = ("--start", "2008-09-02", "--end", "2009-02-27")
@@ -119,7 +118,7 @@ def test_a_run_is_one_trial_however_often_it_is_compared(compared, monkeypatch, 
     code, text, _ = call(monkeypatch, capsys, *arguments)
     again = json.loads(text)
     assert code == 0
-    assert len(log.read_text().splitlines()) == 2
+    assert len(read_trials(log)) == 2
     assert again["tests"]["deflated"]["n_trials"] == 10
     assert again["span"]["start"] == "2008-09-03"
     assert again["span"]["end"] == "2009-02-27"
@@ -129,13 +128,12 @@ def test_trials_that_cover_the_span_are_held_against_one_another(
     folder, monkeypatch, capsys
 ):
     """Two trials: the run, and one that earns its returns with the sign turned."""
-    log = folder.parent / "trials.jsonl"
+    log = folder.parent / "trials"
     equity = pd.read_parquet(folder / "equity.parquet")["trm"]
     turned = -equity.pct_change().iloc[1:]
     values = pd.Series(np.cumprod(np.r_[1.0, 1.0 + turned]), equity.index)
     weights = pd.DataFrame(0.0, values.index, ["equity", "bond", "cash"])
-    now = datetime(2024, 1, 2, tzinfo=UTC)
-    record_trial(log, trial_of(TRMConfig(seed=77), weights, values, None, now), turned)
+    record_trial(log, TRMConfig(seed=77), weights, values, None)
     code, text, _ = call(monkeypatch, capsys, folder, "--json", *QUICK)
     facts = json.loads(text)
     found = facts["tests"]["overfitting_of_trials"]
@@ -159,16 +157,26 @@ def test_a_comparison_is_not_written_over_another(compared, monkeypatch, capsys)
 
 def test_a_table_and_the_verdict_are_printed(folder, monkeypatch, capsys, tmp_path):
     arguments = ("--start", "2009-06-01", "--out", tmp_path / "there")
-    log = tmp_path / "log" / "all.jsonl"
+    log = tmp_path / "log" / "all"
     code, text, _ = call(monkeypatch, capsys, folder, *arguments, "--trials", log)
     assert code == 0
     assert "inverse_volatility" in text
     assert "nothing can be said of chance under 60" in text
     assert text.splitlines()[-1].endswith("comparison.html")
     assert (tmp_path / "there" / "comparison.html").is_file()
-    assert len(log.read_text().splitlines()) == 1
+    assert len(read_trials(log)) == 1
     assert not (folder / "comparison").exists()
-    assert not (folder.parent / "trials.jsonl").exists()
+    assert not (folder.parent / "trials").exists()
+
+
+def test_a_log_of_an_earlier_version_is_refused_before_the_work(
+    folder, monkeypatch, capsys
+):
+    (folder.parent / "trials.jsonl").write_text("{}\n{}\n")
+    code, _, said = call(monkeypatch, capsys, folder)
+    assert code == 2
+    assert "count its trials by --earlier-trials 2" in said
+    assert not (folder.parent / "trials").exists()
 
 
 @pytest.mark.parametrize("is_beside", [True, False])

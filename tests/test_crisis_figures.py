@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trm_bt.evaluation.calibration import calibration
 from trm_bt.evaluation.crisis_figures import crisis_figures, in_context, recovered_on
 
 DAYS = pd.bdate_range("2024-01-01", periods=8)
@@ -91,22 +90,4 @@ def test_context_keeps_every_return():
         expected = source[DAYS[i]] / source[DAYS[i - 1]]
         assert whole["trm"].iloc[i] / whole["trm"].iloc[i - 1] == pytest.approx(
             expected
-        )
-
-
-def test_calibration_counts_each_decision_once():
-    rng = np.random.default_rng(1)
-    sure, right = rng.uniform(0.125, 1, 500), rng.uniform(size=500) < 0.5
-    rows = calibration(np.append(sure, [1.0, 0.5]), np.append(right, [True, True]))
-    assert sum(row["sessions"] for row in rows) == 502
-    for row in rows:
-        picked = [
-            (s, r)
-            for s, r in [*zip(sure, right, strict=True), (1.0, True), (0.5, True)]
-            if row["low"] <= s < row["high"] or (s == 1.0 and row["high"] == 1.0)
-        ]
-        assert row["sessions"] == len(picked)
-        assert row["accuracy"] == pytest.approx(sum(r for _, r in picked) / len(picked))
-        assert row["confidence"] == pytest.approx(
-            sum(s for s, _ in picked) / len(picked)
         )

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,14 @@ import pytest
 from tests import yahoo_server
 from tests.conftest import make_bars
 from trm_bt.errors import FetchError
-from trm_bt.feeds.fetch import DEFAULT_SYMBOLS, fetch_all, update
+from trm_bt.feeds.fetch import fetch_all, update
 from trm_bt.feeds.store import BarStore
-from trm_bt.feeds.yahoo import Patience, download
+from trm_bt.feeds.vendor import RetryPolicy
+from trm_bt.feeds.yahoo import Yahoo
 from trm_bt.market.adjustment import adjust
 
 pytestmark = pytest.mark.usefixtures("own_yfinance")
-QUICK = Patience(
+QUICK = RetryPolicy(
     attempts=2, first_wait=0.01, max_wait=0.01, total_seconds=5, request_timeout=5
 )
 NOW = pd.Timestamp("2026-11-23 12:00", tz="UTC")
@@ -56,26 +56,26 @@ def vendor():
 
 
 @pytest.fixture
-def ask(vendor):
-    """The real download, from the local server."""
+def yahoo(vendor, tmp_path):
+    """The real source, asking the local server."""
     with yahoo_server.serving(vendor) as port:
         session = yahoo_server.LocalSession(port)
-        yield partial(download, session=session, patience=QUICK)
+        yield Yahoo(tmp_path / "store", QUICK, session)
         session.close()
 
 
 @pytest.fixture
-def store(tmp_path):
-    return BarStore(tmp_path / "store")
+def store(yahoo):
+    return yahoo.store
 
 
 def test_two_fetches_with_a_dividend_and_a_split_between_are_one_history(
-    store, vendor, ask
+    store, vendor, yahoo
 ):
-    assert update(store, "SPY", download=ask, now=NOW).action == "new"
+    assert update(yahoo, "SPY", now=NOW).action == "new"
     appended = adjust(store.read("SPY"))["close"]
     vendor.frames["SPY"] = sent(history())
-    outcome = update(store, "SPY", download=ask, now=NOW)
+    outcome = update(yahoo, "SPY", now=NOW)
     assert (outcome.action, outcome.n_new) == ("extended", 50)
     joined = adjust(store.read("SPY"))["close"]
     truth = adjust(history())["close"]
@@ -87,19 +87,19 @@ def test_two_fetches_with_a_dividend_and_a_split_between_are_one_history(
     assert abs(seam) > 0.01
 
 
-def test_nothing_new_leaves_the_file(store, ask):
-    update(store, "SPY", download=ask, now=NOW)
+def test_nothing_new_leaves_the_file(store, yahoo):
+    update(yahoo, "SPY", now=NOW)
     before = store.entry("SPY")
-    assert update(store, "SPY", download=ask, now=NOW).action == "unchanged"
+    assert update(yahoo, "SPY", now=NOW).action == "unchanged"
     assert store.entry("SPY") == before
 
 
-def test_a_changed_history_is_taken_again(store, vendor, ask):
-    update(store, "SPY", download=ask, now=NOW)
+def test_a_changed_history_is_taken_again(store, vendor, yahoo):
+    update(yahoo, "SPY", now=NOW)
     frame = sent(history().iloc[:260])
     frame[["high", "close"]] *= 1.0001
     vendor.frames["SPY"] = frame
-    outcome = update(store, "SPY", download=ask, now=NOW)
+    outcome = update(yahoo, "SPY", now=NOW)
     assert (outcome.action, outcome.n_new) == ("rebuilt", 10)
     first = history().index[235].date()
     assert f"history has changed: 'high' on {first} was " in outcome.messages[0]
@@ -107,32 +107,32 @@ def test_a_changed_history_is_taken_again(store, vendor, ask):
     np.testing.assert_allclose(store.read("SPY")["close"], expected, rtol=1e-9)
 
 
-def test_a_change_of_long_ago_is_found_within_a_month(store, vendor, ask):
-    update(store, "SPY", download=ask, now=NOW)
+def test_a_change_of_long_ago_is_found_within_a_month(store, vendor, yahoo):
+    update(yahoo, "SPY", now=NOW)
     changed = history()
     changed.iloc[110, changed.columns.get_loc("dividends")] = 2.0
     vendor.frames["SPY"] = sent(changed.iloc[:260])
     later = NOW + pd.Timedelta(days=29)
-    assert update(store, "SPY", download=ask, now=later).action == "extended"
-    outcome = update(store, "SPY", download=ask, now=NOW + pd.Timedelta(days=31))
+    assert update(yahoo, "SPY", now=later).action == "extended"
+    outcome = update(yahoo, "SPY", now=NOW + pd.Timedelta(days=31))
     assert outcome.action == "rebuilt"
     assert f"'dividends' on {changed.index[110].date()} was 1" in outcome.messages[0]
     truth = adjust(changed.iloc[:260])["close"]
     np.testing.assert_allclose(adjust(store.read("SPY"))["close"], truth, rtol=1e-6)
 
 
-def test_a_whole_history_that_is_the_same_is_not_asked_for_again(store, vendor, ask):
-    update(store, "SPY", download=ask, now=NOW)
+def test_a_whole_history_that_is_the_same_is_not_asked_for_again(store, vendor, yahoo):
+    update(yahoo, "SPY", now=NOW)
     late = NOW + pd.Timedelta(days=31)
-    assert update(store, "SPY", download=ask, now=late).action == "unchanged"
+    assert update(yahoo, "SPY", now=late).action == "unchanged"
     assert store.entry("SPY").compared_at == late.isoformat()
 
 
-def test_a_session_that_the_vendor_lost_stays_in_the_copy(store, vendor, ask):
-    update(store, "SPY", download=ask, now=NOW)
+def test_a_session_that_the_vendor_lost_stays_in_the_copy(store, vendor, yahoo):
+    update(yahoo, "SPY", now=NOW)
     frame = sent(history().iloc[:260])
     vendor.frames["SPY"] = frame.drop(index=frame.index[240])
-    outcome = update(store, "SPY", download=ask, now=NOW)
+    outcome = update(yahoo, "SPY", now=NOW)
     assert (outcome.action, outcome.n_new) == ("extended", 10)
     gone = frame.index[240].date()
     assert f"no longer has 1 sessions, first {gone}; the copy's" in outcome.messages[0]
@@ -140,12 +140,12 @@ def test_a_session_that_the_vendor_lost_stays_in_the_copy(store, vendor, ask):
 
 
 def test_a_history_that_lost_many_sessions_does_not_replace_the_copy(
-    store, vendor, ask
+    store, vendor, yahoo
 ):
-    update(store, "SPY", download=ask, now=NOW)
+    update(yahoo, "SPY", now=NOW)
     frame = sent(history().iloc[:260])
     vendor.frames["SPY"] = frame.iloc[100:]
-    outcome = update(store, "SPY", download=ask, now=NOW + pd.Timedelta(days=31))
+    outcome = update(yahoo, "SPY", now=NOW + pd.Timedelta(days=31))
     assert outcome.action == "kept"
     assert (
         "lacks 100 sessions that the copy has, first 2001-01-02" in outcome.messages[0]
@@ -153,43 +153,42 @@ def test_a_history_that_lost_many_sessions_does_not_replace_the_copy(
     assert len(store.read("SPY")) == 250
 
 
-def test_a_damaged_copy_is_taken_again(store, vendor, ask):
+def test_a_damaged_copy_is_taken_again(store, vendor, yahoo):
     vendor.frames["TLT"] = vendor.frames["SPY"]
     for symbol in ("SPY", "TLT"):
-        update(store, symbol, download=ask, now=NOW)
-    path = store.folder / store.entry("SPY").file
+        update(yahoo, symbol, now=NOW)
+    path = store.path("SPY")
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    (outcome, other) = fetch_all(store, ["SPY", "TLT"], download=ask, now=NOW)
+    (outcome, other) = fetch_all(yahoo, ["SPY", "TLT"], now=NOW)
     assert (outcome.action, other.action) == ("rebuilt", "unchanged")
     assert "the copy was damaged" in outcome.messages[0]
     assert path.read_bytes() == whole
 
 
-def test_a_refusal_leaves_the_copy_and_says_its_age(store, vendor, ask):
-    update(store, "SPY", download=ask, now=NOW)
+def test_a_refusal_leaves_the_copy_and_says_its_age(store, vendor, yahoo):
+    update(yahoo, "SPY", now=NOW)
     vendor.last_fault = yahoo_server.status(429)
     last = history().index[249]
     now = pd.Timestamp(last.date(), tz="America/New_York") + pd.Timedelta(days=7)
-    outcome = update(store, "SPY", download=ask, now=now)
+    outcome = update(yahoo, "SPY", now=now)
     assert outcome.action == "kept"
     assert "HTTP 429" in outcome.messages[0]
     assert f"ends on {last.date()}, 5 sessions ago" in outcome.messages[1]
 
 
-def test_without_a_copy_a_refusal_is_an_error(store, vendor, ask):
+def test_without_a_copy_a_refusal_is_an_error(store, vendor, yahoo):
     vendor.last_fault = yahoo_server.status(429)
     with pytest.raises(FetchError, match="HTTP 429"):
-        update(store, "SPY", download=ask, now=NOW)
+        update(yahoo, "SPY", now=NOW)
     assert store.symbols() == ()
 
 
-def test_one_symbol_does_not_keep_the_others_back(store, ask):
+def test_one_symbol_does_not_keep_the_others_back(store, yahoo):
     seen = []
     outcomes = fetch_all(
-        store,
+        yahoo,
         ["NOSUCH", "SPY"],
-        download=ask,
         now=NOW,
         progress=lambda *state: seen.append(state),
     )
@@ -198,10 +197,10 @@ def test_one_symbol_does_not_keep_the_others_back(store, ask):
     assert seen == [("NOSUCH", 0, 2), ("SPY", 1, 2), ("SPY", 2, 2)]
 
 
-def test_after_the_time_limit_copies_serve(store, vendor, ask):
-    update(store, "SPY", download=ask, now=NOW)
+def test_after_the_time_limit_copies_serve(store, vendor, yahoo):
+    update(yahoo, "SPY", now=NOW)
     n_requests = vendor.requests.total()
-    outcomes = fetch_all(store, ["SPY", "TLT"], download=ask, now=NOW, time_limit=0.0)
+    outcomes = fetch_all(yahoo, ["SPY", "TLT"], now=NOW, time_limit=0.0)
     assert [outcome.action for outcome in outcomes] == ["kept", "missing"]
     assert outcomes[0].messages[0] == "SPY: not asked for, 0 s are over."
     assert vendor.requests.total() == n_requests
@@ -213,12 +212,12 @@ import yfinance
 from tests.test_fetch import QUICK
 from tests.yahoo_server import LocalSession
 from trm_bt import cli
-from trm_bt.feeds import yahoo
+from trm_bt.feeds.yahoo import Yahoo
 
 folder, port, *arguments = sys.argv[1:]
 yfinance.set_tz_cache_location(folder)
 session = LocalSession(int(port))
-yahoo.download = functools.partial(yahoo.download, session=session, patience=QUICK)
+Yahoo.__init__ = functools.partialmethod(Yahoo.__init__, retry=QUICK, session=session)
 sys.argv = ["trm-bt", "fetch", "--store", folder + "/store", *arguments]
 cli.main()
 """
@@ -248,7 +247,7 @@ def test_the_command_without_a_network_fails_in_one_sentence(tmp_path):
 def market():
     """A vendor of all default symbols."""
     frame = sent(history())
-    return yahoo_server.Vendor(dict.fromkeys(DEFAULT_SYMBOLS, frame))
+    return yahoo_server.Vendor(dict.fromkeys(Yahoo.default_symbols, frame))
 
 
 def test_the_command_fetches_every_symbol_and_says_what_it_did(tmp_path, market):
@@ -258,13 +257,13 @@ def test_the_command_fetches_every_symbol_and_says_what_it_did(tmp_path, market)
         assert (command.returncode, error) == (0, "")
         outcomes = json.loads(out)
         again, _ = start_command(tmp_path, port).communicate()
-    assert [outcome["symbol"] for outcome in outcomes] == list(DEFAULT_SYMBOLS)
+    assert [outcome["symbol"] for outcome in outcomes] == list(Yahoo.default_symbols)
     assert {(o["action"], o["n_new"]) for o in outcomes} == {("new", 300)}
-    assert again.count("unchanged") == len(DEFAULT_SYMBOLS)
+    assert again.count("unchanged") == len(Yahoo.default_symbols)
 
 
 def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
-    store = BarStore(tmp_path / "store")
+    store = BarStore(tmp_path / "store", "yahoo")
     with yahoo_server.serving(market) as port:
         command = start_command(tmp_path, port)
         while market.requests.total() < 5:
@@ -272,13 +271,13 @@ def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
             time.sleep(0.002)
         command.send_signal(signal.SIGINT)
         _, error = command.communicate()
-        assert (command.returncode, error) == (1, "trm-bt: Interrupted.\n")
-        assert 3 <= len(store.symbols()) < len(DEFAULT_SYMBOLS)
+        assert (command.returncode, error) == (130, "trm-bt: Interrupted.\n")
+        assert 3 <= len(store.symbols()) < len(Yahoo.default_symbols)
         for symbol in store.symbols():
             assert len(store.read(symbol)) == 300
         again = start_command(tmp_path, port)
         assert again.communicate()[1] == ""
-    assert set(store.symbols()) == set(DEFAULT_SYMBOLS)
+    assert set(store.symbols()) == set(Yahoo.default_symbols)
 
 
 def test_two_commands_fill_one_store_at_once(tmp_path, market):
@@ -287,7 +286,7 @@ def test_two_commands_fill_one_store_at_once(tmp_path, market):
         for command in commands:
             assert command.communicate()[1] == ""
             assert command.returncode == 0
-    store = BarStore(tmp_path / "store")
-    assert set(store.symbols()) == set(DEFAULT_SYMBOLS)
-    for symbol in DEFAULT_SYMBOLS:
+    store = BarStore(tmp_path / "store", "yahoo")
+    assert set(store.symbols()) == set(Yahoo.default_symbols)
+    for symbol in Yahoo.default_symbols:
         assert len(store.read(symbol)) == 300

@@ -13,6 +13,7 @@ from trm_bt.files import (
     _exchange,
     _rename_twice,
     check_replaceable,
+    exclusive_lock,
     staged_folder,
     write_atomically,
 )
@@ -157,8 +158,51 @@ def test_what_a_living_writer_works_on_stays(tmp_path, waiting):
     replace(tmp_path / "run")
 
     drafts = [path for path in tmp_path.iterdir() if path.name != "run"]
-    assert [(path / "a.txt").read_text() for path in drafts] == ["new"]
+    assert [(path / "run" / "a.txt").read_text() for path in drafts] == ["new"]
     assert waiting.poll() is None
+
+
+WRITING = """
+import sys, time
+from pathlib import Path
+from trm_bt.files import write_atomically
+def write(draft):
+    draft.write_text("new")
+    Path(sys.argv[2]).touch()
+    time.sleep(60)
+write_atomically(Path(sys.argv[1]), write)
+"""
+
+
+@needs_posix
+def test_a_half_written_file_goes_with_the_next_write_of_its_name(tmp_path):
+    path, written = tmp_path / "a.txt", tmp_path / "written"
+    writer = start(WRITING, path, written)
+    while not written.exists() and writer.poll() is None:
+        time.sleep(0.02)
+    write_atomically(path, lambda draft: draft.write_text("living"))
+    assert len(names(tmp_path)) == 3
+    writer.kill()
+    writer.wait()
+    write_atomically(tmp_path / "b.txt", lambda draft: draft.write_text("other"))
+    assert len(names(tmp_path)) == 4
+
+    write_atomically(path, lambda draft: draft.write_text("newer"))
+
+    assert path.read_text() == "newer"
+    assert names(tmp_path) == ["a.txt", "b.txt", "written"]
+
+
+@needs_posix
+def test_one_that_is_at_work_keeps_others_off(tmp_path):
+    again = exclusive_lock(tmp_path / "run")
+    with (
+        exclusive_lock(tmp_path / "run"),
+        pytest.raises(RunError, match="another process is at work"),
+    ):
+        again.__enter__()
+    with exclusive_lock(tmp_path / "run"):
+        assert names(tmp_path) == [".run.lock"]
 
 
 @needs_posix
@@ -166,6 +210,9 @@ def test_hidden_folders_of_others_stay(tmp_path):
     others = [".run", ".run.12345678", ".run.2.12345678.draft", ".rum.12345678.draft"]
     for name in others:
         make(tmp_path / name)
+        (tmp_path / name / ".lock").touch()
+    others.append(".run.12345678.draft")  # without a lock it is none of ours
+    make(tmp_path / others[-1])
 
     replace(tmp_path / "run")
 
@@ -175,6 +222,7 @@ def test_hidden_folders_of_others_stay(tmp_path):
 @needs_posix
 def test_a_draft_that_is_a_link_is_left_alone(tmp_path):
     kept = make(tmp_path / "kept")
+    (kept / ".lock").touch()
     (tmp_path / ".run.12345678.draft").symlink_to(kept)
 
     replace(tmp_path / "run")
@@ -214,12 +262,13 @@ def test_an_exchange_with_nothing_is_an_error_that_says_where(tmp_path):
         _exchange(make(tmp_path / "run"), tmp_path / "nothing")
 
 
-def test_two_renames_serve_where_there_is_no_exchange(tmp_path):
-    draft, target = make(tmp_path / "draft", "new"), make(tmp_path / "run")
+def test_two_renames_serve_where_there_is_no_exchange(tmp_path, monkeypatch):
+    monkeypatch.setattr("trm_bt.files._EXCHANGING_CALLS", {})
+    target = make(tmp_path / "run")
 
-    _rename_twice(draft, target)
+    replace(target)
 
-    assert (target / "a.txt").read_text() == "new"
+    assert (target / "a.txt").read_text() == "newer"
     assert names(tmp_path) == ["run"]
 
 

@@ -59,8 +59,8 @@ def test_figures_equal_plain_loops(n_sessions):
     )
     expected = looped(equity, cash)
     for name, value in expected.items():
-        assert figures[name] == pytest.approx(value, rel=1e-9), name
-    assert figures["turnover_annual"] == 0.0
+        assert getattr(figures, name) == pytest.approx(value, rel=1e-9), name
+    assert figures.turnover_annual == 0.0
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -76,7 +76,7 @@ def test_raw_figures_equal_quantstats():
 
 def test_nothing_is_annualised_under_sixty_sessions():
     figures = metrics.summarize_strategy(random_equity(59), orders=NO_ORDERS)
-    known = {name for name, value in figures.items() if value is not None}
+    known = {name for name, value in vars(figures).items() if value is not None}
     assert known == {"total_return", "max_drawdown"}
 
 
@@ -133,3 +133,21 @@ def test_a_worthless_portfolio_is_refused_by_name():
     equity.iloc[3] = 0.0
     with pytest.raises(BarsError, match="equity: 'value' must be above 0, on 2010-01"):
         metrics.volatility_annual(equity)
+
+
+def test_calibration_counts_each_decision_once():
+    rng = np.random.default_rng(1)
+    sure, right = rng.uniform(0.125, 1, 500), rng.uniform(size=500) < 0.5
+    rows = metrics.calibration(
+        np.append(sure, [1.0, 0.5]), np.append(right, [True, True])
+    )
+    assert sum(row.sessions for row in rows) == 502
+    for row in rows:
+        picked = [
+            (s, r)
+            for s, r in [*zip(sure, right, strict=True), (1.0, True), (0.5, True)]
+            if row.low <= s < row.high or (s == 1.0 and row.high == 1.0)
+        ]
+        assert row.sessions == len(picked)
+        assert row.accuracy == pytest.approx(sum(r for _, r in picked) / len(picked))
+        assert row.confidence == pytest.approx(sum(s for s, _ in picked) / len(picked))

@@ -1,10 +1,10 @@
-"""The simulated markets are what they say, and so are the contests on them."""
+"""The simulated markets are what they say, and so are the comparisons on them."""
 
 import numpy as np
 import pytest
 
-from tests.contests import CONFIG as COSTLY
-from tests.contests import N_BEFORE, decided, market
+from tests.comparisons import CONFIG as COSTLY
+from tests.comparisons import N_BEFORE, decisions, market
 from tests.evidence.null_markets import (
     CALM,
     CHANGED,
@@ -12,23 +12,24 @@ from tests.evidence.null_markets import (
     PRIMARY,
     WILD,
     History,
-    contest_in_arrays,
+    assess_one,
+    comparison_in_arrays,
     decide_logistic,
     found,
-    judge_one,
     simulate,
 )
-from trm_bt.evaluation.comparison import hold_contest
-from trm_bt.evaluation.significance import JudgeSettings, judge
+from trm_bt.evaluation.assessment import SignificanceSettings
+from trm_bt.evaluation.comparison import run_comparison
+from trm_bt.evaluation.significance import assess
 
 
-def test_a_contest_in_arrays_is_that_of_the_engine():
+def test_a_comparison_in_arrays_is_that_of_the_engine():
     last = market().sessions[N_BEFORE + 100]
-    bars, own = market().between(end=last), decided().between(None, last)
-    engine = hold_contest(bars, own, COSTLY)
-    arrays = contest_in_arrays(bars, own, COSTLY, 0)
-    assert [*arrays.rivals] == [*engine.rivals]
-    for name in engine.rivals:
+    bars, own = market().between(end=last), decisions().between(None, last)
+    engine = run_comparison(bars, own, COSTLY)
+    arrays = comparison_in_arrays(bars, own, COSTLY, 0)
+    assert [*arrays.strategies] == [*engine.strategies]
+    for name in engine.strategies:
         # the matched mix is that of the targets here, of the weights held there
         tolerance = 1e-3 if name == "exposure_matched" else 1e-10
         np.testing.assert_allclose(arrays.equity[name], engine.equity[name], tolerance)
@@ -65,7 +66,7 @@ def test_an_edge_of_risk_is_in_how_far_the_equity_moves_and_not_where_to():
 
 
 def test_a_planted_edge_is_found():
-    is_found = judge_one(History(0, 0.003))
+    is_found = assess_one(History(0, 0.003))
     assert is_found[CHANGED]
     assert is_found[PRIMARY]
     assert is_found["alpha over that mix"]
@@ -78,5 +79,5 @@ def test_on_a_random_walk_nothing_is_found():
     sessions = bars.sessions[750:]
     own = decide_logistic(bars, sessions, CONFIG)
     assert (own.known_by < sessions[0]).all()
-    held = contest_in_arrays(bars, own, CONFIG, 3)
-    assert not any(found(judge(held, [], JudgeSettings(200, 50))).values())
+    held = comparison_in_arrays(bars, own, CONFIG, 3)
+    assert not any(found(assess(held, [], SignificanceSettings(200, 50))).values())

@@ -83,12 +83,11 @@ def test_the_run_folder_holds_what_it_promises(folder):
         ),
     }
     beside = {path.name for path in folder.parent.iterdir()}
-    trials = {"trials.jsonl", "trials.returns", ".trials.jsonl.lock"}
-    assert beside == {folder.name} | trials
+    assert beside == {folder.name, "trials"}
 
 
 def test_a_run_is_counted_among_the_trials(folder, summary):
-    (trial,) = read_trials(folder.parent / "trials.jsonl")
+    (trial,) = read_trials(folder.parent / "trials")
     assert trial.sharpe == pytest.approx(summary["strategies"]["trm"]["sharpe"])
     assert trial.start.isoformat() == summary["out_of_sample"]["start"]
     assert trial.n_sessions == summary["out_of_sample"]["sessions"]

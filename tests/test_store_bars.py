@@ -37,11 +37,11 @@ def raw_of(frame, *, split_on=None, dividends=()):
 
 def save_both(kept, root):
     """Write one market as a store of raw bars and as a folder of adjusted files."""
-    store, folder = BarStore(root / "store"), root / "files"
+    store, folder = BarStore(root / "store", "yahoo"), root / "files"
     folder.mkdir()
     for symbol, (raw, adjusted) in kept.items():
         when = "2026-01-02T12:00:00+00:00"
-        store.write(symbol, raw, source="a test", retrieved_at=when)
+        store.write(symbol, raw, retrieved_at=when)
         if symbol == "^IRX":
             write(folder, "rates", raw[["close"]].set_axis(["dgs3mo"], axis=1))
         else:

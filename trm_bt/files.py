@@ -1,4 +1,9 @@
-"""Files and folders that are either the old ones or the new ones, never a mixture."""
+"""Files and folders that are either the old ones or the new ones, never a mixture.
+
+Both are made in a hidden work folder beside the target, on the same file system, which
+a lock marks as in use. A writer that is killed leaves its work folder; the next one
+that succeeds on the same target removes it.
+"""
 
 import ctypes
 import errno
@@ -16,10 +21,8 @@ from filelock import FileLock, Timeout
 
 from trm_bt.errors import RunError
 
-if sys.platform != "win32":
-    import fcntl
-
-_DRAFT_SUFFIX: Final = ".draft"
+_WORK_SUFFIX: Final = ".draft"
+_WORK_LOCK: Final = ".lock"
 _EXCHANGING_CALLS: Final = {"linux": "renameat2", "darwin": "renameatx_np"}
 _AT_FDCWD: Final = -100
 """The working folder, in Linux. No system reads it, because all paths are absolute."""
@@ -52,11 +55,11 @@ def check_replaceable(target: Path, *, marker: str, force: bool) -> None:
 
 
 @contextmanager
-def sole_worker(target: Path) -> Iterator[None]:
+def exclusive_lock(target: Path) -> Iterator[None]:
     """Keep every other process that asks from working on `target` meanwhile.
 
-    The lock is a hidden file beside `target`, which stays; what is locked is given free
-    when the process ends, however it ends.
+    The lock is a hidden file beside `target`, which stays; the lock itself ends with
+    the process, however that ends.
 
     Parameters
     ----------
@@ -87,23 +90,19 @@ def sole_worker(target: Path) -> Iterator[None]:
 def staged_folder(target: Path, *, may_replace: bool = True) -> Iterator[Path]:
     """Yield a new folder that takes the place of `target` when the block succeeds.
 
-    The work happens in a hidden folder beside `target`, which is removed when the block
-    raises. When it ends well, its files are flushed to disk and the two folders
-    exchange their names in one step, so that `target` is the old or the new folder at
-    every moment and never missing. Where the system or the file system cannot exchange
-    (Windows, some network file systems) there are two renames with a moment between
-    them in which `target` is missing and the old folder stands inside a hidden one.
-
-    A writer that is killed leaves its hidden folder. The next one that succeeds on the
-    same target removes it; it knows a living writer's folder by a lock that ends with
-    its process. Where folders cannot be locked (the same systems) none is removed.
+    When the block ends well, the files of the new folder are flushed to disk and the
+    two folders exchange their names in one step, so that `target` is the old or the new
+    folder at every moment and never missing. Where the system or the file system cannot
+    exchange (Windows, some network file systems) there are two renames with a moment
+    between them in which `target` is missing and the old folder stands in the hidden
+    one. When the block raises, `target` stays as it was.
 
     Parameters
     ----------
     target : Path
         The folder to make. If it is a symbolic link, what it points to is replaced.
     may_replace : bool
-        Whether a target that is there and not empty gives way.
+        Whether an existing target that is not empty gives way.
 
     Raises
     ------
@@ -111,25 +110,20 @@ def staged_folder(target: Path, *, may_replace: bool = True) -> Iterator[Path]:
         If the folder cannot be written, or is in the way and may not be replaced.
     """
     target = Path(os.path.realpath(target))
-    target.parent.mkdir(parents=True, exist_ok=True)
     with _draft(target) as draft:
-        draft.chmod(0o755)
+        draft.mkdir()
         yield draft
-        _flush_tree(draft)
+        for path in draft.rglob("*"):
+            _flush(path)
+        _flush(draft)
         _take_place(draft, target, may_replace=may_replace)
-        _flush(target.parent)
-    _remove_leftovers(target)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it to `path`."""
     path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(
-            prefix=f".{path.name}.", dir=path.parent
-        ) as work:
-            draft = Path(work) / path.name
+        with _draft(path) as draft:
             write(draft)
             _flush(draft)
             draft.replace(path)
@@ -137,7 +131,6 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         if error.errno and error.filename is None:  # a full disk does not say where
             error.filename = str(path)
         raise
-    _flush(path.parent)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
@@ -147,65 +140,50 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside `target`, locked; remove what bears its name then.
+    """Yield a path of the same name in a locked work folder, which is then removed.
 
-    After an exchange that is the folder which was replaced.
+    If the block succeeds, what killed writers of `target` have left is removed as well.
     """
-    draft, lock = _locked_folder(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work, lock = _locked_folder(target)
     try:
-        yield draft
+        yield work / target.name
+        _flush(target.parent)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+        lock.release()
+        shutil.rmtree(work, ignore_errors=True)
+    _remove_leftovers(target)
 
 
-def _locked_folder(target: Path) -> tuple[Path, int | None]:
-    """Make a hidden folder and lock it, again if it was taken for a leftover."""
+def _locked_folder(target: Path) -> tuple[Path, FileLock]:
+    """Make a work folder and lock it, again if it was taken for a leftover."""
     while True:
-        draft = Path(
+        work = Path(
             tempfile.mkdtemp(
-                prefix=f".{target.name}.", suffix=_DRAFT_SUFFIX, dir=target.parent
+                prefix=f".{target.name}.", suffix=_WORK_SUFFIX, dir=target.parent
             )
         )
-        lock = _lock(draft, wait=True)
-        if draft.exists():
-            return draft, lock
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder: Path, *, wait: bool) -> int | None:
-    """Lock a folder until the handle is closed or the process dies, or return None."""
-    if sys.platform == "win32":
-        return None
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None  # Another writer has removed it.
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(handle)
-        return None  # A living writer holds it, or the file system knows no locks.
-    return handle
+        lock = FileLock(work / _WORK_LOCK)
+        lock.acquire()
+        if (work / _WORK_LOCK).exists():
+            return work, lock
+        lock.release()
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove the hidden folders of writers of `target` that were killed."""
+    """Remove the work folders of writers of `target` that were killed."""
     form = re.compile(
-        re.escape(f".{target.name}.") + "[a-z0-9_]{8}" + re.escape(_DRAFT_SUFFIX)
+        re.escape(f".{target.name}.") + "[a-z0-9_]{8}" + re.escape(_WORK_SUFFIX)
     )
-    for path in list(target.parent.iterdir()):
-        if form.fullmatch(path.name):
-            lock = _lock(path, wait=False)
-            if lock is not None:
-                shutil.rmtree(path, ignore_errors=True)
-                os.close(lock)
+    for work in list(target.parent.iterdir()):
+        lock = work / _WORK_LOCK
+        if form.fullmatch(work.name) and lock.is_file() and not work.is_symlink():
+            with suppress(Timeout, OSError), FileLock(lock, timeout=0):
+                shutil.rmtree(work, ignore_errors=True)
 
 
 def _take_place(draft: Path, target: Path, *, may_replace: bool) -> None:
-    """Give `draft` the name `target`; a folder that bore it gets the draft's name."""
+    """Give `draft` the place of `target`; a folder that was there gets the draft's."""
     if os.name == "nt":
         with suppress(OSError):
             target.rmdir()  # Windows renames to no name that is there, if only empty.
@@ -236,20 +214,13 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def _rename_twice(draft: Path, target: Path) -> None:
     """Put `target` aside and `draft` in its place; undo it if the second step fails."""
-    with _draft(target) as aside:
-        old = aside / target.name
-        target.rename(old)
-        try:
-            draft.rename(target)
-        except BaseException:
-            old.rename(target)
-            raise
-
-
-def _flush_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        _flush(path)
-    _flush(folder)
+    old = draft.with_name(f"{draft.name}.old")
+    target.rename(old)
+    try:
+        draft.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
 
 
 def _flush(path: Path) -> None:

@@ -1,8 +1,14 @@
-"""Whether this process is a fork: it has its parent's memory, but not its threads."""
+"""How long work reports its progress, and whether this process is a fork.
+
+A fork has its parent's memory, but not its threads.
+"""
 
 import os
+from collections.abc import Callable
 from typing import Final
 
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a stage, the units of work done, and all of its units."""
 _LOADED_BY: Final = os.getpid()
 
 

@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -220,8 +220,10 @@ def summarize(
             "abstained": ours.n_abstained,
         },
         "strategies": {
-            name: summarize_strategy(
-                result.equity, orders=result.orders, cash_returns=cash_returns
+            name: asdict(
+                summarize_strategy(
+                    result.equity, orders=result.orders, cash_returns=cash_returns
+                )
             )
             for name, result in results.items()
         },

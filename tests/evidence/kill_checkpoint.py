@@ -58,8 +58,8 @@ def read_on(folder: Path, names: set[str], is_over: Event, path: Path) -> None:
 
 
 def drafts(folder: Path) -> list[Path]:
-    """Return the hidden folders beside the checkpoint."""
-    return [path for path in folder.parent.iterdir() if path.name.startswith(".")]
+    """Return the folders in the hidden work folders beside the checkpoint."""
+    return [path for path in folder.parent.glob(".*/*") if path.is_dir()]
 
 
 class Watch:
@@ -109,7 +109,7 @@ def phase(folder: Path, left: list[Path], wholes: list[Contents]) -> str:
     if not left:
         return "no draft: before it was made, or all done"
     names = {path.name for path in left[0].iterdir()}
-    if folder.name in names or len(left) > 1:
+    if len(left) > 1:
         return "old folder put aside in a hidden one"
     if not names:
         return "draft empty: just made, or the old files just removed"

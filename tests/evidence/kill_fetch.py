@@ -15,7 +15,6 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -23,18 +22,19 @@ import numpy as np
 import pandas as pd
 
 from tests.yahoo_server import LocalSession, Vendor, serving
-from trm_bt.feeds.fetch import DEFAULT_SYMBOLS, fetch_all
+from trm_bt.feeds.fetch import fetch_all
 from trm_bt.feeds.store import BarStore
 from trm_bt.feeds.tables import read_table
-from trm_bt.feeds.yahoo import download
+from trm_bt.feeds.yahoo import Yahoo
 
+SYMBOLS = Yahoo.default_symbols
 NOW = pd.Timestamp("2024-01-02 12:00", tz="UTC")
 
 
 def histories(folder: Path, factor: float) -> dict[str, pd.DataFrame]:
     """Return a history a symbol; another factor is another history."""
     frames = {}
-    for symbol in DEFAULT_SYMBOLS:
+    for symbol in SYMBOLS:
         name = {"^VIX": "VIX", "^IRX": "VIX"}.get(symbol, symbol)
         frame = read_table(folder / f"{name}.csv")
         frame = frame.reindex(columns=["open", "high", "low", "close", "volume"])
@@ -48,8 +48,8 @@ def fetch(folder: Path, port: int) -> None:
     import yfinance
 
     yfinance.set_tz_cache_location(str(folder.parent / "yfinance"))
-    ask = partial(download, session=LocalSession(port))
-    fetch_all(BarStore(folder), DEFAULT_SYMBOLS, download=ask, now=NOW)
+    yahoo = Yahoo(folder, session=LocalSession(port))
+    fetch_all(yahoo, SYMBOLS, now=NOW)
 
 
 def run(folder: Path, port: int, seconds: float | None = None) -> bool:
@@ -68,9 +68,9 @@ def run(folder: Path, port: int, seconds: float | None = None) -> bool:
 
 def states(folder: Path) -> dict[str, str]:
     """Read every symbol whole, digests checked, and return the digests."""
-    store = BarStore(folder)
+    store = BarStore(folder, Yahoo.key)
     digests = {}
-    for symbol in DEFAULT_SYMBOLS:
+    for symbol in SYMBOLS:
         raw = store.read(symbol)
         entry = store.entry(symbol)
         assert entry is not None
@@ -121,8 +121,9 @@ def main() -> None:
 
 
 def n_strays(folder: Path) -> int:
-    """Count the files of bars, finished or not, that the manifest does not name."""
-    return len(list(folder.rglob("*.parquet"))) - len(BarStore(folder).symbols())
+    """Count the files of bars, finished or not, that are no symbol's."""
+    n_symbols = len(BarStore(folder, Yahoo.key).symbols())
+    return len(list(folder.rglob("*.parquet"))) - n_symbols
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Hold contests on simulated markets: nothing may be found where nothing is.
+"""Run comparisons on simulated markets: nothing may be found where nothing is.
 
     python -m tests.evidence.null_markets --learner logistic --histories 100
     python -m tests.evidence.null_markets --learner trm --histories 100
@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -30,22 +30,24 @@ from scipy import stats
 
 from trm_bt.backtest import BacktestResult
 from trm_bt.config import BacktestConfig, Preset, TRMConfig
+from trm_bt.evaluation.assessment import Assessment, SignificanceSettings
 from trm_bt.evaluation.benchmarks import (
     COLUMNS,
     MATCHED,
-    Decided,
-    Rival,
-    fixed_rivals,
+    OURS,
+    Benchmark,
+    DecisionRecord,
+    fixed_benchmarks,
     label_table,
-    learned_rivals,
-    matched_rival,
+    learned_benchmarks,
+    matched_mix,
     missing_modules,
-    oracle_rival,
-    rule_rivals,
+    oracle,
+    rule_benchmarks,
 )
-from trm_bt.evaluation.comparison import OURS, Contest
+from trm_bt.evaluation.comparison import Comparison
 from trm_bt.evaluation.replay import replay
-from trm_bt.evaluation.significance import JudgeSettings, judge
+from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.statistics import CONFIDENCE
 from trm_bt.evaluation.verdict import LEVEL
 from trm_bt.feeds.exchange import nyse_sessions
@@ -68,7 +70,7 @@ PRIMARY = "beats the exposure-matched mix"
 CHANGED = "more than one allocation was held"
 
 Kind = Literal["direction", "risk"]
-Decider = Callable[[Bars, pd.DatetimeIndex, TRMConfig], Decided]
+Decider = Callable[[Bars, pd.DatetimeIndex, TRMConfig], DecisionRecord]
 
 
 @cache
@@ -145,14 +147,14 @@ def _decided(
     classes: np.ndarray,
     confidence: np.ndarray,
     known_on: pd.Timestamp,
-) -> Decided:
+) -> DecisionRecord:
     weights = pd.DataFrame(ALLOCATION_WEIGHTS[classes], sessions, COLUMNS)
-    return Decided(weights, classes, confidence, pd.Series(known_on, sessions))
+    return DecisionRecord(weights, classes, confidence, pd.Series(known_on, sessions))
 
 
 def decide_logistic(
     bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig
-) -> Decided:
+) -> DecisionRecord:
     """Decide with a logistic regression trained on what is known before."""
     features, labels = label_table(bars, config)
     known_on = labels["known_on"][labels["known_on"] < sessions[0]].iloc[-1]
@@ -161,7 +163,9 @@ def decide_logistic(
     return _decided(sessions, classes, np.full(len(sessions), 0.5), known_on)
 
 
-def decide_trm(bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig) -> Decided:
+def decide_trm(
+    bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig
+) -> DecisionRecord:
     """Decide with a model of the default size trained on what is known before."""
     from trm_bt.audit.setup import train_frozen
     from trm_bt.learning.policy import TRMPolicy
@@ -179,60 +183,59 @@ def decide_trm(bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig) -> Dec
 LEARNERS: Mapping[str, Decider] = {"logistic": decide_logistic, "trm": decide_trm}
 
 
-def contest_in_arrays(
-    bars: Bars, decided: Decided, config: TRMConfig, seed: int
-) -> Contest:
-    """Hold a contest without the engine, which a test finds to be the same one.
+def comparison_in_arrays(
+    bars: Bars, decisions: DecisionRecord, config: TRMConfig, seed: int
+) -> Comparison:
+    """Run a comparison without the engine, which a test finds to be the same one.
 
     The matched mix is that of the target weights; orders are not kept, and so there is
     no turnover.
     """
-    sessions = decided.sessions
+    sessions = decisions.sessions
     span, (features, labels) = bars.between(sessions[0]), label_table(bars, config)
     everyone = [
-        Rival(OURS, "ours", decided.weights, classes=decided.classes),
-        matched_rival(decided.weights.mean(), sessions),
-        *fixed_rivals(sessions),
-        *rule_rivals(bars, sessions),
-        *learned_rivals(bars, decided, features, labels, seed),
-        oracle_rival(labels, sessions),
+        Benchmark(OURS, "ours", decisions.weights, classes=decisions.classes),
+        matched_mix(decisions.weights.mean(), sessions),
+        *fixed_benchmarks(sessions),
+        *rule_benchmarks(bars, sessions),
+        *learned_benchmarks(bars, decisions, features, labels, seed),
+        oracle(labels, sessions),
     ]
-    targets = [rival.weights[["equity", "bond"]].to_numpy() for rival in everyone]
+    targets = [one.weights[["equity", "bond"]].to_numpy() for one in everyone]
     rates = np.full(len(everyone), config.backtest.cost_bps / 1e4)
     values = replay(span, np.stack(targets, axis=1), rates).values
     none = pd.DataFrame({"filled_on": [], "value": []})
     counts = ("n_submitted", "n_completed", "n_rejected", "n_abstained")
     results = {
-        rival.name: BacktestResult(
-            name=rival.name,
+        one.name: BacktestResult(
+            name=one.name,
             equity=pd.Series(values[:, i], sessions) * config.backtest.initial_cash,
-            weights=rival.weights,
+            weights=one.weights,
             **dict.fromkeys(("orders", "executions", "decisions"), none),
             **dict.fromkeys(counts, 0),
         )
-        for i, rival in enumerate(everyone)
+        for i, one in enumerate(everyone)
     }
-    return Contest(
+    return Comparison(
         bars=span,
-        decided=decided,
+        decisions=decisions,
         config=config,
-        rivals={rival.name: rival for rival in everyone},
+        strategies={one.name: one for one in everyone},
         results=results,
         labels=labels.loc[labels.index.isin(sessions)],
-        volatility=span.volatility["close"],
         left_out=missing_modules(),
     )
 
 
-def found(judged: Mapping[str, Any]) -> dict[str, bool]:
-    """Return what each test of a contest claims to have found, at 5 %."""
-    tests = judged["tests"]
+def found(assessment: Assessment) -> dict[str, bool]:
+    """Return what each test of a comparison claims to have found, at 5 %."""
+    tests = assessment.tests
     p_values = {
-        PRIMARY: tests["leads"][MATCHED]["p_value"],
-        "alpha over that mix": tests["alpha"]["p_value"] if tests["alpha"] else 1.0,
-        "timing beats random starts": tests["random_starts"]["p_value"],
-        "Sharpe ratio above 0": 1.0 - tests["deflated"]["probabilistic"],
-        "someone beats that mix (SPA)": tests["superiority"].get(MATCHED, 1.0),
+        PRIMARY: tests.leads[MATCHED].p_value,
+        "alpha over that mix": tests.alpha.p_value if tests.alpha else 1.0,
+        "timing beats random starts": tests.random_starts.p_value,
+        "Sharpe ratio above 0": 1.0 - tests.deflated.probabilistic,
+        "someone beats that mix (SPA)": tests.superiority.get(MATCHED, 1.0),
     }
     return {name: p_value <= LEVEL for name, p_value in p_values.items()}
 
@@ -249,8 +252,8 @@ class History:
     n_sessions: int = N_SESSIONS
 
 
-def judge_one(history: History) -> dict[str, bool]:
-    """Simulate a market, let the learner decide its second half, and judge that.
+def assess_one(history: History) -> dict[str, bool]:
+    """Simulate a market, let the learner decide its second half, and assess that.
 
     Beside what the tests found stands whether there was anything to find: whether more
     than one allocation was held.
@@ -261,11 +264,11 @@ def judge_one(history: History) -> dict[str, bool]:
     config = TRMConfig.preset(history.preset).model_copy(
         update={"seed": seed, "backtest": FREE}
     )
-    decided = LEARNERS[history.learner](bars, sessions, config)
-    contest = contest_in_arrays(bars, decided, config, seed)
-    settings = JudgeSettings(n_draws=500, n_random=200, seed=seed)
-    is_found = found(judge(contest, [], settings))
-    return {**is_found, CHANGED: len(np.unique(decided.classes)) > 1}
+    decisions = LEARNERS[history.learner](bars, sessions, config)
+    comparison = comparison_in_arrays(bars, decisions, config, seed)
+    settings = SignificanceSettings(n_draws=500, n_random=200, seed=seed)
+    is_found = found(assess(comparison, [], settings))
+    return {**is_found, CHANGED: len(np.unique(decisions.classes)) > 1}
 
 
 def main() -> int:
@@ -286,7 +289,7 @@ def main() -> int:
     begun = time.perf_counter()
     with worker_pool(asked.processes) as (pool, _):
         with signals_held_back():
-            futures = [pool.submit(judge_one, history) for history in histories]
+            futures = [pool.submit(assess_one, history) for history in histories]
         for done, future in enumerate(as_completed(futures), 1):
             counts.update({name: int(is_so) for name, is_so in future.result().items()})
             spent = time.perf_counter() - begun

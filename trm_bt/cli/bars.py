@@ -67,17 +67,16 @@ def fetch(
     """
     import pandas as pd
 
-    from trm_bt.feeds.fetch import DEFAULT_SYMBOLS, DEFAULT_TIME_LIMIT, fetch_all
-    from trm_bt.feeds.store import BarStore, default_store
-    from trm_bt.feeds.yahoo import download
+    from trm_bt.feeds.fetch import DEFAULT_TIME_LIMIT, fetch_all
+    from trm_bt.feeds.store import default_store
+    from trm_bt.feeds.vendors import VENDORS
 
-    kept = BarStore(store or default_store())
+    vendor = VENDORS["yahoo"](store or default_store())
     added = [name.strip() for name in symbols.split(",") if name.strip()]
     with terminal.progress() as progress:
         outcomes = fetch_all(
-            kept,
-            list(dict.fromkeys([*DEFAULT_SYMBOLS, *added])),
-            download=download,
+            vendor,
+            list(dict.fromkeys([*vendor.default_symbols, *added])),
             now=pd.Timestamp.now("UTC"),
             time_limit=DEFAULT_TIME_LIMIT if time_limit is None else time_limit,
             progress=lambda symbol, *done: progress(f"fetch {symbol}", *done),
@@ -86,12 +85,12 @@ def fetch(
         for message in outcome.messages:
             print(f"trm-bt: {message}", file=sys.stderr)
     terminal.show(
-        [asdict(outcome) for outcome in outcomes], fetch_table(outcomes, kept)
+        [asdict(outcome) for outcome in outcomes], fetch_table(outcomes, vendor.store)
     )
     missing = [outcome.symbol for outcome in outcomes if outcome.action == "missing"]
     if missing:
         raise FetchError(
-            f"{', '.join(missing)} could not be fetched, and {kept.folder} has no "
+            f"{', '.join(missing)} could not be fetched, and {vendor.folder} has no "
             "copy. Try again later, or use files of your own with --bars DIR."
         )
 

@@ -122,13 +122,13 @@ def walkforward_command(
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Comparison(Span):
+class ComparisonOptions(Span):
     """What a run is compared on."""
 
     bars: str | None = None
     """Where the bars of the run are now, if they have moved."""
     trials: Path | None = None
-    """Trials log, by default trials.jsonl beside the run."""
+    """Folder of the trials log, by default trials beside the run."""
     earlier_trials: NotNegative = 0
     """Trials made before the log began."""
     draws: Annotated[int, Parameter(validator=Number(gte=100))] = 2000
@@ -142,7 +142,7 @@ def compare_command(
     run_folder: RunFolder,
     /,
     *,
-    comparison: Comparison = Comparison(),
+    comparison: ComparisonOptions = ComparisonOptions(),
     out: Path | None = None,
     force: ForceOption = False,
     terminal: Terminal = Terminal(),
@@ -154,10 +154,10 @@ def compare_command(
     out : Path, optional
         Folder of the result, by default RUN_FOLDER/comparison.
     """
-    from trm_bt.evaluation.significance import JudgeSettings
+    from trm_bt.evaluation.assessment import SignificanceSettings
     from trm_bt.runs.compare import PAGE, CompareRequest, compare, target_of
 
-    settings = JudgeSettings(
+    settings = SignificanceSettings(
         n_draws=comparison.draws,
         seed=comparison.seed,
         n_earlier_trials=comparison.earlier_trials,
@@ -171,13 +171,13 @@ def compare_command(
         settings,
     )
     with terminal.progress() as progress:
-        facts = compare(request, out=out, force=force, progress=progress)
+        record = compare(request, out=out, force=force, progress=progress)
     terminal.show(
-        facts,
-        facts["bars"]["source"],
-        compare_table(facts),
-        *[f"Left out: {name} {why}" for name, why in facts["left_out"].items()],
-        *facts["verdict"],
+        record.to_dict(),
+        str(record.bars["source"]),
+        compare_table(record),
+        *[f"Left out: {name} {why}" for name, why in record.left_out.items()],
+        *record.verdict,
         path=target_of(run_folder, out) / PAGE,
     )
 

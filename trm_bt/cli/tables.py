@@ -8,6 +8,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from trm_bt.audit.checks import AuditResult
+    from trm_bt.evaluation.assessment import ComparisonRecord
     from trm_bt.feeds.fetch import Outcome
     from trm_bt.feeds.store import BarStore
     from trm_bt.feeds.validate import SymbolReport
@@ -88,22 +89,21 @@ def order_line(orders: Mapping[str, int]) -> str:
     )
 
 
-def compare_table(facts: Mapping[str, Any]) -> Table:
-    """Return a row for each strategy of comparison.json, with the lead over it."""
-    span, tests = facts["span"], facts["tests"] or {"leads": {}}
+def compare_table(record: "ComparisonRecord") -> Table:
+    """Return a row for each strategy of a comparison, with the lead over it."""
+    span, leads = record.span, record.tests.leads if record.tests else {}
     table = _table(
-        f"{facts['run']}: {span['sessions']} sessions, {span['start']} to "
-        f"{span['end']}",
+        f"{record.run}: {span.sessions} sessions, {span.start} to {span.end}",
         *("strategy", *_COMPARE_COLUMNS),
     )
-    for name, row in facts["strategies"].items():
-        lead = tests["leads"].get(name, {})
-        style = "dim" if row["kind"] == "hindsight" else None
-        table.add_row(name, *_figures(row | lead, _COMPARE_COLUMNS), style=style)
+    for name, row in record.strategies.items():
+        figures = vars(row) | (vars(leads[name]) if name in leads else {})
+        style = "dim" if row.kind == "hindsight" else None
+        table.add_row(name, *_figures(figures, _COMPARE_COLUMNS), style=style)
     table.caption = (
         "Lead: of trm by Sharpe ratio, with its one-sided p. Turnover: annual. "
-        f"Costs: of the end value, {facts['cost_bps']:g} basis points of each trade. "
-        f"Cash {facts['cash'].rstrip('.')}. Dim: known only afterwards."
+        f"Costs: of the end value, {record.cost_bps:g} basis points of each trade. "
+        f"Cash {record.cash.rstrip('.')}. Dim: known only afterwards."
     )
     return table
 

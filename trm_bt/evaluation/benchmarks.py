@@ -1,4 +1,4 @@
-"""Whom the allocator is held against: each rival as a table of target weights."""
+"""The benchmarks of a comparison, each a table of target weights by session."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,9 +25,12 @@ from trm_bt.strategies.learned_rules import (
 )
 from trm_bt.strategies.rules import RULES, history_of
 
-Kind = Literal["ours", "fixed", "rule", "learned", "hindsight"]
+StrategyKind = Literal["ours", "fixed", "rule", "learned", "hindsight"]
+"""Source of the weights; nobody can follow a strategy of the kind "hindsight"."""
 
 COLUMNS: Final = ["equity", "bond", "cash"]
+OURS: Final = "trm"
+"""The allocator's name in tables."""
 MATCHED: Final = "exposure_matched"
 ORACLE: Final = "oracle"
 FIXED: Final[Mapping[str, tuple[float, ...]]] = {
@@ -44,13 +47,13 @@ _FITS: Final[Mapping[str, tuple[Fit, str]]] = {
 _NOTES: Final[Mapping[str, str]] = {
     "equal_weight": "half equity, half bond",
     "inverse_volatility": "volatilities of 63 sessions",
-    "volatility_target": "equity at 10 % a year, volatility of 21 sessions",
+    "volatility_target": "equity at 10 % annual volatility, measured over 21 sessions",
     "mean_variance": "risk of 63 sessions, means of all the past",
     "mean_variance_of_eight": "the same, held to the eight allocations",
     "moving_average_200": "Faber: equity above its average, else cash; monthly",
     "dual_momentum": "Antonacci: the better of both over a year, else cash; monthly",
     "hmm_regime": "class 5 in the calm state, class 0 in the rough one",
-    "always_majority": "the commonest label of the training span",
+    "always_majority": "the majority class of the training span",
     "yesterdays_best": "the best allocation of the last label known",
     "logistic_regression": "the ten features, retrained with the allocator",
     "lightgbm": "the ten features, retrained with the allocator",
@@ -60,8 +63,8 @@ _NOTES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Decided:
-    """What the allocator decided, session by session.
+class DecisionRecord:
+    """The decisions of the allocator by session.
 
     Parameters
     ----------
@@ -87,10 +90,10 @@ class Decided:
 
     def between(
         self, start: pd.Timestamp | str | None, end: pd.Timestamp | str | None
-    ) -> "Decided":
+    ) -> "DecisionRecord":
         """Return the decisions from `start` to `end`, both inclusive."""
         rows = self.sessions.slice_indexer(start, end)
-        return Decided(
+        return DecisionRecord(
             self.weights.iloc[rows],
             self.classes[rows],
             self.confidence[rows],
@@ -99,41 +102,47 @@ class Decided:
 
 
 @dataclass(frozen=True)
-class Rival:
-    """One competitor.
+class Benchmark:
+    """One strategy of a comparison: a benchmark, or the allocator itself.
 
     Parameters
     ----------
     name : str
         Name in tables.
     kind : {"ours", "fixed", "rule", "learned", "hindsight"}
-        What its weights come from; hindsight is no strategy that anyone could follow.
+        Source of the weights.
     weights : DataFrame of shape (n_sessions, 3)
-        Target weights by session; cash where there is nothing to decide on yet.
+        Target weights by session, known at its close; cash until it can decide.
     note : str
-        What a reader must know of it.
+        One line for the reader of a table.
     n_waiting : int
-        Sessions in cash because a lookback was not full, or a model not there.
+        Sessions in cash because a lookback was not full or no model was trained yet.
     classes : ndarray of shape (n_sessions,), int64, or None
-        The allocation it picks, where it picks one of the eight; -1 for none.
+        The allocation of each session, -1 for none; None if it does not pick among the
+        eight.
     """
 
     name: str
-    kind: Kind
+    kind: StrategyKind
     weights: pd.DataFrame
     note: str = ""
     n_waiting: int = 0
     classes: np.ndarray | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anyone could have followed it without knowing the future."""
+        return self.kind not in ("ours", "hindsight")
+
 
 def label_table(bars: Bars, config: TRMConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return features and labels of the bars."""
+    """Return the ten features and the labels of the bars, each a row a session."""
     features = compute_features(bars, config.features)
     return features.frame, compute_labels(bars, features, config.labels)
 
 
 def missing_modules() -> dict[str, str]:
-    """Return the rivals that must be left out, each with the sentence that says why."""
+    """Return the benchmarks whose library is missing, each with what to install."""
     needs = {name: module for name, (_, module) in _FITS.items() if module}
     needs["hmm_regime"] = "hmmlearn"
     return {
@@ -143,54 +152,57 @@ def missing_modules() -> dict[str, str]:
     }
 
 
-def fixed_rivals(sessions: pd.DatetimeIndex) -> Iterator[Rival]:
+def fixed_benchmarks(sessions: pd.DatetimeIndex) -> Iterator[Benchmark]:
     """Yield the fixed mixes: SPY, 60/40, equal weight and the eight allocations."""
     for name, weights in FIXED.items():
         yield constant(name, "fixed", weights, sessions)
 
 
 def constant(
-    name: str, kind: Kind, weights: tuple[float, ...], sessions: pd.DatetimeIndex
-) -> Rival:
-    """Return a rival that holds the same weights throughout."""
+    name: str,
+    kind: StrategyKind,
+    weights: tuple[float, ...],
+    sessions: pd.DatetimeIndex,
+) -> Benchmark:
+    """Return a benchmark that targets the same weights throughout."""
     rows = np.tile(np.asarray(weights, dtype=np.float64), (len(sessions), 1))
     classes = None
     if name in ALLOCATION_NAMES:
         classes = np.full(len(sessions), ALLOCATION_NAMES.index(name))
     table = pd.DataFrame(rows, sessions, COLUMNS)
-    return Rival(name, kind, table, _NOTES.get(name, ""), classes=classes)
+    return Benchmark(name, kind, table, _NOTES.get(name, ""), classes=classes)
 
 
-def rule_rivals(bars: Bars, sessions: pd.DatetimeIndex) -> Iterator[Rival]:
-    """Yield the rules on past prices; the bars reach back before the sessions."""
+def rule_benchmarks(bars: Bars, sessions: pd.DatetimeIndex) -> Iterator[Benchmark]:
+    """Yield the rules on past prices; `bars` begin before `sessions`."""
     history = history_of(bars)
     rows = bars.sessions.get_indexer(sessions)
     for name, rule in RULES.items():
         yield _from_rows(name, "rule", rule(history)[rows], sessions)
 
 
-def learned_rivals(
+def learned_benchmarks(
     bars: Bars,
-    decided: Decided,
+    decisions: DecisionRecord,
     features: pd.DataFrame,
     labels: pd.DataFrame,
     seed: int,
-) -> Iterator[Rival]:
-    """Yield what learns from labels or returns, retrained when the allocator was.
+) -> Iterator[Benchmark]:
+    """Yield the benchmarks that are trained, retrained when the allocator was.
 
     Parameters
     ----------
     bars : Bars
         The whole history.
-    decided : Decided
-        Sessions to decide, and what may be known on each.
+    decisions : DecisionRecord
+        The sessions to decide, and the last label that may be known on each.
     features, labels : DataFrame
         Of the whole history, as `label_table` gives them.
     seed : int
         Of the trainings.
     """
     missing = missing_modules()
-    sessions, known_by = decided.sessions, decided.known_by
+    sessions, known_by = decisions.sessions, decisions.known_by
     if "hmm_regime" not in missing:
         classes = hmm_regime(history_of(bars), known_by)
         yield _from_classes("hmm_regime", "rule", classes, sessions)
@@ -203,31 +215,31 @@ def learned_rivals(
             yield _from_classes(name, "learned", classes, sessions)
 
 
-def matched_rival(mean_weights: pd.Series, sessions: pd.DatetimeIndex) -> Rival:
-    """Return the fixed mix of the allocator's average weights."""
+def matched_mix(mean_weights: pd.Series, sessions: pd.DatetimeIndex) -> Benchmark:
+    """Return the fixed mix of the allocator's average weights, known afterwards."""
     mix = mean_weights[COLUMNS].to_numpy(np.float64)
     return constant(MATCHED, "hindsight", tuple(mix / mix.sum()), sessions)
 
 
-def oracle_rival(labels: pd.DataFrame, sessions: pd.DatetimeIndex) -> Rival:
-    """Return the best allocation of each session; the last known one at the end."""
+def oracle(labels: pd.DataFrame, sessions: pd.DatetimeIndex) -> Benchmark:
+    """Return the best allocation of each session; at the end, the last one known."""
     winners = labels["winner"].reindex(sessions).ffill()
     classes = winners.fillna(-1).to_numpy(np.int64)
     return _from_classes(ORACLE, "hindsight", classes, sessions)
 
 
 def _from_classes(
-    name: str, kind: Kind, classes: np.ndarray, sessions: pd.DatetimeIndex
-) -> Rival:
-    rival = _from_rows(name, kind, weights_of_classes(classes), sessions)
-    return replace(rival, classes=classes)
+    name: str, kind: StrategyKind, classes: np.ndarray, sessions: pd.DatetimeIndex
+) -> Benchmark:
+    benchmark = _from_rows(name, kind, weights_of_classes(classes), sessions)
+    return replace(benchmark, classes=classes)
 
 
 def _from_rows(
-    name: str, kind: Kind, rows: np.ndarray, sessions: pd.DatetimeIndex
-) -> Rival:
-    """Return a rival that holds cash where its row is missing, and counts that."""
+    name: str, kind: StrategyKind, rows: np.ndarray, sessions: pd.DatetimeIndex
+) -> Benchmark:
+    """Return a benchmark that holds cash where its row is missing, and counts it."""
     is_missing = np.isnan(rows).any(axis=1)
     filled = np.where(is_missing[:, np.newaxis], [0.0, 0.0, 1.0], rows)
     table = pd.DataFrame(filled, sessions, COLUMNS)
-    return Rival(name, kind, table, _NOTES[name], int(is_missing.sum()))
+    return Benchmark(name, kind, table, _NOTES[name], int(is_missing.sum()))

@@ -1,8 +1,14 @@
-"""The allocator and every rival through the same engine, costs, cash and dates."""
+"""The allocator and its benchmarks through one engine, and what each of them did.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+Everyone meets the same costs, cash, band and sessions. Nothing here is a test: what
+of the figures is more than luck is the matter of `trm_bt.evaluation.significance`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -10,59 +16,72 @@ import pandas as pd
 from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
-from trm_bt.evaluation.benchmarks import (
-    Decided,
-    Rival,
-    fixed_rivals,
-    label_table,
-    learned_rivals,
-    matched_rival,
-    missing_modules,
-    oracle_rival,
-    rule_rivals,
+from trm_bt.evaluation.assessment import (
+    ComparedFigures,
+    Period,
+    PeriodFigures,
+    VolatilityLevel,
 )
-from trm_bt.evaluation.metrics import session_returns
+from trm_bt.evaluation.benchmarks import (
+    OURS,
+    Benchmark,
+    DecisionRecord,
+    fixed_benchmarks,
+    label_table,
+    learned_benchmarks,
+    matched_mix,
+    missing_modules,
+    oracle,
+    rule_benchmarks,
+)
+from trm_bt.evaluation.metrics import (
+    CalibrationBin,
+    calibration,
+    max_drawdown,
+    session_returns,
+    sharpe,
+    summarize_strategy,
+    total_return,
+)
 from trm_bt.evaluation.replay import Replay, replay, replay_one
+from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import RETURN_COLUMNS, cash_returns, forward_returns
+from trm_bt.processes import Progress
 from trm_bt.strategies.scheduled import ScheduledWeights
 
-OURS = "trm"
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, the units of work done, and those it has in all."""
+PERIOD_YEARS: Final = 5
+VOLATILITY_EDGES: Final = (0.0, 15.0, 20.0, 25.0, 30.0, 40.0, float("inf"))
 
 
 @dataclass(frozen=True)
-class Contest:
-    """What everybody did over the same sessions.
+class Comparison:
+    """What every strategy did over the same sessions.
 
     Parameters
     ----------
     bars : Bars
-        The sessions of the contest, the base first.
-    decided : Decided
-        What the allocator decided on them.
+        The sessions of the comparison, the base first.
+    decisions : DecisionRecord
+        Decisions of the allocator on them.
     config : TRMConfig
         Settings of the run: costs, starting cash, band, horizon.
-    rivals : mapping of str to Rival
+    strategies : mapping of str to Benchmark
         By name, the allocator first.
     results : mapping of str to BacktestResult
-        What the engine made of each.
+        The backtest of each.
     labels : DataFrame of shape (n_labels, 24)
         Labels of the sessions whose outcome is known.
-    volatility : Series of shape (n_sessions,)
-        Closes of the volatility index.
     left_out : mapping of str to str
-        Rivals that are not there, and why.
+        Benchmarks that are missing, and why.
     """
 
     bars: Bars
-    decided: Decided
+    decisions: DecisionRecord
     config: TRMConfig
-    rivals: Mapping[str, Rival]
+    strategies: Mapping[str, Benchmark]
     results: Mapping[str, BacktestResult]
     labels: pd.DataFrame
-    volatility: pd.Series
     left_out: Mapping[str, str]
 
     @cached_property
@@ -72,15 +91,14 @@ class Contest:
 
     @cached_property
     def cash_returns(self) -> pd.Series:
-        """What cash earned in each session, shape (n_sessions + 1,); first 0."""
+        """Return of cash in each session, shape (n_sessions + 1,); the first is 0."""
         return cash_returns(self.bars)
 
     @cached_property
     def excess(self) -> pd.DataFrame:
-        """Session returns less those of cash, shape (n_sessions, n_strategies)."""
-        cash = self.cash_returns.iloc[1:]
+        """Session returns in excess of cash, shape (n_sessions, n_strategies)."""
         returns = {name: session_returns(self.equity[name]) for name in self.equity}
-        return pd.DataFrame(returns).sub(cash, axis=0)
+        return pd.DataFrame(returns).sub(self.cash_returns.iloc[1:], axis=0)
 
     @cached_property
     def regret(self) -> pd.DataFrame:
@@ -94,19 +112,24 @@ class Contest:
         assets = earned.loc[sessions].to_numpy()
         best = self.labels.loc[sessions, list(RETURN_COLUMNS)].max(axis=1).to_numpy()
         held = {
-            name: (rival.weights.loc[sessions].to_numpy() * assets).sum(axis=1)
-            for name, rival in self.rivals.items()
+            name: (strategy.weights.loc[sessions].to_numpy() * assets).sum(axis=1)
+            for name, strategy in self.strategies.items()
         }
         return pd.DataFrame({name: best - row for name, row in held.items()}, sessions)
 
     @cached_property
     def free_growth(self) -> pd.Series:
-        """What one unit grows to in each strategy where trading is free."""
-        targets = [rival.weights[["equity", "bond"]] for rival in self.rivals.values()]
-        stacked = np.stack([table.to_numpy() for table in targets], axis=1)
+        """Growth of one unit in each strategy if trading is free, (n_strategies,)."""
+        stacked = np.stack(
+            [
+                s.weights[["equity", "bond"]].to_numpy()
+                for s in self.strategies.values()
+            ],
+            axis=1,
+        )
         band = self.config.strategy.rebalance_band
-        run = replay(self.bars, stacked, np.zeros(len(targets)), band=band)
-        return pd.Series(run.values[-1], list(self.rivals))
+        run = replay(self.bars, stacked, np.zeros(stacked.shape[1]), band=band)
+        return pd.Series(run.values[-1], list(self.strategies))
 
     def at_costs(self, name: str, cost_bps: np.ndarray) -> Replay:
         """Replay a strategy at other costs, in basis points, one path each.
@@ -114,95 +137,213 @@ class Contest:
         Arrays make every trade, however small `min_trade_value` finds it.
         """
         band = self.config.strategy.rebalance_band
-        weights = self.rivals[name].weights
+        weights = self.strategies[name].weights
         return replay_one(self.bars, weights, cost_bps / 1e4, band=band)
 
 
-def hold_contest(
+def run_comparison(
     bars: Bars,
-    decided: Decided,
+    decisions: DecisionRecord,
     config: TRMConfig,
     *,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Contest:
-    """Run the allocator's decisions and every rival over the decided sessions.
+) -> Comparison:
+    """Run the allocator's decisions and every benchmark over the decided sessions.
 
     Parameters
     ----------
     bars : Bars
-        The whole history up to the last session of the contest: rules look back on it,
-        and models learn from it.
-    decided : Decided
-        The allocator's decisions; its sessions are the contest.
+        The whole history up to the last session of the comparison: rules look back on
+        it, and models learn from it.
+    decisions : DecisionRecord
+        Decisions of the allocator; the comparison is held on its sessions.
     config : TRMConfig
         Settings of the run.
     seed : int
-        Of the rivals that are trained.
+        Seed of the benchmarks that are trained.
     progress : callable, optional
-        Called after each run.
+        Called after each backtest.
 
     Raises
     ------
     BarsError
-        If the decisions are not one a session of the bars, up to their end.
+        If the sessions of bars and decisions differ from the first decision on.
     """
-    span = _check_sessions(bars, decided)
+    span = _span_of(bars, decisions)
     features, labels = label_table(bars, config)
-    sessions, tell = decided.sessions, progress or (lambda stage, done, total: None)
-    ours = Rival(OURS, "ours", decided.weights, classes=decided.classes)
+    sessions, report = decisions.sessions, progress or (lambda stage, done, total: None)
+    ours = Benchmark(OURS, "ours", decisions.weights, classes=decisions.classes)
     results = {OURS: _run(span, ours, config)}
-    tell("rivals", 0, 1)
-    mean_weights = results[OURS].weights.iloc[1:].mean()
+    report("benchmarks", 0, 1)
     others = [
-        matched_rival(mean_weights, sessions),
-        *fixed_rivals(sessions),
-        *rule_rivals(bars, sessions),
-        *learned_rivals(bars, decided, features, labels, seed),
-        oracle_rival(labels, sessions),
+        matched_mix(results[OURS].weights.iloc[1:].mean(), sessions),
+        *fixed_benchmarks(sessions),
+        *rule_benchmarks(bars, sessions),
+        *learned_benchmarks(bars, decisions, features, labels, seed),
+        oracle(labels, sessions),
     ]
-    for done, rival in enumerate(others, 1):
-        results[rival.name] = _run(span, rival, config)
-        tell("rivals", done, len(others))
-    return Contest(
+    for done, benchmark in enumerate(others, 1):
+        results[benchmark.name] = _run(span, benchmark, config)
+        report("benchmarks", done, len(others))
+    return Comparison(
         bars=span,
-        decided=decided,
+        decisions=decisions,
         config=config,
-        rivals={rival.name: rival for rival in (ours, *others)},
+        strategies={strategy.name: strategy for strategy in (ours, *others)},
         results=results,
         labels=labels.loc[labels.index.isin(sessions)],
-        volatility=span.volatility["close"],
         left_out=missing_modules(),
     )
 
 
-def _run(span: Bars, rival: Rival, config: TRMConfig) -> BacktestResult:
+def _run(span: Bars, strategy: Benchmark, config: TRMConfig) -> BacktestResult:
     """Run one table of weights through the engine."""
     return run_backtest(
         span,
         ScheduledWeights,
         params={
-            "weights": rival.weights,
+            "weights": strategy.weights,
             "rebalance_band": config.strategy.rebalance_band,
             "min_trade_value": config.strategy.min_trade_value,
         },
         config=config.backtest,
-        name=rival.name,
+        name=strategy.name,
     )
 
 
-def _check_sessions(bars: Bars, decided: Decided) -> Bars:
-    """Return the bars of the contest if there is one decision on each session."""
-    if not len(decided.sessions):
-        raise BarsError("A contest needs decisions, and none lie in the span.")
-    span = bars.between(decided.sessions[0])
-    differing = span.sessions.symmetric_difference(decided.sessions)
+def _span_of(bars: Bars, decisions: DecisionRecord) -> Bars:
+    """Return the bars of the comparison if each session has one decision."""
+    sessions = decisions.sessions
+    if len(sessions) < 2:
+        raise BarsError(
+            f"A comparison needs decisions on 2 sessions or more, got {len(sessions)}."
+        )
+    span = bars.between(sessions[0])
+    differing = span.sessions.symmetric_difference(sessions)
     if len(differing):
         raise BarsError(
             "Each session of the bars needs one decision from the first decision on, "
             f"but the two disagree on {len(differing)} sessions, first "
             f"{differing[0].date()}. Give the bars that the decisions were made on."
         )
-    if len(span.sessions) < 2:
-        raise BarsError("A contest needs 2 sessions or more, got 1.")
     return span
+
+
+def compared_figures(comparison: Comparison) -> dict[str, ComparedFigures]:
+    """Return what each strategy earned, risked, traded, missed and lost to costs."""
+    regret, n_labels = comparison.regret.mean(), len(comparison.labels)
+    growth = comparison.equity.iloc[-1] / comparison.equity.iloc[0]
+    lost = 1.0 - growth / comparison.free_growth
+    figures = {}
+    for name, strategy in comparison.strategies.items():
+        result = comparison.results[name]
+        own = summarize_strategy(
+            result.equity, orders=result.orders, cash_returns=comparison.cash_returns
+        )
+        figures[name] = ComparedFigures(
+            **asdict(own),
+            kind=strategy.kind,
+            note=strategy.note,
+            sessions_waiting=strategy.n_waiting,
+            # without round-off, and without the sign of a negative zero
+            regret=round(float(regret[name]), 12) + 0.0 if n_labels else None,
+            accuracy=_accuracy(strategy, comparison),
+            lost_to_costs=float(lost[name]),
+            rejected_orders=result.n_rejected,
+        )
+    return figures
+
+
+def _accuracy(strategy: Benchmark, comparison: Comparison) -> float | None:
+    """Return the share of right picks; None for a strategy that never picks."""
+    if strategy.classes is None:
+        return None
+    winners = comparison.labels["winner"]
+    picked = strategy.classes[comparison.bars.sessions.get_indexer(winners.index)]
+    is_picked = picked >= 0
+    if not is_picked.any():
+        return None
+    return float((picked == winners.to_numpy())[is_picked].mean())
+
+
+def by_period(comparison: Comparison, names: Sequence[str]) -> list[Period]:
+    """Return figures of some strategies in blocks of five calendar years.
+
+    Blocks end with years that end in 4 and 9; the oldest comes first. A block begins
+    at the close before its first session.
+    """
+    equity, cash = comparison.equity, comparison.cash_returns
+    rows = []
+    for first, last in _periods(pd.DatetimeIndex(equity.index)):
+        block = equity.iloc[first - 1 : last]
+        figures = {
+            name: PeriodFigures(
+                total_return(block[name]),
+                sharpe(block[name], cash),
+                max_drawdown(block[name]),
+            )
+            for name in names
+        }
+        start, end = (equity.index[row].date().isoformat() for row in (first, last - 1))
+        rows.append(Period(start, end, last - first, figures))
+    return rows
+
+
+def _periods(sessions: pd.DatetimeIndex) -> Iterable[tuple[int, int]]:
+    """Yield first and last (exclusive) row of each block, the base row left out."""
+    blocks = np.asarray(sessions.year) // PERIOD_YEARS
+    for block in np.unique(blocks[1:]):
+        rows = np.flatnonzero(blocks == block)
+        yield max(int(rows[0]), 1), int(rows[-1]) + 1
+
+
+def regret_by_year(
+    comparison: Comparison, names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return the mean regret by year, then by strategy, over a label's horizon."""
+    regret = comparison.regret[list(names)]
+    yearly = regret.groupby(pd.DatetimeIndex(regret.index).year).mean()
+    return {
+        str(year): {str(name): float(value) for name, value in row.items()}
+        for year, row in yearly.iterrows()
+    }
+
+
+def calibration_and_confusion(
+    comparison: Comparison,
+) -> tuple[list[CalibrationBin], list[list[int]]]:
+    """Return how often the allocator was right by confidence, and what it mistook.
+
+    Returns
+    -------
+    list of CalibrationBin
+    list of shape (8, 8)
+        Counts of sessions. Row i, column j: class i was the allocator's most probable,
+        and j turned out the best.
+    """
+    decisions, labels = comparison.decisions, comparison.labels
+    rows = decisions.sessions.get_indexer(pd.DatetimeIndex(labels.index))
+    is_decided = decisions.classes[rows] >= 0
+    rows, winners = rows[is_decided], labels["winner"].to_numpy(np.int64)[is_decided]
+    classes, n_classes = decisions.classes[rows], len(ALLOCATION_NAMES)
+    pairs = np.bincount(classes * n_classes + winners, minlength=n_classes**2)
+    counts: list[list[int]] = pairs.reshape(n_classes, n_classes).tolist()
+    return calibration(decisions.confidence[rows], classes == winners), counts
+
+
+def weights_by_volatility(comparison: Comparison) -> list[VolatilityLevel]:
+    """Return the allocator's mean weights by level of the volatility index.
+
+    The level is that of the deciding close; levels that never came up are left out.
+    """
+    weights = comparison.strategies[OURS].weights
+    level = comparison.bars.volatility["close"].reindex(weights.index)
+    rows = []
+    for low, high in pairwise(VOLATILITY_EDGES):
+        is_in = ((level >= low) & (level < high)).to_numpy()
+        if is_in.any():
+            means = {str(k): float(v) for k, v in weights[is_in].mean().items()}
+            end = None if np.isinf(high) else high
+            rows.append(VolatilityLevel(low, end, int(is_in.sum()), **means))
+    return rows

@@ -1,10 +1,11 @@
-r"""What a run earned, how bumpy it was, and how much it traded.
+r"""Return, risk and turnover of one portfolio, and the calibration of decisions.
 
-Every function reads the portfolio value at the closes of consecutive sessions; the
-first row is the base, so n + 1 rows hold n sessions. A figure that is annualised is
-None under `MIN_SESSIONS` sessions, where a few lucky days would read as a fortune.
+`equity` is an `Equity` everywhere: n + 1 closes, the first of them the base, hold n
+sessions. An annualised figure is None under `MIN_SESSIONS` sessions, where a few lucky
+sessions would look like a fortune. Each figure is known at the last close.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,20 +16,51 @@ from trm_bt.market.bars import SESSIONS_PER_YEAR, check_positive, check_sessions
 
 MIN_SESSIONS: Final = 60
 """Sessions below which nothing is annualised."""
+TENTHS: Final = np.linspace(0.0, 1.0, 11)
+"""Edges of the ten bins of `calibration`."""
+_ROUND_OFF: Final = 1e-12
+
+Equity = pd.Series
+"""Portfolio value at the closes in quote currency, shape (n_sessions + 1,), float64.
+
+Indexed by session, oldest first; the first row is the base, the close before the first
+session that counts.
+"""
 
 
-def session_returns(equity: pd.Series) -> pd.Series:
-    """Return what each session after the base earned.
+@dataclass(frozen=True)
+class StrategyFigures:
+    """Figures of one strategy over a span, decimals; None where undefined."""
 
-    Parameters
-    ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
+    total_return: float
+    cagr: float | None
+    volatility_annual: float | None
+    sharpe: float | None
+    max_drawdown: float
+    turnover_annual: float | None
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Decisions of one tenth of the confidence, from `low` to `high`.
+
+    `confidence` is their mean confidence, `accuracy` the share that was right.
+    """
+
+    low: float
+    high: float
+    sessions: int
+    confidence: float
+    accuracy: float
+
+
+def session_returns(equity: Equity) -> pd.Series:
+    """Return the simple return of each session after the base.
 
     Returns
     -------
     Series of shape (n_sessions,)
-        Simple returns as decimals, stamped with the session that earned them.
+        Decimals, stamped with the session that earned them.
 
     Raises
     ------
@@ -46,18 +78,15 @@ def session_returns(equity: pd.Series) -> pd.Series:
     return equity.astype(np.float64).pct_change().iloc[1:]
 
 
-def excess_returns(
-    equity: pd.Series, cash_returns: pd.Series | None = None
-) -> pd.Series:
-    """Return what each session after the base earned beyond cash.
+def excess_returns(equity: Equity, cash_returns: pd.Series | None = None) -> pd.Series:
+    """Return the return of each session in excess of cash.
 
     Parameters
     ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
+    equity : Equity
     cash_returns : Series of shape (n_cash,), optional
-        What cash earned in each session, as a decimal; every session after the base
-        must be in its index. Without it cash is taken to earn nothing.
+        Return of cash in each session, a decimal; its index must hold every session
+        after the base. Without it cash earns nothing.
 
     Returns
     -------
@@ -67,7 +96,7 @@ def excess_returns(
     Raises
     ------
     BarsError
-        If `cash_returns` lacks a session, or as `session_returns` does.
+        If `cash_returns` lacks a session, or as in `session_returns`.
     """
     returns = session_returns(equity)
     if cash_returns is None:
@@ -81,17 +110,8 @@ def excess_returns(
     return returns - cash_returns.reindex(returns.index)
 
 
-def total_return(equity: pd.Series) -> float:
-    r"""Return what the whole span earned, as a decimal.
-
-    Parameters
-    ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
-
-    Notes
-    -----
-    .. math:: V_n / V_0 - 1
+def total_return(equity: Equity) -> float:
+    r"""Return what the whole span earned, :math:`V_n / V_0 - 1`, a decimal.
 
     Examples
     --------
@@ -102,17 +122,8 @@ def total_return(equity: pd.Series) -> float:
     return float(equity.iloc[-1] / equity.iloc[0] - 1)
 
 
-def cagr(equity: pd.Series) -> float | None:
-    r"""Return the growth rate a year, as a decimal; None under `MIN_SESSIONS` sessions.
-
-    Parameters
-    ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
-
-    Notes
-    -----
-    .. math:: (V_n / V_0)^{252 / n} - 1
+def cagr(equity: Equity) -> float | None:
+    r"""Return the annual growth rate, :math:`(V_n / V_0)^{252 / n} - 1`, a decimal.
 
     Examples
     --------
@@ -127,19 +138,13 @@ def cagr(equity: pd.Series) -> float | None:
     return float(growth ** (SESSIONS_PER_YEAR / n_sessions) - 1)
 
 
-def volatility_annual(equity: pd.Series) -> float | None:
-    r"""Return the volatility a year, as a decimal; None under `MIN_SESSIONS` sessions.
-
-    Parameters
-    ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
+def volatility_annual(equity: Equity) -> float | None:
+    r"""Return the annual volatility of the session returns r, a decimal.
 
     Notes
     -----
-    The sample standard deviation (divisor n - 1) of the session returns r:
-
-    .. math:: \mathrm{std}(r) \sqrt{252}
+    With the sample standard deviation (divisor n - 1):
+    :math:`\mathrm{std}(r) \sqrt{252}`.
 
     Examples
     --------
@@ -154,20 +159,18 @@ def volatility_annual(equity: pd.Series) -> float | None:
     return float(returns.std() * np.sqrt(SESSIONS_PER_YEAR))
 
 
-def sharpe(equity: pd.Series, cash_returns: pd.Series | None = None) -> float | None:
-    r"""Return the Sharpe ratio in excess of cash; None where it has no meaning.
-
-    It has none under `MIN_SESSIONS` sessions, nor where the returns never vary.
+def sharpe(equity: Equity, cash_returns: pd.Series | None = None) -> float | None:
+    r"""Return the annual Sharpe ratio in excess of cash; None if returns never vary.
 
     Parameters
     ----------
     equity, cash_returns
-        As `excess_returns` takes them.
+        As in `excess_returns`.
 
     Raises
     ------
     BarsError
-        As `excess_returns` does.
+        As in `excess_returns`.
 
     Notes
     -----
@@ -190,27 +193,18 @@ def sharpe(equity: pd.Series, cash_returns: pd.Series | None = None) -> float | 
     """
     excess = excess_returns(equity, cash_returns)
     deviation = float(excess.std())
-    if len(excess) < MIN_SESSIONS or deviation < 1e-12:
+    if len(excess) < MIN_SESSIONS or deviation < _ROUND_OFF:
         return None
     return float(excess.mean()) / deviation * float(np.sqrt(SESSIONS_PER_YEAR))
 
 
-def drawdowns(equity: pd.Series) -> pd.Series:
+def drawdowns(equity: Equity) -> pd.Series:
     r"""Return how far each close lies below the highest close so far.
-
-    Parameters
-    ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
 
     Returns
     -------
     Series of shape (n_sessions + 1,)
-        Decimals from -1 to 0; the base row is 0.
-
-    Notes
-    -----
-    .. math:: V_t / \max_{s \le t} V_s - 1
+        :math:`V_t / \max_{s \le t} V_s - 1`, from -1 to 0; the base row is 0.
 
     Examples
     --------
@@ -221,13 +215,8 @@ def drawdowns(equity: pd.Series) -> pd.Series:
     return equity / equity.cummax() - 1
 
 
-def max_drawdown(equity: pd.Series) -> float:
+def max_drawdown(equity: Equity) -> float:
     """Return the deepest of `drawdowns`, a decimal from -1 to 0.
-
-    Parameters
-    ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
 
     Examples
     --------
@@ -238,16 +227,15 @@ def max_drawdown(equity: pd.Series) -> float:
     return float(drawdowns(equity).min())
 
 
-def turnover(equity: pd.Series, orders: pd.DataFrame) -> float:
-    r"""Return the share of the portfolio exchanged over the whole span.
+def turnover(equity: Equity, orders: pd.DataFrame) -> float:
+    r"""Return the share of the portfolio that was exchanged over the whole span.
 
     Parameters
     ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
+    equity : Equity
     orders : DataFrame of shape (n_orders, n_columns)
-        Has `filled_on` (a session, missing if never filled) and `value` (what was
-        traded, in quote currency, of either sign).
+        With `filled_on` (a session, missing if never filled) and `value` (the traded
+        value in quote currency, of either sign).
 
     Raises
     ------
@@ -257,8 +245,7 @@ def turnover(equity: pd.Series, orders: pd.DataFrame) -> float:
     Notes
     -----
     With v the value of an order and V the portfolio value at the close of its session:
-
-    .. math:: \sum_{orders} \frac{|v|}{2 V}
+    :math:`\sum_{orders} |v| / 2 V`.
 
     Examples
     --------
@@ -281,26 +268,18 @@ def turnover(equity: pd.Series, orders: pd.DataFrame) -> float:
     return float(traded.sum() / 2)
 
 
-def turnover_annual(equity: pd.Series, orders: pd.DataFrame) -> float | None:
-    r"""Return the share of the portfolio exchanged a year; None when too short.
+def turnover_annual(equity: Equity, orders: pd.DataFrame) -> float | None:
+    """Return `turnover` times 252 / n_sessions, the share exchanged in a year.
 
     Parameters
     ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
-    orders : DataFrame of shape (n_orders, n_columns)
+    equity, orders
         As in `turnover`.
 
     Raises
     ------
     BarsError
-        If an order was filled on a session that `equity` lacks.
-
-    Notes
-    -----
-    With U the `turnover` of the n sessions:
-
-    .. math:: 252 U / n
+        As in `turnover`.
 
     Examples
     --------
@@ -316,40 +295,63 @@ def turnover_annual(equity: pd.Series, orders: pd.DataFrame) -> float | None:
 
 
 def summarize_strategy(
-    equity: pd.Series,
-    *,
-    orders: pd.DataFrame,
-    cash_returns: pd.Series | None = None,
-) -> dict[str, float | None]:
-    """Return the figures a run prints for one strategy, None where one has no meaning.
+    equity: Equity, *, orders: pd.DataFrame, cash_returns: pd.Series | None = None
+) -> StrategyFigures:
+    """Return the figures of one strategy that a run prints.
 
     Parameters
     ----------
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes, in quote currency; the first row is the base.
+    equity : Equity
     orders : DataFrame of shape (n_orders, n_columns)
-        The strategy's orders, as `turnover_annual` takes them.
+        As in `turnover`.
     cash_returns : Series of shape (n_cash,), optional
-        What cash earned in each session, as `sharpe` takes it.
-
-    Returns
-    -------
-    dict of str to (float or None)
-        total_return, cagr, volatility_annual, sharpe, max_drawdown, turnover_annual.
+        As in `excess_returns`.
 
     Examples
     --------
     >>> sessions = pd.bdate_range("2024-01-02", periods=3)
     >>> none = pd.DataFrame({"filled_on": [], "value": []})
     >>> flat = summarize_strategy(pd.Series(100.0, sessions), orders=none)
-    >>> flat["total_return"], flat["sharpe"]
+    >>> flat.total_return, flat.sharpe
     (0.0, None)
     """
-    return {
-        "total_return": total_return(equity),
-        "cagr": cagr(equity),
-        "volatility_annual": volatility_annual(equity),
-        "sharpe": sharpe(equity, cash_returns),
-        "max_drawdown": max_drawdown(equity),
-        "turnover_annual": turnover_annual(equity, orders),
-    }
+    return StrategyFigures(
+        total_return=total_return(equity),
+        cagr=cagr(equity),
+        volatility_annual=volatility_annual(equity),
+        sharpe=sharpe(equity, cash_returns),
+        max_drawdown=max_drawdown(equity),
+        turnover_annual=turnover_annual(equity, orders),
+    )
+
+
+def calibration(confidence: np.ndarray, is_right: np.ndarray) -> list[CalibrationBin]:
+    """Return how often decisions were right in each tenth of the confidence.
+
+    Parameters
+    ----------
+    confidence : ndarray of shape (n_decisions,)
+        Largest probability of each decision, in [0, 1].
+    is_right : ndarray of shape (n_decisions,), bool
+        Whether the most probable allocation turned out the best, known only when the
+        outcome of the decision is.
+
+    Returns
+    -------
+    list of CalibrationBin
+        The tenths that came up; an edge belongs to the tenth above it, 1 to the last.
+
+    Examples
+    --------
+    >>> sure, right = np.array([0.31, 0.39, 1.0]), np.array([True, False, True])
+    >>> [(row.sessions, row.accuracy) for row in calibration(sure, right)]
+    [(2, 0.5), (1, 1.0)]
+    """
+    tenths = np.clip(np.digitize(confidence, TENTHS) - 1, 0, len(TENTHS) - 2)
+    rows = []
+    for tenth in np.unique(tenths):
+        is_in = tenths == tenth
+        low, high = TENTHS[tenth : tenth + 2].tolist()
+        means = float(confidence[is_in].mean()), float(is_right[is_in].mean())
+        rows.append(CalibrationBin(low, high, int(is_in.sum()), *means))
+    return rows

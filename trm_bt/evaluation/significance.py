@@ -1,21 +1,39 @@
-"""What a contest proves, as plain numbers: everything that `compare` prints and writes.
+"""What of a comparison is more than luck: every figure that `compare` writes.
 
 Figures that need `MIN_SESSIONS` sessions are None below them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import asdict
+from itertools import combinations
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from trm_bt.evaluation import breakdowns
-from trm_bt.evaluation.benchmarks import MATCHED, ORACLE, Rival
-from trm_bt.evaluation.comparison import OURS, Contest
-from trm_bt.evaluation.metrics import MIN_SESSIONS, summarize_strategy
-from trm_bt.evaluation.overfitting import backtest_overfitting
+from trm_bt.errors import ConfigError
+from trm_bt.evaluation.assessment import (
+    Assessment,
+    BreakEven,
+    ChanceTests,
+    DeflatedSharpe,
+    Overfitting,
+    RandomStarts,
+    SignificanceSettings,
+    Span,
+    TrialsOverfitting,
+)
+from trm_bt.evaluation.benchmarks import MATCHED, ORACLE, OURS
+from trm_bt.evaluation.comparison import (
+    Comparison,
+    by_period,
+    calibration_and_confusion,
+    compared_figures,
+    regret_by_year,
+    weights_by_volatility,
+)
+from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.statistics import (
     Resampling,
@@ -35,277 +53,187 @@ from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 COSTS_BPS: Final = np.arange(101.0)
-"""Costs among which the break-even one is looked for."""
+"""Costs, in basis points, among which the break-even one is looked for."""
+N_BLOCKS: Final = 16
+"""Blocks of `backtest_overfitting`, as in its source: 12,870 ways to halve them."""
+_NO_RISK: Final = 1e-6
+"""Volatility below which a strategy has none: sums differ by round-off."""
 _PATHS_AT_ONCE: Final = 250
 _SAME: Final = 1e-9
+_YEAR: Final = float(np.sqrt(SESSIONS_PER_YEAR))
 
 
-@dataclass(frozen=True)
-class JudgeSettings:
-    """How much chance is drawn.
-
-    Parameters
-    ----------
-    n_draws : int
-        Histories resampled for each test.
-    n_random : int
-        Random starts of the allocator's own weights.
-    seed : int
-        Of both, and of the rivals that are trained.
-    n_earlier_trials : int
-        Trials that were made before the log began.
-    """
-
-    n_draws: int = 2000
-    n_random: int = 1000
-    seed: int = 0
-    n_earlier_trials: int = 0
-
-
-def judge(
-    contest: Contest,
+def assess(
+    comparison: Comparison,
     trials: Sequence[Trial],
-    settings: JudgeSettings,
-    earned: pd.DataFrame | None = None,
-) -> dict[str, Any]:
-    """Return every figure of a contest as JSON values.
+    settings: SignificanceSettings,
+    trial_returns: pd.DataFrame | None = None,
+) -> Assessment:
+    """Return every figure of a comparison.
 
     Parameters
     ----------
-    contest : Contest
+    comparison : Comparison
     trials : sequence of Trial
         The log, this run included.
-    settings : JudgeSettings
-    earned : DataFrame of shape (n_sessions, n_known), optional
-        Excess returns of those trials of which they are known on every session.
-
-    Returns
-    -------
-    dict
-        Keys span, settings, strategies, best_fixed, best_rival, tests (None under
-        `MIN_SESSIONS` sessions), costs, subperiods, regret_by_year, calibration,
-        confusion, weights_by_volatility and left_out.
+    settings : SignificanceSettings
+    trial_returns : DataFrame of shape (n_sessions, n_known), optional
+        Excess returns of the trials that are known on every session.
     """
-    best = best_of(contest, ALLOCATION_NAMES)
-    rival = best_of(contest, [n for n, r in contest.rivals.items() if is_open(r)])
-    watched = [OURS, MATCHED, "spy", "sixty_forty", best]
-    is_long = len(contest.excess) >= MIN_SESSIONS
-    return {
-        "span": {
-            "start": contest.excess.index[0].date().isoformat(),
-            "end": contest.excess.index[-1].date().isoformat(),
-            "sessions": len(contest.excess),
-        },
-        "settings": asdict(settings),
-        "strategies": strategy_figures(contest),
-        "best_fixed": best,
-        "best_rival": rival,
-        "tests": {
-            **chance(contest, trials, settings),
-            "overfitting_of_trials": among_trials(earned, n_distinct(trials)),
-        }
+    excess, everyone = comparison.excess, comparison.strategies
+    best = best_of(comparison, ALLOCATION_NAMES)
+    strongest = best_of(comparison, [n for n, s in everyone.items() if s.is_open])
+    watched = list(dict.fromkeys((OURS, MATCHED, "spy", "sixty_forty", best)))
+    is_long = len(excess) >= MIN_SESSIONS
+    start, end = (excess.index[row].date().isoformat() for row in (0, -1))
+    reliability, confusion = calibration_and_confusion(comparison)
+    return Assessment(
+        span=Span(start, end, len(excess)),
+        settings=settings,
+        strategies=compared_figures(comparison),
+        best_fixed=best,
+        best_benchmark=strongest,
+        tests=_tests(comparison, trials, settings, trial_returns) if is_long else None,
+        costs=break_even(comparison, [*watched[1:], "mean_variance", strongest])
         if is_long
         else None,
-        "costs": costs(contest, [*watched[1:], "mean_variance", rival])
-        if is_long
-        else None,
-        "subperiods": breakdowns.by_period(contest, watched),
-        "regret_by_year": breakdowns.regret_by_year(contest, watched),
-        "calibration": breakdowns.calibration(contest),
-        "confusion": breakdowns.confusion(contest),
-        "weights_by_volatility": breakdowns.weights_by_volatility(contest),
-        "left_out": dict(contest.left_out),
-    }
+        subperiods=by_period(comparison, watched),
+        regret_by_year=regret_by_year(comparison, watched),
+        calibration=reliability,
+        confusion=confusion,
+        weights_by_volatility=weights_by_volatility(comparison),
+        left_out=dict(comparison.left_out),
+    )
 
 
-def is_open(rival: Rival) -> bool:
-    """Tell whether someone could have followed a rival without knowing the future."""
-    return rival.kind not in ("ours", "hindsight")
-
-
-def best_of(contest: Contest, names: Sequence[str]) -> str:
+def best_of(comparison: Comparison, names: Sequence[str]) -> str:
     """Return the strategy with the best Sharpe ratio, or the best return if short."""
-    values = contest.excess[list(names)].to_numpy()
+    values = comparison.excess[list(names)].to_numpy()
     is_long = len(values) >= MIN_SESSIONS
     merits = sharpe_ratios(values) if is_long else values.sum(axis=0)
     return names[int(np.nan_to_num(merits, nan=-np.inf).argmax())]
 
 
-def strategy_figures(contest: Contest) -> dict[str, dict[str, Any]]:
-    """Return what each strategy earned, risked, traded, missed and lost to costs."""
-    regret = contest.regret.mean()
-    winners = contest.labels["winner"]
-    figures = {}
-    for name, rival in contest.rivals.items():
-        result = contest.results[name]
-        paid = contest.equity[name].iloc[-1] / contest.equity[name].iloc[0]
-        figures[name] = {
-            "kind": rival.kind,
-            "note": rival.note,
-            "sessions_waiting": rival.n_waiting,
-            **summarize_strategy(
-                result.equity, orders=result.orders, cash_returns=contest.cash_returns
-            ),
-            "regret": round(float(regret[name]), 12) + 0.0 if len(winners) else None,
-            "accuracy": accuracy_of(rival, contest),
-            "lost_to_costs": float(1.0 - paid / contest.free_growth[name]),
-            "rejected_orders": result.n_rejected,
-        }
-    return figures
-
-
-def accuracy_of(rival: Rival, contest: Contest) -> float | None:
-    """Return how often a rival picked the best of the eight, None if it never picks.
-
-    Of the sessions on which it picks one and the best is known.
-    """
-    if rival.classes is None:
-        return None
-    winners = contest.labels["winner"]
-    picked = rival.classes[contest.bars.sessions.get_indexer(winners.index)]
-    is_picked = picked >= 0
-    if not is_picked.any():
-        return None
-    return float((picked == winners.to_numpy())[is_picked].mean())
-
-
-def chance(
-    contest: Contest, trials: Sequence[Trial], settings: JudgeSettings
-) -> dict[str, Any]:
-    """Return the tests: what of the figures is more than luck.
-
-    Returns
-    -------
-    dict
-        Keys block (mean sessions of a resampled block), sharpe_intervals, leads (of the
-        allocator over each rival), tracking_error and alpha (over the exposure-matched
-        mix), deflated, random_starts, superiority, confidence_set and overfitting.
-    """
-    excess = contest.excess
-    block = block_length(excess[OURS].to_numpy())
-    how = Resampling(block, settings.n_draws, settings.seed)
-    draws = dict(zip(excess, resampled_sharpes(excess.to_numpy(), how).T, strict=True))
-    is_varied = {name: bool(np.isfinite(d).all()) for name, d in draws.items()}
-    ratios = sharpe_ratios(excess.to_numpy()) * np.sqrt(SESSIONS_PER_YEAR)
-    annual = dict(zip(excess, ratios.tolist(), strict=True))
-    leads = {
-        name: asdict(lead(annual[OURS] - annual[name], draws[OURS] - draws[name]))
-        for name in excess
-        if name != OURS and is_varied[name] and is_varied[OURS]
-    }
-    own_alpha = alpha(excess[OURS].to_numpy(), excess[MATCHED].to_numpy())
-    return {
-        "block": block,
-        "sharpe_intervals": {
-            name: interval(draws[name]) for name in excess if is_varied[name]
+def _tests(
+    comparison: Comparison,
+    trials: Sequence[Trial],
+    settings: SignificanceSettings,
+    trial_returns: pd.DataFrame | None,
+) -> ChanceTests:
+    """Run every test; all of them resample the same sessions of all strategies."""
+    excess = comparison.excess
+    ours, matched = excess[OURS].to_numpy(), excess[MATCHED].to_numpy()
+    resampling = Resampling(block_length(ours), settings.n_draws, settings.seed)
+    resampled = resampled_sharpes(excess.to_numpy(), resampling).T
+    ratios = sharpe_ratios(excess.to_numpy()) * _YEAR
+    names = [str(name) for name in excess]
+    annual = dict(zip(names, ratios.tolist(), strict=True))
+    # a strategy that holds cash in some resampled history has no interval
+    is_varied = np.isfinite(resampled).all(axis=1)
+    draws = {n: resampled[i] for i, n in enumerate(names) if is_varied[i]}
+    others = [name for name in draws if name != OURS and OURS in draws]
+    superior, in_set, overfitting = _joint_tests(excess, resampling)
+    return ChanceTests(
+        block=resampling.block,
+        sharpe_intervals={name: interval(values) for name, values in draws.items()},
+        leads={
+            name: lead(annual[OURS] - annual[name], draws[OURS] - draws[name])
+            for name in others
         },
-        "leads": leads,
-        "tracking_error": tracking_error(contest),
-        "alpha": None if own_alpha is None else asdict(own_alpha),
-        "deflated": deflated(contest, trials, settings),
-        "random_starts": random_starts(contest, settings) if is_varied[OURS] else None,
-        **_among_all(contest, how),
-    }
+        tracking_error=float((excess[OURS] - excess[MATCHED]).std()) * _YEAR,
+        alpha=alpha(ours, matched),
+        deflated=deflated_sharpe(comparison, trials, settings.n_earlier_trials),
+        random_starts=random_starts(comparison, settings) if OURS in draws else None,
+        superiority=superior,
+        confidence_set=in_set,
+        overfitting=overfitting,
+        overfitting_of_trials=overfitting_of_trials(trial_returns, n_distinct(trials)),
+    )
 
 
-def tracking_error(contest: Contest) -> float:
-    """Return the volatility a year of what sets the allocator and its mix apart."""
-    apart = contest.excess[OURS] - contest.excess[MATCHED]
-    return float(apart.std() * np.sqrt(SESSIONS_PER_YEAR))
-
-
-def deflated(
-    contest: Contest, trials: Sequence[Trial], settings: JudgeSettings
-) -> dict[str, Any] | None:
+def deflated_sharpe(
+    comparison: Comparison, trials: Sequence[Trial], n_earlier: int = 0
+) -> DeflatedSharpe | None:
     """Return the allocator's probabilistic and deflated Sharpe ratio.
 
     The variance across trials is that of the trials over the same span if there are
     two or more, else of all in the log; never below that of sampling.
     """
-    excess = contest.excess[OURS].to_numpy()
-    ratio, n_sessions = float(sharpe_ratios(excess[:, np.newaxis])[0]), len(excess)
+    excess = comparison.excess[OURS]
+    values, n_sessions = excess.to_numpy(), len(excess)
+    ratio = float(sharpe_ratios(values[:, np.newaxis])[0])
     if np.isnan(ratio):
         return None
-    span = contest.excess.index[0].date(), contest.excess.index[-1].date()
+    span = excess.index[0].date(), excess.index[-1].date()
     same_span = [trial for trial in trials if trial.span == span]
     variance = sharpe_variance(same_span if len(same_span) > 1 else trials, n_sessions)
-    n_trials = n_distinct(trials) + settings.n_earlier_trials
+    n_trials = n_distinct(trials) + n_earlier
     best = expected_best_sharpe(variance, n_trials)
-    skew = float(stats.skew(excess))
-    kurtosis = float(stats.kurtosis(excess, fisher=False))
+    skew = float(stats.skew(values))
+    kurtosis = float(stats.kurtosis(values, fisher=False))
     moments = n_sessions, skew, kurtosis
-    return {
-        "n_trials": n_trials,
-        "best_by_luck": best * float(np.sqrt(SESSIONS_PER_YEAR)),
-        "probabilistic": probabilistic_sharpe(ratio, 0.0, *moments),
-        "deflated": probabilistic_sharpe(ratio, best, *moments),
-        "skew": skew,
-        "kurtosis": kurtosis,
-    }
+    return DeflatedSharpe(
+        n_trials,
+        best * _YEAR,
+        probabilistic_sharpe(ratio, 0.0, *moments),
+        probabilistic_sharpe(ratio, best, *moments),
+        skew,
+        kurtosis,
+    )
 
 
-def random_starts(contest: Contest, settings: JudgeSettings) -> dict[str, Any]:
+def random_starts(
+    comparison: Comparison, settings: SignificanceSettings
+) -> RandomStarts:
     """Return how the allocator's own weights do when they begin at another session.
 
-    Its table of weights is turned like a ring by a random number of sessions: average
+    The table of weights is turned like a ring by a random number of sessions: average
     weights and turnover stay, and all timing is lost.
     """
-    weights = contest.decided.weights[["equity", "bond"]].to_numpy()
+    weights = comparison.decisions.weights[["equity", "bond"]].to_numpy()
     n_sessions = len(weights)
     rng = np.random.default_rng(settings.seed)
     n_turns = min(settings.n_random, n_sessions - 1)
     turns = 1 + rng.choice(n_sessions - 1, n_turns, replace=False)
-    cash = contest.cash_returns.to_numpy()[1:]
-    cost = contest.config.backtest.cost_bps / 1e4
-    band = contest.config.strategy.rebalance_band
+    cash = comparison.cash_returns.to_numpy()[1:]
+    rate = comparison.config.backtest.cost_bps / 1e4
+    band = comparison.config.strategy.rebalance_band
     ratios = []
     for first in range(0, n_turns, _PATHS_AT_ONCE):
         some = turns[first : first + _PATHS_AT_ONCE]
-        rows = (np.arange(n_sessions)[:, np.newaxis] + some) % n_sessions
-        paths = replay(contest.bars, weights[rows], np.full(len(some), cost), band=band)
-        ratios.append(sharpe_ratios(paths.excess(cash)))
-    annual = np.concatenate(ratios) * np.sqrt(SESSIONS_PER_YEAR)
-    own = sharpe_ratios(contest.excess[[OURS]].to_numpy())[0]
-    n_as_good = int((annual >= own * np.sqrt(SESSIONS_PER_YEAR) - _SAME).sum())
-    low, median, high = np.percentile(annual, [5.0, 50.0, 95.0])
-    return {
-        "n": n_turns,
-        "sharpe_5": float(low),
-        "sharpe_median": float(median),
-        "sharpe_95": float(high),
-        "share_as_good": n_as_good / n_turns,
-        "p_value": (1 + n_as_good) / (1 + n_turns),
-    }
+        paths = weights[(np.arange(n_sessions)[:, np.newaxis] + some) % n_sessions]
+        run = replay(comparison.bars, paths, np.full(len(some), rate), band=band)
+        ratios.append(sharpe_ratios(run.excess(cash)))
+    annual = np.concatenate(ratios) * _YEAR
+    own = sharpe_ratios(comparison.excess[[OURS]].to_numpy())[0] * _YEAR
+    n_as_good = int((annual >= own - _SAME).sum())
+    low, median, high = np.percentile(annual, [5.0, 50.0, 95.0]).tolist()
+    share, p_value = n_as_good / n_turns, (1 + n_as_good) / (1 + n_turns)
+    return RandomStarts(n_turns, low, median, high, share, p_value)
 
 
-def costs(contest: Contest, rivals: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the cost at which the allocator's lead over each rival ends.
-
-    Returns
-    -------
-    dict of str to dict
-        By rival: `is_ahead_free`, whether it leads by Sharpe ratio at no cost, and
-        `break_even_bps`, None where it never leads or always does up to 100.
-    """
-    cash = contest.cash_returns.to_numpy()[1:]
+def break_even(comparison: Comparison, names: Sequence[str]) -> dict[str, BreakEven]:
+    """Return the cost at which the allocator's lead over each benchmark ends."""
+    cash = comparison.cash_returns.to_numpy()[1:]
 
     def ratios(name: str) -> np.ndarray:
-        return sharpe_ratios(contest.at_costs(name, COSTS_BPS).excess(cash))
+        return sharpe_ratios(comparison.at_costs(name, COSTS_BPS).excess(cash))
 
     ours = ratios(OURS)
     found = {}
-    for name in dict.fromkeys(rivals):
+    for name in dict.fromkeys(names):
         ahead = ours - ratios(name)
         is_ahead = bool(ahead[0] > _SAME)
-        found[name] = {
-            "is_ahead_free": is_ahead,
-            "break_even_bps": first_crossing(ahead) if is_ahead else None,
-        }
+        found[name] = BreakEven(is_ahead, first_crossing(ahead) if is_ahead else None)
     return found
 
 
 def first_crossing(ahead: np.ndarray) -> float | None:
     """Return where a lead that begins above zero first ends, in steps from the start.
+
+    Parameters
+    ----------
+    ahead : ndarray of shape (n_steps,)
 
     Examples
     --------
@@ -319,55 +247,44 @@ def first_crossing(ahead: np.ndarray) -> float | None:
     return float(after - 1 + ahead[after - 1] / (ahead[after - 1] - ahead[after]))
 
 
-def among_trials(earned: pd.DataFrame | None, n_trials: int) -> dict[str, Any] | None:
+def overfitting_of_trials(
+    excess: pd.DataFrame | None, n_trials: int
+) -> TrialsOverfitting | None:
     """Return the probability of overfitting among the trials themselves.
 
     Parameters
     ----------
-    earned : DataFrame of shape (n_sessions, n_known) or None
+    excess : DataFrame of shape (n_sessions, n_known) or None
         Session returns in excess of cash, a column a trial.
     n_trials : int
-        Trials in the log, those of which no returns are known included.
-
-    Returns
-    -------
-    dict or None
-        What `backtest_overfitting` finds, and `n_trials`; None where fewer than two
-        differ.
+        Trials in the log, those without known returns included.
     """
-    if earned is None:
-        return None
-    names, scaled = _distinct(earned)
+    names, scaled = _distinct(pd.DataFrame() if excess is None else excess)
     if len(names) < 2:
         return None
-    return {**asdict(backtest_overfitting(scaled)), "n_trials": n_trials}
+    return TrialsOverfitting(**asdict(backtest_overfitting(scaled)), n_trials=n_trials)
 
 
-def _among_all(contest: Contest, how: Resampling) -> dict[str, Any]:
-    """Return the tests that look at all strategies at once, the oracle left out.
+def _joint_tests(
+    excess: pd.DataFrame, resampling: Resampling
+) -> tuple[dict[str, float], dict[str, float], Overfitting] | tuple[None, None, None]:
+    """Return superiority, confidence set and overfitting of all but the oracle.
 
     Returns are taken in units of their own volatility, so that means are Sharpe ratios;
     of strategies with the same returns only the first is looked at.
     """
-    names, scaled = _distinct(contest.excess.drop(columns=ORACLE))
-    nothing = {"superiority": None, "confidence_set": None, "overfitting": None}
+    names, scaled = _distinct(excess.drop(columns=ORACLE))
     if OURS not in names or len(names) < 2:
-        return nothing
-    in_set = dict(zip(names, confidence_set(scaled, how).tolist(), strict=True))
-    superior = {
-        name: superiority(
-            scaled[:, names.index(name)],
-            np.delete(scaled, names.index(name), axis=1),
-            how,
-        )["consistent"]
-        for name in (OURS, MATCHED)
-        if name in names
-    }
-    return {
-        "superiority": superior,
-        "confidence_set": in_set,
-        "overfitting": asdict(backtest_overfitting(scaled)),
-    }
+        return None, None, None
+    in_set = dict(zip(names, confidence_set(scaled, resampling).tolist(), strict=True))
+    superior: dict[str, float] = {}
+    for name in (OURS, MATCHED):
+        if name in names:
+            place = names.index(name)
+            others = np.delete(scaled, place, axis=1)
+            found = superiority(scaled[:, place], others, resampling)
+            superior[name] = found["consistent"]
+    return superior, in_set, backtest_overfitting(scaled)
 
 
 def _distinct(excess: pd.DataFrame) -> tuple[list[str], np.ndarray]:
@@ -382,3 +299,73 @@ def _distinct(excess: pd.DataFrame) -> tuple[list[str], np.ndarray]:
         if all(np.abs(values - scaled[other]).max() > _SAME for other in kept):
             kept.append(name)
     return kept, np.array([scaled[name] for name in kept]).T
+
+
+def backtest_overfitting(excess: np.ndarray, n_blocks: int = N_BLOCKS) -> Overfitting:
+    r"""Return the probability of backtest overfitting among the strategies.
+
+    Parameters
+    ----------
+    excess : ndarray of shape (n_sessions, n_strategies)
+        Session returns in excess of cash of every strategy that might have been picked.
+    n_blocks : int
+        Even number of blocks of equal length; the oldest sessions that are left over
+        are dropped.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than 2 strategies, or `n_blocks` is odd or leaves blocks of
+        fewer than 2 sessions.
+
+    Notes
+    -----
+    With :math:`r` the rank out of sample of the best of N in sample, worst first, of
+    ties their mean; a strategy without risk on a half, in cash, has the ratio 0 there:
+
+    .. math:: \omega = r / (N + 1), \quad
+        \mathrm{PBO} = P(\ln \frac{\omega}{1 - \omega} \le 0)
+
+    References
+    ----------
+    Bailey, D., Borwein, J., López de Prado, M. and Zhu, Q. J. (2017). The probability
+    of backtest overfitting. Journal of Computational Finance 20(4),
+    doi:10.21314/JCF.2016.322.
+    """
+    n_sessions, n_strategies = excess.shape
+    length = n_sessions // n_blocks
+    if n_strategies < 2 or n_blocks % 2 or length < 2:
+        raise ConfigError(
+            "Overfitting needs 2 strategies or more and an even number of blocks of 2 "
+            f"sessions or more, got {n_strategies} strategies, {n_sessions} sessions "
+            f"and {n_blocks} blocks."
+        )
+    # one scale for everything changes no rank, and says what is round-off
+    scaled = excess[-length * n_blocks :] / excess.std()
+    blocks = scaled.reshape(n_blocks, length, n_strategies)
+    halves = np.array(list(combinations(range(n_blocks), n_blocks // 2)))
+    is_in = np.zeros((len(halves), n_blocks), dtype=bool)
+    np.put_along_axis(is_in, halves, values=True, axis=1)
+    inside, outside = (_sharpes(blocks, mask) for mask in (is_in, ~is_in))
+    best = inside.argmax(axis=1)[:, np.newaxis]
+    ranks = np.take_along_axis(stats.rankdata(outside, axis=1), best, axis=1)[:, 0]
+    omega = ranks / (n_strategies + 1.0)
+    later = np.take_along_axis(outside, best, axis=1)
+    return Overfitting(
+        float((np.log(omega / (1.0 - omega)) <= 0.0).mean()),
+        n_strategies,
+        len(halves),
+        float((later < 0.0).mean()),
+    )
+
+
+def _sharpes(blocks: np.ndarray, is_taken: np.ndarray) -> np.ndarray:
+    """Return Sharpe ratios over the taken blocks, shape (n_splits, n_strategies)."""
+    n_taken = is_taken[0].sum() * blocks.shape[1]
+    taken = is_taken.astype(np.float64)
+    means = taken @ blocks.sum(axis=1) / n_taken
+    squares = taken @ (blocks**2).sum(axis=1) / n_taken
+    variances = np.maximum(squares - means**2, 0.0) * n_taken / (n_taken - 1)
+    deviations = np.sqrt(variances)
+    has_risk = deviations > _NO_RISK
+    return np.where(has_risk, means / np.where(has_risk, deviations, 1.0), 0.0)

@@ -1,8 +1,8 @@
 r"""Whether a Sharpe ratio, or a lead, is more than luck.
 
-Arrays are session returns in excess of cash, oldest first. Ratios are a year's where
-their name says so and a session's otherwise. Nothing here makes sense under
-`trm_bt.evaluation.metrics.MIN_SESSIONS` sessions; callers leave it out there.
+Arrays are session returns in excess of cash as decimals, float64, oldest first. Sharpe
+ratios are annual where the name says so and of one session otherwise. Nothing here
+makes sense under `trm_bt.evaluation.metrics.MIN_SESSIONS` sessions; callers see to it.
 """
 
 import math
@@ -26,16 +26,16 @@ _ROUND_OFF: Final = 1e-12
 
 @dataclass(frozen=True)
 class Resampling:
-    """How histories are resampled: in stationary blocks, all strategies together.
+    """How histories are resampled, in stationary blocks of all strategies together.
 
     Parameters
     ----------
     block : float
         Mean length of a block in sessions; `block_length` gives one.
     n_draws : int
-        Histories drawn.
+        Number of histories.
     seed : int
-        Of the generator.
+        Seed of the generator.
     """
 
     block: float
@@ -49,16 +49,16 @@ class Resampling:
 
 @dataclass(frozen=True)
 class Lead:
-    """By how much one Sharpe ratio exceeds another, and whether by luck.
+    """Difference of two annual Sharpe ratios, and whether it is luck.
 
     Parameters
     ----------
     difference : float
-        Annual Sharpe ratio less the rival's.
+        Annual Sharpe ratio less that of the benchmark.
     low, high : float
         Ends of its interval at `CONFIDENCE`.
     p_value : float
-        One-sided: how often a difference as large would come about if there were none.
+        One-sided: how often luck alone shows a difference as large.
     """
 
     difference: float
@@ -69,7 +69,7 @@ class Lead:
 
 @dataclass(frozen=True)
 class Alpha:
-    """What is earned beyond a benchmark at the same exposure to it.
+    """Return beyond a benchmark at the same exposure to it.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Alpha:
     beta : float
         Slope.
     t_value : float
-        Of the intercept, with Newey and West's errors.
+        t statistic of the intercept, with the errors of Newey and West.
     p_value : float
         One-sided: no alpha, or a negative one, against a positive one.
     n_lags : int
@@ -93,7 +93,7 @@ class Alpha:
 
 
 def sharpe_ratios(excess: np.ndarray) -> np.ndarray:
-    """Return the Sharpe ratio of each column, of one session.
+    """Return the Sharpe ratio of one session of each column.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def sharpe_ratios(excess: np.ndarray) -> np.ndarray:
 
 
 def block_length(excess: np.ndarray) -> float:
-    """Return the mean block length that the returns of one strategy ask for.
+    """Return the mean block length, in sessions, for resampling one strategy.
 
-    The longer of what the returns and what their squares ask for, because a Sharpe
+    The longer of the lengths for the returns and for their squares, because a Sharpe
     ratio is made of both; at least 1.
 
     Parameters
@@ -134,7 +134,7 @@ def block_length(excess: np.ndarray) -> float:
     return max(1.0, *lengths)
 
 
-def resampled_sharpes(excess: np.ndarray, how: Resampling) -> np.ndarray:
+def resampled_sharpes(excess: np.ndarray, resampling: Resampling) -> np.ndarray:
     """Return annual Sharpe ratios of resampled histories.
 
     Every draw takes the same sessions of all strategies, so that differences between
@@ -143,7 +143,7 @@ def resampled_sharpes(excess: np.ndarray, how: Resampling) -> np.ndarray:
     Parameters
     ----------
     excess : ndarray of shape (n_sessions, n_strategies)
-    how : Resampling
+    resampling : Resampling
 
     Returns
     -------
@@ -157,15 +157,15 @@ def resampled_sharpes(excess: np.ndarray, how: Resampling) -> np.ndarray:
     n_sessions, n_strategies = excess.shape
     positions = np.arange(n_sessions)
     bootstrap = StationaryBootstrap(
-        how.block,  # type: ignore[arg-type] # a mean length, which need not be whole
+        resampling.block,  # type: ignore[arg-type] # a mean length, which need not be whole
         positions,
-        seed=how.generator(),
+        seed=resampling.generator(),
     )
     # a draw is how often it takes each session: two sums say all that a ratio needs
     centre = excess.mean(axis=0)
     moments = np.column_stack([excess - centre, (excess - centre) ** 2])
-    sums = np.empty((how.n_draws, 2 * n_strategies))
-    for draw, (taken, _) in enumerate(bootstrap.bootstrap(how.n_draws)):
+    sums = np.empty((resampling.n_draws, 2 * n_strategies))
+    for draw, (taken, _) in enumerate(bootstrap.bootstrap(resampling.n_draws)):
         sums[draw] = np.bincount(taken[0], minlength=n_sessions) @ moments
     means = sums[:, :n_strategies] / n_sessions
     variances = sums[:, n_strategies:] / n_sessions - means**2
@@ -182,12 +182,12 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
 
 
 def lead(difference: float, draws: np.ndarray) -> Lead:
-    r"""Judge a difference of two annual Sharpe ratios by resampled ones.
+    r"""Return how likely luck is behind a difference of two annual Sharpe ratios.
 
     Parameters
     ----------
     difference : float
-        What was found.
+        The difference found.
     draws : ndarray of shape (n_draws,)
         Differences in resampled histories.
 
@@ -243,7 +243,7 @@ def probabilistic_sharpe(
 
 
 def expected_best_sharpe(variance: float, n_trials: int) -> float:
-    r"""Return the best Sharpe ratio that `n_trials` worthless trials would show.
+    r"""Return the best Sharpe ratio that `n_trials` worthless trials would sresampling.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def alpha(excess: np.ndarray, benchmark: np.ndarray) -> Alpha | None:
 
 
 def superiority(
-    benchmark: np.ndarray, others: np.ndarray, how: Resampling
+    benchmark: np.ndarray, others: np.ndarray, resampling: Resampling
 ) -> dict[str, float]:
     """Return p-values of "none of the others beats the benchmark".
 
@@ -330,7 +330,7 @@ def superiority(
         Returns in units of their own volatility, so that means are Sharpe ratios.
     others : ndarray of shape (n_sessions, n_others)
         The same of the others.
-    how : Resampling
+    resampling : Resampling
 
     Returns
     -------
@@ -345,16 +345,16 @@ def superiority(
     test = SPA(
         -benchmark,
         -others,
-        block_size=int(np.ceil(how.block)),
-        reps=how.n_draws,
+        block_size=int(np.ceil(resampling.block)),
+        reps=resampling.n_draws,
         bootstrap="stationary",
-        seed=how.generator(),
+        seed=resampling.generator(),
     )
     test.compute()
     return {str(name): float(value) for name, value in test.pvalues.items()}
 
 
-def confidence_set(scaled: np.ndarray, how: Resampling) -> np.ndarray:
+def confidence_set(scaled: np.ndarray, resampling: Resampling) -> np.ndarray:
     """Return the p-value with which each strategy stays among the best.
 
     Strategies of a p-value above `SET_SIZE` are the model confidence set.
@@ -363,7 +363,7 @@ def confidence_set(scaled: np.ndarray, how: Resampling) -> np.ndarray:
     ----------
     scaled : ndarray of shape (n_sessions, n_strategies)
         Returns in units of their own volatility.
-    how : Resampling
+    resampling : Resampling
 
     Returns
     -------
@@ -377,10 +377,10 @@ def confidence_set(scaled: np.ndarray, how: Resampling) -> np.ndarray:
     test = MCS(
         -scaled,
         size=SET_SIZE,
-        block_size=int(np.ceil(how.block)),
-        reps=how.n_draws,
+        block_size=int(np.ceil(resampling.block)),
+        reps=resampling.n_draws,
         bootstrap="stationary",
-        seed=how.generator(),
+        seed=resampling.generator(),
     )
     test.compute()
     return test.pvalues["Pvalue"].sort_index().to_numpy(np.float64)

@@ -1,32 +1,33 @@
 """The log of every configuration that was ever tried: the best of many is lucky.
 
-One JSON object a line. A line is added under a lock by replacing the whole file, so
-that a reader finds either the old log or the new one. What each trial earned is kept
-beside the log, trials.returns beside trials.jsonl, in a file of its own.
+A log is a folder with one file a trial: a parquet table of its session returns, with
+the trial as JSON in the metadata. A file appears whole or not at all, and nobody writes
+into another's file, so that processes may record at the same time without a lock.
 """
 
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
+import pyarrow as pa
+from pyarrow import parquet
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_bt.backtest import BacktestResult
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
-from trm_bt.evaluation.metrics import excess_returns, sharpe
-from trm_bt.files import write_atomically, write_text_atomically
+from trm_bt.evaluation.metrics import Equity, excess_returns, sharpe
+from trm_bt.files import write_atomically
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.labels import cash_returns
 
-LOG_NAME: Final = "trials.jsonl"
-"""Where the log is kept unless it is told otherwise: beside the run folders."""
-_TIMEOUT: Final = 60.0
+LOG_NAME: Final = "trials"
+"""Folder of the log, beside the run folders unless another one is given."""
+_KEY: Final = b"trm_bt.trial"
 
 
 class Trial(BaseModel):
@@ -34,6 +35,8 @@ class Trial(BaseModel):
 
     Parameters
     ----------
+    version : 1
+        Version of the file format.
     configuration : str
         SHA-256 of all settings as JSON, the seed included.
     decisions : str
@@ -50,6 +53,7 @@ class Trial(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    version: Literal[1] = 1
     configuration: str
     decisions: str
     start: date
@@ -60,7 +64,7 @@ class Trial(BaseModel):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes it the trial that it is, over whatever span."""
+        """Identity of the trial, whatever its span."""
         return self.configuration, self.decisions
 
     @property
@@ -68,41 +72,11 @@ class Trial(BaseModel):
         """First and last session."""
         return self.start, self.end
 
-
-def trial_of(
-    config: TRMConfig,
-    weights: pd.DataFrame,
-    equity: pd.Series,
-    cash_returns: pd.Series | None,
-    recorded_at: datetime,
-) -> Trial:
-    """Return the trial that a run of `config` was.
-
-    Parameters
-    ----------
-    config : TRMConfig
-        All settings.
-    weights : DataFrame of shape (n_decisions, 3)
-        Target weights by session, all that the run decided.
-    equity : Series of shape (n_sessions + 1,)
-        Portfolio value at the closes; the first row is the base.
-    cash_returns : Series of shape (n_cash,) or None
-        As `trm_bt.evaluation.metrics.sharpe` takes it.
-    recorded_at : datetime
-        Now.
-    """
-    # rounded, so that machines agree; + 0.0 turns a negative zero into a plain one
-    digest = hashlib.sha256(weights.index.to_numpy("datetime64[D]").tobytes())
-    digest.update((weights.to_numpy(np.float64).round(9) + 0.0).tobytes())
-    return Trial(
-        configuration=hashlib.sha256(config.to_json().encode()).hexdigest(),
-        decisions=digest.hexdigest(),
-        start=equity.index[1].date(),
-        end=equity.index[-1].date(),
-        n_sessions=len(equity) - 1,
-        sharpe=sharpe(equity, cash_returns),
-        recorded_at=recorded_at,
-    )
+    @property
+    def file_name(self) -> str:
+        """Name of its file: one trial over one span has one file."""
+        digests = "_".join(part[:16] for part in self.key)
+        return f"{self.start}_{self.end}_{digests}.parquet"
 
 
 def target_weights(decisions: pd.DataFrame) -> pd.DataFrame:
@@ -124,10 +98,53 @@ def target_weights(decisions: pd.DataFrame) -> pd.DataFrame:
     return by_session[names].astype(np.float64).set_axis(columns, axis=1).sort_index()
 
 
-def record_run(
+def record_trial(
+    log: Path,
+    config: TRMConfig,
+    weights: pd.DataFrame,
+    equity: Equity,
+    cash_returns: pd.Series | None,
+) -> Trial:
+    """Add a trial to a log, unless the log has it over this span.
+
+    Parameters
+    ----------
+    log : Path
+        Folder of the log; made if it is missing.
+    config : TRMConfig
+        All settings.
+    weights : DataFrame of shape (n_decisions, 3)
+        Target weights by session, all that the run decided.
+    equity : Equity
+    cash_returns : Series of shape (n_cash,) or None
+        As in `trm_bt.evaluation.metrics.excess_returns`.
+    """
+    # rounded, so that machines agree; + 0.0 turns a negative zero into a plain one
+    digest = hashlib.sha256(weights.index.to_numpy("datetime64[D]").tobytes())
+    digest.update((weights.to_numpy(np.float64).round(9) + 0.0).tobytes())
+    trial = Trial(
+        configuration=hashlib.sha256(config.to_json().encode()).hexdigest(),
+        decisions=digest.hexdigest(),
+        start=equity.index[1].date(),
+        end=equity.index[-1].date(),
+        n_sessions=len(equity) - 1,
+        sharpe=sharpe(equity, cash_returns),
+        recorded_at=datetime.now(UTC).replace(microsecond=0),
+    )
+    file = log / trial.file_name
+    if not file.exists():
+        excess = excess_returns(equity, cash_returns).rename_axis("session")
+        table = pa.Table.from_pandas(excess.to_frame("excess"))
+        metadata = {**table.schema.metadata, _KEY: trial.model_dump_json()}
+        table = table.replace_schema_metadata(metadata)
+        write_atomically(file, lambda draft: parquet.write_table(table, draft))
+    return trial
+
+
+def record_run_trial(
     out: Path, config: TRMConfig, result: BacktestResult, bars: Bars
 ) -> None:
-    """Count a run of the allocator in the trials log beside its folder.
+    """Count a run of the allocator in the log beside its folder.
 
     Parameters
     ----------
@@ -136,20 +153,12 @@ def record_run(
     config : TRMConfig
         All settings.
     result : BacktestResult
-        What the allocator did out of sample, decisions included.
+        Backtest of the allocator out of sample, decisions included.
     bars : Bars
         The bars of the run.
-
-    Raises
-    ------
-    RunError
-        As `read_trials` does.
     """
-    now = datetime.now(UTC).replace(microsecond=0)
-    weights, cash = target_weights(result.decisions), cash_returns(bars)
-    trial = trial_of(config, weights, result.equity, cash, now)
-    excess = excess_returns(result.equity, cash)
-    record_trial(out.absolute().parent / LOG_NAME, trial, excess)
+    log, weights = out.absolute().parent / LOG_NAME, target_weights(result.decisions)
+    record_trial(log, config, weights, result.equity, cash_returns(bars))
 
 
 def read_trials(log: Path) -> list[Trial]:
@@ -158,51 +167,34 @@ def read_trials(log: Path) -> list[Trial]:
     Raises
     ------
     RunError
-        If a line is no trial: a log that cannot be counted must not be taken for short.
+        If a file is no trial, or a log of an earlier version stands where this one
+        belongs: a log that cannot be counted must not be taken for a short one.
     """
-    if not log.exists():
-        return []
-    trials = []
-    lines = log.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            trials.append(Trial.model_validate_json(line))
-        except ValidationError as error:
+    for old in (log, log.with_name(f"{log.name}.jsonl")):
+        if old.is_file():
+            n_lines = len(old.read_text(encoding="utf-8").splitlines())
             raise RunError(
-                f"{log}: line {number} must be a trial, got {line[:60]!r}. Mend "
-                "that line, or remove it and count it by --earlier-trials."
-            ) from error
-    return trials
+                f"{old}: must not be a trials log of an earlier version, and holds "
+                f"{n_lines} lines. Move it away, and count its trials by "
+                f"--earlier-trials {n_lines}."
+            )
+    trials = [_read_trial(file) for file in sorted(log.glob("*.parquet"))]
+    return sorted(trials, key=lambda trial: trial.recorded_at)
 
 
-def record_trial(log: Path, trial: Trial, excess: pd.Series) -> list[Trial]:
-    """Add a trial and what it earned to the log unless there, and return all trials.
-
-    Parameters
-    ----------
-    log : Path
-        The log, which need not be there yet.
-    trial : Trial
-    excess : Series of shape (n_sessions,)
-        Session returns of the trial in excess of cash, as decimals.
-
-    Raises
-    ------
-    RunError
-        As `read_trials` does.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(log.with_name(f".{log.name}.lock"), timeout=_TIMEOUT):
-        trials = read_trials(log)
-        earned = _returns_file(log, trial)
-        if not earned.exists():  # also of a trial that is older than these files
-            table = excess.rename("excess").rename_axis("session").to_frame()
-            write_atomically(earned, table.to_parquet)
-        if (trial.key, trial.span) not in {(t.key, t.span) for t in trials}:
-            trials.append(trial)
-            lines = [known.model_dump_json() for known in trials]
-            write_text_atomically(log, "\n".join(lines) + "\n")
-    return trials
+def _read_trial(file: Path) -> Trial:
+    """Return the trial of a file without its returns."""
+    try:
+        return Trial.model_validate_json(parquet.read_metadata(file).metadata[_KEY])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            reason = error.errors()[0]["msg"]
+        raise RunError(
+            f"{file}: must hold a trial of this version, and cannot be read: "
+            f"{reason}. Remove it, and make that run again or count it by "
+            "--earlier-trials."
+        ) from error
 
 
 def read_returns(
@@ -213,7 +205,7 @@ def read_returns(
     Parameters
     ----------
     log : Path
-        The log of the trials.
+        Folder of the log of the trials.
     trials : sequence of Trial
         Some of its trials.
     sessions : DatetimeIndex of shape (n_sessions,)
@@ -223,21 +215,21 @@ def read_returns(
     -------
     DataFrame of shape (n_sessions, n_known)
         Session returns in excess of cash, a column for each distinct trial that earned
-        something on every session and whose returns were kept.
+        something on every session.
 
     Raises
     ------
     RunError
-        If a file of returns cannot be read.
+        If a file cannot be read.
     """
     wanted = sessions[0].date(), sessions[-1].date()
     known: dict[tuple[str, str], pd.Series] = {}
     # a trial recorded over exactly these sessions before the same one over more
     for trial in sorted(trials, key=lambda trial: trial.span != wanted):
-        file = _returns_file(log, trial)
         is_over = trial.start <= wanted[0] and trial.end >= wanted[1]
-        if trial.key in known or not is_over or not file.exists():
+        if trial.key in known or not is_over:
             continue
+        file = log / trial.file_name
         try:
             earned = pd.read_parquet(file)["excess"].reindex(sessions)
         except (OSError, ValueError, KeyError) as error:
@@ -248,13 +240,6 @@ def read_returns(
         if earned.notna().all():
             known[trial.key] = earned
     return pd.DataFrame(dict(enumerate(known.values())), sessions)
-
-
-def _returns_file(log: Path, trial: Trial) -> Path:
-    """Return where the returns of a trial over its span are kept."""
-    digests = "_".join(part[:16] for part in trial.key)
-    name = f"{trial.start}_{trial.end}_{digests}.parquet"
-    return log.with_suffix(".returns") / name
 
 
 def n_distinct(trials: Sequence[Trial]) -> int:

@@ -1,16 +1,16 @@
-"""The verdict of a contest in plain words, forced by its numbers."""
+"""The verdict of a comparison as sentences that its numbers force."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from trm_bt.evaluation.benchmarks import MATCHED
-from trm_bt.evaluation.comparison import OURS
+from trm_bt.evaluation.assessment import Assessment, ChanceTests
+from trm_bt.evaluation.benchmarks import MATCHED, OURS
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
 
 LEVEL: Final = 0.05
+"""Largest p-value that counts as more than luck."""
 HARDLY: Final = 0.005
-"""Tracking error a year below which two portfolios are the same to a reader."""
+"""Annual tracking error below which two portfolios are the same to a reader."""
 LEAK_POINTS: Final = 0.05
 LEAK_SESSIONS: Final = 500
 _NAMES: Final = {
@@ -21,37 +21,35 @@ _NAMES: Final = {
 }
 
 
-def verdict(judged: Mapping[str, Any]) -> list[str]:
-    """Return the verdict as sentences, the most important first.
-
-    Parameters
-    ----------
-    judged : mapping
-        What `trm_bt.evaluation.significance.judge` returns.
-    """
-    tests = judged["tests"]
+def verdict(assessment: Assessment) -> list[str]:
+    """Return the verdict as sentences, the most important first."""
+    tests = assessment.tests
     if tests is None:
         return [
-            f"The span has {judged['span']['sessions']} sessions, and nothing can be "
+            f"The span has {assessment.span.sessions} sessions, and nothing can be "
             f"said of chance under {MIN_SESSIONS}."
         ]
-    sentences = [_duel(judged, MATCHED, _NAMES[MATCHED]), _matched(tests)]
-    best, strongest = judged["best_fixed"], judged["best_rival"]
-    # a rival that is the strongest is called so, whatever else it is
+    best, strongest = assessment.best_fixed, assessment.best_benchmark
+    # the strongest benchmark is called so, whatever else it is
     texts = {
         **_NAMES,
         best: f"the best fixed allocation in hindsight ({best})",
-        strongest: f"the strongest rival in hindsight ({strongest})",
+        strongest: f"the strongest benchmark in hindsight ({strongest})",
     }
-    rivals = dict.fromkeys((strongest, best, *_NAMES))
-    sentences += [_duel(judged, n, texts[n]) for n in rivals if n != MATCHED]
+    others = [n for n in dict.fromkeys((strongest, best, *_NAMES)) if n != MATCHED]
     parts = (_deflated, _random, _superiority, _confidence_set, _overfitting, _trials)
-    sentences += [part(tests) for part in parts]
-    return [sentence for sentence in (*sentences, _leak(judged)) if sentence]
+    sentences = [
+        _against(assessment, tests, MATCHED, _NAMES[MATCHED]),
+        _matched(tests),
+        *[_against(assessment, tests, name, texts[name]) for name in others],
+        *[part(tests) for part in parts],
+        _leak(assessment),
+    ]
+    return [sentence for sentence in sentences if sentence]
 
 
 def p_text(p_value: float) -> str:
-    """Return a p-value as a reader takes it.
+    """Return a p-value rounded as a reader needs it.
 
     Examples
     --------
@@ -75,74 +73,77 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{rounded:+.{digits}f}" if rounded else f"{0.0:.{digits}f}"
 
 
-def _duel(judged: Mapping[str, Any], rival: str, text: str) -> str:
-    """Say whether the allocator beats one rival by Sharpe ratio."""
-    found = judged["tests"]["leads"].get(rival)
+def _against(
+    assessment: Assessment, tests: ChanceTests, benchmark: str, text: str
+) -> str:
+    """Say whether the allocator beats one benchmark by Sharpe ratio."""
+    found = tests.leads.get(benchmark)
     if found is None:
         return (
             f"Against {text} nothing can be said of chance: one of the two held cash "
             "throughout, or nearly."
         )
-    ours, theirs = (judged["strategies"][name]["sharpe"] for name in (OURS, rival))
-    claim = "beats" if found["p_value"] <= LEVEL else "does not beat"
-    ends = f"{signed(found['low'])} to {signed(found['high'])}"
+    ours, theirs = (assessment.strategies[name].sharpe for name in (OURS, benchmark))
+    claim = "beats" if found.p_value <= LEVEL else "does not beat"
+    ends = f"{signed(found.low)} to {signed(found.high)}"
     return (
-        f"TRM {claim} {text}: {p_text(found['p_value'])}, Sharpe ratio {ours:.2f} "
-        f"against {theirs:.2f}, difference {signed(found['difference'])} "
+        f"TRM {claim} {text}: {p_text(found.p_value)}, Sharpe ratio {ours:.2f} "
+        f"against {theirs:.2f}, difference {signed(found.difference)} "
         f"({CONFIDENCE:.0%} interval {ends})."
     )
 
 
-def _matched(tests: Mapping[str, Any]) -> str | None:
+def _matched(tests: ChanceTests) -> str:
     """Say what is left beyond the exposure-matched mix, if it differs from it."""
-    apart, found = tests["tracking_error"], tests["alpha"]
-    if apart < HARDLY or found is None:
-        return f"It hardly differs from that mix: by {apart:.2%} a year (volatility)."
-    shown = "is more than" if found["p_value"] <= LEVEL else "is no more than"
-    percent = signed(100.0 * found["alpha_annual"])
+    found = tests.alpha
+    if tests.tracking_error < HARDLY or found is None:
+        apart = f"{tests.tracking_error:.2%}"
+        return f"It hardly differs from that mix: {apart} annual tracking error."
+    shown = "is more than" if found.p_value <= LEVEL else "is no more than"
+    percent = signed(100.0 * found.alpha_annual)
     return (
         f"Its alpha over that mix, {percent} % a year, {shown} chance gives: "
-        f"t = {found['t_value']:.2f}, {p_text(found['p_value'])}."
+        f"t = {found.t_value:.2f}, {p_text(found.p_value)}."
     )
 
 
-def _deflated(tests: Mapping[str, Any]) -> str | None:
-    found = tests["deflated"]
+def _deflated(tests: ChanceTests) -> str | None:
+    found = tests.deflated
     if found is None:
         return None
-    side = "above" if found["deflated"] > CONFIDENCE else "not above"
-    if found["n_trials"] > 1:
+    side = "above" if found.deflated > CONFIDENCE else "not above"
+    tried = "with one trial in the log, so that nothing is taken off"
+    if found.n_trials > 1:
         tried = (
-            f"after {found['n_trials']} trials, whose best would show a Sharpe ratio "
-            f"of {found['best_by_luck']:.2f} by luck alone"
+            f"after {found.n_trials} trials, whose best would show a Sharpe ratio "
+            f"of {found.best_by_luck:.2f} by luck alone"
         )
-    else:
-        tried = "with one trial in the log, so that nothing is taken off"
-    chance = f"{found['deflated']:.2f}, {side} {CONFIDENCE:.2f}"
+    chance = f"{found.deflated:.2f}, {side} {CONFIDENCE:.2f}"
     return f"Its deflated Sharpe probability is {chance}, {tried}."
 
 
-def _random(tests: Mapping[str, Any]) -> str | None:
-    found = tests["random_starts"]
+def _random(tests: ChanceTests) -> str | None:
+    found = tests.random_starts
     if found is None:
         return None
-    shown = "Its timing shows" if found["p_value"] <= LEVEL else "No timing is shown"
+    shown = "Its timing shows" if found.p_value <= LEVEL else "No timing is shown"
     return (
-        f"{shown}: of {found['n']:,} random starts of the same weights, "
-        f"{found['share_as_good']:.0%} do as well, {p_text(found['p_value'])}."
+        f"{shown}: of {found.n:,} random starts of the same weights, "
+        f"{found.share_as_good:.0%} do as well, {p_text(found.p_value)}."
     )
 
 
-def _superiority(tests: Mapping[str, Any]) -> str | None:
-    if not tests["superiority"]:
+def _superiority(tests: ChanceTests) -> str | None:
+    if not tests.superiority:
         return None
-    p_value = tests["superiority"][OURS]
-    claim = "At least one rival is" if p_value <= LEVEL else "No rival is shown to be"
+    p_value = tests.superiority[OURS]
+    is_shown = p_value <= LEVEL
+    claim = "At least one benchmark is" if is_shown else "No benchmark is shown to be"
     return f"{claim} better than TRM (superior predictive ability, {p_text(p_value)})."
 
 
-def _confidence_set(tests: Mapping[str, Any]) -> str | None:
-    found = tests["confidence_set"]
+def _confidence_set(tests: ChanceTests) -> str | None:
+    found = tests.confidence_set
     if not found:
         return None
     n_in = sum(p_value > SET_SIZE for p_value in found.values())
@@ -153,41 +154,39 @@ def _confidence_set(tests: Mapping[str, Any]) -> str | None:
     )
 
 
-def _overfitting(tests: Mapping[str, Any]) -> str | None:
-    found = tests["overfitting"]
+def _overfitting(tests: ChanceTests) -> str | None:
+    found = tests.overfitting
     if not found:
         return None
     return (
-        f"The best of the {found['n_strategies']} on one half of the sessions is below "
-        f"the middle on the other half in {found['probability']:.0%} of the ways to "
+        f"The best of the {found.n_strategies} on one half of the sessions is below "
+        f"the middle on the other half in {found.probability:.0%} of the ways to "
         "halve them (probability of overfitting)."
     )
 
 
-def _trials(tests: Mapping[str, Any]) -> str | None:
-    found = tests["overfitting_of_trials"]
+def _trials(tests: ChanceTests) -> str | None:
+    found = tests.overfitting_of_trials
     if not found:
         return None
     return (
-        f"Of {found['n_trials']} trials in the log, {found['n_strategies']} are known "
+        f"Of {found.n_trials} trials in the log, {found.n_strategies} are known "
         "over these sessions and differ; the best of them on one half is below their "
-        f"middle on the other in {found['probability']:.0%} of the ways to halve them."
+        f"middle on the other in {found.probability:.0%} of the ways to halve them."
     )
 
 
-def _leak(judged: Mapping[str, Any]) -> str | None:
+def _leak(assessment: Assessment) -> str | None:
     """Warn of an accuracy that nobody has on these data."""
-    strategies = judged["strategies"]
-    ours = strategies[OURS]["accuracy"]
-    majority = max(
-        (sum(column) for column in zip(*judged["confusion"], strict=True)), default=0
-    )
-    n_sessions = sum(map(sum, judged["confusion"]))
-    if n_sessions < LEAK_SESSIONS or ours is None:
+    accuracy = assessment.strategies[OURS].accuracy
+    wins = [sum(column) for column in zip(*assessment.confusion, strict=True)]
+    n_sessions = sum(wins)
+    if n_sessions < LEAK_SESSIONS or accuracy is None:
         return None
-    if ours - majority / n_sessions <= LEAK_POINTS:
+    majority = max(wins) / n_sessions
+    if accuracy - majority <= LEAK_POINTS:
         return None
     return (
-        f"Its accuracy of {ours:.1%} is more than 5 points above the commonest class "
-        f"({majority / n_sessions:.1%}): take it for a leak until proved otherwise."
+        f"Its accuracy of {accuracy:.1%} is more than 5 points above the majority "
+        f"class ({majority:.1%}): treat it as a leak until proved otherwise."
     )

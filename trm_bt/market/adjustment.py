@@ -13,13 +13,8 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.market.bars import PRICE_COLUMNS
 
-RAW_COLUMNS: Final = (
-    *PRICE_COLUMNS,
-    "volume",
-    "dividends",
-    "capital_gains",
-    "splits",
-)
+EVENT_COLUMNS: Final = ("dividends", "capital_gains", "splits")
+RAW_COLUMNS: Final = (*PRICE_COLUMNS, "volume", *EVENT_COLUMNS)
 """Prices, shares traded, cash paid a share and new shares for an old one (0: none)."""
 
 
@@ -40,8 +35,8 @@ def undo_splits(vendor: pd.DataFrame) -> pd.DataFrame:
     """
     later = _later_splits(vendor["splits"])
     raw = vendor.copy()
-    cash = ["dividends", "capital_gains"]
-    raw[[*PRICE_COLUMNS, *cash]] = vendor[[*PRICE_COLUMNS, *cash]].mul(later, axis=0)
+    in_cash = [*PRICE_COLUMNS, "dividends", "capital_gains"]
+    raw[in_cash] = vendor[in_cash].mul(later, axis=0)
     raw["volume"] = vendor["volume"] / later
     return raw
 

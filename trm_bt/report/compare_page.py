@@ -1,11 +1,13 @@
 """The page of a comparison: verdict, table, tests, breakdowns and pictures."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import asdict
+from typing import Final
 
 import pandas as pd
 from markupsafe import Markup
 
+from trm_bt.evaluation.assessment import ComparisonRecord
 from trm_bt.evaluation.statistics import SET_SIZE
 from trm_bt.evaluation.verdict import p_text
 from trm_bt.market.allocations import ALLOCATION_NAMES
@@ -22,13 +24,13 @@ KINDS: Final[Mapping[str, str]] = {
 
 
 def render_comparison(
-    facts: Mapping[str, Any], equity: pd.DataFrame, excess: pd.DataFrame
+    record: ComparisonRecord, equity: pd.DataFrame, excess: pd.DataFrame
 ) -> str:
     """Return the page of a comparison as one HTML document without outside links.
 
     Parameters
     ----------
-    facts : mapping
+    record : ComparisonRecord
         What comparison.json holds.
     equity : DataFrame of shape (n_sessions + 1, n_strategies)
         Portfolio values at the closes.
@@ -40,40 +42,41 @@ def render_comparison(
         "growth": pictures.growth_chart(equity),
         "drawdown": pictures.drawdown_chart(equity),
         "rolling": rolling or "",
-        "regret": pictures.regret_chart(facts["regret_by_year"]),
-        "reliability": pictures.reliability_chart(facts["calibration"]),
-        "confusion": pictures.confusion_chart(facts["confusion"], ALLOCATION_NAMES),
-        "weights": pictures.weights_by_level_chart(facts["weights_by_volatility"]),
+        "regret": pictures.regret_chart(record.regret_by_year),
+        "reliability": pictures.reliability_chart(record.calibration),
+        "confusion": pictures.confusion_chart(record.confusion, ALLOCATION_NAMES),
+        "weights": pictures.weights_by_level_chart(record.weights_by_volatility),
     }
     return (
         environment()
         .get_template("templates/compare.html")
         .render(
-            facts=facts,
-            groups=_groups(facts),
+            facts=record,
+            groups=_groups(record),
             lines={label(name): ink for name, ink in pictures.LINES.items()},
             pictures={name: Markup(svg) for name, svg in drawings.items()},
             left_out="; ".join(
-                f"{label(name)} {why}" for name, why in facts["left_out"].items()
+                f"{label(name)} {why}" for name, why in record.left_out.items()
             ),
         )
     )
 
 
-def _groups(facts: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _groups(record: ComparisonRecord) -> dict[str, list[dict[str, object]]]:
     """Return the rows of the table by kind, each with its interval and its lead."""
-    tests = facts["tests"] or {"leads": {}, "sharpe_intervals": {}}
-    in_set = tests.get("confidence_set") or {}
-    groups: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS.values()}
-    for name, figures in facts["strategies"].items():
-        lead = tests["leads"].get(name)
+    tests = record.tests
+    leads = tests.leads if tests else {}
+    in_set = (tests.confidence_set if tests else None) or {}
+    groups: dict[str, list[dict[str, object]]] = {kind: [] for kind in KINDS.values()}
+    for name, figures in record.strategies.items():
+        lead = leads.get(name)
         row = {
             "name": name,
-            **figures,
-            "interval": tests["sharpe_intervals"].get(name),
+            **asdict(figures),
+            "interval": tests.sharpe_intervals.get(name) if tests else None,
             "lead": lead,
-            "p_text": p_text(lead["p_value"]) if lead else None,
+            "p_text": p_text(lead.p_value) if lead else None,
             "in_set": in_set[name] > SET_SIZE if name in in_set else None,
         }
-        groups[KINDS[figures["kind"]]].append(row)
+        groups[KINDS[figures.kind]].append(row)
     return {kind: rows for kind, rows in groups.items() if rows}

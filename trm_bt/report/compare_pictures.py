@@ -1,7 +1,7 @@
 """Pictures of a comparison, as SVG that a page colours."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from trm_bt.evaluation.metrics import drawdowns
+from trm_bt.evaluation.assessment import VolatilityLevel
+from trm_bt.evaluation.metrics import CalibrationBin, drawdowns
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 from trm_bt.report.pictures import INKS, STYLE, svg_of, thinned
 
@@ -66,7 +67,7 @@ def drawdown_chart(equity: pd.DataFrame) -> str:
 
 
 def rolling_lead_chart(excess: pd.DataFrame) -> str | None:
-    """Draw the Sharpe ratio of TRM less that of three rivals, over a year each.
+    """Draw the Sharpe ratio of TRM less that of three benchmarks over a year.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def rolling_lead_chart(excess: pd.DataFrame) -> str | None:
             if name != "trm":
                 line = thinned((ratios["trm"] - ratios[name]).dropna())
                 axes.plot(line.index, line, color=INKS[ink], linewidth=1.0)
-        axes.set_ylabel("Sharpe, TRM less rival")
+        axes.set_ylabel("Sharpe, TRM less benchmark")
         return svg_of(figure)
 
 
@@ -100,7 +101,7 @@ def regret_chart(by_year: Mapping[str, Mapping[str, float]]) -> str:
     Parameters
     ----------
     by_year : mapping of str to mapping
-        What `trm_bt.evaluation.breakdowns.regret_by_year` returns.
+        What `trm_bt.evaluation.comparison.regret_by_year` returns.
     """
     table = pd.DataFrame(by_year).T
     names = [name for name in LINES if name in table]
@@ -118,29 +119,28 @@ def regret_chart(by_year: Mapping[str, Mapping[str, float]]) -> str:
         return svg_of(figure)
 
 
-def reliability_chart(rows: Sequence[Mapping[str, Any]]) -> str:
+def reliability_chart(rows: Sequence[CalibrationBin]) -> str:
     """Draw how often the allocator was right at each confidence.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        What `trm_bt.evaluation.breakdowns.calibration` returns.
+    rows : sequence of CalibrationBin
     """
-    most = max((row["sessions"] for row in rows), default=1)
+    most = max((row.sessions for row in rows), default=1)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 4.2), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=INKS["soft"], linewidth=0.8, linestyle="--")
         axes.plot(
-            [row["confidence"] for row in rows],
-            [row["accuracy"] for row in rows],
+            [row.confidence for row in rows],
+            [row.accuracy for row in rows],
             color=INKS["trm"],
             linewidth=1.0,
         )
         axes.scatter(
-            [row["confidence"] for row in rows],
-            [row["accuracy"] for row in rows],
-            s=[12 + 120 * row["sessions"] / most for row in rows],
+            [row.confidence for row in rows],
+            [row.accuracy for row in rows],
+            s=[12 + 120 * row.sessions / most for row in rows],
             color=INKS["trm"],
         )
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share right")
@@ -155,7 +155,7 @@ def confusion_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> st
     Parameters
     ----------
     counts : sequence of shape (8, 8)
-        What `trm_bt.evaluation.breakdowns.confusion` returns.
+        As `trm_bt.evaluation.comparison.calibration_and_confusion` returns it.
     names : sequence of str
         A name a class.
     """
@@ -183,20 +183,19 @@ def confusion_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> st
         return svg_of(figure)
 
 
-def weights_by_level_chart(rows: Sequence[Mapping[str, Any]]) -> str:
+def weights_by_level_chart(rows: Sequence[VolatilityLevel]) -> str:
     """Draw average weights by level of the volatility index, stacked to 100 %.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        What `trm_bt.evaluation.breakdowns.weights_by_volatility` returns.
+    rows : sequence of VolatilityLevel
     """
     places = np.arange(len(rows))
     bottom = np.zeros(len(rows))
     with mpl.rc_context(STYLE):
         figure, axes = _figure(2.6)
         for asset, ink in _ASSETS.items():
-            heights = np.array([row[asset] for row in rows])
+            heights = np.array([getattr(row, asset) for row in rows])
             axes.bar(places, heights, 0.7, bottom, color=INKS[ink], linewidth=0)
             bottom += heights
         axes.set_xticks(places, [_level(row) for row in rows])
@@ -206,11 +205,11 @@ def weights_by_level_chart(rows: Sequence[Mapping[str, Any]]) -> str:
         return svg_of(figure)
 
 
-def _level(row: Mapping[str, Any]) -> str:
+def _level(row: VolatilityLevel) -> str:
     """Name a level, with the sessions that it has."""
-    low, high = row["low"], row["high"]
+    low, high = row.low, row.high
     span = f"over {low:.0f}" if high is None else f"{low:.0f} to {high:.0f}"
-    return f"{span}\n{row['sessions']:,}"
+    return f"{span}\n{row.sessions:,}"
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from trm_bt.evaluation.calibration import calibration
 from trm_bt.evaluation.crises import OUT_OF_SAMPLE
+from trm_bt.evaluation.metrics import CalibrationBin, calibration
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report import index_rows as rows
 from trm_bt.report.charts import (
@@ -115,7 +115,7 @@ def _pictures(
     folder: RunFolder,
     windows: Sequence[Window],
     models: Sequence[ModelText],
-    reliability: Sequence[Mapping[str, Any]],
+    reliability: Sequence[CalibrationBin],
 ) -> dict[str, str]:
     """Return what stands in for the charts, and the pictures beside them, as SVG."""
     spans = [window.span for window in windows if not window.reason]
@@ -152,7 +152,7 @@ def _continuous(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["run"] == OUT_OF_SAMPLE].set_index("session")
 
 
-def _calibration(decided: pd.DataFrame, labels: pd.DataFrame) -> list[dict[str, Any]]:
+def _calibration(decided: pd.DataFrame, labels: pd.DataFrame) -> list[CalibrationBin]:
     """Return the calibration over the decisions whose outcome is known."""
     known = decided.dropna(subset=["allocation"]).join(labels["winner"], how="inner")
     is_right = (known["allocation"] == known["winner"]).to_numpy(dtype=bool)

@@ -11,7 +11,7 @@ from trm_bt.market.decisions import Policy
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.crises import crisis_equity
 from trm_bt.evaluation.benchmarks import FIXED
-from trm_bt.evaluation.trials import record_run
+from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.evaluation.walkforward import CrisisPlan
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.learning.ensemble import EnsemblePolicy, load_policy
@@ -205,7 +205,7 @@ def backtest_checkpoint(
         save_results(results, {}, folder)
         write_json(folder / "summary.json", summary)
     if not allow_in_sample:
-        record_run(out, request.config, ours, bars)
+        record_run_trial(out, request.config, ours, bars)
     return summary
 
 

@@ -1,34 +1,34 @@
-"""A finished run, read again and held against every rival."""
+"""A finished run, read again and compared with every benchmark."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError, RunError
-from trm_bt.evaluation.comparison import OURS, Contest, Progress, hold_contest
+from trm_bt.evaluation.assessment import ComparisonRecord, SignificanceSettings
+from trm_bt.evaluation.benchmarks import COLUMNS, OURS, DecisionRecord
+from trm_bt.evaluation.comparison import Comparison, run_comparison
 from trm_bt.evaluation.crises import OUT_OF_SAMPLE
-from trm_bt.evaluation.verdict import verdict
-from trm_bt.evaluation.significance import JudgeSettings, judge
-from trm_bt.evaluation.benchmarks import COLUMNS, Decided
+from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.trials import (
     LOG_NAME,
-    Trial,
     read_returns,
+    read_trials,
     record_trial,
     target_weights,
-    trial_of,
 )
+from trm_bt.evaluation.verdict import verdict
 from trm_bt.feeds.sources import check_span
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.processes import Progress
 from trm_bt.report.compare_page import render_comparison
 from trm_bt.runfolder import RunRequest, describe_bars, describe_cash, write_json
 
@@ -57,8 +57,8 @@ class CompareRequest:
     start, end : str or None
         First and last deciding session compared; None for all there are.
     trials : Path or None
-        The trials log; None for the one beside the run folder.
-    settings : JudgeSettings
+        Folder of the trials log; None for the one beside the run folder.
+    settings : SignificanceSettings
     """
 
     folder: Path
@@ -66,7 +66,7 @@ class CompareRequest:
     start: str | None = None
     end: str | None = None
     trials: Path | None = None
-    settings: JudgeSettings = field(default_factory=JudgeSettings)
+    settings: SignificanceSettings = field(default_factory=SignificanceSettings)
 
 
 def compare(
@@ -75,8 +75,8 @@ def compare(
     out: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Compare a run with every rival, and write JSON, a table and a page.
+) -> ComparisonRecord:
+    """Compare a run with every benchmark, and write JSON, a table and a page.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ def compare(
     out : Path or None
         The folder of the result; None for `comparison` inside the run folder.
     force : bool
-        Replace a comparison that is there.
+        Replace an existing comparison.
     progress : callable, optional
-        Called after each rival.
+        Called after each benchmark.
 
     Returns
     -------
-    dict
+    ComparisonRecord
         What comparison.json holds.
 
     Raises
@@ -101,36 +101,48 @@ def compare(
     check_span(request.start, request.end)
     target = target_of(request.folder, out)
     check_replaceable(target, marker=MARKER, force=force)
+    log = request.trials or request.folder.absolute().parent / LOG_NAME
+    read_trials(log)  # a log that cannot be counted is refused before the work
     run = read_record(request.folder)
     asked, whole = requested(request, run), read_decided(request.folder, run)
     loaded = asked.load()
-    decided = _decided_between(request, whole)
-    bars = loaded.between(end=decided.sessions[-1])
+    decisions = _decided_between(request, whole)
+    bars = loaded.between(end=decisions.sessions[-1])
     seed = request.settings.seed
-    contest = hold_contest(bars, decided, asked.config, seed=seed, progress=progress)
+    comparison = run_comparison(
+        bars, decisions, asked.config, seed=seed, progress=progress
+    )
     is_same_bars = loaded.sha256() == run["bars"].get("sha256")
     if is_same_bars and request.start is None and request.end is None:
-        check_replayed(request.folder, contest.equity[OURS])
-    trials, earned = _counted(request, asked.config, whole, contest)
-    tell = progress or (lambda stage, done, total: None)
-    tell("tests", 0, 1)
-    judged = judge(contest, trials, request.settings, earned)
-    tell("tests", 1, 1)
-    facts = {
-        "run": request.folder.absolute().name,
-        "bars": describe_bars(bars),
-        "is_same_bars": is_same_bars,
-        "cash": describe_cash(bars),
-        "cost_bps": asked.config.backtest.cost_bps,
-        "rebalance_band": asked.config.strategy.rebalance_band,
-        **judged,
-        "verdict": verdict(judged),
-    }
-    _write(facts, contest, target)
-    return facts
+        check_replayed(request.folder, comparison.equity[OURS])
+    record_trial(
+        log,
+        asked.config,
+        whole.weights,
+        comparison.equity[OURS],
+        comparison.cash_returns,
+    )
+    trials = read_trials(log)
+    returns = read_returns(log, trials, pd.DatetimeIndex(comparison.excess.index))
+    report = progress or (lambda stage, done, total: None)
+    report("tests", 0, 1)
+    assessment = assess(comparison, trials, request.settings, returns)
+    report("tests", 1, 1)
+    record = ComparisonRecord(
+        **vars(assessment),
+        run=request.folder.absolute().name,
+        bars=cast("dict[str, JsonValue]", describe_bars(bars)),
+        is_same_bars=is_same_bars,
+        cash=describe_cash(bars),
+        cost_bps=asked.config.backtest.cost_bps,
+        rebalance_band=asked.config.strategy.rebalance_band,
+        verdict=verdict(assessment),
+    )
+    _write(record, comparison, target)
+    return record
 
 
-def _decided_between(request: CompareRequest, whole: Decided) -> Decided:
+def _decided_between(request: CompareRequest, whole: DecisionRecord) -> DecisionRecord:
     """Return the decisions of the span that was asked for."""
     decided = whole.between(request.start, request.end)
     if not len(decided.sessions):
@@ -142,30 +154,17 @@ def _decided_between(request: CompareRequest, whole: Decided) -> Decided:
     return decided
 
 
-def _counted(
-    request: CompareRequest, config: TRMConfig, whole: Decided, contest: Contest
-) -> tuple[list[Trial], pd.DataFrame]:
-    """Record the run in its trials log; return all of it, and what trials earned."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    equity, cash = contest.equity[OURS], contest.cash_returns
-    trial = trial_of(config, whole.weights, equity, cash, now)
-    log = request.trials or request.folder.absolute().parent / LOG_NAME
-    excess = contest.excess[OURS]
-    trials = record_trial(log, trial, excess)
-    return trials, read_returns(log, trials, pd.DatetimeIndex(excess.index))
-
-
 def target_of(folder: Path, out: Path | None) -> Path:
     """Return where the comparison of a run folder goes."""
     return folder / FOLDER if out is None else out
 
 
-def _write(facts: Mapping[str, Any], contest: Contest, target: Path) -> None:
+def _write(record: ComparisonRecord, comparison: Comparison, target: Path) -> None:
     """Write JSON, equity and page as one folder."""
     with staged_folder(target) as folder:
-        write_json(folder / MARKER, facts)
-        contest.equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-        page = render_comparison(facts, contest.equity, contest.excess)
+        write_json(folder / MARKER, record.to_dict())
+        comparison.equity.rename_axis("session").to_parquet(folder / "equity.parquet")
+        page = render_comparison(record, comparison.equity, comparison.excess)
         (folder / PAGE).write_text(page, encoding="utf-8")
 
 
@@ -246,7 +245,7 @@ def requested(request: CompareRequest, run: Mapping[str, Any]) -> RunRequest:
     )
 
 
-def read_decided(folder: Path, run: Mapping[str, Any]) -> Decided:
+def read_decided(folder: Path, run: Mapping[str, Any]) -> DecisionRecord:
     """Return what the allocator decided out of sample in a run.
 
     Raises
@@ -268,7 +267,7 @@ def read_decided(folder: Path, run: Mapping[str, Any]) -> Decided:
     table = table.set_index(pd.DatetimeIndex(table["session"]), drop=False)
     table = table.sort_index()
     probabilities = table[_PROBABILITIES]
-    return Decided(
+    return DecisionRecord(
         target_weights(table),
         table["allocation"].fillna(-1).to_numpy(np.int64),
         probabilities.max(axis=1).to_numpy(np.float64),

@@ -14,7 +14,7 @@ from trm_bt.runs.backtests import Progress, backtest_all, session_after
 from trm_bt.config import TRMConfig
 from trm_bt.market.decisions import Policy
 from trm_bt.errors import BarsError
-from trm_bt.evaluation.trials import record_run
+from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.evaluation.walkforward import (
     CrisisPlan,
     plan_crises,
@@ -112,7 +112,7 @@ def run(
                 folder, progress=lambda done, total, _: tell("report", done, total)
             )
         write_json(folder / "run.json", {**record, "seconds": seconds})
-    record_run(out, request.config, results["trm"], work.bars)
+    record_run_trial(out, request.config, results["trm"], work.bars)
     return summary
 
 

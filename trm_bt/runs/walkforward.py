@@ -21,9 +21,9 @@ from trm_bt.market.decisions import Decision
 from trm_bt.errors import CheckpointError, RunError
 from trm_bt.learning.splits import Fold, fold_samples, plan_folds
 from trm_bt.evaluation.recorded import RecordedPolicy
-from trm_bt.evaluation.trials import record_run
+from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.evaluation.walkforward import CrisisPlan, plan_fold_crises
-from trm_bt.files import sole_worker, staged_folder
+from trm_bt.files import exclusive_lock, staged_folder
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.dataset import samples_from_labels, split_chronologically
 from trm_bt.learning.ensemble import EnsemblePolicy
@@ -149,7 +149,7 @@ def run_walkforward(
     request.config.check_walkable()
     tell = progress or (lambda stage, done, total: None)
     seconds: dict[str, float] = {}
-    with sole_worker(out):
+    with exclusive_lock(out):
         with timed(seconds, "bars, features and labels"):
             work = _prepare(request, out)
         _check_splits(work)
@@ -325,7 +325,7 @@ def _save_tables(work: _Work, told: _Told, tell: Progress) -> dict[str, object]:
     )
     save_results(results, crises, out)
     write_json(out / "summary.json", summary)
-    record_run(out, request.config, results["trm"], bars)
+    record_run_trial(out, request.config, results["trm"], bars)
     return summary
 
 

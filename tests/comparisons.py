@@ -1,4 +1,4 @@
-"""A contest on random bars, held once, and small ones made by hand."""
+"""A comparison on random bars, run once, and small ones made by hand."""
 
 from functools import cache
 
@@ -10,13 +10,14 @@ from tests.test_replay import random_weights
 from trm_bt.backtest import run_backtest
 from trm_bt.config import BacktestConfig, TRMConfig
 from trm_bt.evaluation.benchmarks import (
-    Decided,
+    Benchmark,
+    DecisionRecord,
     constant,
     label_table,
-    matched_rival,
-    oracle_rival,
+    matched_mix,
+    oracle,
 )
-from trm_bt.evaluation.comparison import Contest, hold_contest
+from trm_bt.evaluation.comparison import Comparison, run_comparison
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.strategies.scheduled import ScheduledWeights
@@ -31,7 +32,9 @@ def market() -> Bars:
     return make_bars(N_BEFORE + N_DECIDED, seed=8)
 
 
-def decided_at_random(sessions: pd.DatetimeIndex, known_on: pd.Timestamp) -> Decided:
+def decisions_at_random(
+    sessions: pd.DatetimeIndex, known_on: pd.Timestamp
+) -> DecisionRecord:
     """Draw a class every five sessions, and a confidence; abstain on two sessions."""
     rng = np.random.default_rng(1)
     classes = np.repeat(rng.integers(0, 8, len(sessions)), 5)[: len(sessions)]
@@ -43,51 +46,49 @@ def decided_at_random(sessions: pd.DatetimeIndex, known_on: pd.Timestamp) -> Dec
     for row in (0, 1):
         weights.iloc[row] = [0.0, 0.0, 1.0]
         classes[row], confidence[row], known_by.iloc[row] = -1, np.nan, pd.NaT
-    return Decided(weights, classes, confidence, known_by)
+    return DecisionRecord(weights, classes, confidence, known_by)
 
 
 @cache
-def decided() -> Decided:
+def decisions() -> DecisionRecord:
     sessions = market().sessions
-    return decided_at_random(sessions[N_BEFORE:], sessions[N_BEFORE - 10])
+    return decisions_at_random(sessions[N_BEFORE:], sessions[N_BEFORE - 10])
 
 
 @cache
-def contest() -> Contest:
-    """All rivals over 270 sessions."""
-    return hold_contest(market(), decided(), CONFIG)
+def comparison() -> Comparison:
+    """All benchmarks over 270 sessions."""
+    return run_comparison(market(), decisions(), CONFIG)
 
 
-def small_contest(
+def small_comparison(
     weights: pd.DataFrame | None = None, *, n_sessions: int = N_DECIDED
-) -> Contest:
-    """Return a contest of the given weights, some fixed mixes and the oracle."""
+) -> Comparison:
+    """Return a comparison of the given weights, some fixed mixes and the oracle."""
     last = market().sessions[N_BEFORE + n_sessions - 1]
     bars = market().between(end=last)
-    own = decided().between(None, last)
+    own = decisions().between(None, last)
     if weights is not None:
-        own = Decided(weights, own.classes, own.confidence, own.known_by)
+        own = DecisionRecord(weights, own.classes, own.confidence, own.known_by)
     span = bars.between(own.sessions[0])
     _, labels = label_table(bars, CONFIG)
-    ours = constant("trm", "ours", (1.0, 0.0, 0.0), own.sessions)
-    ours = type(ours)("trm", "ours", own.weights, classes=own.classes)
+    ours = Benchmark("trm", "ours", own.weights, classes=own.classes)
     mean = run(span, own.weights).weights.iloc[1:].mean()
-    rivals = [ours, matched_rival(mean, own.sessions)]
+    strategies = [ours, matched_mix(mean, own.sessions)]
     fixed = {"spy": (1.0, 0.0, 0.0), "sixty_forty": (0.6, 0.4, 0.0)}
     eight = dict(zip(ALLOCATION_NAMES, map(tuple, ALLOCATION_WEIGHTS), strict=True))
-    rivals += [
+    strategies += [
         constant(name, "fixed", mix, own.sessions)
         for name, mix in {**fixed, **eight, "mean_variance": (0.5, 0.5, 0.0)}.items()
     ]
-    rivals.append(oracle_rival(labels, own.sessions))
-    return Contest(
+    strategies.append(oracle(labels, own.sessions))
+    return Comparison(
         bars=span,
-        decided=own,
+        decisions=own,
         config=CONFIG,
-        rivals={rival.name: rival for rival in rivals},
-        results={rival.name: run(span, rival.weights) for rival in rivals},
+        strategies={one.name: one for one in strategies},
+        results={one.name: run(span, one.weights) for one in strategies},
         labels=labels.loc[labels.index.isin(own.sessions)],
-        volatility=span.volatility["close"],
         left_out={},
     )
 
@@ -99,4 +100,4 @@ def run(span: Bars, weights: pd.DataFrame):
 
 def restless() -> pd.DataFrame:
     """Weights that change at random every session."""
-    return random_weights(decided().sessions, 9)
+    return random_weights(decisions().sessions, 9)
