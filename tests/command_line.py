@@ -32,6 +32,11 @@ def invoke(*arguments):
     return code, out.getvalue(), error.getvalue()
 
 
+def call(_monkeypatch, _capsys, *arguments):
+    """Run the command line in this process; return exit code, stdout and stderr."""
+    return invoke(*arguments)
+
+
 def in_a_process(*arguments, **options):
     """Run the command line in a process of its own."""
     command = [sys.executable, "-c", "from trm_bt.cli import main; main()"]
@@ -44,7 +49,7 @@ def in_a_process(*arguments, **options):
     )
 
 
-def write_bars(folder, bars):
+def write_folder(folder, bars):
     """Write bars as a folder of CSV files, and return it."""
     folder.mkdir()
     frames = {"SPY": bars.equity, "TLT": bars.bond, "VIX": bars.volatility}

@@ -103,9 +103,9 @@ def full_bars() -> Bars:
 @pytest.fixture
 def bars_folder(tmp_path, bars) -> Path:
     """Those bars without optional inputs, as CSV files to damage."""
-    from tests.command_line import write_bars
+    from tests.command_line import write_folder
 
-    return write_bars(tmp_path / "bars", bars)
+    return write_folder(tmp_path / "bars", bars)
 
 
 @pytest.fixture(scope="session")

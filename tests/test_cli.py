@@ -17,11 +17,6 @@ from tests.command_line import in_a_process, invoke
 from trm_bt.cli.options import app
 
 
-def call(_monkeypatch, _capsys, *arguments):
-    """Run the command line in this process; return exit code, stdout and stderr."""
-    return invoke(*arguments)
-
-
 def test_the_sample_says_what_it_is_derived_from(tmp_path):
     code, out, _ = invoke("sample", "--out", tmp_path / "sample")
     words = " ".join(out.split())

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.command_line import invoke, write_bars
+from tests.command_line import invoke, write_folder
 from tests.conftest import make_bars
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.market.label_table import load_labels
@@ -15,7 +15,7 @@ from trm_bt.market.label_table import load_labels
 @pytest.fixture(scope="module")
 def longer_folder(tmp_path_factory):
     """Random bars from 2001 to 2003: two crises, and half a year after them."""
-    return write_bars(tmp_path_factory.mktemp("bars") / "longer", make_bars(600))
+    return write_folder(tmp_path_factory.mktemp("bars") / "longer", make_bars(600))
 
 
 @pytest.fixture

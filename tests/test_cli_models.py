@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from tests.command_line import SMALL, invoke, write_bars, write_settings
+from tests.command_line import SMALL, invoke, write_folder, write_settings
 
 
 def test_too_few_labels_are_refused(bars_folder, tmp_path):
@@ -21,7 +21,7 @@ def test_too_few_labels_are_refused(bars_folder, tmp_path):
 def trained(tmp_path_factory, bars):
     """A checkpoint of the first 300 sessions of a folder, and the folder."""
     place = tmp_path_factory.mktemp("trained")
-    folder = write_bars(place / "bars", bars)
+    folder = write_folder(place / "bars", bars)
     config = write_settings(place / "small.json", SMALL)
     out = place / "models" / "mine"
     code, text, _ = invoke(
