@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.fakes import FakePolicy
+from tests.test_cli import call as call_command
 from trm_bt import cli
 from trm_bt.backtest import run_backtest
 from trm_bt.config import TRMConfig
@@ -58,18 +59,12 @@ def compared(made, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, (root / "out.json").open("w") as out:
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "argv", ["trm-bt", "compare", str(folder), "--json", *QUICK])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-    assert ended.value.code == 0
+        cli.main()
     return folder, json.loads((root / "out.json").read_text())
 
 
 def call(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["trm-bt", "compare", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    printed = capsys.readouterr()
-    return ended.value.code, printed.out, printed.err
+    return call_command(monkeypatch, capsys, "compare", *arguments)
 
 
 def test_a_comparison_leaves_json_equity_and_a_page(compared):
