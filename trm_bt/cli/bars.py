@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from trm_bt.cli.options import ForceOption, Source, app
+from trm_bt.cli.options import BarsOptions, ForceOption, app
 from trm_bt.cli.tables import fetch_table, provenance_table, symbol_table
 from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import BarsError, FetchError
@@ -96,7 +96,9 @@ def fetch(
 
 
 @app.command
-def validate(source: Source = Source(), terminal: Terminal = Terminal()) -> None:
+def validate(
+    source: BarsOptions = BarsOptions(), terminal: Terminal = Terminal()
+) -> None:
     """Check every symbol against the calendar, the rules of prices and its role."""
     from trm_bt.feeds.validate import validate_source
 

@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 _STRATEGY_COLUMNS: Final = {
-    "return": ("total_return", ".1%"),
-    "a year": ("cagr", ".1%"),
-    "volatility": ("volatility_annual", ".1%"),
-    "Sharpe": ("sharpe", ".2f"),
-    "drawdown": ("max_drawdown", ".1%"),
-    "turnover": ("turnover_annual", ".1f"),
+    ">return": ("total_return", ".1%"),
+    ">a year": ("cagr", ".1%"),
+    ">volatility": ("volatility_annual", ".1%"),
+    ">Sharpe": ("sharpe", ".2f"),
+    ">drawdown": ("max_drawdown", ".1%"),
+    ">turnover": ("turnover_annual", ".1f"),
 }
 """Key in summary.json and format by heading."""
 _COMPARE_COLUMNS: Final = {
-    "Sharpe": ("sharpe", ".2f"),
-    "lead": ("difference", "+.2f"),
-    "p": ("p_value", ".3f"),
-    "a year": ("cagr", ".1%"),
-    "volatility": ("volatility_annual", ".1%"),
-    "drawdown": ("max_drawdown", ".1%"),
-    "turnover": ("turnover_annual", ".1f"),
-    "costs": ("lost_to_costs", ".1%"),
-    "regret": ("regret", ".2%"),
-    "accuracy": ("accuracy", ".1%"),
+    ">Sharpe": ("sharpe", ".2f"),
+    ">lead": ("difference", "+.2f"),
+    ">p": ("p_value", ".3f"),
+    ">a year": ("cagr", ".1%"),
+    ">volatility": ("volatility_annual", ".1%"),
+    ">drawdown": ("max_drawdown", ".1%"),
+    ">turnover": ("turnover_annual", ".1f"),
+    ">costs": ("lost_to_costs", ".1%"),
+    ">regret": ("regret", ".2%"),
+    ">accuracy": ("accuracy", ".1%"),
 }
 """Key in comparison.json, of a strategy or of the lead over it, and format."""
 
@@ -44,8 +44,8 @@ def crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
     """Return a row for each entry of `crises` in summary.json."""
     table = _table(
         "Crises, each decided by a model that was frozen before it",
-        *("crisis", "sessions", "trained until", "steps", "trm", "spy", "60/40"),
-        *("drawdown trm", "spy", "60/40"),
+        *("crisis", ">sessions", ">trained until", ">steps", ">trm", ">spy", ">60/40"),
+        *(">drawdown trm", ">spy", ">60/40"),
     )
     for crisis in crises:
         if not crisis["covered"]:
@@ -112,7 +112,7 @@ def feature_table(features: "Features") -> Table:
     """Return a row for each feature, with its range."""
     table = _table(
         f"{len(features.frame)} rows of features",
-        *("feature", "status", "min", "median", "max"),
+        *("feature", ">status", ">min", ">median", ">max"),
     )
     for name, status in features.schema.status_by_name.items():
         values = features.frame[name]
@@ -125,7 +125,7 @@ def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
     """Return what labels_summary.json counts, by allocation and by crisis."""
     by_class = _table(
         f"{summary['n_labels']} labels, {summary['n_ties']} of them ties",
-        *("allocation", "wins", "share", "mean return"),
+        *("allocation", ">wins", ">share", ">mean return"),
     )
     fill = "the next open" if summary["fill"] == "next_open" else "the same close"
     by_class.caption = (
@@ -138,9 +138,9 @@ def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
             _figure(row["win_share"], ".1%"),
             _figure(row["mean_return"], ".3%"),
         )
-    classes = map(str, range(len(summary["by_class"])))
+    classes = [f">{index}" for index in range(len(summary["by_class"]))]
     by_crisis = _table(
-        "Wins by crisis and class index", "crisis", "labels", "ties", *classes
+        "Wins by crisis and class index", "crisis", ">labels", ">ties", *classes
     )
     for name, row in summary["by_crisis"].items():
         counts = (row["n_labels"], row["n_ties"], *row["n_wins"].values())
@@ -152,13 +152,8 @@ def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
 
 def provenance_table(bars: Mapping[str, Any]) -> Table:
     """Return each role's status and where it comes from."""
-    table = Table(
-        "role",
-        "status",
-        "source",
-        title=f"Bars {bars['start']} to {bars['end']}",
-        caption=bars["source"],
-    )
+    table = _table(f"Bars {bars['start']} to {bars['end']}", "role", "status", "source")
+    table.caption = bars["source"]
     for role, entry in bars["roles"].items():
         table.add_row(
             role, entry["status"], "; ".join([entry["source"], *entry["notes"]])
@@ -169,10 +164,10 @@ def provenance_table(bars: Mapping[str, Any]) -> Table:
 def symbol_table(report: "SymbolReport") -> Table:
     """Return a row for each rule that a symbol was held against."""
     span = f"{report.start:%Y-%m-%d} to {report.end:%Y-%m-%d}" if report.start else ""
-    table = _table(f"{report.symbol} {span}".strip(), "rule", "rows")
+    table = _table(
+        f"{report.symbol} {span}".strip(), "rule", ">rows", "first", "finding"
+    )
     table.title_justify = "left"
-    table.add_column("first")
-    table.add_column("finding")
     if report.start:
         table.add_row("rows", str(report.rows), "", f"{report.sessions} sessions")
     found = {finding.rule: finding for finding in report.findings}
@@ -194,11 +189,9 @@ def symbol_table(report: "SymbolReport") -> Table:
 
 def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
     """Return what became of each symbol of a fetch."""
-    table = Table("symbol", "what", title=f"Bars in {store.folder}")
-    table.add_column("new", justify="right")
-    table.add_column("rows", justify="right")
-    table.add_column("first")
-    table.add_column("last")
+    table = _table(
+        f"Bars in {store.folder}", "symbol", "what", ">new", ">rows", "first", "last"
+    )
     for outcome in outcomes:
         entry = store.entry(outcome.symbol)
         kept = (str(entry.rows), entry.start, entry.end) if entry else ("-", "-", "-")
@@ -222,9 +215,8 @@ def check_table(checks: "Sequence[Check]") -> Table:
     """Return a row for each check of training."""
     table = Table("check", "", "figures", title="Does training work at all?")
     for check in checks:
-        table.add_row(
-            check.name, "passed" if check.is_passed else "FAILED", check.figures
-        )
+        passed = "passed" if check.is_passed else "FAILED"
+        table.add_row(check.name, passed, check.figures)
     return table
 
 
@@ -251,12 +243,15 @@ def audit_table(results: "Sequence[AuditResult]") -> Table:
     return table
 
 
-def _table(title: str, first: str, *figures: str) -> Table:
-    """Return a table whose first column is words and the others figures."""
+def _table(title: str, *columns: str) -> Table:
+    """Return a table with these columns; `>` aligns one to the right."""
     table = Table(title=title)
-    table.add_column(first, no_wrap=True)
-    for column in figures:
-        table.add_column(column, justify="right")
+    for column in columns:
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if column.startswith(">") else "left",
+            no_wrap=column == columns[0],
+        )
     return table
 
 
