@@ -1,24 +1,23 @@
 """The labelling analyzer: any Cerebro run over the three roles becomes labels."""
 
-from typing import Any
-
 import backtrader as bt
 import pandas as pd
 
+from trm_bt.analyzers.records import TableAnalyzer
 from trm_bt.config import FeatureConfig, LabelConfig
-from trm_bt.errors import BarsError, RunError
+from trm_bt.errors import BarsError
+from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.backtrader import add_bars, sessions_of
 from trm_bt.feeds.calendars import check_current_bar
-from trm_bt.feeds.roles import KNOWN_NAMES, feeds_by_name, find_roles
-from trm_bt.market.bars import PRICE_COLUMNS, Bars
+from trm_bt.feeds.roles import feeds_by_name, find_roles
+from trm_bt.market._typing import JsonObject
+from trm_bt.market.bars import CORE_ROLES, PRICE_COLUMNS, Bars
 from trm_bt.market.features import compute_features
 from trm_bt.market.label_table import describe_labels, label_records
 from trm_bt.market.labels import compute_labels
 
-_CORE_ROLES = tuple(KNOWN_NAMES)
 
-
-class AllocationLabeler(bt.Analyzer):
+class AllocationLabeler(TableAnalyzer):
     """Label each session with the allocation that was best over the horizon.
 
     Bars are collected as the run goes and labelled at its end by the functions that
@@ -42,6 +41,8 @@ class AllocationLabeler(bt.Analyzer):
     ------
     BarsError
         If a role has no feed, or the feeds stand on different sessions.
+    RunError
+        If the labels are asked for before the run has ended.
     """
 
     params = (
@@ -52,13 +53,12 @@ class AllocationLabeler(bt.Analyzer):
         ("volatility", None),
         ("members", ()),
     )
-    _table: pd.DataFrame | None = None
 
     def start(self) -> None:
         """Find the feeds of all roles and start with no bar."""
         feeds = self.strategy.datas
-        self._feeds: dict[str, Any] = find_roles(
-            feeds, {role: getattr(self.p, role) for role in _CORE_ROLES}
+        self._feeds: dict[str, Feed] = find_roles(
+            feeds, {role: getattr(self.p, role) for role in CORE_ROLES}
         )
         named = feeds_by_name(feeds)
         for name in (*self.p.members, "put_call", "cash_rate"):
@@ -99,22 +99,7 @@ class AllocationLabeler(bt.Analyzer):
         self._table = compute_labels(bars, features, self.p.labels)
         del self._feeds, self._bars, self._sessions
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return the label table, as `compute_labels` makes it.
-
-        Raises
-        ------
-        RunError
-            If the run has not ended yet.
-        """
-        if self._table is None:
-            raise RunError(
-                "AllocationLabeler has no labels before the run has ended. Ask it "
-                "after `cerebro.run()`."
-            )
-        return self._table.copy()
-
-    def get_analysis(self) -> dict[str, object]:
+    def get_analysis(self) -> JsonObject:
         """Return settings, counts and rows in plain structures that JSON can hold.
 
         Returns
@@ -123,11 +108,6 @@ class AllocationLabeler(bt.Analyzer):
             The settings of the labels; `n_labels`, `n_ties`, `by_class` and
             `by_crisis` as in labels_summary.json; and `labels`, a list with one dict a
             label, sessions as ISO dates.
-
-        Raises
-        ------
-        RunError
-            If the run has not ended yet.
         """
         table = self.to_frame()
         return {
@@ -158,7 +138,7 @@ class AllocationLabeler(bt.Analyzer):
 
 def _columns(name: str) -> tuple[str, ...]:
     """Return the columns that a feed gives; optional inputs have a close alone."""
-    return (*PRICE_COLUMNS, "volume") if name in _CORE_ROLES else ("close",)
+    return (*PRICE_COLUMNS, "volume") if name in CORE_ROLES else ("close",)
 
 
 def label_bars(

@@ -1,9 +1,38 @@
-"""Tables as plain structures, which any JSON writer takes."""
+"""Analyzers that end in a table, and tables as plain values that JSON can hold."""
 
+from typing import TypeAlias
+
+import backtrader as bt
 import pandas as pd
 
+from trm_bt.errors import RunError
 
-def plain_records(table: pd.DataFrame) -> list[dict[str, object]]:
+Record: TypeAlias = dict[str, str | float | int | bool | None]
+"""A row of a table by column: ISO dates, None for what is missing."""
+
+
+class TableAnalyzer(bt.Analyzer):
+    """An analyzer whose `stop` sets `_table`, which crosses from process to process.
+
+    Raises
+    ------
+    RunError
+        If the table is asked for before the run has ended.
+    """
+
+    _table: pd.DataFrame | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a copy of the table; the class says which rows and columns it has."""
+        if self._table is None:
+            raise RunError(
+                f"{type(self).__name__} has no table before the run has ended. Ask it "
+                "after `cerebro.run()`."
+            )
+        return self._table.copy()
+
+
+def plain_records(table: pd.DataFrame) -> list[Record]:
     """Return the rows of a table as dicts: ISO dates, None for what is missing.
 
     Parameters
@@ -13,8 +42,8 @@ def plain_records(table: pd.DataFrame) -> list[dict[str, object]]:
 
     Examples
     --------
-    >>> day = pd.DatetimeIndex(["2024-01-02"], name="session")
-    >>> plain_records(pd.DataFrame({"price": [float("nan")], "n": [2]}, day))
+    >>> session = pd.DatetimeIndex(["2024-01-02"], name="session")
+    >>> plain_records(pd.DataFrame({"price": [float("nan")], "n": [2]}, session))
     [{'session': '2024-01-02', 'price': None, 'n': 2}]
     """
     plain = table.reset_index() if table.index.name == "session" else table.copy()

@@ -202,7 +202,7 @@ class RunRecorder(bt.Analyzer):
         )
 
 
-def record_run(cerebro: object) -> RecordedRun:
+def record_cerebro(cerebro: bt.Cerebro) -> RecordedRun:
     """Run a Cerebro and return what its strategies did.
 
     Parameters

@@ -1,15 +1,27 @@
 """How much of what a strategy owns changes hands."""
 
+from typing import TypedDict
+
 import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from trm_bt.analyzers.records import plain_records
-from trm_bt.errors import RunError
+from trm_bt.analyzers.records import Record, TableAnalyzer, plain_records
 from trm_bt.feeds.backtrader import sessions_of
 
 
-class TurnoverAnalyzer(bt.Analyzer):
+class TurnoverAnalysis(TypedDict):
+    """Sums over the run, and a row a session with trades."""
+
+    n_sessions: int
+    n_sessions_with_trades: int
+    traded: float
+    commission: float
+    turnover: float
+    trades: list[Record]
+
+
+class TurnoverAnalyzer(TableAnalyzer):
     r"""Add up what is bought and sold on each session, and what it costs.
 
     Works with any strategy. The turnover of a session with trades v and portfolio value
@@ -19,14 +31,9 @@ class TurnoverAnalyzer(bt.Analyzer):
 
     so that a whole switch from one asset into another counts as 1. It is known at the
     close of the session; with cheat-on-close the trades of a close count for the next.
-
-    Raises
-    ------
-    RunError
-        If the turnover is asked for before the run has ended.
+    The table has a row a session: traded value, commission and portfolio value in quote
+    currency, and the turnover.
     """
-
-    _table: pd.DataFrame | None = None
 
     def start(self) -> None:
         """Begin with no session, and nothing traded."""
@@ -63,13 +70,7 @@ class TurnoverAnalyzer(bt.Analyzer):
         self._table = table.assign(turnover=table["traded"] / (2 * table["value"]))
         del self._rows, self._done
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return traded value, commission, portfolio value and turnover by session."""
-        if self._table is None:
-            raise RunError("TurnoverAnalyzer is done when the run ends. Ask it then.")
-        return self._table.copy()
-
-    def get_analysis(self) -> dict[str, object]:
+    def get_analysis(self) -> TurnoverAnalysis:
         """Return sums, and the sessions with trades in `trades`, as plain values."""
         table = self.to_frame()
         return {

@@ -1,27 +1,30 @@
 """What a strategy holds at each close, as shares of all it owns."""
 
-import backtrader as bt
+from typing import TypedDict
+
 import numpy as np
 import pandas as pd
 
-from trm_bt.analyzers.records import plain_records
-from trm_bt.errors import RunError
+from trm_bt.analyzers.records import Record, TableAnalyzer, plain_records
 from trm_bt.feeds.backtrader import sessions_of
 
 
-class WeightsAnalyzer(bt.Analyzer):
+class WeightsAnalysis(TypedDict):
+    """Mean and last weights by feed, and a row a session."""
+
+    n_sessions: int
+    mean: dict[str, float]
+    last: dict[str, float]
+    weights: list[Record]
+
+
+class WeightsAnalyzer(TableAnalyzer):
     """Weigh every feed that was ever held, and cash, at each close.
 
     Works with any strategy. Values are positions times closes, our own valuation; the
-    weights of a session are known at its close.
-
-    Raises
-    ------
-    RunError
-        If the weights are asked for before the run has ended.
+    weights of a session are known at its close. The table has a row a session, a column
+    a feed that was ever held, and "cash" last.
     """
-
-    _table: pd.DataFrame | None = None
 
     def start(self) -> None:
         """Begin with no session."""
@@ -51,18 +54,16 @@ class WeightsAnalyzer(bt.Analyzer):
         self._table = table.div(table.sum(axis=1), axis=0)
         del self._rows
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return weights, shape (n_sessions, n_held_feeds + 1), "cash" last."""
-        if self._table is None:
-            raise RunError("WeightsAnalyzer is done when the run ends. Ask it then.")
-        return self._table.copy()
-
-    def get_analysis(self) -> dict[str, object]:
+    def get_analysis(self) -> WeightsAnalysis:
         """Return mean and last weights, and the rows in `weights`, as plain values."""
         table = self.to_frame()
         return {
             "n_sessions": len(table),
-            "mean": table.mean().to_dict(),
-            "last": table.iloc[-1].to_dict() if len(table) else {},
+            "mean": _by_name(table.mean()),
+            "last": _by_name(table.iloc[-1]) if len(table) else {},
             "weights": plain_records(table),
         }
+
+
+def _by_name(row: pd.Series) -> dict[str, float]:
+    return {str(name): float(weight) for name, weight in row.items()}

@@ -12,13 +12,12 @@ import backtrader.plot
 import matplotlib as mpl
 from small_model import train_small
 
-from trm_bt import TRMAllocator, load_bars
-from trm_bt.feeds.backtrader import add_bars
+from trm_bt import TRMAllocator, add_bars, load_bars
 
 mpl.use("Agg")  # before pyplot, and after Backtrader's import has asked for a window
 
 
-STYLE = {"style": "line", "volume": False, "fmt_x_ticks": "%Y-%m", "rowsminor": 2}
+PLOT_STYLE = {"style": "line", "volume": False, "fmt_x_ticks": "%Y-%m", "rowsminor": 2}
 
 
 class OffScreen(backtrader.plot.Plot):
@@ -58,7 +57,7 @@ def main() -> None:
         cerebro.addobserver(WeightsObserver)
         cerebro.addstrategy(TRMAllocator, checkpoint=checkpoint)
         cerebro.run()
-        ((figure,),) = cerebro.plot(OffScreen(**STYLE))
+        ((figure,),) = cerebro.plot(OffScreen(**PLOT_STYLE))
         figure.set_size_inches(12, 12)
         for axes in figure.axes[-2:]:  # which newer matplotlibs would leave dateless
             axes.tick_params(labelbottom=True)

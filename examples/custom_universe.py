@@ -13,8 +13,7 @@ import backtrader as bt
 import pandas as pd
 from small_model import train_small
 
-from trm_bt import TRMAllocator, load_bars
-from trm_bt.errors import UniverseWarning
+from trm_bt import TRMAllocator, UniverseWarning, load_bars
 
 
 def write_pair(folder: Path) -> str:

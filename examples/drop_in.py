@@ -11,9 +11,12 @@ import backtrader as bt
 import pandas as pd
 from small_model import SMALL
 
-from trm_bt import TRMAllocator, load_bars  # the first line that changes
-from trm_bt.runfolder import RunRequest
-from trm_bt.runs.train import train_checkpoint
+from trm_bt import (
+    RunRequest,
+    TRMAllocator,  # the first line that changes
+    load_bars,
+    train_checkpoint,
+)
 
 
 class AboveAverage(bt.Strategy):
@@ -42,7 +45,7 @@ def usual_script(folder: Path) -> bt.Cerebro:
     return cerebro
 
 
-def show(name: str, cerebro: bt.Cerebro) -> None:
+def print_result(name: str, cerebro: bt.Cerebro) -> None:
     (ran,) = cerebro.run()
     fallen = ran.analyzers.drawdown.get_analysis().max.drawdown
     n_fills = sum(map(len, ran.analyzers.fills.get_analysis().values()))
@@ -60,7 +63,7 @@ def main() -> None:
 
         before = usual_script(folder)
         before.addstrategy(AboveAverage)
-        show("before", before)
+        print_result("before", before)
 
         # Once, small here; at full size: trm-bt train --bars FOLDER --end 2003-12-31
         request = RunRequest(str(folder), SMALL, start="1996-01-01", end="2003-12-31")
@@ -68,7 +71,7 @@ def main() -> None:
 
         after = usual_script(folder)
         after.addstrategy(TRMAllocator, checkpoint=folder / "model")  # the second one
-        show("after", after)
+        print_result("after", after)
     print(sample.source)
 
 

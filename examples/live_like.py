@@ -11,8 +11,7 @@ from pathlib import Path
 import backtrader as bt
 from small_model import train_small
 
-from trm_bt import TRMAllocator, load_bars
-from trm_bt.feeds.backtrader import TRMPandasData
+from trm_bt import TRMAllocator, TRMPandasData, load_bars
 
 
 class LiveData(TRMPandasData):

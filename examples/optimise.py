@@ -11,9 +11,7 @@ from pathlib import Path
 import backtrader as bt
 from small_model import train_small
 
-from trm_bt import TRMAllocator, load_bars
-from trm_bt.analyzers.turnover import TurnoverAnalyzer
-from trm_bt.feeds.backtrader import add_bars
+from trm_bt import TRMAllocator, TurnoverAnalyzer, add_bars, load_bars
 
 # Python 3.12 and later warn of every fork of a process that has threads
 warnings.filterwarnings("ignore", "This process .* is multi-threaded")

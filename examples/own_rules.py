@@ -10,8 +10,7 @@ from pathlib import Path
 import backtrader as bt
 from small_model import train_small
 
-from trm_bt import TRMAllocator, load_bars
-from trm_bt.feeds.backtrader import add_bars
+from trm_bt import TRMAllocator, add_bars, load_bars
 
 
 class Cautious(TRMAllocator):

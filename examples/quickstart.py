@@ -8,11 +8,15 @@ from pathlib import Path
 
 import backtrader as bt
 
-from trm_bt import TRMAllocator, load_bars
-from trm_bt.config import TrainingConfig, TRMConfig
-from trm_bt.feeds.backtrader import add_bars
-from trm_bt.runfolder import RunRequest
-from trm_bt.runs.train import train_checkpoint
+from trm_bt import (
+    RunRequest,
+    TrainingConfig,
+    TRMAllocator,
+    TRMConfig,
+    add_bars,
+    load_bars,
+    train_checkpoint,
+)
 
 
 def main() -> None:

@@ -6,9 +6,13 @@ trm-bt train --bars FOLDER --end 2006-12-29 --out models/mine
 
 from pathlib import Path
 
-from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.runfolder import RunRequest
-from trm_bt.runs.train import train_checkpoint
+from trm_bt import (
+    ModelConfig,
+    RunRequest,
+    TrainingConfig,
+    TRMConfig,
+    train_checkpoint,
+)
 
 SMALL = TRMConfig(
     model=ModelConfig(hidden_dim=64, max_supervision_steps=1),

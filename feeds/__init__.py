@@ -68,9 +68,5 @@ def load_bars(
             )
         return load_sample().between(start, end)
     return assemble(
-        open_source(source),
-        start=start,
-        end=end,
-        observed=observed,
-        long_bond=long_bond,
+        open_source(source), slice(start, end), observed=observed, long_bond=long_bond
     )

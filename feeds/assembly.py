@@ -14,17 +14,16 @@ from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.long_bond import LongBond, older_closes, splice
 from trm_bt.feeds.optional_inputs import read_optional_inputs, shorten_for
-from trm_bt.feeds.sources import CORE_SYMBOLS, Source
+from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
 from trm_bt.market.bars import PRICE_COLUMNS, Bars, Provenance
 from trm_bt.quality.core_roles import examine_together
 from trm_bt.quality.findings import Role, refuse
 
 
 def assemble(
-    source: Source,
+    source: DataSource,
+    span: slice,
     *,
-    start: str | None = None,
-    end: str | None = None,
     observed: Sequence[str] = (),
     long_bond: LongBond = "fund",
 ) -> Bars:
@@ -35,9 +34,9 @@ def assemble(
 
     Parameters
     ----------
-    source : Source
+    source : DataSource
         Folder or store.
-    start, end : str, optional
+    span : slice of str
         First and last date wanted, inclusive.
     observed : sequence of {"members", "put_call"}
         Inputs that must be observed: the span starts where they do.
@@ -55,16 +54,11 @@ def assemble(
         If a table is missing or breaks a rule; the sentence names where, the rule and
         the first offending session.
     """
-    frames, notes = _read_core(source, start, end)
-    spliced_on, first_wanted = frames["bond"].index[0], frames["equity"].index[0]
-    if start is not None:
-        first_wanted = max(first_wanted, pd.Timestamp(start))
-    older = older_closes(source, frames["bond"], long_bond, first_wanted)
-    if older:
-        frames["bond"] = splice(frames["bond"], older.closes)
-        notes["bond"] += older.warnings
-    optional = read_optional_inputs(source, start=start, end=end)
-    calendar = _shared_calendar(frames, source, start, end)
+    frames, notes = _read_core(source, span)
+    spliced_on = frames["bond"].index[0]
+    older = _splice_older(source, frames, notes, span, long_bond)
+    optional = read_optional_inputs(source, span)
+    calendar = _shared_calendar(frames, source.title, span)
     calendar = shorten_for(observed, optional, calendar, source.title)
     for role in frames:
         notes[role] += _dropped(frames, role, calendar)
@@ -75,11 +69,13 @@ def assemble(
         *(_unserved(entry) for values, entry in served.values() if values is None),
     )
     for role, frame in frames.items():
-        notes[role] += _unused(frame.loc[start:], calendar)
+        notes[role] += _unused(frame.loc[span.start :], calendar)
     values = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
     if older and calendar[0] < spliced_on:
-        _fill_at_closes(values["equity"], notes, spliced_on, older.name)
-    series = {name: values for name, (values, _) in served.items()}
+        _fill_at_closes(values["equity"], notes, spliced_on, older)
+    provenance = _core_provenance(source, notes, calendar)
+    provenance |= {name: entry for name, (_, entry) in served.items()}
+    series = {name: table for name, (table, _) in served.items()}
     return Bars(
         equity=values["equity"],
         bond=values["bond"],
@@ -88,34 +84,56 @@ def assemble(
         put_call=_only_column(series.get("put_call")),
         cash_rate=_only_column(series.get("cash_rate")),
         source=source.title,
-        provenance={
-            **{
-                str(role): Provenance(
-                    source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]
-                )
-                for role, symbol in CORE_SYMBOLS.items()
-            },
-            **{name: entry for name, (_, entry) in served.items()},
-        },
+        provenance=provenance,
     )
 
 
 def _read_core(
-    source: Source, start: str | None, end: str | None
+    source: DataSource, span: slice
 ) -> tuple[dict[Role, pd.DataFrame], dict[Role, tuple[str, ...]]]:
     """Read the core roles, examined one by one and together, with their warnings."""
     frames: dict[Role, pd.DataFrame] = {}
     notes: dict[Role, tuple[str, ...]] = {}
     for role, symbol in CORE_SYMBOLS.items():
-        frames[role], notes[role] = checked_prices(
-            source, symbol, role, start=start, end=end
-        )
-    cut = {str(role): frame.loc[start:end] for role, frame in frames.items()}
+        frames[role], notes[role] = checked_prices(source, symbol, role, span)
+    cut = {str(role): frame.loc[span] for role, frame in frames.items()}
     if not any(frame.empty for frame in cut.values()):
         findings = examine_together(cut)
         refuse(findings, source.title)
         notes["bond"] += tuple(finding.sentence for finding in findings)
     return frames, notes
+
+
+def _splice_older(
+    source: DataSource,
+    frames: dict[Role, pd.DataFrame],
+    notes: dict[Role, tuple[str, ...]],
+    span: slice,
+    long_bond: LongBond,
+) -> str | None:
+    """Put older closes before the bond's bars, and return what they are."""
+    first_wanted = frames["equity"].index[0]
+    if span.start is not None:
+        first_wanted = max(first_wanted, pd.Timestamp(span.start))
+    older = older_closes(source, frames["bond"], long_bond, first_wanted)
+    if older is None:
+        return None
+    frames["bond"] = splice(frames["bond"], older.closes)
+    notes["bond"] += older.warnings
+    return older.name
+
+
+def _core_provenance(
+    source: DataSource,
+    notes: Mapping[Role, tuple[str, ...]],
+    calendar: pd.DatetimeIndex,
+) -> dict[str, Provenance]:
+    return {
+        str(role): Provenance(
+            source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]
+        )
+        for role, symbol in CORE_SYMBOLS.items()
+    }
 
 
 def _unserved(entry: Provenance) -> list[str]:
@@ -129,22 +147,19 @@ def _warn_caller(*sentences: Iterable[str]) -> None:
 
 
 def _shared_calendar(
-    frames: Mapping[Role, pd.DataFrame],
-    source: Source,
-    start: str | None,
-    end: str | None,
+    frames: Mapping[Role, pd.DataFrame], title: str, span: slice
 ) -> pd.DatetimeIndex:
-    """Return the sessions that all roles have, between `start` and `end`."""
+    """Return the sessions that all roles have, inside the span."""
     calendar = frames["equity"].index
     for frame in frames.values():
         calendar = calendar.intersection(frame.index)
     if not len(calendar):
-        raise BarsError(f"The {source.title} must share sessions, and share none.")
-    wanted = calendar[calendar.slice_indexer(start, end)]
+        raise BarsError(f"The {title} must share sessions, and share none.")
+    wanted = calendar[calendar.slice_indexer(span.start, span.stop)]
     if not len(wanted):
         raise BarsError(
-            f"The {source.title} have no session between {start or 'the start'} and "
-            f"{end or 'the end'}; SPY, TLT and VIX share {calendar[0].date()} to "
+            f"The {title} have no session between {span.start or 'the start'} and "
+            f"{span.stop or 'the end'}; SPY, TLT and VIX share {calendar[0].date()} to "
             f"{calendar[-1].date()}."
         )
     return pd.DatetimeIndex(wanted, name="session")

@@ -5,17 +5,18 @@ session differently never stand on it together.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import backtrader as bt
 import numpy as np
 
 from trm_bt.errors import BarsError
+from trm_bt.feeds.roles import Feeds
 
 _ALIGN: Final = "Align them before the run, times of day too."
 
 
-def check_preloaded(feeds: Mapping[str, Any]) -> None:
+def check_preloaded(feeds: Feeds) -> None:
     """Raise `BarsError` unless the preloaded feeds hold the same sessions.
 
     Parameters
@@ -46,7 +47,7 @@ def check_preloaded(feeds: Mapping[str, Any]) -> None:
             )
 
 
-def check_current_bar(feeds: Mapping[str, Any]) -> None:
+def check_current_bar(feeds: Feeds) -> None:
     """Raise `BarsError` unless every feed has a bar on the current session.
 
     Parameters
@@ -68,7 +69,7 @@ def check_current_bar(feeds: Mapping[str, Any]) -> None:
             )
 
 
-def check_live_stamps(feeds: Mapping[str, Any]) -> None:
+def check_live_stamps(feeds: Feeds) -> None:
     """Raise `BarsError` if daily feeds stamp the current date differently.
 
     They would be held through for ever, each taken for late. Ask until they have stood
@@ -90,19 +91,19 @@ def check_live_stamps(feeds: Mapping[str, Any]) -> None:
             raise _stamped_apart(feeds, first, role, (stamps[first], there))
 
 
-def is_live(feeds: Mapping[str, Any]) -> bool:
+def is_live(feeds: Feeds) -> bool:
     """Tell whether a feed is live: its bars come one by one, and may not come."""
     return any(bool(feed.islive()) for feed in feeds.values())
 
 
-def stand_together(feeds: Mapping[str, Any]) -> bool:
+def stand_together(feeds: Feeds) -> bool:
     """Tell whether every feed has a bar, and all of them one of the same session."""
     numbers = {feed.datetime[0] if len(feed) else np.nan for feed in feeds.values()}
     return len(numbers) == 1 and not np.isnan(numbers.pop())
 
 
 def _stamped_apart(
-    feeds: Mapping[str, Any], first: str, second: str, stamps: tuple[float, float]
+    feeds: Feeds, first: str, second: str, stamps: tuple[float, float]
 ) -> BarsError:
     """Return the error of two feeds that give one date two times of day."""
     return BarsError(
@@ -122,7 +123,7 @@ def _ends(calendars: Mapping[str, np.ndarray], first: str, second: str) -> str:
     return f" ({early} ends on {date_text(ends[early])})"
 
 
-def _pair(feeds: Mapping[str, Any], first: str, second: str) -> str:
+def _pair(feeds: Feeds, first: str, second: str) -> str:
     names = [f"'{feeds[role]._name or role}'" for role in (first, second)]
     return f"The feeds {' and '.join(names)}"
 

@@ -4,32 +4,26 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.exchange import nyse_sessions
-from trm_bt.feeds.sources import Source
+from trm_bt.feeds.sources import DataSource
 from trm_bt.market.adjustment import adjusted_prices
-from trm_bt.quality.findings import Finding, Role, refuse
-from trm_bt.quality.rules import examine
-from trm_bt.quality.volumes import VOLUME_RULES
+from trm_bt.quality.findings import Finding, Role, Subject, refuse
+from trm_bt.quality.rules import VOLUME_RULES, examine
 
 
 def checked_prices(
-    source: Source,
-    symbol: str,
-    role: Role,
-    *,
-    start: str | None = None,
-    end: str | None = None,
+    source: DataSource, symbol: str, role: Role, span: slice
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read one symbol's adjusted bars, examined as what its role says they are.
 
     Parameters
     ----------
-    source : Source
-        Folder or store.
+    source : DataSource
+        Where the symbol is read from.
     symbol : str
         As roles spell it.
     role : str
         What the bars are meant to be.
-    start, end : str, optional
+    span : slice of str
         First and last date that is examined, inclusive.
 
     Returns
@@ -49,7 +43,7 @@ def checked_prices(
         raise BarsError(f"{where}: is needed and missing; there is {present}.")
     if table.empty:
         raise BarsError(f"{where}: there must be at least one session, got none.")
-    findings = examine_span(table, role, where, start=start, end=end)
+    findings = examine_span(table, role, where, span)
     if role == "member":  # closes alone are read of it
         findings = tuple(f for f in findings if f.rule not in VOLUME_RULES)
     refuse(findings, where)
@@ -59,35 +53,23 @@ def checked_prices(
     return frame.loc[frame.index.isin(sessions)], warnings
 
 
+def cut_span(table: pd.DataFrame, span: slice) -> pd.DataFrame:
+    """Return what lies between two dates, inclusive; all if it is out of order."""
+    return table.loc[span] if table.index.is_monotonic_increasing else table
+
+
 def examine_span(
-    table: pd.DataFrame,
-    role: Role,
-    name: str,
-    *,
-    start: str | None = None,
-    end: str | None = None,
+    table: pd.DataFrame, role: Role, name: str, span: slice
 ) -> tuple[Finding, ...]:
     """Examine what of a table lies between two dates, against the NYSE calendar.
-
-    Parameters
-    ----------
-    table : DataFrame of shape (n_rows, n_columns)
-        As it is kept.
-    role : str
-        What it is meant to be.
-    name : str
-        Begins each sentence.
-    start, end : str, optional
-        First and last date, inclusive. A table out of order is examined whole.
 
     Returns
     -------
     tuple of Finding
         None where no row lies between the dates.
     """
-    if table.index.is_monotonic_increasing:
-        table = table.loc[start:end]
-    if table.empty:
+    cut = cut_span(table, span)
+    if cut.empty:
         return ()
-    sessions = nyse_sessions(table.index.min(), table.index.max())
-    return examine(table, role=role, sessions=sessions, name=name)
+    sessions = nyse_sessions(cut.index.min(), cut.index.max())
+    return examine(Subject(cut, role, sessions, name))

@@ -7,8 +7,8 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
-from trm_bt.feeds.sources import Source
-from trm_bt.feeds.yields import LONG_YIELDS, read_yields
+from trm_bt.feeds.series import LONG_YIELDS, load_yields
+from trm_bt.feeds.sources import DataSource
 from trm_bt.market.bars import PRICE_COLUMNS
 from trm_bt.market.par_bond import par_bond_closes
 
@@ -36,13 +36,16 @@ class OlderBond:
 
 
 def older_closes(
-    source: Source, bond: pd.DataFrame, long_bond: LongBond, first_wanted: pd.Timestamp
+    source: DataSource,
+    bond: pd.DataFrame,
+    long_bond: LongBond,
+    first_wanted: pd.Timestamp,
 ) -> OlderBond | None:
     """Return what serves before TLT.
 
     Parameters
     ----------
-    source : Source
+    source : DataSource
         Where VUSTX or the yields are read from.
     bond : DataFrame of shape (n_sessions, 5)
         TLT's adjusted bars.
@@ -69,13 +72,8 @@ def older_closes(
         return _from_yields(source, first_wanted, first)
     if source.read(OLDER_FUND) is None:
         return None
-    fund, warnings = checked_prices(
-        source,
-        OLDER_FUND,
-        "fund_nav",
-        start=first_wanted.date().isoformat(),
-        end=first.date().isoformat(),
-    )
+    span = slice(first_wanted.date().isoformat(), first.date().isoformat())
+    fund, warnings = checked_prices(source, OLDER_FUND, "fund_nav", span)
     closes = fund["close"].loc[:first]
     if closes.empty or closes.index[-1] != first:
         raise BarsError(
@@ -87,9 +85,9 @@ def older_closes(
 
 
 def _from_yields(
-    source: Source, first_wanted: pd.Timestamp, first: pd.Timestamp
+    source: DataSource, first_wanted: pd.Timestamp, first: pd.Timestamp
 ) -> OlderBond:
-    rates = read_yields(source)
+    rates = load_yields(source)
     names = [] if rates is None else [n for n in LONG_YIELDS if n in rates]
     if rates is None or not names:
         raise BarsError(

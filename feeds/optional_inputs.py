@@ -9,17 +9,11 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
-from trm_bt.feeds.sources import Source
-from trm_bt.feeds.yields import read_cash_yield
-from trm_bt.market.bars import (
-    MAX_CARRIED_SESSIONS,
-    Provenance,
-    check_positive,
-    check_sessions,
-)
+from trm_bt.feeds.series import load_cash_yield, load_put_call
+from trm_bt.feeds.sources import DataSource
+from trm_bt.market.bars import MAX_CARRIED_SESSIONS, Provenance
 
 INSISTABLE: Final = ("members", "put_call")
-_PUT_CALL_COLUMNS: Final = ("total_pc", "equity_pc", "p/c ratio")
 _PUT_CALL_BREAKS: Final = {
     "2003-05-19": "placeholders up to 2003-05-21, another basis by 2006",
     "2012-06-11": "the basis changed",
@@ -79,16 +73,14 @@ class OptionalInput:
         return values, Provenance(self.source, first, last, "observed", tuple(notes))
 
 
-def read_optional_inputs(
-    source: Source, *, start: str | None = None, end: str | None = None
-) -> dict[str, OptionalInput]:
+def read_optional_inputs(source: DataSource, span: slice) -> dict[str, OptionalInput]:
     """Read the optional roles that the source has.
 
     Parameters
     ----------
-    source : Source
-        Folder or store.
-    start, end : str, optional
+    source : DataSource
+        Where they are read from.
+    span : slice of str
         First and last date that members are examined on, inclusive.
 
     Raises
@@ -97,54 +89,26 @@ def read_optional_inputs(
         If a table breaks a rule; a yield in decimals instead of percent is one.
     """
     found: dict[str, OptionalInput] = {}
-    symbols = source.members()
+    symbols, closes = source.members(), {}
+    warnings: list[str] = []
+    for symbol in symbols:
+        frame, said = checked_prices(source, symbol, "member", span)
+        closes[symbol] = frame["close"]
+        warnings += said
     if symbols:
-        checked = {
-            symbol: checked_prices(source, symbol, "member", start=start, end=end)
-            for symbol in symbols
-        }
+        name = ", ".join(symbols)
         found["members"] = OptionalInput(
-            pd.DataFrame(
-                {symbol: frame["close"] for symbol, (frame, _) in checked.items()}
-            ),
-            ", ".join(symbols),
-            warnings=tuple(
-                said for _, warnings in checked.values() for said in warnings
-            ),
+            pd.DataFrame(closes), name, warnings=tuple(warnings)
         )
-    put_call = read_put_call(source)
+    put_call = load_put_call(source)
     if put_call is not None:
         name = f"{source.origin('putcall')}: put/call ratio {put_call.name}"
         found["put_call"] = OptionalInput(put_call.to_frame(), name, _PUT_CALL_BREAKS)
-    cash = read_cash_yield(source)
+    cash = load_cash_yield(source)
     if cash is not None:
         name = f"{source.origin('rates')}: {cash.name}, percent a year"
         found["cash_rate"] = OptionalInput(cash.to_frame() / 100.0, name)
     return found
-
-
-def read_put_call(source: Source) -> pd.Series | None:
-    """Read the put/call ratio: of all options, else of equities, else the only column.
-
-    Raises
-    ------
-    BarsError
-        If the sessions break a rule, no column is known, or a ratio is not positive.
-    """
-    table = source.read("putcall")
-    if table is None:
-        return None
-    where = source.where("putcall")
-    check_sessions(table.index, where)
-    known = [column for column in _PUT_CALL_COLUMNS if column in table.columns]
-    if not known and len(table.columns) != 1:
-        raise BarsError(
-            f"{where}: must have a column {' or '.join(_PUT_CALL_COLUMNS)}, or one "
-            f"column only, got {list(table.columns)}."
-        )
-    ratio = table[known[0] if known else table.columns[0]].dropna()
-    check_positive(ratio.to_frame(), where)
-    return ratio
 
 
 def shorten_for(

@@ -1,10 +1,16 @@
 """Which feed of a Cerebro plays which role."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final, TypeAlias
+
+import backtrader as bt
 
 from trm_bt.errors import BarsError
 
+Feed: TypeAlias = bt.AbstractDataBase
+"""A data feed of Backtrader, which has no types."""
+Feeds: TypeAlias = Mapping[str, Feed]
+"""Feeds by role."""
 KNOWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "equity": ("equity", "spy"),
     "bond": ("bond", "tlt"),
@@ -19,12 +25,14 @@ def is_known(role: str, name: str) -> bool:
     return name.lower() in KNOWN_NAMES[role]
 
 
-def feeds_by_name(datas: Sequence[Any]) -> dict[str, Any]:
+def feeds_by_name(datas: Sequence[Feed]) -> dict[str, Feed]:
     """Return the feeds by lower-cased name; of two with one name the first counts."""
     return {str(data._name).lower(): data for data in reversed(datas)}
 
 
-def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[str, Any]:
+def find_roles(
+    datas: Sequence[Feed], names: Mapping[str, str | None]
+) -> dict[str, Feed]:
     """Find the feeds of the roles in `names` among `datas`.
 
     A name given by the caller decides; else the known names of a role (SPY, TLT, VIX
@@ -51,7 +59,7 @@ def find_roles(datas: Sequence[Any], names: Mapping[str, str | None]) -> dict[st
     """
     present = [str(data._name) for data in datas]
     feeds = feeds_by_name(datas)
-    found: dict[str, Any] = {}
+    found: dict[str, Feed] = {}
     for role, chosen in names.items():
         candidates = (chosen,) if chosen else KNOWN_NAMES[role]
         matches = [name.lower() for name in candidates if name.lower() in feeds]

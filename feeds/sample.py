@@ -5,7 +5,7 @@ from typing import Final
 
 import pandas as pd
 
-from trm_bt.feeds.sources import CORE_SYMBOLS, Source
+from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
 from trm_bt.market.bars import PRICE_COLUMNS, Bars, Provenance
 
 SAMPLE_TITLE: Final = (
@@ -120,7 +120,7 @@ def _provenance(start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Provenance]
     }
 
 
-class SampleSource(Source):
+class SampleSource(DataSource):
     """The embedded sample by the symbols that its roles stand for."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-class Source(ABC):
+class DataSource(ABC):
     """Something that has a table for each of its symbols.
 
     `VIX` names the volatility index, `rates` yields in percent a year by the names of
@@ -66,7 +66,7 @@ class Source(ABC):
         return ()
 
 
-class FolderSource(Source):
+class FolderSource(DataSource):
     """A folder with one CSV or parquet file for each symbol.
 
     Parameters

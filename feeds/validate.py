@@ -2,26 +2,26 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds.assembly import assemble
-from trm_bt.feeds.checked import examine_span
+from trm_bt.feeds.checked import cut_span, examine_span
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.long_bond import OLDER_FUND
-from trm_bt.feeds.optional_inputs import read_put_call
 from trm_bt.feeds.sample import SampleSource
-from trm_bt.feeds.sources import CORE_SYMBOLS, Source, check_span
+from trm_bt.feeds.series import load_cash_yield, load_put_call
+from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource, check_span
 from trm_bt.feeds.vendors import open_source
-from trm_bt.feeds.yields import read_cash_yield
 from trm_bt.market.adjustment import adjusted_prices
 from trm_bt.market.bars import PRICE_COLUMNS
 from trm_bt.quality.core_roles import TOGETHER_RULES, examine_together
-from trm_bt.quality.findings import Finding, Role, Severity
+from trm_bt.quality.findings import Finding, Role, Severity, has_errors, on_whole
 from trm_bt.quality.rules import rules_for
 
 _ROLES: Final[dict[str, Role]] = {
@@ -30,14 +30,13 @@ _ROLES: Final[dict[str, Role]] = {
     "rates": "series",
     "putcall": "series",
 }
-_READERS: Final = {"rates": read_cash_yield, "putcall": read_put_call}
+_READERS: Final = {"rates": load_cash_yield, "putcall": load_put_call}
 _CORE: Final = tuple(CORE_SYMBOLS.values())
 TOGETHER: Final = "SPY, TLT and VIX together"
 _READING: Final = "read by a run"
 
 
-@dataclass(frozen=True)
-class SymbolReport:
+class SymbolReport(BaseModel):
     """What was found in one symbol.
 
     Parameters
@@ -46,7 +45,7 @@ class SymbolReport:
         The symbol, or `TOGETHER`.
     role : str or None
         What it was examined as, None where it is nothing that a run reads.
-    start, end : Timestamp or None
+    start, end : date or None
         First and last session.
     rows : int
         Number of rows.
@@ -58,14 +57,16 @@ class SymbolReport:
         Rules that the symbol gives nothing to check by, and what it lacks.
     """
 
+    model_config = ConfigDict(frozen=True)
+
     symbol: str
     role: Role | None
-    start: pd.Timestamp | None = None
-    end: pd.Timestamp | None = None
+    start: date | None = None
+    end: date | None = None
     rows: int = 0
     sessions: int = 0
     findings: tuple[Finding, ...] = ()
-    unchecked: Mapping[str, str] = field(default_factory=dict)
+    unchecked: Mapping[str, str] = {}
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -75,28 +76,6 @@ class SymbolReport:
         if not self.rows:
             return tuple(finding.rule for finding in self.findings)
         return rules_for(self.role) if self.role else ()
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain JSON values."""
-        return {
-            "symbol": self.symbol,
-            "role": self.role,
-            "start": _iso(self.start),
-            "end": _iso(self.end),
-            "rows": self.rows,
-            "sessions": self.sessions,
-            "findings": [
-                {
-                    "severity": finding.severity,
-                    "rule": finding.rule,
-                    "count": finding.count,
-                    "first": _iso(finding.first),
-                    "sentence": finding.sentence,
-                }
-                for finding in self.findings
-            ],
-            "unchecked": dict(self.unchecked),
-        }
 
 
 def validate_source(
@@ -123,95 +102,80 @@ def validate_source(
         If there is no such source.
     """
     check_span(start, end)
-    opened = open_source(source)
+    opened, span = open_source(source), slice(start, end)
     ordered = sorted(opened.symbols(), key=lambda s: (s not in _ROLES, s))
-    absent = [symbol for symbol in _CORE if symbol not in ordered]
-    reports = [_absent(opened, symbol) for symbol in absent]
-    reports += [_report(opened, symbol, start, end) for symbol in ordered]
-    sound = [report for report in reports if not _has_error(report)]
-    if {report.symbol for report in sound} >= set(_CORE):
-        findings = _together(opened, start, end)
-        reports.append(SymbolReport(TOGETHER, None, findings=findings))
+    reports = [
+        _unreadable(symbol, f"{opened.where(symbol)}: is needed and missing.")
+        for symbol in _CORE
+        if symbol not in ordered
+    ]
+    reports += [_report(opened, symbol, span) for symbol in ordered]
+    sound = {report.symbol for report in reports if not has_errors(report.findings)}
+    if sound >= set(_CORE):
+        findings = _together(opened, span)
+        reports.append(SymbolReport(symbol=TOGETHER, role=None, findings=findings))
     return tuple(reports)
 
 
-def _together(
-    source: Source, start: str | None, end: str | None
-) -> tuple[Finding, ...]:
+def _together(source: DataSource, span: slice) -> tuple[Finding, ...]:
     """Hold the core roles against each other, then read all as a run does."""
     frames = {
-        str(_ROLES[symbol]): adjusted_prices(_table(source, symbol)).loc[start:end]
-        for symbol in _CORE
+        str(role): adjusted_prices(_table(source, symbol)).loc[span]
+        for role, symbol in CORE_SYMBOLS.items()
     }
     findings = examine_together(frames)
-    if isinstance(source, SampleSource) or any(f.severity == "error" for f in findings):
+    if isinstance(source, SampleSource) or has_errors(findings):
         return findings
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BarsWarning)  # the symbols have said it
-            assemble(source, start=start, end=end)
+            assemble(source, span)
     except BarsError as error:
-        return (*findings, Finding("error", _READING, 1, None, str(error)))
+        return (*findings, on_whole(_READING, str(error)))
     return findings
 
 
-def _report(
-    source: Source, symbol: str, start: str | None, end: str | None
-) -> SymbolReport:
+def _report(source: DataSource, symbol: str, span: slice) -> SymbolReport:
     try:
         table = _table(source, symbol)
     except BarsError as error:
         return _unreadable(symbol, str(error))
     has_prices = set(PRICE_COLUMNS) <= set(table.columns)
     role: Role | None = _ROLES.get(symbol, "member" if has_prices else None)
-    cut = table.loc[start:end] if table.index.is_monotonic_increasing else table
+    cut = cut_span(table, span)
     if cut.empty:
         sentence = f"{source.where(symbol)}: has no row in the span."
         return _unreadable(symbol, sentence, "error" if symbol in _CORE else "warning")
-    findings: tuple[Finding, ...] = ()
-    if role is not None:
-        findings = examine_span(table, role, symbol, start=start, end=end)
-    findings += _series_findings(source, symbol)
-    unchecked = {}
-    if has_prices and "adj close" not in table.columns:
-        unchecked["adjusted and raw mixed"] = "no adjusted closes beside the closes"
-    first, last = cut.index.min(), cut.index.max()
-    n_sessions = len(nyse_sessions(first, last))
-    return SymbolReport(
-        symbol, role, first, last, len(cut), n_sessions, findings, unchecked
-    )
-
-
-def _series_findings(source: Source, symbol: str) -> tuple[Finding, ...]:
-    """Read a series as a run reads it, and tell what it would refuse."""
+    findings = examine_span(table, role, symbol, span) if role else ()
     try:
         if symbol in _READERS:
             _READERS[symbol](source)
     except BarsError as error:
-        return (Finding("error", "role", 1, None, str(error)),)
-    return ()
+        findings += (on_whole("role", str(error)),)
+    unchecked = {}
+    if has_prices and "adj close" not in table.columns:
+        unchecked["adjusted and raw mixed"] = "no adjusted closes beside the closes"
+    first, last = cut.index.min(), cut.index.max()
+    return SymbolReport(
+        symbol=symbol,
+        role=role,
+        start=first.date(),
+        end=last.date(),
+        rows=len(cut),
+        sessions=len(nyse_sessions(first, last)),
+        findings=findings,
+        unchecked=unchecked,
+    )
 
 
-def _table(source: Source, symbol: str) -> pd.DataFrame:
+def _table(source: DataSource, symbol: str) -> pd.DataFrame:
     table = source.read(symbol)
     assert table is not None
     return table
 
 
-def _absent(source: Source, symbol: str) -> SymbolReport:
-    return _unreadable(symbol, f"{source.where(symbol)}: is needed and missing.")
-
-
 def _unreadable(
     symbol: str, sentence: str, severity: Severity = "error"
 ) -> SymbolReport:
-    finding = Finding(severity, "readable", 1, None, sentence)
-    return SymbolReport(symbol, _ROLES.get(symbol), findings=(finding,))
-
-
-def _has_error(report: SymbolReport) -> bool:
-    return any(finding.severity == "error" for finding in report.findings)
-
-
-def _iso(moment: pd.Timestamp | None) -> str | None:
-    return None if moment is None else moment.date().isoformat()
+    finding = on_whole("readable", sentence, severity)
+    return SymbolReport(symbol=symbol, role=_ROLES.get(symbol), findings=(finding,))

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.calendars import date_text
+from trm_bt.feeds.roles import Feed, Feeds
 
 Needs = Mapping[str, Sequence[str]]
 """By role, the lines that are read."""
@@ -15,7 +15,7 @@ _PRICES = ("open", "close")
 _UNPRICED = ("cash_rate",)
 
 
-def check_preloaded_values(feeds: Mapping[str, Any], needs: Needs) -> None:
+def check_preloaded_values(feeds: Feeds, needs: Needs) -> None:
     """Raise `BarsError` at the first bar of a preloaded feed that lacks a value.
 
     Parameters
@@ -37,20 +37,18 @@ def check_preloaded_values(feeds: Mapping[str, Any], needs: Needs) -> None:
                 raise _refusal(feed, role, name, values[at], feed.datetime.array[at])
 
 
-def check_current_values(feeds: Mapping[str, Any], needs: Needs) -> None:
+def check_current_values(feeds: Feeds, needs: Needs) -> None:
     """Raise `BarsError` if the current bar of a feed lacks a value."""
     for role, name, value in _missing_now(feeds, needs):
         raise _refusal(feeds[role], role, name, value, feeds[role].datetime[0])
 
 
-def has_current_values(feeds: Mapping[str, Any], needs: Needs) -> bool:
+def has_current_values(feeds: Feeds, needs: Needs) -> bool:
     """Tell whether the current bars of all feeds have their values."""
     return not any(_missing_now(feeds, needs))
 
 
-def _missing_now(
-    feeds: Mapping[str, Any], needs: Needs
-) -> Iterator[tuple[str, str, float]]:
+def _missing_now(feeds: Feeds, needs: Needs) -> Iterator[tuple[str, str, float]]:
     """Yield role, line and value of what the current bars lack."""
     for role, names in needs.items():
         for name in names:
@@ -65,7 +63,7 @@ def _must_be_positive(role: str, name: str) -> bool:
 
 
 def _refusal(
-    feed: Any,  # noqa: ANN401 # Backtrader has no types
+    feed: Feed,
     role: str,
     name: str,
     value: float,

@@ -6,7 +6,7 @@ from typing import Final
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.sample import SampleSource
-from trm_bt.feeds.sources import FolderSource, Source
+from trm_bt.feeds.sources import DataSource, FolderSource
 from trm_bt.feeds.store import default_store
 from trm_bt.feeds.vendor import Vendor
 from trm_bt.feeds.yahoo import Yahoo
@@ -14,7 +14,7 @@ from trm_bt.feeds.yahoo import Yahoo
 VENDORS: Final[Mapping[str, type[Vendor]]] = {vendor.key: vendor for vendor in (Yahoo,)}
 
 
-def open_source(source: str | Path) -> Source:
+def open_source(source: str | Path) -> DataSource:
     """Return what a name or a folder means.
 
     Parameters

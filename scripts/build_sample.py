@@ -21,11 +21,12 @@ import argparse
 import lzma
 import pickle
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 
+from trm_bt.market.bars import SESSIONS_PER_YEAR
 from trm_bt.market.par_bond import par_bond_closes
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -36,7 +37,6 @@ FIRST: Final = pd.Timestamp("1990-01-02")
 LAST: Final = pd.Timestamp("2017-03-29")
 """The last session with a yield in the package."""
 WARM_UP: Final = "1986-01-01"
-SESSIONS_PER_YEAR: Final = 252
 STALE_MEMBERS: Final = ("RRC",)
 """Its closes repeat for days on end until 1995."""
 
@@ -62,7 +62,7 @@ class _Inert:
 
 def _array(
     buffer: bytes,
-    dtype: np.dtype[Any],
+    dtype: np.dtype[np.generic],
     shape: tuple[int, ...],
     order: Literal["C", "F"],
 ) -> np.ndarray:
@@ -113,7 +113,7 @@ def read_index_bars(sources: Path) -> pd.DataFrame:
     return bars.rename(columns=str.lower).astype(float).round(2)
 
 
-def read_yields(sources: Path, sessions: pd.DatetimeIndex) -> pd.DataFrame:
+def read_treasury_yields(sources: Path, sessions: pd.DatetimeIndex) -> pd.DataFrame:
     """Read yields as decimals; sessions on which bonds do not trade are NaN."""
     data = sources / "zipline" / "resources" / "market_data" / "treasury_curves.csv"
     yields = pd.read_csv(data)
@@ -190,7 +190,7 @@ def build_sample(sources: Path) -> pd.DataFrame:
     """
     bars = read_index_bars(sources)
     sessions = pd.DatetimeIndex(bars.loc[FIRST:LAST].index, name="session")
-    yields = read_yields(sources, sessions)
+    yields = read_treasury_yields(sources, sessions)
     terms = volatility_terms(bars)
     coefficients = fit_volatility(terms, read_volatility_index(sources))
     sample = bars.loc[sessions].add_prefix("index_")

@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market._typing import FloatArray, FloatFeatures, FloatSessionsByFeature
+from trm_bt.market.allocations import ALLOCATION_NAMES, N_ALLOCATIONS
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.strategies.ledger import ASSETS
@@ -47,7 +48,7 @@ def step_columns(n_steps: int) -> list[str]:
 
 def decision_table(
     decisions: Sequence[Decision],
-    rows: Sequence[np.ndarray],
+    rows: Sequence[FloatFeatures],
     targets: Sequence[tuple[float, float]],
     schema: FeatureSchema,
 ) -> pd.DataFrame:
@@ -80,7 +81,7 @@ def decision_table(
     columns = [
         pd.DatetimeIndex([d.decided_on for d in decisions]),
         *np.reshape(rows, (n, len(FEATURE_NAMES))).T,
-        *np.reshape([d.probabilities for d in decisions], (n, -1 if n else 8)).T,
+        *np.reshape([d.probabilities for d in decisions], (n, N_ALLOCATIONS)).T,
         [d.confidence for d in decisions],
         [d.halt_prob for d in decisions],
         [d.n_steps for d in decisions],
@@ -93,7 +94,7 @@ def decision_table(
     ]
     table = pd.DataFrame(dict(zip(DECISION_COLUMNS, columns, strict=True)))
     steps = _step_probabilities(decisions)
-    names_of_steps = step_columns(steps.shape[1] // len(ALLOCATION_NAMES))
+    names_of_steps = step_columns(steps.shape[1] // N_ALLOCATIONS)
     table = table.join(pd.DataFrame(steps, columns=names_of_steps))
     table.attrs["feature_schema"] = schema.model_dump(mode="json")
     return table
@@ -128,18 +129,18 @@ def with_orders(decisions: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
     return joined
 
 
-def _z_scores(decisions: Sequence[Decision]) -> np.ndarray:
+def _z_scores(decisions: Sequence[Decision]) -> FloatSessionsByFeature:
     """Return the standardised features, shape (n, n_features), NaN where not told."""
     unknown = np.full(len(FEATURE_NAMES), np.nan)
     scores = [unknown if d.z_scores is None else d.z_scores for d in decisions]
     return np.reshape(scores, (len(decisions), len(FEATURE_NAMES)))
 
 
-def _step_probabilities(decisions: Sequence[Decision]) -> np.ndarray:
+def _step_probabilities(decisions: Sequence[Decision]) -> FloatArray:
     """Return probabilities after each step, shape (n, n_steps x n_allocations)."""
     told = [d.step_probabilities for d in decisions]
     n_steps = max((len(steps) for steps in told if steps is not None), default=0)
-    filled = np.full((len(told), n_steps, len(ALLOCATION_NAMES)), np.nan)
+    filled = np.full((len(told), n_steps, N_ALLOCATIONS), np.nan)
     for row, steps in enumerate(told):
         if steps is not None:
             filled[row, : len(steps)] = steps

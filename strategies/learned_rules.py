@@ -12,24 +12,34 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import LookAheadError
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market._typing import (
+    BoolSessions,
+    FloatArray,
+    FloatSessions,
+    FloatSessionsByAsset,
+    FloatSessionsByFeature,
+    IntSessions,
+)
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS, N_ALLOCATIONS
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.strategies.rules import History
 
 if TYPE_CHECKING:
     from hmmlearn.hmm import GaussianHMM
 
-Predict = Callable[[np.ndarray], np.ndarray]
-"""From raw features, shape (n_rows, 10), to class indices, shape (n_rows,)."""
-Fit = Callable[[pd.DataFrame, int], Predict]
+Predict = Callable[[FloatSessionsByFeature], IntSessions]
+"""From raw features, shape (n_rows, n_features), to class indices, shape (n_rows,)."""
+FitModel = Callable[[pd.DataFrame, int], Predict]
 """From a label table and a seed to a model."""
 
-CALM_CLASS: Final = ALLOCATION_NAMES.index("aggressive_growth")
-ROUGH_CLASS: Final = ALLOCATION_NAMES.index("ultra_defensive")
+CALM_CLASS: Final = int(ALLOCATION_WEIGHTS[:, 0].argmax())
+"""The allocation with the most equity."""
+ROUGH_CLASS: Final = int(ALLOCATION_WEIGHTS[:, 0].argmin())
+"""The allocation with the least."""
 _NONE: Final = -1
 
 
-def weights_of_classes(classes: np.ndarray) -> np.ndarray:
+def weights_of_classes(classes: IntSessions) -> FloatSessionsByAsset:
     """Return the weights of class indices, NaN where there is none (-1).
 
     Parameters
@@ -40,17 +50,17 @@ def weights_of_classes(classes: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (n_sessions, 3)
     """
-    weights: np.ndarray = ALLOCATION_WEIGHTS[classes]
+    weights = ALLOCATION_WEIGHTS[classes]
     weights[classes == _NONE] = np.nan
     return weights
 
 
-def last_best(labels: pd.DataFrame, sessions: pd.DatetimeIndex) -> np.ndarray:
+def last_best(labels: pd.DataFrame, sessions: pd.DatetimeIndex) -> IntSessions:
     """Return the best allocation of the last label known at each close, -1 for none.
 
     Parameters
     ----------
-    labels : DataFrame of shape (n_labels, 24)
+    labels : DataFrame of shape (n_labels, n_columns)
         What `compute_labels` returns.
     sessions : DatetimeIndex of shape (n_sessions,)
         The deciding sessions.
@@ -66,21 +76,21 @@ def last_best(labels: pd.DataFrame, sessions: pd.DatetimeIndex) -> np.ndarray:
 
 
 def retrained(
-    fit: Fit,
+    fit: FitModel,
     labels: pd.DataFrame,
     features: pd.DataFrame,
     known_by: pd.Series,
     seed: int = 0,
-) -> np.ndarray:
+) -> IntSessions:
     """Decide each session with a model trained on the labels known by its date.
 
     Parameters
     ----------
     fit : callable
         `fit_majority`, `fit_logistic`, `fit_boosted`, or one like them.
-    labels : DataFrame of shape (n_labels, 24)
+    labels : DataFrame of shape (n_labels, n_columns)
         What `compute_labels` returns.
-    features : DataFrame of shape (n_sessions, 10)
+    features : DataFrame of shape (n_sessions, n_features)
         Features of the deciding sessions.
     known_by : Series of shape (n_sessions,)
         By deciding session, the last session whose labels its model knows; missing
@@ -109,7 +119,7 @@ def retrained(
 
 
 def fit_majority(labels: pd.DataFrame, seed: int) -> Predict:
-    """Return the commonest winner of the labels, whatever the features."""
+    """Return the most frequent winner of the labels, whatever the features."""
     winner = int(np.bincount(labels["winner"]).argmax())
     return lambda rows: np.full(len(rows), winner, dtype=np.int64)
 
@@ -135,7 +145,7 @@ def fit_boosted(labels: pd.DataFrame, seed: int) -> Predict:
     features, winners = _training_rows(labels)
     settings = {
         "objective": "multiclass",
-        "num_class": len(ALLOCATION_NAMES),
+        "num_class": N_ALLOCATIONS,
         "learning_rate": 0.05,
         "num_leaves": 7,
         "min_data_in_leaf": 100,
@@ -150,10 +160,10 @@ def fit_boosted(labels: pd.DataFrame, seed: int) -> Predict:
     return lambda rows: np.asarray(model.predict(rows)).argmax(axis=1)
 
 
-def hmm_regime(history: History, known_by: pd.Series) -> np.ndarray:
-    """Hold class 5 in the calm state of a two-state Markov model, class 0 in the rough.
+def hmm_regime(history: History, known_by: pd.Series) -> IntSessions:
+    """Hold the most equity in the calm state of a Markov model, the least in the rough.
 
-    The states differ in mean and variance of the equity's log returns. The model is
+    The two states differ in mean and variance of the equity's log returns. The model is
     fitted up to each date of `known_by`; the state of a session is filtered from the
     returns up to its close, never smoothed with later ones.
 
@@ -195,7 +205,7 @@ def hmm_regime(history: History, known_by: pd.Series) -> np.ndarray:
     return classes
 
 
-def _fit_regimes(returns: np.ndarray) -> "GaussianHMM":
+def _fit_regimes(returns: FloatArray) -> "GaussianHMM":
     """Fit two states to log returns, shape (n_sessions, 1), from a start that is told.
 
     The first state starts calm and the second rough, and both tend to stay.
@@ -212,12 +222,12 @@ def _fit_regimes(returns: np.ndarray) -> "GaussianHMM":
 
 
 def filtered_states(
-    returns: np.ndarray,
-    start: np.ndarray,
-    transitions: np.ndarray,
-    means: np.ndarray,
-    variances: np.ndarray,
-) -> np.ndarray:
+    returns: FloatSessions,
+    start: FloatArray,
+    transitions: FloatArray,
+    means: FloatArray,
+    variances: FloatArray,
+) -> FloatArray:
     """Return the probability of each state given the returns up to each session.
 
     Parameters
@@ -246,7 +256,7 @@ def filtered_states(
     # scaled by the likeliest state, which cancels: a crash would underflow in both
     likelihood = np.exp(distance.min(axis=1, keepdims=True) - distance)
     likelihood /= np.sqrt(variances)
-    filtered: np.ndarray = np.empty_like(likelihood)
+    filtered: FloatArray = np.empty_like(likelihood)
     expected = start
     for t, likely in enumerate(likelihood):
         joint = expected * likely
@@ -255,7 +265,7 @@ def filtered_states(
     return filtered
 
 
-def _blocks(known_by: pd.Series) -> Iterator[tuple[pd.Timestamp, np.ndarray]]:
+def _blocks(known_by: pd.Series) -> Iterator[tuple[pd.Timestamp, BoolSessions]]:
     """Yield each date of `known_by` with the mask of the sessions it decides."""
     is_late = (known_by >= known_by.index).to_numpy()
     if is_late.any():
@@ -268,7 +278,7 @@ def _blocks(known_by: pd.Series) -> Iterator[tuple[pd.Timestamp, np.ndarray]]:
         yield pd.Timestamp(known_on), (known_by == known_on).to_numpy()
 
 
-def _training_rows(labels: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _training_rows(labels: pd.DataFrame) -> tuple[FloatSessionsByFeature, IntSessions]:
     """Return raw features and winners of a label table."""
     features = labels[list(FEATURE_NAMES)].to_numpy(np.float64)
     return features, labels["winner"].to_numpy(np.int64)

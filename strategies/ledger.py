@@ -1,15 +1,17 @@
 """What a rebalancing strategy notes of its bars, decisions and orders, as tables."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+import backtrader as bt
 import numpy as np
 import pandas as pd
 
 from trm_bt.feeds.backtrader import sessions_of
 
 ASSETS: Final = ("equity", "bond")
-WEIGHTS: Final = (*ASSETS, "cash")
+WEIGHT_COLUMNS: Final = (*ASSETS, "cash")
 ORDER_COLUMNS: Final = (
     "decided_on",
     "filled_on",
@@ -23,9 +25,9 @@ ORDER_COLUMNS: Final = (
 )
 EXECUTION_COLUMNS: Final = (
     "decided_on",
-    *[f"target_{name}" for name in WEIGHTS],
-    *[f"fill_{name}" for name in WEIGHTS],
-    *[f"close_{name}" for name in WEIGHTS],
+    *[f"target_{name}" for name in WEIGHT_COLUMNS],
+    *[f"fill_{name}" for name in WEIGHT_COLUMNS],
+    *[f"close_{name}" for name in WEIGHT_COLUMNS],
     "fill_gap",
     "close_gap",
 )
@@ -60,9 +62,38 @@ class Ledger:
 
     bars: list[tuple[float, ...]] = field(default_factory=list)
     decided: list[tuple[float, float, float]] = field(default_factory=list)
-    orders: list[tuple[Any, ...]] = field(default_factory=list)
+    orders: list[tuple[float | str, ...]] = field(default_factory=list)
     fills_at_close: bool = False
     credits_first: bool = False
+
+    def note_order(
+        self, order: bt.Order, status: str, decided_on: float, asset: str, open_: float
+    ) -> None:
+        """Note an order in its final state.
+
+        Parameters
+        ----------
+        order : Order
+            Not filled, or filled in part or whole.
+        status : str
+            Name of its state.
+        decided_on : float
+            Date number of the decision.
+        asset : {"equity", "bond"}
+            What was traded.
+        open_ : float
+            Open of the bar that it was filled on, NaN if it was not filled.
+        """
+        done = order.executed
+        nan = math.nan
+        filled_on, size, price, value, slippage = nan, order.created.size, nan, nan, nan
+        if done.size:
+            # a cancellation, told a bar later, overwrites the order's own date
+            filled_on, size, price = done.exbits[-1].dt, done.size, done.price
+            value = size * price
+            slippage = math.copysign(1.0, size) * (price / open_ - 1.0)
+        row = (decided_on, filled_on, asset, size, price, value, done.comm)
+        self.orders.append((*row, status, slippage))
 
     def order_table(self) -> pd.DataFrame:
         """Return a row an order, columns `ORDER_COLUMNS`."""
@@ -97,7 +128,7 @@ class Ledger:
         filled, rows = filled[is_known], rows[is_known]
         wanted = targets.loc[filled["decided_on"]].to_numpy()
         parts = [wanted, self._weights_at_fill(bars, rows)]
-        closes = self.close_table()[list(WEIGHTS)].iloc[rows].to_numpy()
+        closes = self.close_table()[list(WEIGHT_COLUMNS)].iloc[rows].to_numpy()
         parts.append(closes / closes.sum(axis=1, keepdims=True))
         gaps = [np.abs(part - wanted).max(axis=1) for part in parts[1:]]
         values = np.column_stack([*parts, *gaps])

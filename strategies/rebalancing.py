@@ -10,30 +10,18 @@ exact at the fill after costs, while the decision still knows nothing after t. W
 
 import logging
 import math
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import backtrader as bt
-import numpy as np
 import pandas as pd
 
 from trm_bt.errors import ConfigError
-from trm_bt.feeds.backtrader import sessions_of
-from trm_bt.feeds.calendars import (
-    check_current_bar,
-    check_live_stamps,
-    check_preloaded,
-    is_live,
-    stand_together,
-)
+from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.roles import feeds_by_name, find_roles
-from trm_bt.feeds.values import (
-    check_current_values,
-    check_preloaded_values,
-    has_current_values,
-)
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 from trm_bt.strategies.broker import FINAL_STATES, slippage_of
-from trm_bt.strategies.ledger import ASSETS, WEIGHTS, Ledger
+from trm_bt.strategies.ledger import ASSETS, WEIGHT_COLUMNS, Ledger
+from trm_bt.strategies.sessions import SharedSessions
 from trm_bt.strategies.sizing import affordable_share, drift, target_values
 
 MIN_DRIFT: Final = 1e-8
@@ -91,7 +79,7 @@ class RebalancingStrategy(bt.Strategy):
     roles: ClassVar[tuple[str, ...]] = ASSETS
 
     def __init__(self) -> None:
-        self._feeds: dict[str, Any] = find_roles(
+        self._feeds: dict[str, Feed] = find_roles(
             self.datas, {role: getattr(self.p, role) for role in self.roles}
         )
         self._rate = feeds_by_name(self.datas).get("cash_rate")
@@ -100,13 +88,11 @@ class RebalancingStrategy(bt.Strategy):
         self._assets = [self._feeds[name] for name in ASSETS]
         self._targets: tuple[float, float] | None = None
         self._decided_on = self._credit = 0.0
-        self._n_handled, self._handled_on = 0, 0.0
         self._must_trade = False
         self.n_submitted = 0
         self._open_orders: dict[int, tuple[float, str, bt.Order]] = {}
         self._opens: dict[int, float] = {}
         self._ledger = Ledger()
-        self._unhandled: set[float] = set()
         first = self.p.decide_from
         self._decide_from = 0 if first is None else pd.Timestamp(first).toordinal()
 
@@ -131,27 +117,21 @@ class RebalancingStrategy(bt.Strategy):
 
     def start(self) -> None:
         """Compare calendars where whole feeds are known, and learn what trades cost."""
-        self._needs = self.needed_values()
+        self._sessions = SharedSessions(self._feeds, self.needed_values())
         roles = {id(feed) for feed in self._feeds.values()}
         self._awaited = [
             (feed, n_bars)
             for feed, n_bars in zip(self.datas, self._minperiods, strict=True)
             if n_bars > 1 or id(feed) in roles
         ]
-        self._is_live = is_live(self._feeds)
-        self._is_preloaded = any(feed.buflen() for feed in self._feeds.values())
-        if self._is_preloaded:
-            check_preloaded(self._feeds)
-            check_preloaded_values(self._feeds, self._needs)
         self._costs = [self.broker.getcommissioninfo(feed) for feed in self._assets]
         self._is_whole = [cost.getsize(2.0, 1.0) == 0 for cost in self._costs]
         self._is_at_open = bool(
             self.cerebro.p.cheat_on_open and self.cerebro.p.broker_coo
         )
         self._ledger.credits_first = self._is_at_open
-        is_at_close = bool(getattr(self.broker.p, "coc", False)) and not (
-            self._is_at_open
-        )
+        is_coc = bool(getattr(self.broker.p, "coc", False))
+        is_at_close = is_coc and not self._is_at_open
         self._ledger.fills_at_close = is_at_close
         self._gap = 0.0 if self._is_at_open or is_at_close else float(self.p.max_gap)
 
@@ -159,12 +139,12 @@ class RebalancingStrategy(bt.Strategy):
         """Account for the close; go on if only feeds of no role are not there yet."""
         if all(len(feed) >= n_bars for feed, n_bars in self._awaited):
             self.next()
-        elif self._has_new_session():
+        elif self._sessions.has_new():
             self._account()
 
     def next(self) -> None:
         """Decide at the close; in a plain Cerebro send the orders for the next open."""
-        if not self._has_new_session() or not self._account():
+        if not self._sessions.has_new() or not self._account():
             return
         if self.is_ready():
             self._decide()
@@ -181,7 +161,7 @@ class RebalancingStrategy(bt.Strategy):
         """Trade yesterday's decision at today's open, with cheat-on-open only."""
         if not self._is_at_open or self._targets is None:
             return
-        if not self._has_new_session():
+        if not self._sessions.has_new():
             return
         # asking for the value of one feed makes the broker book the accrued cash now
         self.broker.get_value([self._assets[0]])
@@ -199,13 +179,16 @@ class RebalancingStrategy(bt.Strategy):
         if order.status in _REFUSED:
             self._must_trade = True
             _LOG.warning("%s: order %d refused", order.data._name, order.ref)
-        self._record(order, order.getstatusname(), *opened[:2])
+        decided_on, asset, _ = opened
+        open_ = self._opens.pop(order.ref, math.nan)
+        self._ledger.note_order(order, order.getstatusname(), decided_on, asset, open_)
 
     def stop(self) -> None:
         """Close the record: an order whose bar never came is unfilled."""
-        if not self._is_live:
-            for decided_on, asset, order in self._open_orders.values():
-                self._record(order, "Unfilled", decided_on, asset)
+        if not self._sessions.is_live:
+            for ref, (decided_on, asset, order) in self._open_orders.items():
+                open_ = self._opens.pop(ref, math.nan)
+                self._ledger.note_order(order, "Unfilled", decided_on, asset, open_)
             self._open_orders.clear()
 
     @property
@@ -231,7 +214,7 @@ class RebalancingStrategy(bt.Strategy):
     @property
     def weights(self) -> pd.DataFrame:
         """Actual weights of equity, bond and cash at each close, our own valuation."""
-        values = self.closes[list(WEIGHTS)]
+        values = self.closes[list(WEIGHT_COLUMNS)]
         return values.div(values.sum(axis=1), axis=0)
 
     @property
@@ -245,7 +228,7 @@ class RebalancingStrategy(bt.Strategy):
     @property
     def halts(self) -> pd.DatetimeIndex:
         """Sessions of live feeds that were held through: not every feed had its bar."""
-        return sessions_of(sorted(self._unhandled)).unique()
+        return self._sessions.halts
 
     @property
     def n_rejected(self) -> int:
@@ -253,47 +236,12 @@ class RebalancingStrategy(bt.Strategy):
         names = {bt.Order.Status[state] for state in _REFUSED}
         return int(self.orders["status"].isin(names).sum())
 
-    def _has_new_session(self) -> bool:
-        """Tell whether every feed of a role has a bar that was not handled yet.
-
-        Raises
-        ------
-        BarsError
-            If the bars of feeds that are not live differ in session or lack a value, or
-            daily bars of live feeds that never stood together differ in time of day.
-        """
-        if self._is_live:
-            return self._has_new_live_session()
-        if len(self._assets[0]) <= self._n_handled:
-            return False
-        if not self._is_preloaded:
-            check_current_bar(self._feeds)
-            check_current_values(self._feeds, self._needs)
-        return True
-
-    def _has_new_live_session(self) -> bool:
-        """Tell whether every feed has its bar; note the session while one has not."""
-        if not self._n_handled:
-            check_live_stamps(self._feeds)
-        begun = [feed.datetime[0] for feed in self._feeds.values() if len(feed)]
-        is_whole = stand_together(self._feeds) and has_current_values(
-            self._feeds, self._needs
-        )
-        is_new = len(self._assets[0]) > self._n_handled
-        if not is_whole:
-            self._unhandled.update(now for now in begun if now > self._handled_on)
-        elif is_new:
-            self._unhandled.discard(begun[0])
-        return is_whole and is_new
-
     def _account(self) -> bool:
         """Log the close and accrue cash; tell whether the deciding span has begun."""
-        equity, bond = self._assets
-        self._n_handled = len(equity)
-        self._handled_on = session = equity.datetime[0]
+        session = self._sessions.handle()
         if session < self._decide_from:
             return False
-        broker = self.broker
+        (equity, bond), broker = self._assets, self.broker
         cash = broker.getcash()
         if self._rate is not None:
             self._credit = cash * self._rate.close[0] / SESSIONS_PER_YEAR
@@ -387,22 +335,6 @@ class RebalancingStrategy(bt.Strategy):
             order = trade(self._assets[i], size=abs(size), **how)
             self.n_submitted += 1
             self._open_orders[order.ref] = (self._decided_on, ASSETS[i], order)
-
-    def _record(
-        self, order: bt.Order, status: str, decided_on: float, asset: str
-    ) -> None:
-        """Note an order in its final state."""
-        done = order.executed
-        filled = (np.nan, asset, order.created.size, np.nan, np.nan)
-        slippage = np.nan
-        if done.size:
-            # a cancellation, told a bar later, overwrites the order's own date
-            filled_on = done.exbits[-1].dt
-            filled = (filled_on, asset, done.size, done.price, done.size * done.price)
-            open_ = self._opens.pop(order.ref, np.nan)
-            slippage = math.copysign(1.0, done.size) * (done.price / open_ - 1.0)
-        row = (decided_on, *filled, done.comm, status, slippage)
-        self._ledger.orders.append(row)
 
 
 def _checked(weights: tuple[float, float]) -> tuple[float, float]:

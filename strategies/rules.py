@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
+from trm_bt.market._typing import FloatArray, FloatSessionsByAsset
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.labels import cash_returns
@@ -44,20 +45,20 @@ class History:
     """
 
     sessions: pd.DatetimeIndex
-    returns: np.ndarray
+    returns: FloatSessionsByAsset
 
     @property
-    def values(self) -> np.ndarray:
+    def values(self) -> FloatSessionsByAsset:
         """What one unit in each asset has grown to, shape (n_sessions, 3)."""
         return np.asarray(np.cumprod(1.0 + self.returns, axis=0))
 
     @property
-    def excess(self) -> np.ndarray:
+    def excess(self) -> FloatArray:
         """Returns of equity and bond less that of cash, shape (n_sessions, 2)."""
         return np.asarray(self.returns[:, :2] - self.returns[:, 2:])
 
 
-Rule = Callable[[History], np.ndarray]
+Rule = Callable[[History], FloatSessionsByAsset]
 
 
 def history_of(bars: Bars) -> History:
@@ -69,7 +70,9 @@ def history_of(bars: Bars) -> History:
     return History(bars.sessions, returns)
 
 
-def inverse_volatility(history: History, lookback: int = RISK_LOOKBACK) -> np.ndarray:
+def inverse_volatility(
+    history: History, lookback: int = RISK_LOOKBACK
+) -> FloatSessionsByAsset:
     r"""Weigh equity and bond by one over their volatility, and hold no cash.
 
     Returns
@@ -92,7 +95,7 @@ def volatility_target(
     history: History,
     target: float = TARGET_VOLATILITY,
     lookback: int = TARGET_LOOKBACK,
-) -> np.ndarray:
+) -> FloatSessionsByAsset:
     r"""Hold as much equity as would have had the volatility `target`, at most all.
 
     Returns
@@ -118,7 +121,7 @@ def mean_variance(
     history: History,
     risk_aversion: float = RISK_AVERSION,
     lookback: int = RISK_LOOKBACK,
-) -> np.ndarray:
+) -> FloatSessionsByAsset:
     r"""Hold the long-only weights with the best mean-variance utility.
 
     Expected returns in excess of cash are the means of all the past, at least a year;
@@ -165,7 +168,7 @@ def mean_variance_of_eight(
     history: History,
     risk_aversion: float = RISK_AVERSION,
     lookback: int = RISK_LOOKBACK,
-) -> np.ndarray:
+) -> FloatSessionsByAsset:
     """Hold the one of the eight allocations that `mean_variance` likes best.
 
     Returns
@@ -177,12 +180,14 @@ def mean_variance_of_eight(
     points = np.tile(ALLOCATION_WEIGHTS[:, :2], (len(means), 1, 1))
     utility = _utility(points, means, covariances, risk_aversion)
     best = np.nan_to_num(utility).argmax(axis=1)
-    weights: np.ndarray = ALLOCATION_WEIGHTS[best]
+    weights: FloatSessionsByAsset = ALLOCATION_WEIGHTS[best]
     weights[np.isnan(means[:, 0])] = np.nan
     return weights
 
 
-def moving_average(history: History, lookback: int = AVERAGE_LOOKBACK) -> np.ndarray:
+def moving_average(
+    history: History, lookback: int = AVERAGE_LOOKBACK
+) -> FloatSessionsByAsset:
     """Hold equity while it closes above its average of `lookback` closes, else cash.
 
     Decided once a month, at the close of its first session (the source decides one
@@ -204,7 +209,9 @@ def moving_average(history: History, lookback: int = AVERAGE_LOOKBACK) -> np.nda
     return _monthly(history, _padded(_one_of_three(np.where(is_above, 0, 2)), history))
 
 
-def dual_momentum(history: History, lookback: int = MOMENTUM_LOOKBACK) -> np.ndarray:
+def dual_momentum(
+    history: History, lookback: int = MOMENTUM_LOOKBACK
+) -> FloatSessionsByAsset:
     """Hold the better of equity and bond over a year if it beat cash, else cash.
 
     Decided once a month, at the close of its first session; of equals, the first.
@@ -227,7 +234,7 @@ def dual_momentum(history: History, lookback: int = MOMENTUM_LOOKBACK) -> np.nda
     )
 
 
-RULES: Final[Mapping[str, Rule]] = {
+WEIGHT_RULES: Final[Mapping[str, Rule]] = {
     "inverse_volatility": inverse_volatility,
     "volatility_target": volatility_target,
     "mean_variance": mean_variance,
@@ -238,31 +245,30 @@ RULES: Final[Mapping[str, Rule]] = {
 """Every rule by the name it has in tables."""
 
 
-def _one_of_three(assets: np.ndarray) -> np.ndarray:
+def _one_of_three(assets: FloatArray) -> FloatArray:
     """Return weights that hold one asset alone, by index, shape (n_rows, 3)."""
-    weights: np.ndarray = np.eye(3)[assets]
-    return weights
+    return np.asarray(np.eye(3)[assets])
 
 
-def _rolling(values: np.ndarray, lookback: int) -> np.ndarray:
+def _rolling(values: FloatArray, lookback: int) -> FloatArray:
     """Return the last `lookback` values of each row that has them, last axis."""
     return sliding_window_view(values, lookback, axis=0)
 
 
-def _padded(rows: np.ndarray, history: History) -> np.ndarray:
+def _padded(rows: FloatArray, history: History) -> FloatArray:
     """Put NaN rows before `rows`, so that there is one a session."""
     n_before = len(history.sessions) - len(rows)
     return np.concatenate([np.full((n_before, *rows.shape[1:]), np.nan), rows])
 
 
-def _deviations(history: History, lookback: int) -> np.ndarray:
+def _deviations(history: History, lookback: int) -> FloatArray:
     """Return standard deviations of equity and bond, shape (n_sessions, 2)."""
     # the first return is none: it looks back on nothing
     windows = _rolling(history.returns[1:, :2], lookback)
     return _padded(windows.std(axis=-1, ddof=1), history)
 
 
-def _expected(history: History, lookback: int) -> tuple[np.ndarray, np.ndarray]:
+def _expected(history: History, lookback: int) -> tuple[FloatArray, FloatArray]:
     """Return what mean-variance rules expect of the next session, NaN before they can.
 
     Means of equity and bond in excess of cash, shape (n_sessions, 2), and variances of
@@ -280,8 +286,8 @@ def _expected(history: History, lookback: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _utility(
-    points: np.ndarray, means: np.ndarray, covariances: np.ndarray, aversion: float
-) -> np.ndarray:
+    points: FloatArray, means: FloatArray, covariances: FloatArray, aversion: float
+) -> FloatArray:
     """Return mean-variance utilities of weights, shape (n_sessions, n_points).
 
     Parameters
@@ -298,7 +304,7 @@ def _utility(
     return np.asarray(expected - aversion / 2.0 * variance)
 
 
-def _monthly(history: History, weights: np.ndarray) -> np.ndarray:
+def _monthly(history: History, weights: FloatArray) -> FloatArray:
     """Keep the weights decided on the first session of each month until the next."""
     months = history.sessions.to_period("M")
     is_first = np.r_[False, months[1:] != months[:-1]]

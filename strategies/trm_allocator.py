@@ -14,7 +14,6 @@ from trm_bt.feeds.roles import feeds_by_name, is_known
 from trm_bt.indicators import TRMDecision, given_or_loaded_policy, needed_inputs
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.decisions import Decision
-from trm_bt.market.features import FeatureSchema
 from trm_bt.strategies.decision_table import decision_table
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
@@ -87,7 +86,6 @@ class TRMAllocator(RebalancingStrategy):
         self.n_kept = 0
         self._warn_of_another_universe()
         policy = given_or_loaded_policy(self.p)
-        assert isinstance(policy.schema, FeatureSchema)
         self._inputs = needed_inputs(policy.schema)
         self._find_inputs()
         self.signal: Any = TRMDecision(  # type: ignore[call-arg] # Backtrader's params

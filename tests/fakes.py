@@ -39,8 +39,7 @@ class FakePolicy:
         """Return a policy for the features of `bars`."""
         return cls(schema_for(bars))
 
-    def check_schema(self, schema: object) -> None:
-        assert isinstance(schema, FeatureSchema)
+    def check_schema(self, schema: FeatureSchema) -> None:
         difference = self.schema.difference(schema)
         if difference:
             raise CheckpointError(f"The policy's features differ: {difference}.")

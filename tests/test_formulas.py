@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from tests.conftest import make_bars
 from trm_bt.config import FeatureConfig
 from trm_bt.market import formulas, proxies
+from trm_bt.market.feature_table import FEATURES
 from trm_bt.market.features import (
     FEATURE_NAMES,
-    Formula,
     feature_rows,
-    formulas_for,
     input_arrays,
     schema_for,
 )
@@ -100,28 +99,31 @@ def test_every_feature_keeps_its_range(seed, has_options):
         assert ((rows[name] >= low) & (rows[name] <= high)).all(), name
 
 
-def every_formula() -> list[Formula]:
-    observed, proxied = (
-        formulas_for(FeatureConfig(put_call_long_lookback=140), given, given)
-        for given in (True, False)
-    )
-    return list(dict.fromkeys([*observed.values(), *proxied.values()]))
+SHORT = FeatureConfig(put_call_long_lookback=140)
+EVERY_FORMULA = [
+    formula
+    for feature in FEATURES
+    for formula in (feature.formula, feature.proxy)
+    if formula
+]
 
 
-@pytest.mark.parametrize("formula", every_formula(), ids=lambda f: f.compute.__name__)
+@pytest.mark.parametrize("formula", EVERY_FORMULA, ids=lambda f: f.compute.__name__)
 def test_a_row_reads_its_own_sessions_and_no_other(formula):
     arrays = input_arrays(make_bars(200, 3, has_options=True))
     inputs = [arrays[name] for name in formula.inputs]
-    whole, _ = formula.compute(*inputs, *formula.lookbacks)
-    assert len(whole) == 200 - formula.n_sessions + 1
+    lookbacks = formula.sessions_looked_back(SHORT)
+    n_sessions = formula.n_sessions(SHORT)
+    whole, _ = formula.compute(*inputs, *lookbacks)
+    assert len(whole) == 200 - n_sessions + 1
     reads_oldest = False
-    for end in range(formula.n_sessions, 201):
-        window = [values[end - formula.n_sessions : end].copy() for values in inputs]
-        row, _ = formula.compute(*window, *formula.lookbacks)
-        assert row.tobytes() == whole[end - formula.n_sessions].tobytes()
+    for end in range(n_sessions, 201):
+        window = [values[end - n_sessions : end].copy() for values in inputs]
+        row, _ = formula.compute(*window, *lookbacks)
+        assert row.tobytes() == whole[end - n_sessions].tobytes()
         for values in window:
             values[0] *= 1.5
-        reads_oldest |= row != formula.compute(*window, *formula.lookbacks).values
+        reads_oldest |= row != formula.compute(*window, *lookbacks).values
     assert reads_oldest
 
 

@@ -12,7 +12,7 @@ from tests.conftest import make_bars
 from trm_bt.audit.api import AuditSettings, audit_policy
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.strategies import rules
-from trm_bt.strategies.rules import RULES, history_of
+from trm_bt.strategies.rules import WEIGHT_RULES, history_of
 
 
 @pytest.fixture(scope="module")
@@ -119,25 +119,25 @@ FIRST = {
 """First row with a value, where it does not depend on the calendar."""
 
 
-@pytest.mark.parametrize("name", list(RULES))
+@pytest.mark.parametrize("name", list(WEIGHT_RULES))
 def test_a_rule_is_what_a_loop_says(long_bars, name):
-    weights = RULES[name](history_of(long_bars))
+    weights = WEIGHT_RULES[name](history_of(long_bars))
     for t in range(300, 700, 7):
         expected = LOOPS[name](long_bars, t)
         tolerance = 1e-5 if name == "mean_variance" else 1e-12
         np.testing.assert_allclose(weights[t], expected, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", list(RULES))
+@pytest.mark.parametrize("name", list(WEIGHT_RULES))
 def test_the_rules_differ_from_row_to_row(long_bars, name):
-    weights = RULES[name](history_of(long_bars))
+    weights = WEIGHT_RULES[name](history_of(long_bars))
     known = weights[np.isfinite(weights).all(axis=1)]
     assert len(np.unique(known.round(6), axis=0)) > 1
 
 
-@pytest.mark.parametrize("name", list(RULES))
+@pytest.mark.parametrize("name", list(WEIGHT_RULES))
 def test_rows_are_whole_portfolios_or_missing(long_bars, name):
-    weights = RULES[name](history_of(long_bars))
+    weights = WEIGHT_RULES[name](history_of(long_bars))
     is_known = np.isfinite(weights).all(axis=1)
     assert np.isnan(weights[~is_known]).all()
     assert (weights[is_known] >= 0).all()
@@ -152,11 +152,11 @@ def test_rows_are_whole_portfolios_or_missing(long_bars, name):
         assert is_new_month(long_bars.sessions, first)
 
 
-@pytest.mark.parametrize("name", list(RULES))
+@pytest.mark.parametrize("name", list(WEIGHT_RULES))
 def test_no_rule_looks_ahead(long_bars, name):
     def weights(bars):
         columns = ["equity", "bond", "cash"]
-        values = RULES[name](history_of(bars))
+        values = WEIGHT_RULES[name](history_of(bars))
         return pd.DataFrame(values, bars.sessions, columns)
 
     settings = AuditSettings(n_cuts=12)

@@ -165,5 +165,5 @@ def test_nothing_is_told_before_the_end(bars, kind):
     add_bars(cerebro, bars)
     cerebro.addanalyzer(kind)
     cerebro.addstrategy(Asking, policy=FakePolicy.reading(bars))
-    with pytest.raises(RunError, match=r"Ask it then"):
+    with pytest.raises(RunError, match=r"Ask it after `cerebro.run\(\)`"):
         cerebro.run()

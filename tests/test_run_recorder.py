@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import make_bars
-from trm_bt.analyzers.run_recorder import record_run
+from trm_bt.analyzers.run_recorder import record_cerebro
 from trm_bt.feeds.backtrader import TRMPandasData, add_bars
 
 BARS = make_bars(6)
@@ -34,7 +34,7 @@ def run(request):
     cerebro.broker.setcash(1000.0)
     add_bars(cerebro, BARS, roles=("equity", "bond"))
     cerebro.addstrategy(Story)
-    return record_run(cerebro)
+    return record_cerebro(cerebro)
 
 
 def test_orders_are_noted_when_they_are_sent(run):
@@ -76,7 +76,7 @@ def test_two_strategies_are_told_apart_and_prenext_is_no_decision():
     add_bars(cerebro, BARS, roles=("equity",))
     cerebro.addstrategy(Story)
     cerebro.addstrategy(Late)
-    run = record_run(cerebro)
+    run = record_cerebro(cerebro)
     assert run.orders.groupby("strategy")["size"].apply(list).tolist() == [
         [3, -1, 1],
         [1],
@@ -97,7 +97,7 @@ def test_notices_name_an_order_by_its_strategy_and_its_number_there():
     add_bars(cerebro, BARS, roles=("equity",))
     cerebro.addstrategy(Again)
     cerebro.addstrategy(Again)
-    notices = record_run(cerebro).notices
+    notices = record_cerebro(cerebro).notices
     assert notices["order"].tolist() == [0, 1, 2, 3]
     assert notices["strategy"].tolist() == [0, 0, 1, 1]
     assert notices["nth"].tolist() == [0, 1, 0, 1]
@@ -121,7 +121,7 @@ def test_what_else_is_asked_of_the_broker_is_noted():
     add_bars(cerebro, BARS, roles=("equity",))
     cerebro.addstrategy(Asking)
     cerebro.addstrategy(bt.Strategy)
-    run = record_run(cerebro)
+    run = record_cerebro(cerebro)
     assert run.requests["what"].tolist() == ["cash", "cancel"]
     assert run.requests["session"].tolist() == list(SESSIONS[1:3])
     assert run.requests["amount"].fillna(0).tolist() == [7.0, 0.0]
@@ -140,7 +140,7 @@ def test_a_feed_without_bars_yet_is_left_alone():
     cerebro.adddata(feed, name="days")
     weeks = cerebro.resampledata(feed, name="weeks", timeframe=bt.TimeFrame.Weeks)
     cerebro.addstrategy(Story)
-    run = record_run(cerebro)
+    run = record_cerebro(cerebro)
     assert run.is_flushed
     assert len(weeks) == 2
     assert set(run.closes["position weeks"]) == {0}
@@ -156,6 +156,6 @@ def test_a_refused_order_has_no_session_of_a_fill():
     cerebro = bt.Cerebro(stdstats=False)
     add_bars(cerebro, BARS, roles=("equity",))
     cerebro.addstrategy(Rich)
-    (notice,) = record_run(cerebro).notices.to_dict("records")
+    (notice,) = record_cerebro(cerebro).notices.to_dict("records")
     assert notice["status"] == "Margin"
     assert pd.isna(notice["filled_on"])

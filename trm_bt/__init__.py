@@ -1,51 +1,20 @@
 """A Tiny Recursive Model that allocates between equity, bond and cash in Backtrader.
 
-Public names are loaded when first used, so that importing the package stays light.
+The public names are those that the stub beside this file imports. Each is loaded when
+it is first used, so that importing the package loads no framework.
 """
 
+import ast
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from trm_bt.analyzers.allocation_labeler import AllocationLabeler
-    from trm_bt.backtest import run_backtest
-    from trm_bt.config import TRMConfig
-    from trm_bt.feeds import load_bars
-    from trm_bt.indicators import MarketFeatures
-    from trm_bt.learning.model import TinyRecursiveModel
-    from trm_bt.learning.policy import TRMPolicy
-    from trm_bt.market.label_table import load_labels
-    from trm_bt.report import tearsheet
-    from trm_bt.strategies.baselines import FixedMix
-    from trm_bt.strategies.trm_allocator import TRMAllocator
-
-__all__ = [
-    "AllocationLabeler",
-    "FixedMix",
-    "MarketFeatures",
-    "TRMAllocator",
-    "TRMConfig",
-    "TRMPolicy",
-    "TinyRecursiveModel",
-    "load_bars",
-    "load_labels",
-    "run_backtest",
-    "tearsheet",
-]
-
+_stub = ast.parse(__spec__.loader.get_data(f"{__file__}i"))
 _HOMES = {
-    "AllocationLabeler": "trm_bt.analyzers.allocation_labeler",
-    "FixedMix": "trm_bt.strategies.baselines",
-    "MarketFeatures": "trm_bt.indicators",
-    "TRMAllocator": "trm_bt.strategies.trm_allocator",
-    "TRMConfig": "trm_bt.config",
-    "TRMPolicy": "trm_bt.learning.policy",
-    "TinyRecursiveModel": "trm_bt.learning.model",
-    "load_bars": "trm_bt.feeds",
-    "load_labels": "trm_bt.market.label_table",
-    "run_backtest": "trm_bt.backtest",
-    "tearsheet": "trm_bt.report",
+    alias.name: node.module
+    for node in _stub.body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
 }
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:
@@ -55,4 +24,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

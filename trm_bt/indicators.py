@@ -22,17 +22,15 @@ from trm_bt.feeds.calendars import (
 )
 from trm_bt.feeds.values import check_current_values, check_preloaded_values
 from trm_bt.market.allocations import ALLOCATION_NAMES
-from trm_bt.market.bars import check_volatility
+from trm_bt.market.bars import CORE_ROLES, Status, check_volatility
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import (
     FEATURE_NAMES,
     FeatureSchema,
-    Status,
     feature_rows,
     schema_from,
 )
 
-_FIXED_INPUTS: Final = ("equity", "bond", "volatility")
 DECISION_LINES: Final = (
     *[f"prob_{name}" for name in ALLOCATION_NAMES],
     "halt_prob",
@@ -119,9 +117,10 @@ class MarketFeatures(bt.Indicator):
         """Compute feature rows from the values of `_inputs`, oldest first."""
         schema = self.p.schema
         *closes, volume = values
-        inputs = dict(zip(_FIXED_INPUTS, closes, strict=False), volume=volume)
+        inputs = dict(zip(CORE_ROLES, closes, strict=False), volume=volume)
         if schema.members:
-            inputs["members"] = np.stack(closes[3 : 3 + len(schema.members)], axis=-1)
+            first = len(CORE_ROLES)
+            inputs["members"] = np.stack(closes[first:][: len(schema.members)], axis=-1)
         if schema.has_put_call:
             inputs["put_call"] = closes[-1]
         return feature_rows(inputs, schema)[0]
@@ -209,7 +208,6 @@ class TRMDecision(bt.Indicator):
     def __init__(self) -> None:
         self.policy = given_or_loaded_policy(self.p)
         wanted = self.policy.schema
-        assert isinstance(wanted, FeatureSchema)
         self._inputs = _by_input(self, wanted)
         self.schema = self._given_schema(wanted)
         self.policy.check_schema(self.schema)
@@ -308,7 +306,7 @@ class TRMDecision(bt.Indicator):
         feed_of = dict(self._inputs)
         if wanted.members:
             feed_of["members"] = feed_of[wanted.members[0]]
-        roles = (*_FIXED_INPUTS, "members", "put_call")
+        roles = (*CORE_ROLES, "members", "put_call")
         status: dict[str, Status] = {
             role: getattr(feed_of[role], "role_status", "observed")
             for role in roles
@@ -319,7 +317,7 @@ class TRMDecision(bt.Indicator):
 
 def needed_inputs(schema: FeatureSchema) -> list[str]:
     """Return the inputs that features of `schema` read, in the order of the datas."""
-    return [*_FIXED_INPUTS, *schema.members, *["put_call"] * schema.has_put_call]
+    return [*CORE_ROLES, *schema.members, *["put_call"] * schema.has_put_call]
 
 
 def given_or_loaded_policy(params: Any) -> Policy:  # noqa: ANN401 # Backtrader's params

@@ -314,7 +314,7 @@ def save_labels(
     described.attrs = features.frame.attrs
     described.to_parquet(folder / LABELS_FILE)
     labels.to_csv(folder / "labels.csv")
-    summary = {
+    summary: dict[str, object] = {
         **describe_labels(labels, config),
         "features": features.schema.status_by_name,
         "n_zero_denominators": features.n_zero_denominators,

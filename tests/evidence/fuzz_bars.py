@@ -18,6 +18,7 @@ from tests.evidence.bar_damages import SYMBOLS, WAYS, Set
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.tables import read_table
 from trm_bt.quality.core_roles import examine_together
+from trm_bt.quality.findings import Subject
 from trm_bt.quality.rules import examine
 
 LEFT_WHOLE = "none: left whole, half a year or more"
@@ -31,7 +32,7 @@ def judge(frames: Set) -> str:
         sessions = nyse_sessions(
             first.tz_localize(None).normalize(), last.tz_localize(None).normalize()
         )
-        found += examine(frame, role=role, sessions=sessions, name=SYMBOLS[role])
+        found += examine(Subject(frame, role, sessions, SYMBOLS[role]))
     if not any(finding.severity == "error" for finding in found):
         found += examine_together(frames)
     if any(finding.severity == "error" for finding in found):

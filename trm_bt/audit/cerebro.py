@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from trm_bt.analyzers.run_recorder import RecordedRun, record_run
+from trm_bt.analyzers.run_recorder import RecordedRun, record_cerebro
 from trm_bt.audit.checks import (
     AuditResult,
     AuditSettings,
@@ -55,7 +55,7 @@ def audit_cerebro(
     runs: list[RecordedRun] = []
 
     def evaluate(world: World) -> Evaluation:
-        run = record_run(build(world.bars))
+        run = record_cerebro(build(world.bars))
         if world.kind == "whole":
             runs.append(run)
         return _evaluation(run)
@@ -73,7 +73,7 @@ def audit_fills(run: RecordedRun) -> AuditResult:
     Parameters
     ----------
     run : RecordedRun
-        What `record_run` returned.
+        What `record_cerebro` returned.
     """
     filled = run.notices.dropna(subset=["filled_on"])
     sent = run.orders.loc[filled["order"]].set_axis(filled.index)

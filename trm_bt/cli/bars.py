@@ -103,7 +103,8 @@ def validate(
     from trm_bt.feeds.validate import validate_source
 
     reports = validate_source(source.bars, start=source.start, end=source.end)
-    terminal.show([report.to_dict() for report in reports], *map(symbol_table, reports))
+    facts = [report.model_dump(mode="json") for report in reports]
+    terminal.show(facts, *map(symbol_table, reports))
     errors = [f for r in reports for f in r.findings if f.severity == "error"]
     if errors:
         raise BarsError(f"{len(errors)} errors, first: {errors[0].sentence}")

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.config import TRMConfig
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATIONS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.learned_rules import (
-    Fit,
+    FitModel,
     fit_boosted,
     fit_logistic,
     fit_majority,
@@ -23,7 +23,7 @@ from trm_bt.strategies.learned_rules import (
     retrained,
     weights_of_classes,
 )
-from trm_bt.strategies.rules import RULES, history_of
+from trm_bt.strategies.rules import WEIGHT_RULES, history_of
 
 StrategyKind = Literal["ours", "fixed", "rule", "learned", "hindsight"]
 """Source of the weights; nobody can follow a strategy of the kind "hindsight"."""
@@ -37,9 +37,9 @@ FIXED: Final[Mapping[str, tuple[float, ...]]] = {
     "spy": (1.0, 0.0, 0.0),
     "sixty_forty": (0.6, 0.4, 0.0),
     "equal_weight": (0.5, 0.5, 0.0),
-    **dict(zip(ALLOCATION_NAMES, map(tuple, ALLOCATION_WEIGHTS), strict=True)),
+    **ALLOCATIONS,
 }
-_FITS: Final[Mapping[str, tuple[Fit, str]]] = {
+_FITS: Final[Mapping[str, tuple[FitModel, str]]] = {
     "always_majority": (fit_majority, ""),
     "logistic_regression": (fit_logistic, "sklearn"),
     "lightgbm": (fit_boosted, "lightgbm"),
@@ -52,11 +52,11 @@ _NOTES: Final[Mapping[str, str]] = {
     "mean_variance_of_eight": "the same, held to the eight allocations",
     "moving_average_200": "Faber: equity above its average, else cash; monthly",
     "dual_momentum": "Antonacci: the better of both over a year, else cash; monthly",
-    "hmm_regime": "class 5 in the calm state, class 0 in the rough one",
+    "hmm_regime": "most equity in the calm state, least in the rough one",
     "always_majority": "the majority class of the training span",
     "yesterdays_best": "the best allocation of the last label known",
-    "logistic_regression": "the ten features, retrained with the allocator",
-    "lightgbm": "the ten features, retrained with the allocator",
+    "logistic_regression": "the same features, retrained with the allocator",
+    "lightgbm": "the same features, retrained with the allocator",
     MATCHED: "the allocator's own average weights, known only afterwards",
     ORACLE: "the best allocation of each session, known only afterwards",
 }
@@ -177,7 +177,7 @@ def rule_benchmarks(bars: Bars, sessions: pd.DatetimeIndex) -> Iterator[Benchmar
     """Yield the rules on past prices; `bars` begin before `sessions`."""
     history = history_of(bars)
     rows = bars.sessions.get_indexer(sessions)
-    for name, rule in RULES.items():
+    for name, rule in WEIGHT_RULES.items():
         yield _from_rows(name, "rule", rule(history)[rows], sessions)
 
 

@@ -25,9 +25,8 @@ class RecordedPolicy:
         self.schema = schema
         self._told = {decision.decided_on: decision for decision in decisions}
 
-    def check_schema(self, schema: object) -> None:
+    def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features are not those that were decided on."""
-        assert isinstance(schema, FeatureSchema)
         difference = self.schema.difference(schema)
         if difference is not None:
             raise CheckpointError(

@@ -12,19 +12,17 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
+from trm_bt.market._typing import JsonObject
 
-ROLES: Final = (
-    "equity",
-    "bond",
-    "volatility",
-    "members",
-    "put_call",
-    "cash_rate",
-)
+CORE_ROLES: Final = ("equity", "bond", "volatility")
+"""Roles that all bars have, with open, high, low and close."""
+ROLES: Final = (*CORE_ROLES, "members", "put_call", "cash_rate")
 PRICE_COLUMNS: Final = ("open", "high", "low", "close")
 MAX_CARRIED_SESSIONS: Final = 5
 """A rate or a put/call ratio is carried forward over at most this many sessions."""
 SESSIONS_PER_YEAR: Final = 252
+Status = Literal["observed", "proxy"]
+"""Whether values are what their name says, or an estimate of it."""
 _MAX_VOLATILITY_LEVEL: Final = 200.0
 _MIN_DECAY_YEARS: Final = 4
 _YEARLY_DECAY: Final = -0.2
@@ -52,10 +50,10 @@ class Provenance:
     source: str
     start: pd.Timestamp
     end: pd.Timestamp
-    status: Literal["observed", "proxy"] = "observed"
+    status: Status = "observed"
     notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> JsonObject:
         """Return plain JSON values."""
         return {
             "source": self.source,
@@ -107,7 +105,7 @@ class Bars:
     provenance: dict[str, Provenance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for role in ("equity", "bond", "volatility"):
+        for role in CORE_ROLES:
             check_ohlc(getattr(self, role), role)
         check_volatility(self.volatility["close"], "volatility")
         for role in ROLES[1:]:
@@ -128,7 +126,7 @@ class Bars:
         assert isinstance(index, pd.DatetimeIndex)
         return index
 
-    def status(self, role: str) -> Literal["observed", "proxy"]:
+    def status(self, role: str) -> Status:
         """Tell whether `role` is observed or an estimate; by default it is observed."""
         entry = self.provenance.get(role)
         return entry.status if entry else "observed"

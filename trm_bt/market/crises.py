@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import ConfigError
+from trm_bt.market._typing import BoolSessions, Json, JsonObject
 
 MAX_NAME: Final = 80
 """Characters that the name of a window may have."""
@@ -27,7 +28,7 @@ class Crisis:
     start: pd.Timestamp
     end: pd.Timestamp
 
-    def mask(self, sessions: pd.DatetimeIndex) -> np.ndarray:
+    def mask(self, sessions: pd.DatetimeIndex) -> BoolSessions:
         """Tell which sessions fall inside the window, bool, shape (n_sessions,)."""
         return np.asarray((sessions >= self.start) & (sessions <= self.end))
 
@@ -117,7 +118,7 @@ def read_crises(path: str | Path) -> tuple[Crisis, ...]:
     return crises
 
 
-def _rows_of(text: str, path: Path) -> list[Mapping[str, object]]:
+def _rows_of(text: str, path: Path) -> list[JsonObject]:
     """Return what the file lists, not yet believed."""
     if path.suffix.lower() == ".json":
         listed = json.loads(text)
@@ -130,7 +131,7 @@ def _rows_of(text: str, path: Path) -> list[Mapping[str, object]]:
     return listed
 
 
-def _window(row: object, where: str) -> Crisis:
+def _window(row: Json, where: str) -> Crisis:
     """Turn a row into a window; complain about what breaks a rule."""
     if not isinstance(row, dict):
         raise ConfigError(f"{where}: must be an object, got {type(row).__name__}.")

@@ -3,8 +3,15 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import pandas as pd
+
+from trm_bt.market._typing import (
+    FloatAllocations,
+    FloatArray,
+    FloatFeatures,
+    FloatSessionsByFeature,
+)
+from trm_bt.market.features import FeatureSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +41,12 @@ class Decision:
 
     decided_on: pd.Timestamp
     allocation: int | None
-    probabilities: np.ndarray
+    probabilities: FloatAllocations
     halt_prob: float
     n_steps: int
     model: str
-    z_scores: np.ndarray | None = None
-    step_probabilities: np.ndarray | None = None
+    z_scores: FloatFeatures | None = None
+    step_probabilities: FloatArray | None = None
 
     @property
     def confidence(self) -> float:
@@ -56,13 +63,13 @@ class Policy(Protocol):
     """
 
     @property
-    def schema(self) -> object:
-        """The `FeatureSchema` of the features that the policy reads."""
+    def schema(self) -> FeatureSchema:
+        """The schema of the features that the policy reads."""
 
-    def check_schema(self, schema: object) -> None:
+    def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
 
     def decide(
-        self, sessions: pd.DatetimeIndex, features: np.ndarray
+        self, sessions: pd.DatetimeIndex, features: FloatSessionsByFeature
     ) -> list[Decision]:
         """Decide for each row of `features`, shape (n_sessions, n_features)."""

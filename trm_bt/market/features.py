@@ -6,10 +6,9 @@ its own trailing sessions alone, so that one row or a whole history gives the sa
 bits. The batch function, the indicator and the labelling analyzer all call it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -17,149 +16,21 @@ from pydantic import BaseModel, ConfigDict
 
 from trm_bt.config import FeatureConfig
 from trm_bt.errors import BarsError
-from trm_bt.market import formulas, proxies
-from trm_bt.market.bars import ROLES, Bars
+from trm_bt.market._typing import (
+    BoolSessionsByFeature,
+    FloatArray,
+    FloatSessionsByFeature,
+)
+from trm_bt.market.bars import CORE_ROLES, ROLES, Bars, Status
+from trm_bt.market.feature_table import FEATURES, Feature, Formula
 from trm_bt.market.windows import Column
 
-FEATURE_NAMES: Final = (
-    "vix_level",
-    "spy_returns_5d",
-    "spy_returns_20d",
-    "volume_ratio",
-    "market_breadth",
-    "correlation",
-    "put_call_ratio",
-    "gini_coefficient",
-    "sector_dispersion",
-    "signal_quality_score",
-)
+FEATURE_NAMES: Final = tuple(feature.name for feature in FEATURES)
 FORMULA_VERSION: Final = 2
-
-Status = Literal["observed", "proxy"]
 _ROLES: Final = {"volume": "equity"}
 """Role of an input where it does not bear the role's name."""
-
-
-@dataclass(frozen=True)
-class Formula:
-    """How one feature comes about.
-
-    Parameters
-    ----------
-    compute : callable
-        A function of `trm_bt.market.formulas` or `trm_bt.market.proxies`.
-    inputs : tuple of str
-        Names of the arrays that it takes first, as `input_arrays` gives them.
-    lookbacks : tuple of int
-        What it takes after them.
-    of_returns : bool
-        Whether its lookback counts returns, which need one more session.
-    """
-
-    compute: Callable[..., Column]
-    inputs: tuple[str, ...]
-    lookbacks: tuple[int, ...] = ()
-    of_returns: bool = False
-
-    @property
-    def n_sessions(self) -> int:
-        """Sessions that one row needs, its own included."""
-        return max(self.lookbacks, default=1) + self.of_returns
-
-
-@cache
-def formulas_for(
-    config: FeatureConfig, has_members: bool, has_put_call: bool
-) -> dict[str, Formula]:
-    """Return the formula of each feature, proxies for the optional inputs not there."""
-    return {
-        **_core_formulas(config),
-        **(_member_formulas(config) if has_members else _member_proxies(config)),
-        "put_call_ratio": Formula(
-            formulas.put_call_ratio,
-            ("put_call",),
-            (config.put_call_short_lookback, config.put_call_long_lookback),
-        )
-        if has_put_call
-        else Formula(
-            proxies.put_call_ratio_proxy,
-            ("volatility",),
-            (config.put_call_short_lookback, config.put_call_proxy_lookback),
-        ),
-    }
-
-
-def _core_formulas(config: FeatureConfig) -> dict[str, Formula]:
-    """Return the features that are always there."""
-    equity, both = ("equity",), ("equity", "bond")
-    return {
-        "vix_level": Formula(formulas.vix_level, ("volatility",)),
-        "spy_returns_5d": Formula(
-            formulas.spy_returns,
-            equity,
-            (config.short_return_lookback,),
-            of_returns=True,
-        ),
-        "spy_returns_20d": Formula(
-            formulas.spy_returns,
-            equity,
-            (config.long_return_lookback,),
-            of_returns=True,
-        ),
-        "volume_ratio": Formula(
-            formulas.volume_ratio, ("volume",), (config.volume_lookback,)
-        ),
-        "correlation": Formula(
-            formulas.correlation, both, (config.correlation_lookback,), of_returns=True
-        ),
-        "signal_quality_score": Formula(
-            formulas.signal_quality_score,
-            equity,
-            (config.efficiency_lookback,),
-            of_returns=True,
-        ),
-    }
-
-
-def _member_formulas(config: FeatureConfig) -> dict[str, Formula]:
-    """Return the features of a cross-section of members."""
-    members = ("members",)
-    return {
-        "market_breadth": Formula(
-            formulas.market_breadth, members, (config.breadth_lookback,)
-        ),
-        "gini_coefficient": Formula(
-            formulas.gini_coefficient, members, (config.gini_lookback,), of_returns=True
-        ),
-        "sector_dispersion": Formula(
-            formulas.sector_dispersion,
-            members,
-            (config.dispersion_lookback,),
-            of_returns=True,
-        ),
-    }
-
-
-def _member_proxies(config: FeatureConfig) -> dict[str, Formula]:
-    """Return what stands in for them where there are no members."""
-    equity, both = ("equity",), ("equity", "volatility")
-    return {
-        "market_breadth": Formula(
-            proxies.market_breadth_proxy, both, (config.breadth_proxy_lookback,)
-        ),
-        "gini_coefficient": Formula(
-            proxies.gini_coefficient_proxy,
-            equity,
-            (config.gini_lookback,),
-            of_returns=True,
-        ),
-        "sector_dispersion": Formula(
-            proxies.sector_dispersion_proxy,
-            both,
-            (config.dispersion_lookback,),
-            of_returns=True,
-        ),
-    }
+_OBSERVED: Final[tuple[Status, ...]] = tuple("observed" for _ in FEATURES)
+_CORE_INPUTS: Final = frozenset({*CORE_ROLES, *_ROLES})
 
 
 class FeatureSchema(BaseModel):
@@ -171,7 +42,7 @@ class FeatureSchema(BaseModel):
         Names of the members whose formulas are used; empty for the proxies.
     has_put_call : bool
         Whether `put_call_ratio` comes from put/call volume instead of its proxy.
-    status : tuple of 10 {"observed", "proxy"}
+    status : tuple of n_features {"observed", "proxy"}
         For each feature, whether its inputs are observed. An estimated volatility
         index or a surviving membership counts as proxy whatever the formula.
     lookbacks : FeatureConfig
@@ -187,7 +58,7 @@ class FeatureSchema(BaseModel):
 
     members: tuple[str, ...] = ()
     has_put_call: bool = False
-    status: tuple[Status, ...] = ("observed",) * 10
+    status: tuple[Status, ...] = _OBSERVED
     lookbacks: FeatureConfig = FeatureConfig()
     formula_version: int = FORMULA_VERSION
     provenance: dict[str, str] = {}
@@ -198,14 +69,16 @@ class FeatureSchema(BaseModel):
         return dict(zip(FEATURE_NAMES, self.status, strict=True))
 
     @property
-    def formulas(self) -> dict[str, Formula]:
-        """The formula of each feature."""
-        return formulas_for(self.lookbacks, bool(self.members), self.has_put_call)
+    def formulas(self) -> list[Formula]:
+        """The formula of each feature, or its proxy where its input is absent."""
+        optional = {"members": bool(self.members), "put_call": self.has_put_call}
+        present = _CORE_INPUTS | {name for name, given in optional.items() if given}
+        return [feature.formula_for(present) for feature in FEATURES]
 
     @property
     def n_lookback(self) -> int:
         """Sessions that the first valid row needs, itself included."""
-        return max(formula.n_sessions for formula in self.formulas.values())
+        return max(formula.n_sessions(self.lookbacks) for formula in self.formulas)
 
     def difference(self, other: "FeatureSchema") -> str | None:
         """Say in words how `other` differs from this schema, None if it does not."""
@@ -239,7 +112,7 @@ class Features:
 
     Parameters
     ----------
-    frame : DataFrame of shape (n_rows, 10)
+    frame : DataFrame of shape (n_rows, n_features)
         One column per feature, one row per session from the first with a full
         lookback; each row is known at the close of its session. The schema travels in
         ``attrs["feature_schema"]`` as JSON values, through parquet too.
@@ -288,20 +161,16 @@ def schema_from(
     config : FeatureConfig, optional
         Lookbacks.
     """
-    observed = formulas_for(FeatureConfig(), has_members=True, has_put_call=True)
-    status: list[Status] = [
-        "observed"
-        if all(
-            role_status.get(_ROLES.get(name, name)) == "observed"
-            for name in observed[feature].inputs
-        )
-        else "proxy"
-        for feature in FEATURE_NAMES
-    ]
+
+    def status_of(feature: Feature) -> Status:
+        roles = [_ROLES.get(name, name) for name in feature.formula.inputs]
+        is_observed = all(role_status.get(role) == "observed" for role in roles)
+        return "observed" if is_observed else "proxy"
+
     return FeatureSchema(
         members=members,
         has_put_call="put_call" in role_status,
-        status=tuple(status),
+        status=tuple(map(status_of, FEATURES)),
         lookbacks=config or FeatureConfig(),
     )
 
@@ -338,9 +207,16 @@ def compute_features(bars: Bars, config: FeatureConfig | None = None) -> Feature
     return Features(frame, schema, {name: n for name, n in counts.items() if n})
 
 
-def input_arrays(bars: Bars) -> dict[str, np.ndarray]:
-    """Return the arrays that `feature_rows` reads, shapes (n_sessions[, n_members])."""
-    arrays: dict[str, np.ndarray] = {
+def input_arrays(bars: Bars) -> dict[str, FloatArray]:
+    """Return the arrays that `feature_rows` reads, by input.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Closes, and the volume of the equity, each of shape (n_sessions,); `members` of
+        shape (n_sessions, n_members). Optional roles that are absent have no entry.
+    """
+    arrays: dict[str, FloatArray] = {
         "equity": bars.equity["close"].to_numpy(np.float64),
         "volume": bars.equity["volume"].to_numpy(np.float64),
         "bond": bars.bond["close"].to_numpy(np.float64),
@@ -354,22 +230,20 @@ def input_arrays(bars: Bars) -> dict[str, np.ndarray]:
 
 
 def feature_rows(
-    inputs: Mapping[str, np.ndarray], schema: FeatureSchema
-) -> tuple[np.ndarray, np.ndarray]:
+    inputs: Mapping[str, FloatArray], schema: FeatureSchema
+) -> tuple[FloatSessionsByFeature, BoolSessionsByFeature]:
     """Compute feature rows from trailing input arrays, by the schema's formulas.
 
     Parameters
     ----------
     inputs : mapping of str to ndarray
-        `equity`, `volume`, `bond`, `volatility` and, if the schema names them,
-        `put_call`, each of shape (n_sessions,), and `members` of shape
-        (n_sessions, n_members); closes except for `volume`, oldest first.
+        What `input_arrays` returns, with every optional input of the schema.
     schema : FeatureSchema
         Which formulas and lookbacks to use.
 
     Returns
     -------
-    rows : ndarray of shape (n_sessions - n_lookback + 1, 10)
+    rows : ndarray of shape (n_sessions - n_lookback + 1, n_features)
         Row i is known at the close of session i + n_lookback - 1.
     is_zero : ndarray of the same shape, bool
         Where a denominator was 0, so that the feature was set to 0.
@@ -379,20 +253,21 @@ def feature_rows(
     BarsError
         If there are fewer sessions than the schema's longest lookback.
     """
-    n_sessions, n_lookback = len(inputs["equity"]), schema.n_lookback
+    chosen, config = schema.formulas, schema.lookbacks
+    n_needed = [formula.n_sessions(config) for formula in chosen]
+    n_sessions, n_lookback = len(inputs["equity"]), max(n_needed)
     if n_sessions < n_lookback:
         raise BarsError(
             f"Features need {n_lookback} sessions of bars, got {n_sessions}. "
             "Give more history or shorter lookbacks."
         )
 
-    def column(formula: Formula) -> Column:
-        first = n_lookback - formula.n_sessions  # a longer lookback decides the rows
+    def column(formula: Formula, n_own: int) -> Column:
+        first = n_lookback - n_own  # the longest lookback decides the rows
         arrays = [inputs[name][first:] for name in formula.inputs]
-        return formula.compute(*arrays, *formula.lookbacks)
+        return formula.compute(*arrays, *formula.sessions_looked_back(config))
 
-    chosen = schema.formulas
-    columns = [column(chosen[name]) for name in FEATURE_NAMES]
+    columns = list(map(column, chosen, n_needed))
     rows = np.stack([values for values, _ in columns], axis=-1)
     is_zero = np.stack([is_zero for _, is_zero in columns], axis=-1)
     return rows, is_zero

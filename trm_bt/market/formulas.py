@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from trm_bt.market._typing import FloatArray, FloatSessions, FloatSessionsByMember
 from trm_bt.market.windows import (
     Column,
     simple_returns,
@@ -24,7 +25,7 @@ _STILL: Final = 1e-12
 """A deviation of daily returns below this is round-off of equal returns."""
 
 
-def vix_level(volatility: np.ndarray) -> Column:
+def vix_level(volatility: FloatSessions) -> Column:
     """Return the volatility index itself, known at the close.
 
     Parameters
@@ -50,7 +51,7 @@ def vix_level(volatility: np.ndarray) -> Column:
     return Column.sure(np.array(volatility, dtype=np.float64))
 
 
-def spy_returns(equity: np.ndarray, lookback: int) -> Column:
+def spy_returns(equity: FloatSessions, lookback: int) -> Column:
     r"""Return what the equity earned over `lookback` sessions, known at the close.
 
     Parameters
@@ -82,7 +83,7 @@ def spy_returns(equity: np.ndarray, lookback: int) -> Column:
     return Column.sure(simple_returns(equity, lookback))
 
 
-def volume_ratio(volume: np.ndarray, lookback: int) -> Column:
+def volume_ratio(volume: FloatSessions, lookback: int) -> Column:
     r"""Hold the session's volume against its recent mean, known at the close.
 
     Parameters
@@ -115,7 +116,7 @@ def volume_ratio(volume: np.ndarray, lookback: int) -> Column:
     return Column.ratio(volume[lookback - 1 :], window_means(volume, lookback))
 
 
-def market_breadth(members: np.ndarray, lookback: int) -> Column:
+def market_breadth(members: FloatSessionsByMember, lookback: int) -> Column:
     r"""Return the share of members above their own mean close, known at the close.
 
     Parameters
@@ -151,7 +152,7 @@ def market_breadth(members: np.ndarray, lookback: int) -> Column:
     return Column.sure(np.where(np.isnan(means).any(axis=-1), np.nan, share))
 
 
-def correlation(equity: np.ndarray, bond: np.ndarray, lookback: int) -> Column:
+def correlation(equity: FloatSessions, bond: FloatSessions, lookback: int) -> Column:
     r"""Correlate the returns of equity and bond (Pearson), known at the close.
 
     Parameters
@@ -192,7 +193,7 @@ def correlation(equity: np.ndarray, bond: np.ndarray, lookback: int) -> Column:
     return Column(np.clip(values, -1.0, 1.0), is_zero)
 
 
-def put_call_ratio(put_call: np.ndarray, short: int, long: int) -> Column:
+def put_call_ratio(put_call: FloatSessions, short: int, long: int) -> Column:
     r"""Hold the recent put/call ratio against its longer mean, known at the close.
 
     The ratio's level depends on the exchange and has broken with its rules; against
@@ -230,7 +231,7 @@ def put_call_ratio(put_call: np.ndarray, short: int, long: int) -> Column:
     )
 
 
-def gini_coefficient(members: np.ndarray, lookback: int) -> Column:
+def gini_coefficient(members: FloatSessionsByMember, lookback: int) -> Column:
     r"""Return how unequally members moved, as a Gini coefficient, known at the close.
 
     Parameters
@@ -266,7 +267,7 @@ def gini_coefficient(members: np.ndarray, lookback: int) -> Column:
     return gini(window_sums(np.abs(simple_returns(members)), lookback))
 
 
-def sector_dispersion(members: np.ndarray, lookback: int) -> Column:
+def sector_dispersion(members: FloatSessionsByMember, lookback: int) -> Column:
     r"""Return the spread of the members' returns, known at the close.
 
     Parameters
@@ -301,7 +302,7 @@ def sector_dispersion(members: np.ndarray, lookback: int) -> Column:
     return Column.sure(simple_returns(members, lookback).std(axis=-1))
 
 
-def signal_quality_score(equity: np.ndarray, lookback: int) -> Column:
+def signal_quality_score(equity: FloatSessions, lookback: int) -> Column:
     r"""Return how straight the equity's path was, known at the close.
 
     Parameters
@@ -335,7 +336,7 @@ def signal_quality_score(equity: np.ndarray, lookback: int) -> Column:
     return Column.ratio(np.abs(window_sums(returns, lookback)), way)
 
 
-def gini(sizes: np.ndarray) -> Column:
+def gini(sizes: FloatArray) -> Column:
     """Return the Gini coefficient along the last axis of sizes that are at least 0.
 
     Parameters
@@ -359,6 +360,6 @@ def gini(sizes: np.ndarray) -> Column:
     return Column.ratio((ordered * ranks).sum(axis=-1), n * sizes.sum(axis=-1))
 
 
-def _centred(windows: np.ndarray) -> np.ndarray:
+def _centred(windows: FloatArray) -> FloatArray:
     """Subtract from each row its mean."""
     return np.asarray(windows - windows.mean(axis=-1, keepdims=True))

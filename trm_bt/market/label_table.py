@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError
+from trm_bt.market._typing import Json, JsonObject
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FEATURE_NAMES
@@ -38,13 +39,13 @@ class LabelSummary:
         Sessions labelled.
     n_ties : int
         Those on which two allocations or more scored best alike.
-    by_class : DataFrame of shape (8, 3)
+    by_class : DataFrame of shape (n_allocations, 3)
         Index: allocation name; columns `n_wins`, `win_share`, `mean_return`.
-    by_crisis : DataFrame of shape (12, 11)
+    by_crisis : DataFrame of shape (n_crises, 3 + n_allocations)
         Index: crisis name, in date order; columns `n_labels`, `n_ties`,
         `most_frequent_winner`, and the mean return of each allocation; missing values
         where a crisis has no label.
-    crisis_wins : DataFrame of shape (12, 8)
+    crisis_wins : DataFrame of shape (n_crises, n_allocations)
         Labels won by each allocation in each crisis.
     """
 
@@ -54,7 +55,7 @@ class LabelSummary:
     by_crisis: pd.DataFrame
     crisis_wins: pd.DataFrame
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> JsonObject:
         """Return plain JSON values; null where a figure has no meaning."""
         return {
             "n_labels": self.n_labels,
@@ -72,13 +73,13 @@ class LabelSummary:
             },
         }
 
-    def _crisis_to_dict(self, name: str) -> dict[str, object]:
+    def _crisis_to_dict(self, name: str) -> JsonObject:
         row = self.by_crisis.loc[name]
         return {
             "n_labels": int(row["n_labels"]),
             "n_ties": int(row["n_ties"]),
             "most_frequent_winner": _known(row["most_frequent_winner"]),
-            "n_wins": self.crisis_wins.loc[name].to_dict(),
+            "n_wins": {str(k): int(n) for k, n in self.crisis_wins.loc[name].items()},
             "mean_return": {key: _known(row[key]) for key in ALLOCATION_NAMES},
         }
 
@@ -126,11 +127,11 @@ def _count_wins(labels: pd.DataFrame) -> np.ndarray:
     return np.bincount(labels["winner"], minlength=len(ALLOCATION_NAMES))
 
 
-def _known(value: object) -> object:
+def _known(value: Any) -> Json:  # noqa: ANN401 # a cell of any column
     return None if value is None or value != value else value
 
 
-def label_records(labels: pd.DataFrame) -> list[dict[str, object]]:
+def label_records(labels: pd.DataFrame) -> list[JsonObject]:
     """Return the rows of a label table as plain values, sessions as ISO dates.
 
     Parameters
@@ -150,7 +151,7 @@ def label_records(labels: pd.DataFrame) -> list[dict[str, object]]:
     return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
 
 
-def describe_labels(labels: pd.DataFrame, config: LabelConfig) -> dict[str, object]:
+def describe_labels(labels: pd.DataFrame, config: LabelConfig) -> JsonObject:
     """Return how labels were made and what they came to, as JSON values."""
     return {**dict(config), **summarize_labels(labels).to_dict()}
 

@@ -1,4 +1,4 @@
-"""What each of the eight allocations earned after a decision, and which one won."""
+"""What each allocation earned after a decision, and which one won."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +8,14 @@ import pandas as pd
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import BarsError
+from trm_bt.market._typing import (
+    BoolSessions,
+    FloatAllocationsBySession,
+    FloatSessions,
+    FloatSessionsByAllocation,
+    FloatSessionsByAsset,
+    IntSessions,
+)
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.crises import crises_on
@@ -28,7 +36,7 @@ _RANKS: Final = np.arange(len(ALLOCATION_NAMES), 0, -1, dtype=np.uint8)[:, np.ne
 """Of tied classes the lowest ranks highest; `argmax` along a short axis is slower."""
 
 
-def cash_growth(cash_rate: pd.Series) -> np.ndarray:
+def cash_growth(cash_rate: pd.Series) -> FloatSessions:
     """Return what one unit of cash grows to from each session to the next.
 
     The yield of session t - 1, the last one known while the cash is held, accrues over
@@ -73,7 +81,7 @@ def cash_returns(bars: Bars) -> pd.Series:
     return pd.Series(growth - 1.0, bars.sessions)
 
 
-def fill_prices(bars: Bars, config: LabelConfig) -> tuple[np.ndarray, int]:
+def fill_prices(bars: Bars, config: LabelConfig) -> tuple[FloatSessionsByAsset, int]:
     """Return the prices that decisions are filled and valued at.
 
     Parameters
@@ -92,9 +100,9 @@ def fill_prices(bars: Bars, config: LabelConfig) -> tuple[np.ndarray, int]:
         Sessions from a decision to its fill: 1 for the next open, 0 for the close.
     """
     column, delay = ("open", 1) if config.fill == "next_open" else ("close", 0)
-    cash = np.ones(len(bars.sessions))
+    cash: FloatSessions = np.ones(len(bars.sessions))
     if bars.cash_rate is not None:
-        cash = np.cumprod(cash_growth(bars.cash_rate))
+        cash = np.cumprod(cash_growth(bars.cash_rate), dtype=np.float64)
     assets = [asset[column].to_numpy(np.float64) for asset in (bars.equity, bars.bond)]
     return np.stack([*assets, cash], axis=-1)[delay:], delay
 
@@ -130,12 +138,12 @@ def forward_returns(bars: Bars, config: LabelConfig | None = None) -> pd.DataFra
     return pd.DataFrame(earned, sessions, ["equity", "bond", "cash"])
 
 
-def _earned(prices: np.ndarray, horizon: int) -> np.ndarray:
+def _earned(prices: FloatSessionsByAsset, horizon: int) -> FloatSessionsByAsset:
     """Return what each asset earned from each fill on, shape (n_rows, 3)."""
     return np.asarray(prices[horizon:] / prices[: len(prices[horizon:])] - 1.0)
 
 
-def allocation_returns(assets: pd.DataFrame) -> np.ndarray:
+def allocation_returns(assets: pd.DataFrame) -> FloatSessionsByAllocation:
     """Return what each allocation earned, bought once and held.
 
     Parameters
@@ -145,7 +153,7 @@ def allocation_returns(assets: pd.DataFrame) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (n_rows, 8)
+    ndarray of shape (n_rows, n_allocations)
         Returns as decimals, class index along the columns.
     """
     return mix(assets.to_numpy()).T
@@ -153,31 +161,31 @@ def allocation_returns(assets: pd.DataFrame) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What the eight allocations came to after each fill, and which one won.
+    """What the allocations earned after each fill, and which one won.
 
     Parameters
     ----------
-    returns : ndarray of shape (8, n_rows)
+    returns : ndarray of shape (n_allocations, n_rows)
         Realised returns over the horizon as decimals, whatever the objective.
-    scores : ndarray of shape (8, n_rows)
+    scores : ndarray of shape (n_allocations, n_rows)
         Scores by the objective; the returns themselves for "pnl".
     winner : ndarray of shape (n_rows,), int64
-        Class index of the best score; of tied ones, the lowest; 8, no class, where a
-        score is NaN.
+        Class index of the best score; of tied ones, the lowest; `n_allocations`,
+        which is no class, where a score is NaN.
     margin : ndarray of shape (n_rows,)
         Best score less the best of the others, in the objective's unit; 0 in a tie.
     is_tie : ndarray of shape (n_rows,), bool
         Whether two scores or more are the best, round-off aside.
     """
 
-    returns: np.ndarray
-    scores: np.ndarray
-    winner: np.ndarray
-    margin: np.ndarray
-    is_tie: np.ndarray
+    returns: FloatAllocationsBySession
+    scores: FloatAllocationsBySession
+    winner: IntSessions
+    margin: FloatSessions
+    is_tie: BoolSessions
 
-    def at(self, rows: np.ndarray) -> "Outcomes":
-        """Return the outcomes of some rows, given by position."""
+    def at(self, rows: IntSessions) -> "Outcomes":
+        """Return the outcomes of some rows, by position, shape (n_picked,)."""
         return Outcomes(
             self.returns[:, rows],
             self.scores[:, rows],
@@ -187,8 +195,8 @@ class Outcomes:
         )
 
 
-def find_outcomes(prices: np.ndarray, config: LabelConfig) -> Outcomes:
-    """Hold every allocation from every fill on, and find the best of the eight.
+def find_outcomes(prices: FloatSessionsByAsset, config: LabelConfig) -> Outcomes:
+    """Hold every allocation from every fill on, and find the best.
 
     The outcome of row t is known `horizon` sessions after its fill.
 
@@ -209,19 +217,21 @@ def find_outcomes(prices: np.ndarray, config: LabelConfig) -> Outcomes:
     return Outcomes(returns, scores, *pick_winners(scores))
 
 
-def pick_winners(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the best of the eight scores of each row.
+def pick_winners(
+    scores: FloatAllocationsBySession,
+) -> tuple[IntSessions, FloatSessions, BoolSessions]:
+    """Find the best score of each row.
 
     Parameters
     ----------
-    scores : ndarray of shape (8, n_rows)
+    scores : ndarray of shape (n_allocations, n_rows)
         What `trm_bt.market.objectives.score` returns.
 
     Returns
     -------
     winner : ndarray of shape (n_rows,), int64
-        Class index of the best score; of tied ones, the lowest; 8, no class, where a
-        score is NaN.
+        Class index of the best score; of tied ones, the lowest; `n_allocations`,
+        which is no class, where a score is NaN.
     margin : ndarray of shape (n_rows,)
         Best score less the best of the others; 0 in a tie.
     is_tie : ndarray of shape (n_rows,), bool
@@ -247,15 +257,15 @@ def compute_labels(
     bars : Bars
         The bars that `features` were computed from.
     features : Features
-        The ten features of the deciding sessions.
+        Features of the deciding sessions.
     config : LabelConfig, optional
         Horizon, fill, objective and softness.
 
     Returns
     -------
     DataFrame of shape (n_labels, 32)
-        One row per deciding session: the ten features, ``return_<allocation>`` for all
-        eight, ``variance_<allocation>`` over the horizon (where it has two sessions or
+        One row per deciding session: the features, ``return_<allocation>`` for each,
+        ``variance_<allocation>`` over the horizon (where it has two sessions or
         more), `winner` (class index of the best score; ties go to the lower),
         `winner_return` (what the winner earned), `margin` (its score less that of the
         runner-up), `is_tie`, `known_on` (the session whose open or close decides the
@@ -308,11 +318,15 @@ def compute_labels(
     return pd.concat([known, outcomes], axis=1).rename_axis("session")
 
 
-def _by_name(names: tuple[str, ...], values: np.ndarray) -> dict[str, np.ndarray]:
+def _by_name(
+    names: tuple[str, ...], values: FloatAllocationsBySession
+) -> dict[str, FloatSessions]:
     return dict(zip(names, values, strict=True))
 
 
-def _check_scores(scores: np.ndarray, sessions: pd.DatetimeIndex) -> None:
+def _check_scores(
+    scores: FloatAllocationsBySession, sessions: pd.DatetimeIndex
+) -> None:
     """Raise `BarsError` at the first session with an allocation that has no score."""
     is_missing = np.isnan(scores)
     if not is_missing.any():

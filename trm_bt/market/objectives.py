@@ -1,8 +1,8 @@
-"""What makes one allocation better than another: a score for each of the eight.
+"""What makes one allocation better than another: a score for each.
 
 Whatever the objective, an allocation is bought once at the fill and held over the
-horizon. Arrays run with the class index first, shape (8, n_rows): numpy is fastest
-along a long last axis, and each row is computed from its own columns alone.
+horizon. Arrays run with the class index first, shape (n_allocations, n_rows): numpy is
+fastest along a long last axis, and each row is computed from its own columns alone.
 """
 
 from typing import Final
@@ -10,6 +10,11 @@ from typing import Final
 import numpy as np
 
 from trm_bt.config import LabelConfig
+from trm_bt.market._typing import (
+    FloatAllocationsBySession,
+    FloatArray,
+    FloatSessionsByAsset,
+)
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 
 ROUND_OFF: Final = 1e-12
@@ -20,7 +25,7 @@ far above that and far below anything that could be earned.
 """
 
 
-def mix(assets: np.ndarray) -> np.ndarray:
+def mix(assets: FloatSessionsByAsset) -> FloatAllocationsBySession:
     """Weigh what equity, bond and cash came to by each allocation.
 
     Parameters
@@ -30,32 +35,36 @@ def mix(assets: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (8, n_rows)
+    ndarray of shape (n_allocations, n_rows)
         The weighted sums.
     """
     # sums of products, because BLAS rounds one row unlike the same row among others
     by_asset = np.ascontiguousarray(assets.T)
-    mixed: np.ndarray = ALLOCATION_WEIGHTS[:, :1] * by_asset[0]
+    mixed: FloatAllocationsBySession = ALLOCATION_WEIGHTS[:, :1] * by_asset[0]
     for weights, values in zip(ALLOCATION_WEIGHTS.T[1:], by_asset[1:], strict=True):
         mixed += weights[:, None] * values
     return mixed
 
 
-def score(prices: np.ndarray, returns: np.ndarray, config: LabelConfig) -> np.ndarray:
-    r"""Score the eight allocations by the objective of `config`; the highest wins.
+def score(
+    prices: FloatSessionsByAsset,
+    returns: FloatAllocationsBySession,
+    config: LabelConfig,
+) -> FloatAllocationsBySession:
+    r"""Score the allocations by the objective of `config`; the highest wins.
 
     Parameters
     ----------
     prices : ndarray of shape (n_rows + horizon, 3)
         Prices of equity and bond, and the value of cash, from the first fill on.
-    returns : ndarray of shape (8, n_rows)
+    returns : ndarray of shape (n_allocations, n_rows)
         What each allocation earned over the horizon.
     config : LabelConfig
         Objective, horizon and risk aversion.
 
     Returns
     -------
-    ndarray of shape (8, n_rows)
+    ndarray of shape (n_allocations, n_rows)
         Decimals over the horizon for "pnl" and "mean_variance"; a ratio, not
         annualised, for "sharpe". NaN where a Sharpe ratio has no meaning, because the
         return in excess of cash was the same in each session.
@@ -77,7 +86,7 @@ def score(prices: np.ndarray, returns: np.ndarray, config: LabelConfig) -> np.nd
     """
     if config.objective == "pnl":
         return returns
-    held, cash = session_returns(prices, config.horizon)
+    held, cash = held_returns(prices, config.horizon)
     if config.objective == "sharpe":
         excess = held - cash
         deviation = excess.std(axis=0, ddof=1)
@@ -88,7 +97,9 @@ def score(prices: np.ndarray, returns: np.ndarray, config: LabelConfig) -> np.nd
     return np.asarray(returns - config.risk_aversion / 2 * _variance(held))
 
 
-def realised_variances(prices: np.ndarray, horizon: int) -> np.ndarray:
+def realised_variances(
+    prices: FloatSessionsByAsset, horizon: int
+) -> FloatAllocationsBySession:
     r"""Return the variance that each held allocation had over the horizon.
 
     Parameters
@@ -100,19 +111,21 @@ def realised_variances(prices: np.ndarray, horizon: int) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (8, n_rows)
+    ndarray of shape (n_allocations, n_rows)
         Squared decimals over the horizon: in the notation of `score`,
         :math:`h s_r^2`.
     """
-    return _variance(session_returns(prices, horizon)[0])
+    return _variance(held_returns(prices, horizon)[0])
 
 
-def _variance(held: np.ndarray) -> np.ndarray:
-    """Return the variance over the horizon of session returns, shape (8, n_rows)."""
+def _variance(held: FloatArray) -> FloatAllocationsBySession:
+    """Return the variance over the horizon, shape (n_allocations, n_rows)."""
     return np.asarray(len(held) * held.var(axis=0, ddof=1))
 
 
-def session_returns(prices: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+def held_returns(
+    prices: FloatSessionsByAsset, horizon: int
+) -> tuple[FloatArray, FloatArray]:
     """Return what each held allocation, and cash, earned session by session.
 
     Parameters
@@ -124,7 +137,7 @@ def session_returns(prices: np.ndarray, horizon: int) -> tuple[np.ndarray, np.nd
 
     Returns
     -------
-    held : ndarray of shape (horizon, 8, n_rows)
+    held : ndarray of shape (horizon, n_allocations, n_rows)
         Simple returns of the allocations, as decimals.
     cash : ndarray of shape (horizon, 1, n_rows)
         Simple returns of cash.
@@ -141,7 +154,7 @@ def soften(scores: np.ndarray, temperature: float) -> np.ndarray:
 
     Parameters
     ----------
-    scores : ndarray of shape (8, n_rows)
+    scores : ndarray of shape (n_allocations, n_rows)
         What `score` returns.
     temperature : float
         In units of the distance between the best and the worst score of the row: with
@@ -149,7 +162,7 @@ def soften(scores: np.ndarray, temperature: float) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (8, n_rows)
+    ndarray of shape (n_allocations, n_rows)
         Probabilities; each column sums to 1. Equal scores are equally likely.
 
     Notes

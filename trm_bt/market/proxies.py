@@ -11,6 +11,7 @@ Rows and shapes are as in `trm_bt.market.formulas`.
 
 import numpy as np
 
+from trm_bt.market._typing import FloatSessions
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 from trm_bt.market.formulas import gini, put_call_ratio
 from trm_bt.market.windows import (
@@ -22,7 +23,7 @@ from trm_bt.market.windows import (
 
 
 def market_breadth_proxy(
-    equity: np.ndarray, volatility: np.ndarray, lookback: int
+    equity: FloatSessions, volatility: FloatSessions, lookback: int
 ) -> Column:
     r"""Estimate the share of members above their mean close, known at the close.
 
@@ -73,7 +74,7 @@ def market_breadth_proxy(
     return Column.sure(0.5 * (1.0 + gap / np.sqrt(gap * gap + spread * spread)))
 
 
-def put_call_ratio_proxy(volatility: np.ndarray, short: int, long: int) -> Column:
+def put_call_ratio_proxy(volatility: FloatSessions, short: int, long: int) -> Column:
     r"""Hold the recent volatility index against its longer mean, known at the close.
 
     Puts are bought, and options dear, when investors are afraid.
@@ -107,7 +108,7 @@ def put_call_ratio_proxy(volatility: np.ndarray, short: int, long: int) -> Colum
     return put_call_ratio(volatility, short, long)
 
 
-def gini_coefficient_proxy(equity: np.ndarray, lookback: int) -> Column:
+def gini_coefficient_proxy(equity: FloatSessions, lookback: int) -> Column:
     r"""Return how unequally the equity's sessions moved it, known at the close.
 
     Nothing in equity, bond and volatility tells how unequally members move: this
@@ -140,7 +141,7 @@ def gini_coefficient_proxy(equity: np.ndarray, lookback: int) -> Column:
 
 
 def sector_dispersion_proxy(
-    equity: np.ndarray, volatility: np.ndarray, lookback: int
+    equity: FloatSessions, volatility: FloatSessions, lookback: int
 ) -> Column:
     r"""Estimate the spread of members' returns, known at the close.
 
@@ -185,6 +186,6 @@ def sector_dispersion_proxy(
     return Column.sure(np.sqrt(move * move + lookback * sigma * sigma))
 
 
-def _sigma(volatility: np.ndarray) -> np.ndarray:
+def _sigma(volatility: FloatSessions) -> FloatSessions:
     """Turn percent a year into a decimal standard deviation a session."""
     return np.asarray(volatility / (100.0 * np.sqrt(SESSIONS_PER_YEAR)))

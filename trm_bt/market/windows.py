@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from trm_bt.market._typing import BoolSessions, FloatArray, FloatSessions
+
 _N_LANES: Final = 8
 _MAX_RUN: Final = 128
 
@@ -26,16 +28,16 @@ class Column(NamedTuple):
         Where there was nothing to divide by.
     """
 
-    values: np.ndarray
-    is_zero: np.ndarray
+    values: FloatSessions
+    is_zero: BoolSessions
 
     @classmethod
-    def sure(cls, values: np.ndarray) -> "Column":
+    def sure(cls, values: FloatSessions) -> "Column":
         """Return a column that has no denominator to be 0."""
         return cls(values, np.zeros(len(values), dtype=bool))
 
     @classmethod
-    def ratio(cls, numerator: np.ndarray, denominator: np.ndarray) -> "Column":
+    def ratio(cls, numerator: FloatSessions, denominator: FloatSessions) -> "Column":
         """Divide row by row, with 0 where the denominator is 0.
 
         Examples
@@ -49,7 +51,7 @@ class Column(NamedTuple):
         return cls(values, is_zero)
 
 
-def simple_returns(values: np.ndarray, lookback: int = 1) -> np.ndarray:
+def simple_returns(values: FloatArray, lookback: int = 1) -> FloatArray:
     """Return simple returns over `lookback` sessions, shape (n - lookback, ...).
 
     The result is laid out row by row whatever the layout of `values`, because numpy
@@ -59,7 +61,7 @@ def simple_returns(values: np.ndarray, lookback: int = 1) -> np.ndarray:
     return np.asarray(growth - 1.0)
 
 
-def window_sums(values: np.ndarray, lookback: int) -> np.ndarray:
+def window_sums(values: FloatArray, lookback: int) -> FloatArray:
     """Sum every run of `lookback` sessions along the first axis.
 
     Parameters
@@ -103,12 +105,12 @@ def window_sums(values: np.ndarray, lookback: int) -> np.ndarray:
     return sums
 
 
-def window_means(values: np.ndarray, lookback: int) -> np.ndarray:
+def window_means(values: FloatArray, lookback: int) -> FloatArray:
     """Average every run of `lookback` sessions; shapes as in `window_sums`."""
     return np.asarray(window_sums(values, lookback) / lookback)
 
 
-def trailing_windows(values: np.ndarray, lookback: int) -> np.ndarray:
+def trailing_windows(values: FloatArray, lookback: int) -> FloatArray:
     """Lay out every run of `lookback` sessions along a contiguous last axis.
 
     A reduction over a contiguous last axis adds in one order however many rows there
@@ -117,7 +119,7 @@ def trailing_windows(values: np.ndarray, lookback: int) -> np.ndarray:
     return np.ascontiguousarray(sliding_window_view(values, lookback, axis=0))
 
 
-def _shifted_sum(values: np.ndarray, n_rows: int, shifts: range) -> np.ndarray:
+def _shifted_sum(values: FloatArray, n_rows: int, shifts: range) -> FloatArray:
     """Add the `n_rows` values that begin at each of `shifts`, in that order."""
     total = values[shifts[0] : shifts[0] + n_rows].astype(np.float64, order="C")
     for shift in shifts[1:]:

@@ -154,7 +154,7 @@ def confusion_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> st
 
     Parameters
     ----------
-    counts : sequence of shape (8, 8)
+    counts : sequence of shape (n_allocations, n_allocations)
         As `trm_bt.evaluation.comparison.calibration_and_confusion` returns it.
     names : sequence of str
         A name a class.
@@ -177,7 +177,7 @@ def confusion_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> st
         ]
         axes.set_xticks(places, [str(place) for place in places])
         axes.set_yticks(places, labels)
-        axes.set(xlim=(-0.5, 7.5), ylim=(7.5, -0.5))
+        axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5))
         axes.set_xlabel("best allocation of the horizon")
         axes.set_ylabel("most probable")
         return svg_of(figure)

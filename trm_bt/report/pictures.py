@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from trm_bt.evaluation.metrics import drawdowns
 from trm_bt.files import write_atomically
 from trm_bt.market.crises import CRISES
+from trm_bt.market.feature_table import FEATURES
 from trm_bt.market.features import Features
 from trm_bt.report.drawing import clean_svg
 
@@ -37,7 +38,6 @@ INKS: Final = {
 
 WEIGHT_INKS: Final = {"equity": "spy", "bond": "bond", "cash": "cash"}
 LINE_INKS: Final = {"trm": "trm", "spy": "spy", "sixty_forty": "mix"}
-_PERCENT: Final = ("spy_returns_5d", "spy_returns_20d", "sector_dispersion")
 _MAX_POINTS: Final = 1200
 
 _GROUPS: Final = frozenset(
@@ -176,7 +176,7 @@ def loss_curve(
 
 
 def feature_picture(features: Features, out: Path) -> Path:
-    """Write a picture of the ten series, one panel each, with the crises shaded.
+    """Write a picture of the features, one panel each, with the crises shaded.
 
     Parameters
     ----------
@@ -200,18 +200,19 @@ def feature_picture(features: Features, out: Path) -> Path:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12, 11), layout="constrained")
         grid = figure.subplots(-(-len(status) // 2), 2, sharex=True).ravel()
-        for axes, (name, kind) in zip(grid, status.items(), strict=True):
+        for axes, feature in zip(grid, FEATURES, strict=False):
+            kind, line = status[feature.name], thinned(frame[feature.name])
             ink = INKS["trm" if kind == "observed" else "spy"]
-            line = thinned(frame[name])
             axes.plot(line.index, line, color=ink, linewidth=0.7)
-            axes.set_title(name.replace("_", " "), loc="left", fontsize=11)
+            axes.set_title(feature.label, loc="left", fontsize=11)
             axes.set_title(kind, loc="right", fontsize=10, color=ink)
             shade(axes, spans, edge=0.8)
             axes.margins(x=0)
-            if name in _PERCENT:
+            if feature.unit == "decimal return":
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         figure.suptitle(
-            f"Ten features, {first:%Y-%m-%d} to {last:%Y-%m-%d}; shaded: crises",
+            f"{len(status)} features, {first:%Y-%m-%d} to {last:%Y-%m-%d}; "
+            "shaded: crises",
             fontsize=12,
         )
         picture = _png(figure)

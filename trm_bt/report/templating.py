@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from trm_bt.market.feature_table import FEATURES
 from trm_bt.report.colours import DARK, LIGHT
 
 PageT = TypeVar("PageT")
@@ -36,10 +37,7 @@ _LABELS: Final = {
     "russia_ukraine": "Russia and Ukraine",
     "svb_banking_crisis": "SVB banking crisis",
     "halt_prob": "Halt probability",
-    "vix_level": "VIX level",
-    "spy_returns_5d": "SPY return, 5 sessions",
-    "spy_returns_20d": "SPY return, 20 sessions",
-    "put_call_ratio": "Put/call ratio",
+    **{feature.name: feature.label for feature in FEATURES},
     "exposure_matched": "Exposure-matched mix",
     "moving_average_200": "200-session average",
     "hmm_regime": "HMM regime",

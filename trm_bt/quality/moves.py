@@ -13,7 +13,7 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.market.bars import PRICE_COLUMNS, check_volatility
-from trm_bt.quality.findings import Finding, Role, on_rows
+from trm_bt.quality.findings import Finding, Role, Subject, on_rows
 
 
 @dataclass(frozen=True)
@@ -77,21 +77,9 @@ _LOWEST_VOLATILITY: Final = 5.0
 """VIX has never been below 8.5."""
 
 
-def move_findings(
-    frame: pd.DataFrame, adjusted: pd.DataFrame, role: Role, name: str
-) -> Iterator[Finding]:
-    """Look at moves, wicks, bad ticks, and bars that were made out of others.
-
-    Parameters
-    ----------
-    frame, adjusted : DataFrame of shape (n_sessions, n_columns)
-        Sound positive prices as read, and adjusted for dividends and splits.
-    role : str
-        A key of `LIMITS`.
-    name : str
-        Begins each sentence.
-    """
-    limits = LIMITS[role]
+def find_moves(bars: Subject) -> Iterator[Finding]:
+    """Look at moves between closes, wicks, and bars apart from their neighbours."""
+    limits, adjusted, name = LIMITS[bars.role], bars.adjusted, bars.name
     close = _log(adjusted["close"])
     move, gap = close.diff(), _log(adjusted["open"]) - close.shift()
     largest = pd.concat([move, gap], axis=1).abs().max(axis=1)
@@ -111,21 +99,23 @@ def move_findings(
     yield from _above(
         spikes, _SPIKE, "bad ticks", f"{name}: a price leaps and comes back, by"
     )
-    if len(frame) > _MIN_SESSIONS and not (adjusted["open"] == adjusted["close"]).all():
-        yield from _displaced_findings(_spikes(gap, gap.shift(-1)), spikes, name)
+    if (
+        len(adjusted) > _MIN_SESSIONS
+        and not (adjusted["open"] == adjusted["close"]).all()
+    ):
+        yield from _find_displaced(_spikes(gap, gap.shift(-1)), spikes, name)
     yield from _above(
         (move.abs() / _scale(move)).where(largest <= limits.move[0]),
         (limits.jump, np.inf),
         "jumps",
         f"{name}: a close parts from the one before, in robust deviations, by",
     )
-    yield from _made_up_findings(frame[list(PRICE_COLUMNS)], move, limits.stale, name)
 
 
-def _made_up_findings(
-    prices: pd.DataFrame, move: pd.Series, stale: tuple[int, int], name: str
-) -> Iterator[Finding]:
+def find_made_up(bars: Subject) -> Iterator[Finding]:
     """Look for bars that repeat the one before, lie on a line, or stand twice."""
+    prices = bars.frame[list(PRICE_COLUMNS)]
+    move = _log(bars.adjusted["close"]).diff()
     is_same = (prices.diff() == 0).all(axis=1)
     step = prices["close"].diff()
     is_straight = pd.Series(
@@ -136,7 +126,7 @@ def _made_up_findings(
     is_moving = (block != 0).any(axis=1) & block.notna().all(axis=1)
     is_copied = block.duplicated() & is_moving & ~is_straight
     for rule, is_hit, (warning, error), words in (
-        ("stale", is_same, stale, "bars repeat the one before,"),
+        ("stale", is_same, LIMITS[bars.role].stale, "bars repeat the one before,"),
         ("straight line", is_straight, _STRAIGHT, "closes lie on a straight line,"),
         (
             "copied bars",
@@ -146,26 +136,17 @@ def _made_up_findings(
         ),
     ):
         run = is_hit.groupby((~is_hit).cumsum()).cumsum().astype(float)
-        yield from _above(run, (warning - 1, error - 1), rule, f"{name}: {words}")
+        yield from _above(run, (warning - 1, error - 1), rule, f"{bars.name}: {words}")
 
 
-def level_findings(close: pd.Series, role: Role, name: str) -> Iterator[Finding]:
-    """Look whether levels and deviation are those of the role.
-
-    Parameters
-    ----------
-    close : Series of shape (n_sessions,)
-        Adjusted closes, index points for the volatility index.
-    role : str
-        A key of `LIMITS`.
-    name : str
-        Begins each sentence.
-    """
+def find_foreign(bars: Subject) -> Iterator[Finding]:
+    """Look whether levels and deviation are those of the role."""
+    close, role, name = bars.adjusted["close"], bars.role, bars.name
     if role == "volatility":
         try:
             check_volatility(close, name)
         except BarsError as error:
-            yield Finding("error", "role", 1, close.index[0], str(error))
+            yield Finding("error", "role", 1, close.index[0].date(), str(error))
             return
         is_low = close < _LOWEST_VOLATILITY
         if is_low.any():
@@ -195,9 +176,7 @@ def _log(values: pd.Series) -> pd.Series:
     return pd.Series(np.log(values.to_numpy(np.float64)), values.index)
 
 
-def _displaced_findings(
-    gaps: pd.Series, spikes: pd.Series, name: str
-) -> Iterator[Finding]:
+def _find_displaced(gaps: pd.Series, spikes: pd.Series, name: str) -> Iterator[Finding]:
     """Count the bars that stand apart from both neighbours: too many are bad ticks."""
     for sizes, size, (warning, error) in (
         (gaps, _DISPLACED, _DISPLACED_SHARE),

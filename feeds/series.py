@@ -1,0 +1,120 @@
+"""Series of a source that are no bars: Treasury yields and the put/call ratio."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+from trm_bt.errors import BarsError
+from trm_bt.feeds.sources import DataSource
+from trm_bt.market.bars import check_positive, check_sessions
+
+CASH_YIELD: Final = "dgs3mo"
+LONG_YIELDS: Final = ("dgs30", "dgs20")
+_LOWEST_PEAK_PERCENT: Final = 0.09
+"""Since 1990 the 3-month yield in decimals has stayed below this, and in percent it has
+peaked above it in any two years."""
+_RANGE: Final = (-2.0, 20.0)
+_LARGEST_CHANGE: Final = 3.0
+"""Treasury yields since 1962 have stayed between 0 and 18, and moved by less than 2."""
+_PUT_CALL_COLUMNS: Final = ("total_pc", "equity_pc", "p/c ratio")
+
+
+def load_yields(source: DataSource) -> pd.DataFrame | None:
+    """Load the yields that the source has.
+
+    Returns
+    -------
+    DataFrame of shape (n_rows, n_yields) or None
+        Percent a year, NaN where none was published; None without a table of them.
+
+    Raises
+    ------
+    BarsError
+        If the sessions break a rule, or a yield is in decimals.
+    """
+    table = source.read("rates")
+    if table is None:
+        return None
+    where = source.where("rates")
+    check_sessions(table.index, where)
+    for name in table.columns.intersection([CASH_YIELD, *LONG_YIELDS]):
+        _check_percent(table[name].dropna(), where)
+    return table
+
+
+def load_cash_yield(source: DataSource) -> pd.Series | None:
+    """Load what pays for cash: `dgs3mo`, else the only column that is no long yield.
+
+    Returns
+    -------
+    Series of shape (n_rows,) or None
+        Percent a year, known at the close of its session; None without a table, or
+        where it has long yields only.
+
+    Raises
+    ------
+    BarsError
+        If the yields break a rule, or several columns may be meant.
+    """
+    yields = load_yields(source)
+    if yields is None:
+        return None
+    yields = yields[yields.columns.difference(list(LONG_YIELDS), sort=False)]
+    if yields.columns.empty:
+        return None
+    return _the_column(yields, [CASH_YIELD], source.where("rates"))
+
+
+def load_put_call(source: DataSource) -> pd.Series | None:
+    """Load the put/call ratio: of all options, else of equities, else the only column.
+
+    Returns
+    -------
+    Series of shape (n_rows,) or None
+        Volume of puts over volume of calls, known at the close of its session; None
+        without a table.
+
+    Raises
+    ------
+    BarsError
+        If the sessions break a rule, no column is known, or a ratio is not positive.
+    """
+    table = source.read("putcall")
+    if table is None:
+        return None
+    where = source.where("putcall")
+    check_sessions(table.index, where)
+    ratio = _the_column(table, _PUT_CALL_COLUMNS, where)
+    check_positive(ratio.to_frame(), where)
+    return ratio
+
+
+def _the_column(table: pd.DataFrame, known: Sequence[str], where: str) -> pd.Series:
+    """Return the first known column, else the only one, without its empty rows."""
+    columns = list(table.columns)
+    found = [column for column in known if column in columns]
+    if not found and len(columns) != 1:
+        raise BarsError(
+            f"{where}: must have a column {' or '.join(known)}, or one column only, "
+            f"got {columns}."
+        )
+    return table[(found or columns)[0]].dropna()
+
+
+def _check_percent(values: pd.Series, where: str) -> None:
+    rule = f"{where}: '{values.name}' must be percent a year"
+    if 0 < values.max() < _LOWEST_PEAK_PERCENT:
+        raise BarsError(
+            f"{rule}, got at most {values.max():g}: these look like decimals."
+        )
+    lowest, highest = _RANGE
+    is_outside = (values < lowest) | (values > highest)
+    is_leap = values.diff().abs() > _LARGEST_CHANGE
+    for is_wrong, what in (
+        (is_outside, f"from {lowest:g} to {highest:g}"),
+        (is_leap, f"and change by {_LARGEST_CHANGE:g} at most in a session"),
+    ):
+        if is_wrong.any():
+            first = values.index[is_wrong][0]
+            raise BarsError(f"{rule}, {what}; on {first.date()} got {values[first]:g}.")

@@ -1,0 +1,96 @@
+"""The sessions on which every feed of a role has its bar, each handled once."""
+
+import pandas as pd
+
+from trm_bt.feeds._typing import Feeds
+from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.feeds.calendars import (
+    check_current_bar,
+    check_live_stamps,
+    check_preloaded,
+    is_live,
+    stand_together,
+)
+from trm_bt.feeds.values import (
+    Needs,
+    check_current_values,
+    check_preloaded_values,
+    has_current_values,
+)
+
+
+class SharedSessions:
+    """Tell which bars may be handled: those that every feed has, with its values.
+
+    Parameters
+    ----------
+    feeds : mapping of str to data feed
+        Feeds by role, equity among them, at the start of a run.
+    needs : mapping of str to sequence of str
+        Lines that must have a value, by role.
+
+    Attributes
+    ----------
+    is_live : bool
+        Whether bars come one by one, and may not come.
+
+    Raises
+    ------
+    BarsError
+        If preloaded feeds differ in their sessions or lack a value.
+    """
+
+    def __init__(self, feeds: Feeds, needs: Needs) -> None:
+        self._feeds, self._needs = feeds, needs
+        self._equity = feeds["equity"]
+        self._n_handled, self._handled_on = 0, 0.0
+        self._unhandled: set[float] = set()
+        self.is_live = is_live(feeds)
+        self._is_preloaded = any(feed.buflen() for feed in feeds.values())
+        if self._is_preloaded:
+            check_preloaded(feeds)
+            check_preloaded_values(feeds, needs)
+
+    def has_new(self) -> bool:
+        """Tell whether every feed has a bar that was not handled yet.
+
+        Raises
+        ------
+        BarsError
+            If the bars of feeds that are not live differ in session or lack a value, or
+            daily bars of live feeds that never stood together differ in time of day.
+        """
+        if self.is_live:
+            return self._has_new_live()
+        if len(self._equity) <= self._n_handled:
+            return False
+        if not self._is_preloaded:
+            check_current_bar(self._feeds)
+            check_current_values(self._feeds, self._needs)
+        return True
+
+    def handle(self) -> float:
+        """Take the current bar for handled; return its date number."""
+        self._n_handled = len(self._equity)
+        self._handled_on = float(self._equity.datetime[0])
+        return self._handled_on
+
+    @property
+    def halts(self) -> pd.DatetimeIndex:
+        """Sessions of live feeds that were left out: not every feed had its bar."""
+        return sessions_of(sorted(self._unhandled)).unique()
+
+    def _has_new_live(self) -> bool:
+        """Tell whether every feed has its bar; note the session while one has not."""
+        if not self._n_handled:
+            check_live_stamps(self._feeds)
+        begun = [feed.datetime[0] for feed in self._feeds.values() if len(feed)]
+        is_whole = stand_together(self._feeds) and has_current_values(
+            self._feeds, self._needs
+        )
+        is_new = len(self._equity) > self._n_handled
+        if not is_whole:
+            self._unhandled.update(now for now in begun if now > self._handled_on)
+        elif is_new:
+            self._unhandled.discard(begun[0])
+        return is_whole and is_new
