@@ -10,12 +10,17 @@ import numpy as np
 from tests.planted import planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import CheckpointError
-from trm_bt.learning.checkpoint import DESCRIPTION, MANIFEST, WEIGHTS, load_checkpoint
+from trm_bt.learning.checkpoint import (
+    DESCRIPTION_FILE,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    load_checkpoint,
+)
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.trainer import train
 from trm_bt.market.features import FeatureSchema
 
-FILES = (WEIGHTS, DESCRIPTION, MANIFEST)
+FILES = (WEIGHTS_FILE, DESCRIPTION_FILE, MANIFEST_FILE)
 EXTRAS = {
     "MODEL_CARD.md": b"# brexit\n",
     "history.json": b"[]",
@@ -34,32 +39,20 @@ Contents = Mapping[str, bytes]
 
 RULES = {
     "only plain files": "holds plain files only",
-    "a file is missing": "this file must be there",
-    "a file too many": "and nothing else, got",
-    "header too long": "its header must have at most",
+    "a file missing or too many": "lists and no other, differs in",
     "a file too large": "must have at most",
     "another SHA-256": "its SHA-256 must be the one in",
-    "weights of another description": "`weights_sha256` must be that of",
-    "no JSON": "must be JSON",
-    "no JSON object": "must be a JSON object",
     "a newer format": "written by a newer trm-bt",
-    "an unknown key": "unknown key",
+    "an older format": "written by an older trm-bt",
+    "no JSON": "Invalid JSON",
+    "an unknown key": "Extra inputs are not permitted",
     "not in canonical form": "must be in canonical form",
-    "the manifest lists a path": "never a path",
-    "the manifest misspells a name": "must spell names as they are",
-    "the manifest lists an unknown name": "only, got",
-    "the manifest leaves a file out": "must list model.safetensors and",
-    "scaler of other features": "`scaler",
-    "a value against its rule": "Restore the folder from its source",
-    "a model too large": "`config.model` must describe a model of at most",
-    "header too long for the file": "too short for its length",
-    "parameters of another model": "must hold the parameters of the model",
-    "an odd entry in the header": "the header must say",
-    "another type": "must be of type",
-    "another shape": "must have shape",
-    "bytes missing or left over": "bytes of parameters behind its header",
-    "refused by safetensors": "is no safetensors file",
+    "names in the manifest": "must list model.safetensors and",
+    "no safetensors": "is no safetensors file",
+    "parameters of another model": "must be torch.",
+    "a parameter too many": "must be absent, is torch",
     "not finite": "must be finite",
+    "a value against its rule": "Restore the folder from its source",
 }
 """Name of each rule, and what its sentence says; the first that fits counts, but for
 the general one."""
@@ -140,25 +133,13 @@ def dump(value: object) -> bytes:
 
 
 def resealed(contents: Contents) -> dict[str, bytes]:
-    """Make all hashes right again, as a careful forger would.
-
-    The hash of the weights is put into the description as text, so that the rest of it
-    keeps its bytes, damaged as they may be.
-    """
-    sealed = dict(contents)
-
-    def sha256(name: str) -> str:
-        return hashlib.sha256(sealed[name]).hexdigest()
-
-    start = sealed[DESCRIPTION].rfind(b'"weights_sha256": "') + 19
-    if start >= 19:
-        text = sealed[DESCRIPTION]
-        sealed[DESCRIPTION] = (
-            text[:start] + sha256(WEIGHTS).encode() + text[start + 64 :]
-        )
-    hashes = {name: sha256(name) for name in sealed if name != MANIFEST}
-    sealed[MANIFEST] = dump({"format_version": 1, "sha256": hashes})
-    return sealed
+    """Make all hashes right again, as a careful forger would."""
+    hashes = {
+        name: hashlib.sha256(content).hexdigest()
+        for name, content in contents.items()
+        if name != MANIFEST_FILE
+    }
+    return {**contents, MANIFEST_FILE: dump({"format_version": 2, "sha256": hashes})}
 
 
 def reseal(folder: Path) -> None:
@@ -169,10 +150,10 @@ def reseal(folder: Path) -> None:
 
 def forge(folder: Path, *keys: str, value: object) -> None:
     """Change one entry of the description and make the hashes right."""
-    description = json.loads((folder / DESCRIPTION).read_bytes())
+    description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
     section = description
     for key in keys[:-1]:
         section = section[key]
     section[keys[-1]] = value
-    (folder / DESCRIPTION).write_bytes(dump(description))
+    (folder / DESCRIPTION_FILE).write_bytes(dump(description))
     reseal(folder)

@@ -23,11 +23,10 @@ from tests.checkpoint_damages import (
 from tests.planted import planted_samples
 from trm_bt.errors import CheckpointError
 from trm_bt.learning.checkpoint import (
-    DESCRIPTION,
-    MANIFEST,
-    WEIGHTS,
+    DESCRIPTION_FILE,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
     load_checkpoint,
-    load_checkpoints,
     save_checkpoint,
 )
 from trm_bt.learning.trainer import train
@@ -50,27 +49,29 @@ def test_what_is_loaded_equals_what_was_saved(brexit_model, checkpoint):
 
 def test_folder_holds_three_files_and_a_readable_description(checkpoint):
     assert sorted(path.name for path in checkpoint.iterdir()) == sorted(FILES)
-    description = json.loads((checkpoint / DESCRIPTION).read_bytes())
+    manifest = json.loads((checkpoint / MANIFEST_FILE).read_bytes())
+    assert manifest["format_version"] == 2
+    assert manifest["sha256"] == {
+        name: hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()
+        for name in (WEIGHTS_FILE, DESCRIPTION_FILE)
+    }
+    description = json.loads((checkpoint / DESCRIPTION_FILE).read_bytes())
     assert description["config"]["seed"] == 3
     assert description["versions"]["torch"] == torch.__version__
     assert len(description["training"]["history"]) == 2
-    weights = (checkpoint / WEIGHTS).read_bytes()
-    assert description["weights_sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def test_what_happens_to_the_files_later_changes_nothing(brexit_model, checkpoint):
     loaded = load_checkpoint(checkpoint)
-    with (checkpoint / WEIGHTS).open("r+b") as file:
-        file.write(b"\xff" * (checkpoint / WEIGHTS).stat().st_size)
+    with (checkpoint / WEIGHTS_FILE).open("r+b") as file:
+        file.write(b"\xff" * (checkpoint / WEIGHTS_FILE).stat().st_size)
 
     for name, value in brexit_model.parameters.items():
         assert torch.equal(loaded.parameters[name], value)
 
 
-@pytest.mark.parametrize("states", ["fixed", "learned"])
-def test_the_other_architecture_is_stored_as_well(tmp_path, states):
-    settings = {"architecture": "paper", "initial_states": states}
-    model = CONFIG.model.model_copy(update=settings)
+def test_the_other_architecture_is_stored_as_well(tmp_path):
+    model = CONFIG.model.model_copy(update={"architecture": "paper"})
     config = CONFIG.model_copy(update={"model": model})
     trained = train(planted_samples(300), FeatureSchema(), config, name="paper")
     save_checkpoint(trained, tmp_path / "paper")
@@ -96,8 +97,6 @@ def test_a_file_in_place_of_a_checkpoint_is_refused(tmp_path):
     for path in (tmp_path / "file", tmp_path / "nowhere"):
         with pytest.raises(CheckpointError, match="must be a folder"):
             load_checkpoint(path)
-        with pytest.raises(CheckpointError, match="must be a folder"):
-            load_checkpoints(path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="makes links as POSIX does")
@@ -114,7 +113,7 @@ def test_the_folder_itself_may_be_reached_through_a_link(brexit_model, full_chec
 
 def test_extras_are_stored_listed_and_held_to_their_hash(full_checkpoint):
     assert {name: (full_checkpoint / name).read_bytes() for name in EXTRAS} == EXTRAS
-    listed = json.loads((full_checkpoint / MANIFEST).read_bytes())["sha256"]
+    listed = json.loads((full_checkpoint / MANIFEST_FILE).read_bytes())["sha256"]
     for name, content in EXTRAS.items():
         assert listed[name] == hashlib.sha256(content).hexdigest()
     (full_checkpoint / "MODEL_CARD.md").write_bytes(b"# better\n")
@@ -123,7 +122,9 @@ def test_extras_are_stored_listed_and_held_to_their_hash(full_checkpoint):
         load_checkpoint(full_checkpoint)
 
 
-@pytest.mark.parametrize("name", ["model_card.md", "../x", MANIFEST, WEIGHTS, "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["model_card.md", "../x", MANIFEST_FILE, WEIGHTS_FILE, "a\nb"]
+)
 def test_other_extras_are_refused(brexit_model, tmp_path, name):
     with pytest.raises(CheckpointError, match=r"`extras` may hold MODEL_CARD\.md,"):
         save_checkpoint(brexit_model, tmp_path / "brexit", extras={name: b""})
@@ -141,7 +142,7 @@ def test_an_existing_target_is_refused_and_left_alone(brexit_model, checkpoint):
 
 
 def test_force_replaces_a_checkpoint_damaged_or_not(brexit_model, checkpoint):
-    (checkpoint / WEIGHTS).write_bytes(b"damaged")
+    (checkpoint / WEIGHTS_FILE).write_bytes(b"damaged")
 
     save_checkpoint(brexit_model, checkpoint, force=True)
 
@@ -149,7 +150,9 @@ def test_force_replaces_a_checkpoint_damaged_or_not(brexit_model, checkpoint):
     assert os.listdir(checkpoint.parent) == ["brexit"]  # noqa: PTH208 - hidden ones too
 
 
-@pytest.mark.parametrize("beside", [[], [MANIFEST]], ids=["alone", "with a manifest"])
+@pytest.mark.parametrize(
+    "beside", [[], [MANIFEST_FILE]], ids=["alone", "with a manifest"]
+)
 def test_force_replaces_nothing_but_a_checkpoint(brexit_model, tmp_path, beside):
     (tmp_path / "letters").mkdir()
     for name in ("dear.txt", *beside):
@@ -214,39 +217,3 @@ def test_a_reader_beside_a_writer_gets_the_old_or_the_new_checkpoint(tmp_path):
     assert writer.returncode == 0
     assert n_loaded.keys() == {"one", "other"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["both", "one", "other"]
-
-
-def test_a_set_comes_oldest_first(tmp_path):
-    for n_rows, name in ((300, "b"), (250, "c"), (350, "a")):
-        save_checkpoint(train_on(n_rows, name), tmp_path / name)
-    (tmp_path / ".unfinished").mkdir()
-
-    assert [model.name for model in load_checkpoints(tmp_path)] == ["c", "b", "a"]
-    assert [model.name for model in load_checkpoints(tmp_path / "a")] == ["a"]
-
-
-def test_a_set_must_be_ordered_by_what_its_models_know(brexit_model, tmp_path):
-    save_checkpoint(brexit_model, tmp_path / "one")
-    save_checkpoint(brexit_model, tmp_path / "two")
-
-    with pytest.raises(CheckpointError, match="must differ in the last label"):
-        load_checkpoints(tmp_path)
-
-
-def test_a_set_must_share_one_schema(brexit_model, tmp_path):
-    save_checkpoint(brexit_model, tmp_path / "one")
-    other = train_on(250, "other", FeatureSchema(has_put_call=True))
-    save_checkpoint(other, tmp_path / "two")
-
-    with pytest.raises(CheckpointError, match=r"share one feature schema.*put/call"):
-        load_checkpoints(tmp_path)
-
-
-def test_a_set_passes_over_files_and_needs_a_checkpoint(brexit_model, tmp_path):
-    (tmp_path / "one_history.json").write_text("[]")
-    with pytest.raises(CheckpointError, match=r"must hold manifest\.json or"):
-        load_checkpoints(tmp_path)
-    (tmp_path / "one").mkdir()
-    save_checkpoint(brexit_model, tmp_path / "one")
-
-    assert [model.name for model in load_checkpoints(tmp_path)] == [brexit_model.name]

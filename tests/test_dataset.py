@@ -40,7 +40,7 @@ def test_samples_carry_every_label_row(labels):
 
 @pytest.mark.parametrize("objective", ["sharpe", "mean_variance"])
 def test_samples_take_the_winners_of_any_objective(bars, labels, objective):
-    config = LabelConfig(objective=objective, risk_aversion=20.0, soft_temperature=0.1)
+    config = LabelConfig(objective=objective, risk_aversion=20.0)
     other = compute_labels(bars, compute_features(bars), config)
     plain, samples = samples_from_labels(labels), samples_from_labels(other)
     assert samples.winners.tolist() == other["winner"].tolist()
@@ -65,22 +65,6 @@ def test_a_variance_that_is_missing_is_named(labels):
     table.loc[table.index[7], "variance_balanced_safe"] = np.nan
     with pytest.raises(BarsError, match="`variance_balanced_safe` must be finite"):
         samples_from_labels(table)
-
-
-def test_soft_labels_are_taken_where_the_table_has_them(bars, labels):
-    config = LabelConfig(soft_temperature=0.2)
-    table = compute_labels(bars, compute_features(bars), config)
-
-    soft, hard = samples_from_labels(table), samples_from_labels(labels)
-
-    names = ("defensive", "tactical_opportunity")
-    for column, name in zip((1, 7), names, strict=True):
-        assert soft.shares[:, column].tolist() == table[f"soft_{name}"].tolist()
-    for row, winner in enumerate(hard.winners):
-        assert hard.shares[row].tolist() == [float(k == winner) for k in range(8)]
-    is_kept = np.arange(len(soft)) % 3 == 0
-    assert soft.where(is_kept).shares.tolist() == soft.shares[is_kept].tolist()
-    assert hard.where(is_kept).soft is None
 
 
 def test_samples_refuse_what_is_not_finite(labels):

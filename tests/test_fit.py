@@ -1,4 +1,4 @@
-"""The optimiser step re-derived in numpy, and what a pass gathers before it."""
+"""Batches, rate, filter and average by hand; the optimiser step in plain numpy."""
 
 import math
 from collections.abc import Iterator
@@ -6,14 +6,19 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from tests.planted import naming, planted_samples
+from tests.planted import naming
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.learning.fit import Fit
-from trm_bt.learning.losses import three_part_loss
-from trm_bt.learning.model import TinyRecursiveModel
-from trm_bt.learning.threads import cpu_threads
-from trm_bt.learning.trainer import Rows, _Run
+from trm_bt.learning.fit import (
+    Batches,
+    GrokFastFilter,
+    TrainingState,
+    average_decay,
+    batch_rows,
+    learning_rate,
+)
+from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 
 SMALL = {"hidden_dim": 16, "num_latent_steps": 2, "num_recursion_cycles": 2}
 
@@ -24,11 +29,13 @@ def one_thread():
         yield
 
 
-def make_fit(model=None, n_train=300, **training) -> Fit:
+def make_fit(model=None, n_train=300, **training) -> TrainingState:
     settings = {"epochs": 2, "max_batches_per_epoch": 3, **training}
     model = ModelConfig(**{**SMALL, **(model or {})})
     config = TRMConfig(model=model, training=naming(**settings))
-    return Fit(config, n_train, TinyRecursiveModel(config.model, seed=config.seed))
+    return TrainingState(
+        config, n_train, TinyRecursiveModel(config.model, seed=config.seed)
+    )
 
 
 class PlainUpdate:
@@ -65,7 +72,9 @@ class PlainUpdate:
             self.averages[i] = decay * self.averages[i] + (1 - decay) * self.values[i]
 
 
-def draw_gradients(fit: Fit, n_steps: int, size: float) -> Iterator[list[np.ndarray]]:
+def draw_gradients(
+    fit: TrainingState, n_steps: int, size: float
+) -> Iterator[list[np.ndarray]]:
     rng = np.random.default_rng(1)
     for _ in range(n_steps):
         yield [size * rng.standard_normal(p.shape) for p in fit.model.parameters()]
@@ -78,7 +87,7 @@ def draw_gradients(fit: Fit, n_steps: int, size: float) -> Iterator[list[np.ndar
         {},
         {"grokfast_lambda": 0.0},
         {"grokfast_alpha": 0.8, "beta1": 0.5, "beta2": 0.7, "weight_decay": 0.3},
-        {"ema_decay": 0.2, "max_grad_norm": 0.1, "schedule": "linear"},
+        {"ema_decay": 0.2, "max_grad_norm": 0.1, "warmup_fraction": 0.5},
     ],
     ids=str,
 )
@@ -124,92 +133,173 @@ def test_the_rate_of_an_update_follows_the_position_not_the_step():
             )
 
 
-@pytest.mark.parametrize(("n_cycles", "is_moved"), [(1, True), (3, False)])
-def test_learned_starts_move_where_a_gradient_reaches_them(n_cycles, is_moved):
-    """And where none does, every other parameter keeps its own running mean."""
-    model = {
-        "architecture": "paper",
-        "initial_states": "learned",
-        "num_recursion_cycles": n_cycles,
-    }
-    fit = make_fit(model, weight_decay=0.0)
-    starts = [fit.model.nets.answer_start, fit.model.nets.latent_start]
-    before = [start.detach().clone() for start in starts]
-    features = torch.from_numpy(
-        np.random.default_rng(0).standard_normal((20, 10)).astype(np.float32)
-    )
-    states = None
-    for _ in range(3):  # in the later passes the states come from outside
-        output = fit.model(features, states)
-        (output.logits.square().mean() + output.halt_logits.mean()).backward()
-        raw = {n: p.grad for n, p in fit.model.named_parameters()}
-        assert (raw["nets.answer_start"] is not None) == (is_moved and states is None)
+@pytest.mark.parametrize(
+    ("n_train", "expected"),
+    [(10, 128), (1_400, 128), (6_144, 128), (6_145, 129), (9_600, 200), (99_999, 768)],
+)
+def test_batch_rows_by_hand(n_train, expected):
+    assert batch_rows(n_train, TrainingConfig()) == expected
+
+
+def test_batch_size_is_a_ceiling():
+    assert batch_rows(1_400, TrainingConfig(batch_size=32)) == 32
+
+
+def test_rate_warms_up_over_a_tenth_then_falls_along_a_cosine():
+    config = TrainingConfig(learning_rate=1.0)
+    rates = [learning_rate(step, 100, config) for step in range(100)]
+
+    assert rates[:10] == pytest.approx([(k + 1) / 10 for k in range(10)])
+    assert rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] == pytest.approx(0.5 * (1 + math.cos(math.pi * 89 / 90)))
+    assert learning_rate(100, 100, config) == pytest.approx(0.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_a_cosine_by_hand_and_a_constant_rate_after_the_same_warm_up():
+    config = TrainingConfig(learning_rate=2e-3, warmup_fraction=0.2)
+    # ten steps, two of warm-up: quarters of the eight that are left
+    steps = (0, 1, 2, 4, 6, 8, 10)
+
+    found = [learning_rate(step, 10, config) for step in steps]
+    constant = [learning_rate(step, 10, config, is_constant=True) for step in steps]
+
+    half = math.sqrt(2) / 4
+    shares = [0.5, 1.0, 1.0, 0.5 + half, 0.5, 0.5 - half, 0.0]
+    assert found == pytest.approx([2e-3 * share for share in shares], abs=1e-18)
+    assert constant == [1e-3] + [2e-3] * 6
+
+
+def test_no_warm_up_starts_at_the_full_rate():
+    config = TrainingConfig(learning_rate=1.0, warmup_fraction=0)
+
+    rates = [learning_rate(step, 3, config) for step in range(4)]
+    assert rates == pytest.approx([1, 0.75, 0.25, 0])
+
+
+def test_warm_up_is_capped():
+    config = TrainingConfig(learning_rate=1.0, max_warmup_steps=20)
+
+    assert learning_rate(19, 1_000, config) == 1.0
+    assert learning_rate(9, 1_000, config) == 0.5
+
+
+def test_average_decay_rises_to_its_setting():
+    config = TrainingConfig()
+
+    assert average_decay(0, config) == pytest.approx(0.1)
+    assert average_decay(8, config) == pytest.approx(0.5)
+    assert average_decay(10**6, config) == 0.999
+
+
+def test_an_average_without_decay_is_what_was_last_trained():
+    config = TRMConfig(training=TrainingConfig(ema_decay=0.0))
+    fit = TrainingState(config, 200, nn.Linear(3, 2))
+    for _ in range(3):
+        fit.model(torch.ones(4, 3)).square().sum().backward()
         fit.update()
-        states = output.states.detach()
 
-    for start, old in zip(starts, before, strict=True):
-        assert torch.equal(start.detach(), old) != is_moved
-    tensors = fit.tensors()
-    for i, (name, parameter) in enumerate(fit.model.named_parameters()):
-        assert tensors[f"filter.{i}"].shape == parameter.shape
-        is_start = name in {"nets.answer_start", "nets.latent_start"}
-        assert bool(tensors[f"filter.{i}"].any()) == (is_moved or not is_start)
+    assert all(map(torch.equal, fit.average.parameters(), fit.model.parameters()))
 
 
-def make_run(n_rows=140, model=None, **training) -> _Run:
-    samples = planted_samples(n_rows)
-    is_old = np.arange(n_rows) < n_rows - 40
-    old, new = samples.where(is_old), samples.where(~is_old)
-    settings = {"epochs": 2, "max_batches_per_epoch": 3, "batch_size": 50, **training}
-    config = TRMConfig(
-        model=ModelConfig(**{**SMALL, "dropout": 0.0, **(model or {})}),
-        training=naming(**settings),
-    )
-    return _Run("test", Rows(old, new, config), config, None)
+def test_every_row_is_visited_before_one_is_visited_again():
+    batches = Batches(330, 7, np.random.default_rng(0))
+
+    seen = [row for _ in range(3 * 7) for row in next(batches).tolist()]
+
+    counts = np.bincount(seen, minlength=330)
+    assert counts.tolist() == [3] * 330
+    assert sorted(seen[:330]) == list(range(330))
 
 
-@pytest.mark.parametrize("architecture", ["dual", "paper"])
-@pytest.mark.parametrize("n_parts", [1, 2, 3, 7, 50, 64])
-def test_parts_of_a_batch_add_up_to_its_gradient(architecture, n_parts):
-    """Without clipping the filter's first mean is the gradient of the first step."""
-    run = make_run(
-        model={"architecture": architecture},
-        gradient_accumulation_steps=n_parts,
-        max_grad_norm=1e9,
-        class_weighting="sqrt",
-    )
-    batch = torch.arange(50)
-    rows, weights = run.rows, run.rows.class_weights
-    output = run.fit.model(rows.features[batch])
-    whole = three_part_loss(output, rows.targets[batch], weights, run.config.training)
-    expected = torch.autograd.grad(whole.total, list(run.fit.model.parameters()))
+@pytest.mark.parametrize(("n_rows", "n_batches"), [(330, 7), (5, 5), (12, 1), (13, 4)])
+def test_batches_of_a_sweep_differ_by_one_row_at_most(n_rows, n_batches):
+    batches = Batches(n_rows, n_batches, np.random.default_rng(0))
 
-    found = next(run._train_on(batch))
+    sizes = [len(next(batches)) for _ in range(n_batches)]
 
-    assert run.fit.step == 1
-    tensors = run.fit.tensors()
-    for i, gradient in enumerate(expected):
-        torch.testing.assert_close(
-            tensors[f"filter.{i}"], gradient, rtol=1e-4, atol=1e-6
-        )
-    assert found.tolist() == pytest.approx([loss.item() for loss in whole], rel=1e-5)
+    assert sum(sizes) == n_rows
+    assert max(sizes) - min(sizes) <= 1
 
 
-def test_parts_carry_their_own_states_from_pass_to_pass():
-    def losses(n_parts):
-        run = make_run(gradient_accumulation_steps=n_parts)
-        return [found.tolist() for found in run._train_on(torch.arange(50))]
+def test_sweeps_are_the_permutations_of_the_generator():
+    batches = Batches(20, 4, np.random.default_rng(3))
 
-    whole = losses(1)
+    seen = [row for _ in range(2 * 4) for row in next(batches).tolist()]
 
-    assert len(whole) == 4
-    for n_parts in (4, 9):
-        np.testing.assert_allclose(losses(n_parts), whole, rtol=2e-4)
+    rng = np.random.default_rng(3)
+    assert seen == [*rng.permutation(20), *rng.permutation(20)]
 
 
-def test_parts_draw_dropout_masks_of_their_own():
-    run = make_run(model={"dropout": 0.5}, gradient_accumulation_steps=2)
-    twice = torch.cat([torch.arange(25), torch.arange(25)])
-    once = make_run(model={"dropout": 0.5})
+def test_the_next_order_is_drawn_when_its_first_batch_is_asked_for():
+    """Whatever else draws from the generator in a sweep comes before the next order."""
+    generator = np.random.default_rng(0)
+    batches = Batches(10, 2, generator)
+    for _ in range(2):
+        next(batches)
+    state = generator.bit_generator.state
 
-    assert next(run._train_on(twice))[0] != next(once._train_on(torch.arange(25)))[0]
+    next(batches)
+
+    assert generator.bit_generator.state != state
+    fresh = np.random.default_rng(0)
+    fresh.permutation(10)
+    assert fresh.bit_generator.state == state
+
+
+def test_a_sweep_goes_on_from_its_order_and_count():
+    first = Batches(50, 6, np.random.default_rng(0))
+    for _ in range(8):
+        next(first)
+    other = Batches(50, 6, np.random.default_rng(1))
+    other.order, other.n_taken = first.order.copy(), first.n_taken
+    other.generator.bit_generator.state = first.generator.bit_generator.state
+
+    for _ in range(9):
+        assert next(first).tolist() == next(other).tolist()
+
+
+def test_three_steps_by_hand():
+    # alpha 0.5, lambda 2:  mu: 4, then 0.5*4 + 0.5*2 = 3, then 0.5*3 + 0.5*(-1) = 1
+    grad_filter = GrokFastFilter(0.5, 2.0)
+    got = []
+    for value in (4.0, 2.0, -1.0):
+        gradient = torch.tensor([value])
+        grad_filter.apply([gradient])
+        got.append(gradient.item())
+
+    assert got == [4 + 2 * 4, 2 + 2 * 3, -1 + 2 * 1]
+
+
+def test_defaults_against_a_plain_loop():
+    torch.manual_seed(0)
+    steps = torch.randn(7, 2, 3, dtype=torch.float64)
+    grad_filter = GrokFastFilter(0.98, 2.0)
+    mean = None
+    for raw in steps:
+        gradients = [raw[0].clone(), raw[1].clone()]
+        grad_filter.apply(gradients)
+        mean = raw if mean is None else 0.98 * mean + 0.02 * raw
+        for got, expected in zip(gradients, raw + 2.0 * mean, strict=True):
+            torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)
+
+
+def test_the_running_mean_is_not_the_gradient_itself():
+    grad_filter = GrokFastFilter(0.9, 1.0)
+    gradient = torch.ones(3)
+    grad_filter.apply([gradient])
+
+    gradient.zero_()
+
+    assert grad_filter.means[0].tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.98])
+def test_zero_amplification_leaves_gradients_alone(alpha):
+    grad_filter = GrokFastFilter(alpha, 0.0)
+    gradient = torch.tensor([1.0, -2.0])
+    grad_filter.apply([gradient])
+
+    assert gradient.tolist() == [1.0, -2.0]
+    assert grad_filter.means == []

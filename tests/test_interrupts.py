@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trm_bt.learning.parallel import n_available_cpus
+from trm_bt.learning.workers import n_available_cpus
 
 PROC = Path("/proc")
 pytestmark = [

@@ -1,4 +1,4 @@
-"""Objectives and soft labels against plain loops, and who can win by which."""
+"""Objectives against plain loops, and who can win by which."""
 
 import math
 import statistics
@@ -18,12 +18,10 @@ from trm_bt.market.features import compute_features
 from trm_bt.market.labels import (
     RETURN_COLUMNS,
     SCORE_COLUMNS,
-    SOFT_COLUMNS,
     VARIANCE_COLUMNS,
     compute_labels,
     find_outcomes,
 )
-from trm_bt.market.objectives import soften
 
 OBJECTIVES = ["pnl", "sharpe", "mean_variance"]
 INSIDE = [3, 4, 6]
@@ -114,12 +112,11 @@ def test_without_risk_aversion_the_winners_are_those_of_profit(bars):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_cutting_the_future_changes_no_bit(bars, objective):
-    settings = {"objective": objective, "soft_temperature": 0.2}
-    whole = labels_of(bars, **settings)
+    whole = labels_of(bars, objective=objective)
     n_lookback = compute_features(bars).schema.n_lookback
     for n_labels in (1, 2, 3, 7, 50, 200):
         cut = bars.between(end=bars.sessions[n_lookback + 4 + n_labels])
-        labels = labels_of(cut, **settings)
+        labels = labels_of(cut, objective=objective)
         assert len(labels) == n_labels
         pd.testing.assert_frame_equal(labels, whole.iloc[:n_labels], check_exact=True)
 
@@ -153,40 +150,6 @@ def test_prices_at_rest_give_no_sharpe_ratio_and_no_winner():
     found = find_outcomes(np.ones((9, 3)), LabelConfig(objective="sharpe"))
     assert np.isnan(found.scores).all()
     assert found.winner.tolist() == [8] * 4
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_soft_labels_equal_plain_loops(bars, objective):
-    labels = labels_of(bars, objective=objective, soft_temperature=0.3)
-    names = RETURN_COLUMNS if objective == "pnl" else SCORE_COLUMNS
-    for session in labels.index[::23]:
-        scores = labels.loc[session, list(names)].tolist()
-        spread = max(scores) - min(scores)
-        powers = [math.exp(score / (0.3 * spread)) for score in scores]
-        expected = [power / math.fsum(powers) for power in powers]
-        soft = labels.loc[session, list(SOFT_COLUMNS)].tolist()
-        assert soft == pytest.approx(expected, rel=1e-10)
-    soft = labels[list(SOFT_COLUMNS)].to_numpy()
-    assert (soft.argmax(axis=1) == labels["winner"]).all()
-    assert np.allclose(soft.sum(axis=1), 1, atol=1e-15)
-
-
-def test_a_row_alone_is_softened_to_the_bits_it_has_among_others(bars):
-    labels = labels_of(bars, soft_temperature=0.1)
-    scores = np.ascontiguousarray(labels[list(RETURN_COLUMNS)].to_numpy().T)
-    soft = soften(scores, 0.1)
-    assert np.array_equal(soft, labels[list(SOFT_COLUMNS)].to_numpy().T)
-    for row in range(len(labels)):
-        assert np.array_equal(soften(scores[:, [row]], 0.1), soft[:, [row]])
-
-
-def test_equal_scores_are_equally_likely_and_low_temperatures_name_the_winner():
-    assert soften(np.full((8, 2), 0.01), 0.5).tolist() == [[0.125] * 2] * 8
-    nearly = np.full((8, 1), 0.01)
-    nearly[3] = np.nextafter(0.01, 1)
-    assert soften(nearly, 0.001).ravel().tolist() == [0.125] * 8
-    sharp = soften(np.array([[0.02], [0.019], [0.0]]), 0.001)
-    assert sharp.ravel().tolist() == pytest.approx([1, 0, 0], abs=1e-15)
 
 
 def test_three_allocations_are_no_corner_of_the_hull():

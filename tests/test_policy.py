@@ -1,4 +1,6 @@
-"""The policy: who decides when, and that batching does not matter."""
+"""The policy: who decides when, the mean of seeds, and that batching is no matter."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,13 +26,23 @@ CONFIG = TRMConfig(
 SAMPLES = planted_samples(500)
 
 
+def make_model(n_rows: int, seed: int = 0) -> TrainedModel:
+    config = CONFIG.model_copy(update={"seed": seed})
+    rows = SAMPLES.where(np.arange(500) < n_rows)
+    return train(rows, SCHEMA, config, name=f"model_{n_rows}")
+
+
 @pytest.fixture(scope="module")
 def models() -> list[TrainedModel]:
     """Two models, the older knowing 250 labels and the newer 350."""
-    return [
-        train(SAMPLES.where(np.arange(500) < n), SCHEMA, CONFIG, name=f"model_{n}")
-        for n in (250, 350)
-    ]
+    return [make_model(n_rows) for n_rows in (250, 350)]
+
+
+@pytest.fixture(scope="module")
+def members(models) -> list[list[TrainedModel]]:
+    """Such models of three seeds."""
+    others = [[make_model(n_rows, seed) for n_rows in (250, 350)] for seed in (1, 2)]
+    return [models, *others]
 
 
 def decide(policy: TRMPolicy, rows: slice = slice(None)):
@@ -139,6 +151,87 @@ def test_a_stored_policy_decides_as_before(models, tmp_path):
     assert {decision.model for decision in single} == {"", "model_250"}
 
 
+def test_a_path_may_hold_a_set_a_seed(members, tmp_path):
+    for number, models in enumerate(members):
+        for model in models:
+            save_checkpoint(model, tmp_path / f"seed_{number}" / model.name)
+    (tmp_path / ".unfinished").mkdir()
+
+    loaded = TRMPolicy.load(tmp_path)
+
+    assert [len(models) for models in loaded.members] == [2, 2, 2]
+    for one, other in zip(decide(TRMPolicy(*members)), decide(loaded), strict=True):
+        assert one.probabilities.tobytes() == other.probabilities.tobytes()
+        assert one.model == other.model
+
+
+def test_the_mean_of_the_members_decides(members):
+    found = decide(TRMPolicy(*members))
+
+    apart = [decide(TRMPolicy(models)) for models in members]
+    for row, decision in enumerate(found):
+        if decision.allocation is None:
+            assert all(one[row].allocation is None for one in apart)
+            continue
+        probs = [sum(one[row].probabilities[k] for one in apart) / 3 for k in range(8)]
+        np.testing.assert_allclose(decision.probabilities, probs, rtol=1e-14)
+        assert decision.allocation == max(range(8), key=lambda k: probs[k])
+        assert decision.n_steps == max(one[row].n_steps for one in apart)
+        halt = sum(one[row].halt_prob for one in apart) / 3
+        assert decision.halt_prob == pytest.approx(halt, rel=1e-14)
+        assert decision.decided_on == SAMPLES.sessions[row]
+        assert decision.model == f"{apart[0][row].model}, mean of 3"
+    assert len({decision.model for decision in found}) == 3
+
+
+def test_a_row_of_an_ensemble_has_the_same_bits_alone(members):
+    policy = TRMPolicy(*members)
+    together = decide(policy)
+
+    for row in (0, 300, 499):
+        (alone,) = decide(policy, slice(row, row + 1))
+        assert alone.probabilities.tobytes() == together[row].probabilities.tobytes()
+
+
+def test_members_must_know_the_same_labels(models):
+    for other in (models[:1], [make_model(260), models[1]]):
+        with pytest.raises(CheckpointError, match="know the same labels"):
+            TRMPolicy(models, other)
+
+
+def test_there_must_be_a_model():
+    for members in ([], [[]]):
+        with pytest.raises(CheckpointError, match="at least one trained model"):
+            TRMPolicy(*members)
+
+
+def test_models_must_share_a_schema(models):
+    other = replace(models[1], schema=SCHEMA.model_copy(update={"has_put_call": True}))
+    for members in ([[models[0], other]], [models, [models[0], other]]):
+        with pytest.raises(
+            CheckpointError, match=r"share one feature schema.*put/call"
+        ):
+            TRMPolicy(*members)
+
+
+def test_models_of_a_set_must_differ_in_what_they_know(models):
+    with pytest.raises(CheckpointError, match="must differ in the last label"):
+        TRMPolicy([models[0], make_model(250, seed=1)])
+
+
+def test_a_set_passes_over_files_and_needs_a_checkpoint(models, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "nowhere"):
+        with pytest.raises(CheckpointError, match="must be a folder"):
+            TRMPolicy.load(path)
+    with pytest.raises(CheckpointError, match=r"must hold manifest\.json or"):
+        TRMPolicy.load(tmp_path)
+    (tmp_path / "one").mkdir()
+    save_checkpoint(models[0], tmp_path / "one")
+
+    assert TRMPolicy.load(tmp_path).models[0].record == models[0].record
+
+
 def test_threads_and_precision_are_left_alone(models):
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
 
@@ -167,11 +260,6 @@ def test_another_schema_is_refused_with_the_difference(models, schema, differenc
 
     with pytest.raises(CheckpointError, match=difference):
         policy.check_schema(schema)
-
-
-def test_what_is_no_schema_is_refused(models):
-    with pytest.raises(CheckpointError, match="must be a FeatureSchema, got dict"):
-        TRMPolicy(models).check_schema({})
 
 
 def test_rows_of_another_shape_are_refused(models):

@@ -1,8 +1,5 @@
 """Training: reproducible, blind to the future, and able to learn a planted rule."""
 
-import math
-import multiprocessing
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +11,10 @@ from tests.planted import naming, planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, TRMError
 from trm_bt.learning.dataset import known_by, samples_from_labels
-from trm_bt.learning.model import TinyRecursiveModel
-from trm_bt.learning.parallel import TrainingJob, train_all
-from trm_bt.learning.records import Progress, TrainedModel
-from trm_bt.learning.threads import cpu_threads
-from trm_bt.learning.trainer import Rows, _Run, train
-from trm_bt.market.allocations import ALLOCATION_WEIGHTS
+from trm_bt.learning.losses import three_part_loss
+from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
+from trm_bt.learning.records import TrainedModel, TrainingProgress
+from trm_bt.learning.trainer import Rows, Training, train
 from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
 
@@ -187,86 +182,26 @@ def test_divergence_is_an_error_of_our_own():
         fit(planted_samples(300), small_config(learning_rate=1e30))
 
 
-def test_training_side_by_side_gives_the_same_bits():
-    samples = planted_samples(320)
-    jobs = [
-        TrainingJob("older", samples.where(np.arange(320) < 260)),
-        TrainingJob("newer", samples),
-    ]
-    reports = []
-
-    together = train_all(
-        jobs, FeatureSchema(), small_config(), n_processes=2, progress=reports.append
-    )
-
-    apart = train_all(jobs, FeatureSchema(), small_config(), n_processes=1)
-    assert [model.name for model in together] == ["older", "newer"]
-    assert all(map(is_equal, together, apart))
-    steps = sum(model.record.n_optimizer_steps for model in apart)
-    assert sum(report.finished is None for report in reports) == steps
-    assert {report.name for report in reports} == {"older", "newer"}
-
-
-def test_a_failure_ends_the_other_trainings_promptly():
-    samples = planted_samples(400)
-    unsound = replace(samples, features=np.full_like(samples.features, np.nan))
-    jobs = [TrainingJob("long", samples), TrainingJob("unsound", unsound)]
-    endless = small_config(epochs=10_000, patience=10_000, max_batches_per_epoch=100)
-    news_at = []
-
-    with pytest.raises(TRMError, match="model unsound must stay finite, got nan"):
-        train_all(
-            jobs,
-            FeatureSchema(),
-            endless,
-            n_processes=2,
-            progress=lambda _: news_at.append(time.monotonic()),
-        )
-
-    assert multiprocessing.active_children() == []
-    assert time.monotonic() - news_at[-1] < 5
-
-
-def test_a_process_that_dies_is_an_error_of_our_own():
-    jobs = [TrainingJob(name, planted_samples(400)) for name in ("a", "b")]
-    endless = small_config(epochs=10_000, patience=10_000, max_batches_per_epoch=100)
-
-    def end_all(_):
-        for child in multiprocessing.active_children():
-            child.kill()
-
-    with pytest.raises(TRMError, match="A training process ended before"):
-        train_all(jobs, FeatureSchema(), endless, n_processes=2, progress=end_all)
-
-    assert multiprocessing.active_children() == []
-
-
-def make_run(model=None, progress=None, **training) -> _Run:
+def make_training(model=None, progress=None, **settings) -> Training:
     """Lay out a training of 260 rows, 40 of which validate."""
     samples = planted_samples(300)
     is_old = np.arange(300) < 254
     old, new = samples.where(is_old), samples.where(np.arange(300) >= 260)
-    settings = {"batch_size": 90, "max_batches_per_epoch": 3, "epochs": 2, **training}
+    settings = {"batch_size": 90, "max_batches_per_epoch": 3, "epochs": 2, **settings}
     config = TRMConfig(
         model=SMALL.model_copy(update=model or {}), training=naming(**settings)
     )
-    return _Run("test", Rows(old, new, config), config, progress)
+    return Training("test", old, new, config, progress)
 
 
-@pytest.mark.parametrize(
-    ("target", "temperature"), [("label", None), ("utility", None), ("utility", 0.5)]
-)
-def test_paid_for_risk_alone_returns_say_nothing(target, temperature):
+@pytest.mark.parametrize("target", ["label", "utility"])
+def test_paid_for_risk_alone_returns_say_nothing(target):
     """Utilities are the same training mean in every row, less the row's own risk."""
     variances = np.random.default_rng(5).uniform(0.0, 0.02, (300, 8))
     samples = replace(planted_samples(300), variances=variances)
     is_old = np.arange(300) < 254
     settings = TrainingConfig(
-        utility="risk",
-        risk_aversion=7.0,
-        prior_sharpe=None,
-        target=target,
-        target_temperature=temperature,
+        utility="risk", risk_aversion=7.0, prior_sharpe=None, target=target
     )
 
     rows = Rows(
@@ -276,142 +211,111 @@ def test_paid_for_risk_alone_returns_say_nothing(target, temperature):
     paid = (samples.returns[:254].mean(axis=0) - 7 / 2 * variances) / 5
     np.testing.assert_allclose(rows.utilities, paid[is_old], rtol=1e-9)
     np.testing.assert_allclose(rows.new_utilities, paid[~is_old], rtol=1e-9)
-    unit = paid[is_old].std()
-    for found, part in ((rows.old, is_old), (rows.new, ~is_old)):
+    for found, targets, part in (
+        (rows.old, rows.targets, is_old),
+        (rows.new, rows.new_targets, ~is_old),
+    ):
         best = [max(range(8), key=row.__getitem__) for row in paid[part]]
         labels = samples.winners[part].tolist()
-        assert found.winners.tolist() == (best if target == "utility" else labels)
-        if temperature is None:
-            assert found.soft is None
-            continue
-        for shares, row in zip(found.soft, paid[part].tolist(), strict=True):
-            powers = [math.exp(worth / (temperature * unit)) for worth in row]
-            by_hand = [power / sum(powers) for power in powers]
-            assert shares.tolist() == pytest.approx(by_hand, rel=1e-9)
+        expected = best if target == "utility" else labels
+        assert found.winners.tolist() == targets.winners.tolist() == expected
+        np.testing.assert_allclose(
+            targets.utilities.numpy(), paid[part] / paid[is_old].std(), rtol=1e-5
+        )
 
 
-def force_halting(run: _Run, bias: float) -> None:
+@pytest.mark.parametrize("architecture", ["dual", "paper"])
+def test_the_first_gradient_is_that_of_the_batchs_loss(architecture):
+    """Without clipping the filter's first mean is the gradient of the first step."""
+    training = make_training(
+        {"architecture": architecture, "dropout": 0.0},
+        max_grad_norm=1e9,
+        class_weighting="sqrt",
+    )
+    batch = torch.arange(50)
+    rows, state = training.rows, training.state
+    output = state.model(rows.features[batch])
+    loss = three_part_loss(
+        output.logits,
+        output.halt_logits,
+        rows.targets[batch],
+        rows.class_weights,
+        training.config.training,
+    )
+    expected = torch.autograd.grad(loss.total, list(state.model.parameters()))
+
+    found = next(training.train_on(batch))
+
+    assert state.step == 1
+    for mean, gradient in zip(state.filter.means, expected, strict=True):
+        torch.testing.assert_close(mean, gradient, rtol=1e-4, atol=1e-6)
+    assert found.tolist() == pytest.approx([part.item() for part in loss], rel=1e-5)
+
+
+def force_halting(training: Training, bias: float) -> None:
     """Make the halt logit a constant, far from what a few steps can move."""
     with torch.no_grad():
-        run.fit.model.nets.halt_out.weight.zero_()
-        run.fit.model.nets.halt_out.bias.fill_(bias)
+        training.state.model.nets.halt_out.weight.zero_()
+        training.state.model.nets.halt_out.bias.fill_(bias)
 
 
-@pytest.mark.parametrize("bps", [0.0, 25.0])
-def test_training_utilities_are_net_of_trading_as_the_formula_says(bps):
-    """Costs follow what the averaged network holds one row earlier, epoch by epoch."""
-    run = make_run(turnover_cost_bps=bps, learning_rate=0.01)
-    for _ in range(2):
-        probe = TinyRecursiveModel(run.config.model)
-        probe.load_state_dict(run.fit.averaged_parameters())
-        logits = probe.predict(run.rows.features).logits.double().numpy()
-        run.epoch()
-        old = run.rows.old
-        gross = [[r / 5 for r in row] for row in old.returns.tolist()]
-        scale = np.std(gross)
-        held = None
-        for row in range(len(old)):
-            powers = np.exp(logits[row] - logits[row].max())
-            mix = powers / powers.sum() @ ALLOCATION_WEIGHTS
-            before = mix if held is None else held
-            held = mix
-            for k, (equity, bond, _) in enumerate(ALLOCATION_WEIGHTS):
-                traded = abs(equity - before[0]) + abs(bond - before[1])
-                net = gross[row][k] - bps / 10_000 * traded
-                found = run.rows.targets.utilities[row, k].item()
-                assert found == pytest.approx(net / scale, abs=2e-5)
-
-
-def test_the_first_row_pays_nothing_to_be_where_it_wants_to_be():
-    """A network sure of one class pays only for the others."""
-    run = make_run(turnover_cost_bps=25.0)
-    with torch.no_grad():
-        run.fit.average.nets.readout.weight.zero_()
-        run.fit.average.nets.readout.bias.copy_(100.0 * torch.eye(8)[5])
-    gross = run.rows.targets.utilities.clone()
-
-    run.rows.charge(run.fit.average.predict(run.rows.features).logits, run.config)
-
-    paid = (gross - run.rows.targets.utilities) * run.rows.scale
-    # from class 5 to class 0: 70 % of equity sold and 40 % of bond bought, at 25 bp
-    torch.testing.assert_close(paid[:, 5], torch.zeros(254), rtol=0, atol=1e-9)
-    torch.testing.assert_close(paid[:, 0], torch.full((254,), 0.00275))
-
-
-def test_validation_utility_is_net_of_trading():
-    samples = planted_samples(500)
-    trained = fit(samples, small_config(turnover_cost_bps=40.0, epochs=3))
-
-    model = TinyRecursiveModel(trained.config.model)
-    model.load_state_dict(trained.parameters)
-    newest = samples.where(np.arange(500) >= 425)
-    scaled = torch.from_numpy(trained.scaler.transform(newest.features))
-    choices = model.predict(scaled).logits.argmax(dim=1).tolist()
-    earned, held = [], choices[0]
-    for row, choice in enumerate(choices):
-        moved = np.abs(ALLOCATION_WEIGHTS[choice] - ALLOCATION_WEIGHTS[held])[:2]
-        earned.append(newest.returns[row, choice] / 5 - 0.0040 * moved.sum())
-        held = choice
-    assert len(set(choices)) > 1
-    assert trained.record.best.validation_utility == pytest.approx(np.mean(earned))
-
-
-@pytest.mark.parametrize("n_parts", [1, 2])
-def test_a_batch_is_left_when_all_its_rows_halt(n_parts):
-    reports: list[Progress] = []
-    run = make_run(
+def test_a_batch_is_left_when_all_its_rows_halt():
+    reports: list[TrainingProgress] = []
+    training = make_training(
         progress=reports.append,
-        gradient_accumulation_steps=n_parts,
         halt_loss_weight=0.0,
         weight_decay=0.0,
     )
-    force_halting(run, 50.0)
+    force_halting(training, 50.0)
 
-    while not run.is_over:
-        run.epoch()
+    while not training.is_over:
+        training.epoch()
 
     steps = [report for report in reports if report.finished is None]
-    assert run.fit.step == len(steps) == 2 * 3  # a pass a batch
+    assert training.state.step == len(steps) == 2 * 3  # a pass a batch
     assert [report.step for report in steps] == [4, 8, 12, 16, 20, 24]
-    assert run.fit.position == run.fit.total_steps == 24
-    for epoch in run.course.history:
+    assert training.state.position == training.state.total_steps == 24
+    for epoch in training.state.course.history:
         own = [report.loss for report in steps if report.epoch == epoch.epoch]
         assert epoch.train_loss == pytest.approx(sum(own) / 3)
         assert epoch.n_optimizer_steps == 3 * epoch.epoch
 
 
 def test_the_schedule_passes_over_the_steps_that_were_saved():
-    run = make_run(halt_loss_weight=0.0, weight_decay=0.0, learning_rate=0.5)
-    force_halting(run, 50.0)
+    training = make_training(halt_loss_weight=0.0, weight_decay=0.0, learning_rate=0.5)
+    force_halting(training, 50.0)
     moved = []
     for batch in (torch.arange(90), torch.arange(90)):
-        before = run.fit.model.embedding.weight.detach().clone()
-        assert len(list(run._train_on(batch))) == 1
-        moved.append((run.fit.model.embedding.weight - before).abs().max().item())
+        before = training.state.model.embedding.weight.detach().clone()
+        assert len(list(training.train_on(batch))) == 1
+        moved.append(
+            (training.state.model.embedding.weight - before).abs().max().item()
+        )
 
     # AdamW's first step has the size of the rate; warm-up takes 3 of 24 passes
     assert moved[0] == pytest.approx(0.5 / 3, rel=1e-3)
     assert moved[1] > 0.3
 
 
-@pytest.mark.parametrize("n_parts", [1, 3])
-def test_a_batch_goes_on_while_one_row_does_not_halt(n_parts):
-    run = make_run({"dropout": 0.0}, gradient_accumulation_steps=n_parts)
+def test_a_batch_goes_on_while_one_row_does_not_halt():
+    training = make_training({"dropout": 0.0})
     batch = torch.arange(90)
     with torch.no_grad():  # every first halt logit but the lowest is positive
-        halts = run.fit.model(run.rows.features[batch]).halt_logits.sort().values
-        run.fit.model.nets.halt_out.bias -= (halts[0] + halts[1]) / 2
+        halts = (
+            training.state.model(training.rows.features[batch])
+            .halt_logits.sort()
+            .values
+        )
+        training.state.model.nets.halt_out.bias -= (halts[0] + halts[1]) / 2
 
-    next(run._train_on(batch))
+    next(training.train_on(batch))
 
-    assert run.fit.position == 1
+    assert training.state.position == 1
 
 
-@pytest.mark.parametrize("initial_states", ["fixed", "learned"])
-def test_the_papers_architecture_learns_a_planted_rule(initial_states):
+def test_the_papers_architecture_learns_a_planted_rule():
     model = ModelConfig(
         architecture="paper",
-        initial_states=initial_states,
         hidden_dim=32,
         num_latent_steps=2,
         num_recursion_cycles=2,
@@ -423,25 +327,3 @@ def test_the_papers_architecture_learns_a_planted_rule(initial_states):
     assert record.majority_accuracy < 0.6
     assert record.best.validation_accuracy >= 0.85
     assert record.best.validation_utility > 2 * record.best_fixed_utility
-
-
-@pytest.mark.parametrize("n_cycles", [1, 3])
-def test_learned_starts_train_whatever_reaches_them(n_cycles):
-    model = ModelConfig(
-        architecture="paper",
-        initial_states="learned",
-        hidden_dim=16,
-        num_latent_steps=2,
-        num_recursion_cycles=n_cycles,
-    )
-    training = naming(epochs=2, max_batches_per_epoch=3, weight_decay=0.0)
-    config = TRMConfig(model=model, training=training)
-
-    trained = fit(planted_samples(400), config)
-
-    first = TinyRecursiveModel(model, seed=0).state_dict()
-    for name in ("nets.answer_start", "nets.latent_start"):
-        is_moved = not torch.equal(trained.parameters[name], first[name])
-        assert is_moved == (n_cycles == 1)
-    losses = [epoch.train_loss for epoch in trained.record.history]
-    assert losses[1] < losses[0]

@@ -25,7 +25,6 @@ from trm_bt.feeds.backtrader import TRMPandasData as TRMPandasData
 from trm_bt.feeds.backtrader import add_bars as add_bars
 from trm_bt.indicators import MarketFeatures as MarketFeatures
 from trm_bt.indicators import TRMDecision as TRMDecision
-from trm_bt.learning.ensemble import load_policy as load_policy
 from trm_bt.learning.model import TinyRecursiveModel as TinyRecursiveModel
 from trm_bt.learning.policy import TRMPolicy as TRMPolicy
 from trm_bt.market.bars import Bars as Bars

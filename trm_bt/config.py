@@ -52,15 +52,14 @@ class FeatureConfig(_Settings):
 class LabelConfig(_Settings):
     """How a label looks forward: sessions held, fill price, and what wins.
 
-    `risk_aversion` acts with the objective "mean_variance" alone. A `soft_temperature`
-    adds soft labels to the label table; see `trm_bt.market.objectives`.
+    `risk_aversion` acts with the objective "mean_variance" alone; see
+    `trm_bt.market.objectives`.
     """
 
     horizon: PositiveInt = 5
     fill: Literal["next_open", "close"] = "next_open"
     objective: Literal["pnl", "sharpe", "mean_variance"] = "pnl"
     risk_aversion: float = Field(3.0, ge=0)
-    soft_temperature: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _check_horizon(self) -> Self:
@@ -76,17 +75,14 @@ class LabelConfig(_Settings):
 class ModelConfig(_Settings):
     """Form of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871).
 
-    `initial_states` acts with the architecture "paper" alone; "dual" starts at zero and
-    alone has dropout. See `trm_bt.learning.model` for both. Learned starts learn only
-    with one recursion cycle: no gradient passes the first of several.
+    The architecture "dual" alone has dropout. See `trm_bt.learning.model` for both.
 
     Some processors multiply the rows of a block unlike each other where a layer is of
     another width than a multiple of 16; a row's decision would depend on its company.
     """
 
     architecture: Literal["dual", "paper"] = "dual"
-    initial_states: Literal["fixed", "learned"] = "fixed"
-    hidden_dim: int = Field(512, ge=16, multiple_of=16)
+    hidden_dim: int = Field(512, ge=16, le=4096, multiple_of=16)
     num_latent_steps: PositiveInt = 6
     num_recursion_cycles: PositiveInt = 3
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -115,23 +111,21 @@ class ModelConfig(_Settings):
 
 
 class TrainingConfig(_Settings):
-    """Losses, optimiser, schedule and validation of one training.
+    """Losses, optimiser and validation of one training.
 
-    Utilities are per session, net of `turnover_cost_bps` of traded value;
-    `risk_aversion` acts with the utilities "mean_variance" and "risk", `prior_sharpe`
-    with the latter. What the cross-entropy and the halt head aim at, the `target`, is
-    the label or the allocation of most utility, softened by a `target_temperature`.
+    Utilities are per session; `risk_aversion` acts with the utilities "mean_variance"
+    and "risk", `prior_sharpe` with the latter. The `target` of the cross-entropy and
+    of the halt head is the label or the allocation of highest utility. The learning
+    rate rises linearly over the warm-up, then falls to zero along a cosine.
     """
 
     strategy_loss_weight: float = Field(0.0, ge=0)
     halt_loss_weight: float = Field(0.5, ge=0)
     profit_loss_weight: float = Field(1.0, ge=0)
     target: Literal["label", "utility"] = "utility"
-    target_temperature: float | None = Field(None, gt=0)
     utility: Literal["linear", "log", "mean_variance", "risk"] = "risk"
     prior_sharpe: float | None = Field(0.4, gt=0)
     risk_aversion: float = Field(8.0, ge=0)
-    turnover_cost_bps: float = Field(0.0, ge=0)
     class_weighting: Literal["none", "sqrt", "inverse"] = "none"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     n_supervision_steps: PositiveInt = 4
@@ -139,9 +133,7 @@ class TrainingConfig(_Settings):
     max_batches_per_epoch: PositiveInt = 10
     patience: PositiveInt = 8
     batch_size: PositiveInt = 768
-    gradient_accumulation_steps: PositiveInt = 1
     learning_rate: float = Field(1e-4, gt=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)

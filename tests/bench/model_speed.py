@@ -1,4 +1,4 @@
-"""Time the network against its plain form, one row at a time, and bfloat16.
+"""Time the network: its plain form, oneDNN and MKL, single rows, bfloat16.
 
 The network has its default size and makes one pass over every row of features; the
 plain form gets whole batches. Their logits are compared. Imports are timed in fresh
@@ -17,6 +17,7 @@ from torch import Tensor
 from tests.bench.plain_model import PlainModel
 from tests.bench.side_by_side import fastest, feature_rows
 from trm_bt.config import ModelConfig
+from trm_bt.learning import nets
 from trm_bt.learning.model import TinyRecursiveModel
 
 N_TURNS = 5
@@ -74,6 +75,23 @@ def print_passes(model: TinyRecursiveModel, features: Tensor) -> None:
         )
 
 
+def print_libraries(model: TinyRecursiveModel, rows: Tensor) -> None:
+    """Print what oneDNN's private operators bring over torch's own products."""
+
+    def predict_by_mkl() -> None:
+        has_onednn, nets.HAS_ONEDNN = nets.HAS_ONEDNN, False
+        model.predict(rows)
+        nets.HAS_ONEDNN = has_onednn
+
+    taken = fastest(
+        {"oneDNN": lambda: model.predict(rows), "MKL": predict_by_mkl}, N_OTHER_TURNS
+    )
+    print(
+        f"{len(rows)} rows by oneDNN {1e3 * taken['oneDNN']:.0f} ms, by MKL "
+        f"{taken['MKL'] / taken['oneDNN']:.2f} times as long"
+    )
+
+
 def print_others(model: TinyRecursiveModel, rows: Tensor) -> None:
     """Print a line for single rows and one for bfloat16, against a batch of rows."""
     half, first = copy.deepcopy(model).bfloat16(), rows[:1]
@@ -96,6 +114,7 @@ def main() -> None:
     model = TinyRecursiveModel(ModelConfig(max_supervision_steps=1))
     features = feature_rows()
     print_passes(model, features)
+    print_libraries(model, features[: BATCHES[0]])
     print_others(model, features[: BATCHES[0]])
     names = ("trm_bt", "backtrader")
     turns = [[import_seconds(name) for name in names] for _ in range(N_IMPORTS)]

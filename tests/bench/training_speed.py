@@ -1,7 +1,7 @@
 """Time a training step against the plain form of the same network and optimiser.
 
 A step is one pass of supervision: forward, three-part loss, backward, clipping, filter,
-AdamW, average. The plain step has `nn.Dropout`, torch's AdamW as it comes, and filter
+AdamW, average. The plain step has `nn.Dropout`, torch's unmodified AdamW, and filter
 and average as loops over the parameters. Without dropout the gradients are compared.
     python -m tests.bench.training_speed [folder with SPY, TLT and VIX files]
 """
@@ -15,9 +15,9 @@ from torch import Tensor
 from tests.bench.plain_model import PlainModel
 from tests.bench.side_by_side import fastest, feature_rows
 from trm_bt.config import TRMConfig
-from trm_bt.learning.fit import Fit
+from trm_bt.learning.fit import TrainingState
 from trm_bt.learning.losses import Targets, three_part_loss
-from trm_bt.learning.model import Pass, States, TinyRecursiveModel
+from trm_bt.learning.model import TinyRecursiveModel
 
 N_TURNS = 5
 N_UPDATES = 60
@@ -28,7 +28,7 @@ CONFIG = TRMConfig()
 class PlainFit:
     """A copy of a fit's network with the plain optimiser, filter and average."""
 
-    def __init__(self, fit: Fit[TinyRecursiveModel]) -> None:
+    def __init__(self, fit: TrainingState[TinyRecursiveModel]) -> None:
         self.model = PlainModel(fit.model)
         self.parameters = list(self.model.parameters())
         self.averages = [value.detach().clone() for value in self.parameters]
@@ -44,9 +44,8 @@ class PlainFit:
     def differentiate(self, features: Tensor, targets: Targets) -> None:
         """Make a pass and add up its gradients."""
         start = features.new_zeros(len(features), CONFIG.model.hidden_dim)
-        logits, halt, y, z = self.model(features, start, start)
-        output = Pass(logits, halt, States(y, z))
-        loss = three_part_loss(output, targets, torch.ones(8), self.settings)
+        logits, halt, _, _ = self.model(features, start, start)
+        loss = three_part_loss(logits, halt, targets, torch.ones(8), self.settings)
         loss.total.backward()
 
     def update(self) -> None:
@@ -64,14 +63,16 @@ class PlainFit:
 
 
 def differentiate(
-    fit: Fit[TinyRecursiveModel],
+    fit: TrainingState[TinyRecursiveModel],
     features: Tensor,
     targets: Targets,
     dropout: np.random.Generator | None,
 ) -> None:
     """Make a pass of ours and add up its gradients."""
     output = fit.model(features, dropout=dropout)
-    loss = three_part_loss(output, targets, torch.ones(8), CONFIG.training)
+    loss = three_part_loss(
+        output.logits, output.halt_logits, targets, torch.ones(8), CONFIG.training
+    )
     loss.total.backward()
 
 
@@ -80,7 +81,7 @@ def draw_targets(n_rows: int) -> Targets:
     rng = np.random.default_rng(0)
     winners = torch.from_numpy(rng.integers(0, 8, n_rows))
     utilities = torch.from_numpy(rng.standard_normal((n_rows, 8))).float()
-    return Targets(winners, torch.eye(8)[winners], utilities)
+    return Targets(winners, utilities)
 
 
 def worst_difference(ours: Sequence[Tensor], plain: Sequence[Tensor]) -> float:
@@ -93,7 +94,7 @@ def worst_difference(ours: Sequence[Tensor], plain: Sequence[Tensor]) -> float:
 
 def print_step(features: Tensor, *, is_dropped: bool) -> None:
     """Print the time of a whole step and its ratio, and compare where that can be."""
-    fit = Fit(CONFIG, len(features), TinyRecursiveModel(CONFIG.model))
+    fit = TrainingState(CONFIG, len(features), TinyRecursiveModel(CONFIG.model))
     plain, targets = PlainFit(fit), draw_targets(len(features))
     plain.model.train(is_dropped)
     dropout, same = np.random.default_rng(0) if is_dropped else None, ""
@@ -122,7 +123,7 @@ def print_step(features: Tensor, *, is_dropped: bool) -> None:
 
 def print_update(features: Tensor) -> None:
     """Print the time of filter, AdamW and average, without clipping."""
-    fit = Fit(CONFIG, len(features), TinyRecursiveModel(CONFIG.model))
+    fit = TrainingState(CONFIG, len(features), TinyRecursiveModel(CONFIG.model))
     plain, targets = PlainFit(fit), draw_targets(len(features))
     differentiate(fit, features, targets, None)
     plain.differentiate(features, targets)

@@ -3,12 +3,12 @@
 import torch
 
 from trm_bt import load_bars
-from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.config import TrainingConfig, TRMConfig
 from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.trainer import train
 from trm_bt.market.features import compute_features
+from trm_bt.market.labels import compute_labels
 
 
 def train_briefly(bars_name: str, names: tuple[str, ...]) -> list[TrainedModel]:
@@ -26,7 +26,7 @@ def train_briefly(bars_name: str, names: tuple[str, ...]) -> list[TrainedModel]:
     quick = TrainingConfig(epochs=1, max_batches_per_epoch=1, batch_size=64)
     configs = [TRMConfig(seed=seed, training=quick) for seed in range(len(names))]
     features = compute_features(bars, configs[0].features)
-    labels = label_bars(bars, configs[0].features, configs[0].labels)
+    labels = compute_labels(bars, features, configs[0].labels)
     samples = samples_from_labels(labels.tail(1000))
     return [
         train(samples, features.schema, config, name=name)

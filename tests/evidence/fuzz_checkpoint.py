@@ -28,7 +28,7 @@ from tests.checkpoint_damages import (
     verdict,
 )
 from tests.evidence.brief_training import extras_of, train_briefly
-from trm_bt.learning.checkpoint import DESCRIPTION, WEIGHTS, save_checkpoint
+from trm_bt.learning.checkpoint import DESCRIPTION_FILE, WEIGHTS_FILE, save_checkpoint
 
 Change = Mapping[str, bytes | None]
 Way = tuple[str, Change]
@@ -63,8 +63,8 @@ def other_ways(whole: Contents, other: Contents) -> Iterator[Way]:
 
 def forgeries(whole: Contents, n: int, rng: np.random.Generator) -> Iterator[Way]:
     """Flip and cut where it is parsed, and make the hashes right again."""
-    n_header = 8 + int.from_bytes(whole[WEIGHTS][:8], "little")
-    sizes = {WEIGHTS: n_header, DESCRIPTION: len(whole[DESCRIPTION])}
+    n_header = 8 + int.from_bytes(whole[WEIGHTS_FILE][:8], "little")
+    sizes = {WEIGHTS_FILE: n_header, DESCRIPTION_FILE: len(whole[DESCRIPTION_FILE])}
     for name, position in spread(sizes, n, rng):
         bit = int(rng.integers(8))
         changed = {**whole, name: flipped(whole[name], position, bit)}

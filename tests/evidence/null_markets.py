@@ -51,8 +51,11 @@ from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.statistics import CONFIDENCE
 from trm_bt.evaluation.verdict import LEVEL
 from trm_bt.feeds.exchange import nyse_sessions
-from trm_bt.learning.parallel import n_available_cpus
-from trm_bt.learning.workers import signals_held_back, worker_pool
+from trm_bt.learning.workers import (
+    n_available_cpus,
+    signals_held_back,
+    worker_pool,
+)
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features

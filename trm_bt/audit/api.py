@@ -24,7 +24,7 @@ from trm_bt.errors import LookAheadError
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision, Policy
-from trm_bt.market.features import FeatureSchema, compute_features
+from trm_bt.market.features import compute_features
 
 __all__ = [
     "AuditResult",
@@ -198,9 +198,7 @@ def _rows_to_decide(
     policy: Policy, world: World, n_rows: int | None
 ) -> tuple[pd.DatetimeIndex, np.ndarray]:
     """Return sessions and features that a policy is shown in a world."""
-    schema = policy.schema
-    lookbacks = schema.lookbacks if isinstance(schema, FeatureSchema) else None
-    computed = compute_features(world.bars, lookbacks)
+    computed = compute_features(world.bars, policy.schema.lookbacks)
     policy.check_schema(computed.schema)
     frame = computed.frame
     if n_rows is not None and world.kind != "whole":

@@ -30,13 +30,17 @@ from trm_bt.learning.dataset import (
     samples_from_labels,
     split_chronologically,
 )
-from trm_bt.learning.ensemble import EnsemblePolicy
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.trainer import train
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
-from trm_bt.market.features import FEATURE_NAMES, compute_features, schema_for
+from trm_bt.market.features import (
+    FEATURE_NAMES,
+    FeatureSchema,
+    compute_features,
+    schema_for,
+)
 from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.decision_table import step_columns
 from trm_bt.strategies.trm_allocator import TRMAllocator
@@ -53,7 +57,7 @@ def audit_setup(
     bars: Bars,
     config: TRMConfig,
     settings: AuditSettings | None = None,
-    policy: TRMPolicy | EnsemblePolicy | None = None,
+    policy: TRMPolicy | None = None,
 ) -> Iterator[AuditResult]:
     """Audit features, labels, training, split, scaler, decisions, trades of a set-up.
 
@@ -67,7 +71,7 @@ def audit_setup(
         The set-up.
     settings : AuditSettings, optional
         Cuts and seed.
-    policy : TRMPolicy or EnsemblePolicy, optional
+    policy : TRMPolicy, optional
         Whose decisions and trades to audit; by default that of the models which the
         audit of the training trains.
 
@@ -185,7 +189,7 @@ def audit_scaler(scaler: Scaler, training: Samples) -> AuditResult:
 
 
 def first_decision(
-    policy: TRMPolicy | EnsemblePolicy, bars: Bars, after: pd.Timestamp | None
+    policy: TRMPolicy, bars: Bars, after: pd.Timestamp | None
 ) -> pd.Timestamp:
     """Return the first session, after `after` if given, that the policy decides."""
     sessions = bars.sessions[policy.schema.n_lookback - 1 :]
@@ -195,7 +199,7 @@ def first_decision(
 
 
 def audit_trades(
-    policy: TRMPolicy | EnsemblePolicy,
+    policy: TRMPolicy,
     bars: Bars,
     config: TRMConfig,
     settings: AuditSettings,
@@ -208,7 +212,7 @@ def audit_trades(
 
     Parameters
     ----------
-    policy : TRMPolicy or EnsemblePolicy
+    policy : TRMPolicy
         What decides; a row it has decided once is remembered, for `audit_policy` has
         shown that a row's decision is its own.
     bars : Bars
@@ -255,16 +259,16 @@ def audit_trades(
 class _Remembered:
     """A policy that asks another one about each row of features once."""
 
-    def __init__(self, policy: TRMPolicy | EnsemblePolicy) -> None:
+    def __init__(self, policy: TRMPolicy) -> None:
         self._policy = policy
         self._known: dict[tuple[pd.Timestamp, bytes], Decision] = {}
 
     @property
-    def schema(self) -> object:
+    def schema(self) -> FeatureSchema:
         """Schema of the features that the policy reads."""
         return self._policy.schema
 
-    def check_schema(self, schema: object) -> None:
+    def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
         self._policy.check_schema(schema)
 

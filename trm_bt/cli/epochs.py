@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from trm_bt.cli.terminal import Stages
 
 if TYPE_CHECKING:
-    from trm_bt.learning.records import EpochRecord, Progress
+    from trm_bt.learning.records import EpochRecord, TrainingProgress
 
 _BASIS_POINT: Final = 1e-4
 _HEADER: Final = (
@@ -28,7 +28,7 @@ class EpochLines:
         self._start = time.monotonic()
         self._first_step: int | None = None
 
-    def __call__(self, progress: "Progress") -> None:
+    def __call__(self, progress: "TrainingProgress") -> None:
         """Show one optimiser step or one epoch."""
         self._stages("training", progress.step, progress.total_steps)
         if self._first_step is None:
@@ -41,7 +41,7 @@ class EpochLines:
             self._stages.say(_line(progress, progress.finished, seconds_left))
 
 
-def _line(progress: "Progress", epoch: "EpochRecord", seconds_left: int) -> str:
+def _line(progress: "TrainingProgress", epoch: "EpochRecord", seconds_left: int) -> str:
     utility = epoch.validation_utility / _BASIS_POINT
     fixed = progress.best_fixed_utility / _BASIS_POINT
     left = f"{seconds_left // 60}:{seconds_left % 60:02}"

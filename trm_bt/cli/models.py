@@ -186,11 +186,11 @@ def audit_command(
             results = list(audit_named(functions, bars, settings))
         else:
             from trm_bt.audit.setup import audit_setup
-            from trm_bt.learning.ensemble import load_policy
+            from trm_bt.learning.policy import TRMPolicy
 
             policy = None
             if audit.checkpoint is not None:
-                policy = load_policy(audit.checkpoint, device=device)
+                policy = TRMPolicy.load(audit.checkpoint, device=device)
             results = list(audit_setup(bars, config, settings, policy))
     facts = [result.to_dict() for result in results]
     terminal.show(facts, bars.source, audit_table(results))

@@ -8,9 +8,9 @@ import pandas as pd
 
 from trm_bt.config import TRMConfig
 from trm_bt.learning.dataset import known_by, samples_from_labels
-from trm_bt.learning.parallel import TrainingJob, train_all
 from trm_bt.learning.records import ProgressCallback, TrainedModel
 from trm_bt.learning.splits import Fold
+from trm_bt.learning.workers import TrainingJob, train_each
 from trm_bt.market.crises import CRISES, Crisis
 from trm_bt.market.features import FeatureSchema
 
@@ -151,5 +151,5 @@ def train_before_crises(
         for plan in plans
         if plan.frozen_on is not None
     ]
-    models = train_all(jobs, schema, config, progress=progress)
-    return {model.name: model for model in models}
+    models = {m.name: m for m in train_each(jobs, schema, config, progress=progress)}
+    return {job.name: models[job.name] for job in jobs}

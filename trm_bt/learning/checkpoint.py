@@ -1,74 +1,112 @@
 """Store a trained model in a folder that proves its own integrity.
 
-A checkpoint folder holds `model.safetensors`, `checkpoint.json`, at will a few files
-for people, and `manifest.json`, which lists the SHA-256 of all others. This proves
-integrity, not origin: load checkpoints only from people you trust.
+A checkpoint folder holds `model.safetensors`, `checkpoint.json`, optionally a few files
+for people, and `manifest.json`, which lists the SHA-256 of all others. Loading checks
+hashes first, then the rules of each value, then names, types and shapes of the
+parameters. This proves integrity, not origin: load checkpoints only from people you
+trust.
 """
 
+import hashlib
+import json
+import stat
 import sys
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor
 
-from trm_bt.config import TRMConfig
+from trm_bt.config import ModelConfig, TRMConfig
 from trm_bt.errors import CheckpointError
 from trm_bt.files import staged_folder
-from trm_bt.learning.checkpoint_folder import (
-    CHECKPOINT_FILES,
-    DESCRIPTION,
-    EXTRAS,
-    MANIFEST,
-    WEIGHTS,
-    Manifest,
-    read_listed,
-    read_manifest,
-    sha256,
-)
-from trm_bt.learning.checkpoint_json import (
-    FORMAT_VERSION,
-    Strict,
-    canonical_json,
-    parse_canonical,
-    shown,
-)
-from trm_bt.learning.checkpoint_weights import (
-    decode_weights,
-    max_file_bytes,
-    parameter_shapes,
-)
 from trm_bt.learning.dataset import Scaler
+from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel, TrainingRecord
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 
+FORMAT_VERSION: Final = 2
+"""Version of the layout that this package writes, and the only one that it reads."""
+
+WEIGHTS_FILE: Final = "model.safetensors"
+DESCRIPTION_FILE: Final = "checkpoint.json"
+MANIFEST_FILE: Final = "manifest.json"
+EXTRAS: Final = ("MODEL_CARD.md", "history.json", "training.png")
+"""Files for people, which a checkpoint may have; the model does not depend on them."""
+MAX_BYTES: Final[Mapping[str, int]] = {
+    MANIFEST_FILE: 2**14,
+    DESCRIPTION_FILE: 2**24,
+    WEIGHTS_FILE: 2**31,
+    "MODEL_CARD.md": 2**20,
+    "history.json": 2**24,
+    "training.png": 2**24,
+}
+"""Largest size of each file; a larger one is not read."""
+
 _N_READS: Final = 20
-"""A reader looks again this often when writers replace the folder under its hands."""
+"""Reads before giving up on a folder that is replaced during each of them."""
+_N_SHOWN: Final = 160
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_N = len(FEATURE_NAMES)
+_Positive = Annotated[float, Field(gt=0)]
 
 
-class _Scaling(Strict):
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Version(BaseModel):
+    """The one key that every format has."""
+
+    format_version: int
+
+
+class _Manifest(_Strict):
+    """SHA-256 of each other file of the folder, in hexadecimal."""
+
+    format_version: Literal[2]
+    sha256: dict[str, str]
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        needed, names = {WEIGHTS_FILE, DESCRIPTION_FILE}, set(self.sha256)
+        if not needed <= names <= needed | set(EXTRAS):
+            raise ValueError(
+                f"must list {WEIGHTS_FILE} and {DESCRIPTION_FILE}, may list "
+                f"{', '.join(EXTRAS)}, got {sorted(names ^ needed)}"
+            )
+        return self
+
+
+class _Scaling(_Strict):
     """Mean and standard deviation of each feature, in the order of `names`."""
 
     names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = Field(min_length=_N, max_length=_N)
+    std: tuple[_Positive, ...] = Field(min_length=_N, max_length=_N)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if self.names != FEATURE_NAMES:
+            raise ValueError("`names` must be the features of this release")
+        return self
 
 
-class _Description(Strict):
+class _Description(_Strict):
     """All of a trained model but its parameters."""
 
-    format_version: Literal[1]
     name: str
     config: TRMConfig
     feature_schema: FeatureSchema
     scaler: _Scaling
     training: TrainingRecord
     versions: dict[str, str]
-    weights_sha256: str
 
 
 def save_checkpoint(
@@ -80,10 +118,9 @@ def save_checkpoint(
 ) -> None:
     """Write a trained model to `folder`, whole or not at all.
 
-    The files are written to a hidden folder beside the target, flushed to disk, loaded
-    once, and exchanged with what was there (see `trm_bt.files.staged_folder`): whatever
-    happens meanwhile, `folder` is the old or the new checkpoint. Two writers of one
-    folder do not disturb each other; the later one stays.
+    The files are written to a hidden folder beside the target, loaded once, and
+    exchanged with what was there: `folder` is always the old or the new checkpoint. Of
+    two writers the later one stays. See `trm_bt.files.staged_folder`.
 
     Parameters
     ----------
@@ -92,9 +129,9 @@ def save_checkpoint(
     folder : Path
         Target; its parent is made if need be.
     extras : mapping of str to bytes, optional
-        Contents of `MODEL_CARD.md`, `history.json` and `training.png`, any or none.
+        Contents of any of `MODEL_CARD.md`, `history.json` and `training.png`.
     force : bool
-        Whether to replace a checkpoint that is there already.
+        Whether to replace an existing checkpoint.
 
     Raises
     ------
@@ -102,36 +139,31 @@ def save_checkpoint(
         If the target exists and `force` is not given, or is no checkpoint, or cannot
         be written; if `extras` has another name; if the model would not load again.
     """
-    for name in extras or {}:
-        if name not in EXTRAS:
-            raise CheckpointError(
-                f"`extras` may hold {', '.join(EXTRAS)}, got {shown(name)}. Put it "
-                "beside the checkpoint folder."
-            )
-    check_target(folder, force=force)
+    if unknown := sorted(set(extras or {}) - set(EXTRAS)):
+        raise CheckpointError(
+            f"`extras` may hold {', '.join(EXTRAS)}, got {_shown(unknown[0])}. Put it "
+            "beside the checkpoint folder."
+        )
+    check_overwrite(folder, force=force)
     try:
         with staged_folder(folder, may_replace=force) as draft:
             for name, content in _encode(trained, extras or {}).items():
                 (draft / name).write_bytes(content)
-            _check_loads(draft, folder)
+            try:
+                _load(draft)
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"{folder}: not written, because it would not load again: {error}"
+                ) from error
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written: {error}.") from error
 
 
 def load_checkpoint(folder: Path) -> TrainedModel:
-    """Read a checkpoint, believing nothing before everything is checked.
+    """Read what `save_checkpoint` wrote, and check everything in it.
 
-    A folder that is replaced while it is read gives the old or the new checkpoint.
-
-    Parameters
-    ----------
-    folder : Path
-        What `save_checkpoint` wrote; it may be reached through symbolic links.
-
-    Returns
-    -------
-    TrainedModel
-        Equal to what was stored.
+    A folder that is replaced while it is read gives the old or the new checkpoint. It
+    may be reached through symbolic links.
 
     Raises
     ------
@@ -154,85 +186,54 @@ def load_checkpoint(folder: Path) -> TrainedModel:
 
 def is_checkpoint(folder: Path) -> bool:
     """Return whether `folder` holds a file of a checkpoint, be it damaged or whole."""
-    return any((folder / name).is_file() for name in (WEIGHTS, DESCRIPTION, MANIFEST))
+    names = (WEIGHTS_FILE, DESCRIPTION_FILE, MANIFEST_FILE)
+    return any((folder / name).is_file() for name in names)
 
 
-def load_checkpoints(path: Path) -> list[TrainedModel]:
-    """Read one checkpoint folder, or every folder of a walk-forward set.
+def check_overwrite(folder: Path, *, force: bool) -> None:
+    """Raise `CheckpointError` if `save_checkpoint` would refuse the folder.
 
-    Parameters
-    ----------
-    path : Path
-        A checkpoint folder, or a folder of such folders; files beside them and hidden
-        entries are passed over.
-
-    Returns
-    -------
-    list of TrainedModel
-        Oldest `last_label_known_on` first; one schema.
-
-    Raises
-    ------
-    CheckpointError
-        If a checkpoint cannot be believed, there is none, two know the same labels, or
-        their schemas differ.
+    It replaces nothing but a checkpoint, and a checkpoint only with `force`.
     """
-    if not path.is_dir():
-        raise CheckpointError(f"{path}: a checkpoint must be a folder, got none.")
-    if is_checkpoint(path):
-        return [load_checkpoint(path)]
-    try:
-        entries = sorted(path.iterdir())
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}.") from error
-    folders = [p for p in entries if p.is_dir() and not p.name.startswith(".")]
-    if not folders:
-        raise CheckpointError(
-            f"{path}: must hold {MANIFEST} or checkpoint folders, got none."
-        )
-    models = sorted(
-        (load_checkpoint(folder) for folder in folders),
-        key=lambda model: model.record.last_label_known_on,
-    )
-    _check_set(path, models)
-    return models
-
-
-def check_target(folder: Path, *, force: bool) -> None:
-    """Refuse to replace what is no checkpoint, and a checkpoint without `force`."""
-    if not folder.exists():
-        return
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else None
-    if names == set():
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not force:
         raise CheckpointError(
             f"{folder}: must be new or empty. Choose another folder or pass `force`."
         )
-    if not names or not is_checkpoint(folder) or not names <= CHECKPOINT_FILES:
-        strange = ", ".join(sorted((names or set()) - CHECKPOINT_FILES))
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    strange = ", ".join(sorted(names - set(MAX_BYTES)))
+    if strange or not is_checkpoint(folder):
         raise CheckpointError(
             f"{folder}: is no checkpoint, and only a checkpoint is replaced by "
-            f"`force`, got {shown(strange) or 'no file of one'}. Choose another folder."
+            f"`force`, got {_shown(strange) or 'no file of one'}. Choose another "
+            "folder."
         )
 
 
-def _check_loads(draft: Path, folder: Path) -> None:
-    """Load what was written: nothing else takes the place of a checkpoint."""
+def _identity(folder: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a folder or a name in it is replaced."""
     try:
-        _load(draft)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{folder}: not written, for it would not load again: {error}"
-        ) from error
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _canonical_json(model: BaseModel) -> bytes:
+    """Return sorted, indented JSON of a model: one content, one sequence of bytes."""
+    content = model.model_dump(mode="json")
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _encode(trained: TrainedModel, extras: Mapping[str, bytes]) -> dict[str, bytes]:
     """Turn a trained model into the contents of its files."""
     parameters = {k: v.cpu().contiguous() for k, v in trained.parameters.items()}
-    weights = safetensors.torch.save(parameters)
     description = _Description(
-        format_version=FORMAT_VERSION,
         name=trained.name,
         config=trained.config,
         feature_schema=trained.schema,
@@ -248,86 +249,139 @@ def _encode(trained: TrainedModel, extras: Mapping[str, bytes]) -> dict[str, byt
             "numpy": np.__version__,
             "safetensors": safetensors.__version__,
         },
-        weights_sha256=sha256(weights),
     )
-    files = {WEIGHTS: weights, DESCRIPTION: canonical_json(description), **extras}
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        sha256={name: sha256(content) for name, content in files.items()},
-    )
-    return {**files, MANIFEST: canonical_json(manifest)}
-
-
-def _identity(folder: Path) -> tuple[int, int, int] | None:
-    """Return what changes when a folder or a name in it is replaced."""
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns
+    files = {
+        WEIGHTS_FILE: safetensors.torch.save(parameters),
+        DESCRIPTION_FILE: _canonical_json(description),
+        **extras,
+    }
+    hashes = {name: _sha256(content) for name, content in files.items()}
+    manifest = _Manifest(format_version=FORMAT_VERSION, sha256=hashes)
+    return {**files, MANIFEST_FILE: _canonical_json(manifest)}
 
 
 def _load(folder: Path) -> TrainedModel:
     """Read and check every file, once."""
-    manifest = read_manifest(folder)
-    path = folder / DESCRIPTION
-    description = parse_canonical(
-        path, _Description, read_listed(folder, manifest, DESCRIPTION)
-    )
-    if description.weights_sha256 != manifest.sha256[WEIGHTS]:
-        raise CheckpointError(
-            f"{path}: `weights_sha256` must be that of {WEIGHTS} in {MANIFEST}. "
-            "Restore the folder from its source."
+    found = _plain_files(folder)
+    manifest = _parse(folder / MANIFEST_FILE, _Manifest, _read(folder / MANIFEST_FILE))
+    strange = found ^ {MANIFEST_FILE, *manifest.sha256}
+    if strange:
+        raise _damaged(
+            folder,
+            f"must hold the files that {MANIFEST_FILE} lists and no other, differs in "
+            f"{_shown(', '.join(sorted(strange)))}",
         )
-    scaler = _scaler(path, description.scaler)
-    for name in manifest.sha256.keys() & set(EXTRAS):
-        read_listed(folder, manifest, name)
-    shapes = parameter_shapes(path, description.config.model)
-    weights = read_listed(folder, manifest, WEIGHTS, max_file_bytes(shapes))
+    files = {name: _read(folder / name) for name in manifest.sha256}
+    for name, content in files.items():
+        if _sha256(content) != manifest.sha256[name]:
+            rule = f"its SHA-256 must be the one in {MANIFEST_FILE}"
+            raise _damaged(folder / name, f"{rule}, got {_sha256(content)}")
+    described = _parse(folder / DESCRIPTION_FILE, _Description, files[DESCRIPTION_FILE])
     return TrainedModel(
-        description.name,
-        description.config,
-        description.feature_schema,
-        scaler,
-        decode_weights(folder / WEIGHTS, weights, shapes),
-        description.training,
+        described.name,
+        described.config,
+        described.feature_schema,
+        Scaler(np.array(described.scaler.mean), np.array(described.scaler.std)),
+        _decode(folder / WEIGHTS_FILE, files[WEIGHTS_FILE], described.config.model),
+        described.training,
     )
 
 
-def _scaler(path: Path, scaling: _Scaling) -> Scaler:
-    """Check the scaler's shape and sign."""
-    if scaling.names != FEATURE_NAMES:
+def _plain_files(folder: Path) -> set[str]:
+    """Return the names in a folder, all of which must be plain files."""
+    try:
+        modes = {path.name: path.lstat().st_mode for path in folder.iterdir()}
+    except OSError as error:
         raise CheckpointError(
-            f"{path}: `scaler.names` must be the {len(FEATURE_NAMES)} features "
-            f"{list(FEATURE_NAMES)}, got {shown(list(scaling.names))}. Restore the "
-            "folder from its source."
-        )
-    mean, std = np.array(scaling.mean), np.array(scaling.std)
-    if (
-        mean.shape != std.shape
-        or len(mean) != len(FEATURE_NAMES)
-        or not (std > 0).all()
-    ):
-        raise CheckpointError(
-            f"{path}: `scaler` must have {len(FEATURE_NAMES)} means and as many "
-            f"positive deviations, got {len(mean)} and {shown(std.tolist())}. "
-            "Restore the folder from its source."
-        )
-    return Scaler(mean, std)
+            f"{folder}: a checkpoint must be a folder that can be read: {error}."
+        ) from error
+    for name, mode in modes.items():
+        if not stat.S_ISREG(mode):
+            raise CheckpointError(
+                f"{folder}: a checkpoint folder holds plain files only, {_shown(name)} "
+                "is a link, a folder or a special file. Put the file itself there."
+            )
+    return set(modes)
 
 
-def _check_set(path: Path, models: list[TrainedModel]) -> None:
-    """Refuse a set whose order or meaning is not plain."""
-    for older, newer in pairwise(models):
-        if older.record.last_label_known_on == newer.record.last_label_known_on:
+def _read(path: Path) -> bytes:
+    """Read a file whole, unless it is larger than its limit."""
+    try:
+        n_bytes = path.stat().st_size
+        if n_bytes <= MAX_BYTES[path.name]:
+            return path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, f"cannot be read: {error}") from error
+    limit = MAX_BYTES[path.name]
+    raise _damaged(path, f"must have at most {limit} bytes, got {n_bytes}")
+
+
+def _parse(path: Path, model: type[_Model], content: bytes) -> _Model:
+    """Parse a JSON file, which must be in canonical form."""
+    if model is _Manifest:
+        _check_version(path, _validated(path, _Version, content).format_version)
+    parsed = _validated(path, model, content)
+    if _canonical_json(parsed) != content:
+        raise _damaged(path, "must be in canonical form, byte for byte")
+    return parsed
+
+
+def _validated(path: Path, model: type[_Model], content: bytes) -> _Model:
+    """Validate JSON; the first broken rule becomes one sentence."""
+    try:
+        return model.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        where = f"`{_shown(key)}`: " if key else ""
+        raise _damaged(path, where + _shown(first["msg"])) from error
+
+
+def _check_version(path: Path, version: int) -> None:
+    """Say which release reads another format."""
+    if version == FORMAT_VERSION:
+        return
+    is_older = version < FORMAT_VERSION
+    age, remedy = ("an older", "train again") if is_older else ("a newer", "upgrade")
+    raise CheckpointError(
+        f"{path}: written by {age} trm-bt, format {_shown(version)}; this one reads "
+        f"{FORMAT_VERSION}: {remedy}."
+    )
+
+
+def _decode(path: Path, content: bytes, config: ModelConfig) -> dict[str, Tensor]:
+    """Decode the parameters and hold them to the model that `config` describes."""
+    try:
+        tensors = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise _damaged(path, f"is no safetensors file: {_shown(error)}") from error
+    with torch.device("meta"):
+        model = TinyRecursiveModel(config)
+    needed, got = _forms(model.state_dict()), _forms(tensors)
+    for name in sorted(needed.keys() | got.keys()):
+        one, other = needed.get(name, "absent"), got.get(name, "absent")
+        if one != other:
+            raise _damaged(path, f"`{_shown(name)}` must be {one}, is {other}")
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
             raise CheckpointError(
-                f"{path}: models of a set must differ in the last label they know, "
-                f"{older.name} and {newer.name} both end on "
-                f"{newer.record.last_label_known_on}. Take one out."
+                f"{path}: `{name}` must be finite in every element, and is not. Train "
+                "the model again."
             )
-        difference = older.schema.difference(newer.schema)
-        if difference is not None:
-            raise CheckpointError(
-                f"{path}: models of a set must share one feature schema, {older.name} "
-                f"and {newer.name} differ: {difference}."
-            )
+    return tensors
+
+
+def _forms(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return type and shape of each tensor, in words."""
+    return {name: f"{t.dtype} {[*t.shape]}" for name, t in tensors.items()}
+
+
+def _damaged(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(f"{path}: {what}. Restore the folder from its source.")
+
+
+def _shown(value: object) -> str:
+    """Return text from a file as one short line that can be printed anywhere."""
+    text = str(value)
+    text = text if len(text) <= _N_SHOWN else text[:_N_SHOWN] + "..."
+    return text if text.isascii() and text.isprintable() else ascii(text)

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.market.labels import RETURN_COLUMNS, SOFT_COLUMNS, VARIANCE_COLUMNS
+from trm_bt.market.labels import RETURN_COLUMNS, VARIANCE_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,6 @@ class Samples:
         Realised return of each allocation as a decimal.
     winners : ndarray of shape (n_rows,), int64
         Class index of the best allocation.
-    soft : ndarray of shape (n_rows, 8), optional
-        Soft labels, rows summing to 1.
     variances : ndarray of shape (n_rows, 8), optional
         Realised variance of each over the horizon; none with a horizon of one session.
     """
@@ -43,16 +40,7 @@ class Samples:
     features: np.ndarray
     returns: np.ndarray
     winners: np.ndarray
-    soft: np.ndarray | None = None
     variances: np.ndarray | None = None
-
-    @property
-    def shares(self) -> np.ndarray:
-        """Soft labels, or all on the winner where there are none; (n_rows, 8)."""
-        if self.soft is not None:
-            return self.soft
-        hard: np.ndarray = np.eye(len(ALLOCATION_NAMES))[self.winners]
-        return hard
 
     def __len__(self) -> int:
         return len(self.sessions)
@@ -65,7 +53,6 @@ class Samples:
             self.features[is_kept],
             self.returns[is_kept],
             self.winners[is_kept],
-            None if self.soft is None else self.soft[is_kept],
             None if self.variances is None else self.variances[is_kept],
         )
 
@@ -81,17 +68,16 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
     Returns
     -------
     Samples
-        All its rows, with the soft labels and variances that the table has.
+        All its rows, with the variances that the table has.
 
     Raises
     ------
     BarsError
-        If a feature, return, soft label or variance is not finite, naming column and
-        first session.
+        If a feature, return or variance is not finite; the message names the column and
+        the first session.
     """
-    soft = [name for name in SOFT_COLUMNS if name in labels]
     variances = [name for name in VARIANCE_COLUMNS if name in labels]
-    used = labels[[*FEATURE_NAMES, *RETURN_COLUMNS, *soft, *variances]]
+    used = labels[[*FEATURE_NAMES, *RETURN_COLUMNS, *variances]]
     is_bad = ~np.isfinite(used.to_numpy(np.float64))
     if is_bad.any():
         row, column = np.argwhere(is_bad)[0]
@@ -106,7 +92,6 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
         labels[list(FEATURE_NAMES)].to_numpy(np.float64),
         labels[list(RETURN_COLUMNS)].to_numpy(np.float64),
         labels["winner"].to_numpy(np.int64),
-        labels[soft].to_numpy(np.float64) if soft else None,
         labels[variances].to_numpy(np.float64) if variances else None,
     )
 

@@ -1,59 +1,226 @@
-"""The moving parts of a training, and the one step that moves them all."""
+"""The state of a training and the optimiser step that changes all of it.
+
+References
+----------
+Lee, J. et al. (2024). Grokfast: Accelerated Grokking by Amplifying Slow Gradients.
+arXiv:2405.20233.
+"""
 
 import copy
 import math
-from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trm_bt.config import TRMConfig
-from trm_bt.learning.batches import Batches
-from trm_bt.learning.gradfilter import GrokFastFilter
-from trm_bt.learning.schedule import average_decay, batch_rows, learning_rate
+from trm_bt.config import TrainingConfig, TRMConfig
+from trm_bt.learning.records import EpochRecord
+
+MIN_BATCH_ROWS: Final = 128
+"""Matrix products of smaller batches are slow."""
+
+BATCHES_PER_SWEEP: Final = 48
+"""Number of batches in a sweep over the training rows before the batches grow."""
 
 _Net = TypeVar("_Net", bound=nn.Module)
 
 
-class Fit(Generic[_Net]):
-    """Network, averaged network, optimiser, filter, batches and counts.
+def batch_rows(n_train: int, config: TrainingConfig) -> int:
+    """Return the rows of a batch: a 48th of the rows, at least 128.
+
+    `batch_size` is the upper limit.
+
+    Examples
+    --------
+    >>> [batch_rows(n, TrainingConfig()) for n in (1_400, 12_000, 50_000)]
+    [128, 250, 768]
+    """
+    by_count = math.ceil(n_train / BATCHES_PER_SWEEP)
+    return min(config.batch_size, max(MIN_BATCH_ROWS, by_count))
+
+
+def learning_rate(
+    step: int, total_steps: int, config: TrainingConfig, *, is_constant: bool = False
+) -> float:
+    """Return the rate of a step, from 0: linear warm-up, then a cosine to zero.
+
+    A constant rate stays where the warm-up ends.
+
+    Examples
+    --------
+    >>> config = TrainingConfig(learning_rate=1.0)
+    >>> [round(learning_rate(step, 20, config), 3) for step in (0, 1, 2, 11, 20)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    n_warmup = min(
+        math.ceil(config.warmup_fraction * total_steps), config.max_warmup_steps
+    )
+    if step < n_warmup:
+        return config.learning_rate * (step + 1) / n_warmup
+    if is_constant:
+        return config.learning_rate
+    share = (step - n_warmup) / max(total_steps - n_warmup, 1)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def average_decay(step: int, config: TrainingConfig) -> float:
+    """Return the decay of the parameter average at a step, from 0.
+
+    It rises from 0.1 to `ema_decay`, so that the average of a short run is not mostly
+    initialisation; a decay of 0 keeps the latest parameters.
+    """
+    return min(config.ema_decay, (1 + step) / (10 + step))
+
+
+class GrokFastFilter:
+    r"""The exponential form of the GrokFast filter.
+
+    It amplifies the slow part of each gradient before the optimiser sees it.
+
+    Parameters
+    ----------
+    alpha : float
+        Momentum of the running mean, in [0, 1).
+    lam : float
+        Amplification of the running mean; 0 switches the filter off.
+
+    Notes
+    -----
+    :math:`\mu \leftarrow \alpha \mu + (1 - \alpha) g`, then
+    :math:`g \leftarrow g + \lambda \mu`; the first :math:`\mu` is g itself.
+    """
+
+    def __init__(self, alpha: float, lam: float) -> None:
+        self.alpha = alpha
+        self.lam = lam
+        self.means: list[Tensor] = []
+
+    def apply(self, gradients: Sequence[Tensor]) -> None:
+        """Filter the gradients of one step in place, the same tensors every step."""
+        if self.lam == 0:
+            return
+        if not self.means:
+            self.means = [gradient.clone() for gradient in gradients]
+        # One tensor after the other: the second operation finds it in the cache. The
+        # first step moves each mean towards itself, which changes no bit.
+        for mean, gradient in zip(self.means, gradients, strict=True):
+            mean.lerp_(gradient, 1 - self.alpha)
+            gradient.add_(mean, alpha=self.lam)
+
+
+class Batches(Iterator[Tensor]):
+    """Endless batches of row positions, of nearly equal size.
+
+    Every row is visited before one is visited again. The order of a sweep is drawn
+    when its first batch is requested.
+
+    Parameters
+    ----------
+    n_rows, n_batches : int
+        Rows, and batches in a sweep over them.
+    generator : Generator
+        Source of the orders.
+
+    Attributes
+    ----------
+    order : ndarray of shape (n_rows,), int64
+        Order of the current sweep.
+    n_taken : int
+        Batches taken from it.
+    """
+
+    def __init__(
+        self, n_rows: int, n_batches: int, generator: np.random.Generator
+    ) -> None:
+        self.n_batches = n_batches
+        self.generator = generator
+        self.order = np.arange(n_rows)
+        self.n_taken = n_batches
+
+    def __next__(self) -> Tensor:
+        """Return the row positions of the next batch, shape (n_batch_rows,)."""
+        if self.n_taken == self.n_batches:
+            self.order, self.n_taken = self.generator.permutation(len(self.order)), 0
+        self.n_taken += 1
+        batch = np.array_split(self.order, self.n_batches)[self.n_taken - 1]
+        return torch.from_numpy(batch)
+
+
+@dataclass
+class Course:
+    """How a training has gone so far.
+
+    Parameters
+    ----------
+    history : list of EpochRecord
+        All epochs made.
+    best : int
+        Position in `history` of the epoch with the lowest validation loss.
+    best_parameters : dict of str to Tensor
+        Averaged parameters after that epoch.
+    """
+
+    history: list[EpochRecord]
+    best: int
+    best_parameters: dict[str, Tensor]
+
+    def add(self, epoch: EpochRecord, parameters: dict[str, Tensor]) -> None:
+        """Append an epoch; keep its parameters if it is the best so far."""
+        self.history.append(epoch)
+        best = self.history[self.best]
+        if len(self.history) == 1 or epoch.validation_loss < best.validation_loss:
+            self.best, self.best_parameters = len(self.history) - 1, parameters
+
+
+class TrainingState(Generic[_Net]):
+    """Network, averaged network, optimiser, filter, batches, counts and course.
 
     Parameters
     ----------
     config : TRMConfig
-        Training settings and the seed of all that is drawn.
+        Training settings, and the seed of everything that is drawn.
     n_train : int
         Training rows.
     model : Module
         The network to train, with its initial parameters.
+    is_constant : bool
+        Whether the learning rate stays constant after the warm-up.
 
     Attributes
     ----------
     model, average : Module
-        What is trained, and the running average of its parameters.
+        The trained network, and the running average of its parameters.
     step : int
         Optimiser steps made.
     rate : float
         Learning rate of the last step made here.
     position : int
-        Passes laid out for what was done, those saved by halting early included; the
-        schedule follows it.
+        Position in the schedule: the passes planned so far, including those saved by
+        halting early.
+    course : Course
+        The epochs made.
     """
 
-    def __init__(self, config: TRMConfig, n_train: int, model: _Net) -> None:
+    def __init__(
+        self,
+        config: TRMConfig,
+        n_train: int,
+        model: _Net,
+        *,
+        is_constant: bool = False,
+    ) -> None:
         self.config = config.training
         self.generator = np.random.default_rng(config.seed)
         self.model = model
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self._parameters: list[Tensor] = list(self.model.parameters())
-        self._averages: list[Tensor] = list(self.average.parameters())
-        self._filter = GrokFastFilter(
+        self.filter = GrokFastFilter(
             self.config.grokfast_alpha, self.config.grokfast_lambda
         )
-        self._optimizer = torch.optim.AdamW(
-            self._parameters,
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
             betas=(self.config.beta1, self.config.beta2),
             weight_decay=self.config.weight_decay,
             fused=True,
@@ -68,32 +235,34 @@ class Fit(Generic[_Net]):
         self.step = 0
         self.position = 0
         self.rate = 0.0
+        self.course = Course([], 0, self.averaged_parameters())
+        self._is_constant = is_constant
+        self._parameters: list[Tensor] = list(self.model.parameters())
+        self._averages: list[Tensor] = list(self.average.parameters())
 
     def rate_at(self, position: int) -> float:
         """Return the learning rate at a position of the schedule."""
-        return learning_rate(position, self.total_steps, self.config)
+        return learning_rate(
+            position, self.total_steps, self.config, is_constant=self._is_constant
+        )
 
     def n_visited(self, n_epochs: int) -> int:
-        """Return how many training rows the first epochs go through at least once."""
+        """Return how many training rows the first epochs visit at least once."""
         n_batches = self.batches.n_batches
         n_taken = min(n_epochs * self.epoch_batches, n_batches)
         n_rows = len(self.batches.order)
-        # the first batches of a sweep have a row more where they cannot all be equal
+        # the first batches of a sweep have one row more where sizes cannot be equal
         return n_taken * (n_rows // n_batches) + min(n_taken, n_rows % n_batches)
 
     def update(self) -> None:
-        """Go one step down the gradients gathered since the last one."""
-        gradients = []
-        for parameter in self._parameters:
-            if parameter.grad is None:  # learned starts, in all passes but the first
-                parameter.grad = torch.zeros_like(parameter)
-            gradients.append(parameter.grad)
+        """Make one optimiser step with the gradients gathered since the last one."""
         torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
-        self._filter.apply(gradients)
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        self.filter.apply(gradients)
         self.rate = self.rate_at(self.position)
-        self._optimizer.param_groups[0]["lr"] = self.rate
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.param_groups[0]["lr"] = self.rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         weight = 1 - average_decay(self.step, self.config)
         with torch.no_grad():
             torch._foreach_lerp_(self._averages, self._parameters, weight)
@@ -102,56 +271,3 @@ class Fit(Generic[_Net]):
     def averaged_parameters(self) -> dict[str, Tensor]:
         """Copy the averaged parameters, and the constants that go with them."""
         return {k: v.clone() for k, v in self.average.state_dict().items()}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor of the state, by a name that says whose it is."""
-        by_parameter: Mapping[int, Mapping[str, Tensor]] = self._optimizer.state_dict()[
-            "state"
-        ]
-        return {
-            **{f"model.{k}": v for k, v in self.model.state_dict().items()},
-            **{f"average.{k}": v for k, v in self.average.state_dict().items()},
-            **{f"filter.{i}": mean for i, mean in enumerate(self._filter.means)},
-            **{
-                f"optimizer.{i}.{key}": value
-                for i, values in by_parameter.items()
-                for key, value in values.items()
-            },
-            "order": torch.from_numpy(self.batches.order),
-        }
-
-    def counters(self) -> dict[str, Any]:
-        """Return the rest of the state as JSON values."""
-        return {
-            "step": self.step,
-            "position": self.position,
-            "n_taken": self.batches.n_taken,
-            "generator": self.generator.bit_generator.state,
-        }
-
-    def restore(
-        self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]
-    ) -> None:
-        """Take up what `tensors` and `counters` returned."""
-
-        def named(prefix: str) -> dict[str, Tensor]:
-            return {
-                name.removeprefix(prefix): value.clone()
-                for name, value in tensors.items()
-                if name.startswith(prefix)
-            }
-
-        self.model.load_state_dict(named("model."))
-        self.average.load_state_dict(named("average."))
-        means = named("filter.")
-        self._filter.means = [means[str(i)] for i in range(len(means))]
-        by_parameter: dict[int, dict[str, Tensor]] = {}
-        for name, value in named("optimizer.").items():
-            i, key = name.split(".")
-            by_parameter.setdefault(int(i), {})[key] = value
-        state = self._optimizer.state_dict() | {"state": by_parameter}
-        self._optimizer.load_state_dict(state)
-        self.batches.order = tensors["order"].numpy().copy()
-        self.batches.n_taken = counters["n_taken"]
-        self.generator.bit_generator.state = counters["generator"]
-        self.step, self.position = counters["step"], counters["position"]

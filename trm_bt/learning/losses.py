@@ -1,4 +1,4 @@
-"""The three-part loss: name the winner, know when you are right, earn."""
+"""The three-part loss: name the winner, know when the answer is right, earn."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trm_bt.config import TrainingConfig
-from trm_bt.learning.model import Pass
+from trm_bt.market.allocations import ALLOCATION_NAMES
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,16 @@ class Targets:
     ----------
     winners : Tensor of shape (batch,), int64
         Class index of the best allocation.
-    shares : Tensor of shape (batch, n_allocations)
-        What the logits should say, rows summing to 1: all on the winner, or soft.
     utilities : Tensor of shape (batch, n_allocations)
-        Utility of each allocation, net of trading, divided by `utility_scale`.
+        Utility of each allocation, divided by `utility_scale`.
     """
 
     winners: Tensor
-    shares: Tensor
     utilities: Tensor
 
     def __getitem__(self, rows: Tensor) -> "Targets":
         """Return some of the rows."""
-        return Targets(self.winners[rows], self.shares[rows], self.utilities[rows])
+        return Targets(self.winners[rows], self.utilities[rows])
 
 
 class Losses(NamedTuple):
@@ -62,13 +59,13 @@ def utility_scale(utilities: np.ndarray) -> float:
     return float(utilities.std()) or 1.0
 
 
-def class_weights(shares: np.ndarray, config: TrainingConfig) -> np.ndarray:
-    """Return what an error on each allocation weighs in the cross-entropy.
+def class_weights(winners: np.ndarray, config: TrainingConfig) -> np.ndarray:
+    """Return the weight of an error on each allocation in the cross-entropy.
 
     Parameters
     ----------
-    shares : ndarray of shape (n_rows, n_allocations)
-        Labels of the training rows, hard or soft.
+    winners : ndarray of shape (n_rows,), int64
+        Labels of the training rows.
     config : TrainingConfig
         Its `class_weighting`.
 
@@ -80,12 +77,12 @@ def class_weights(shares: np.ndarray, config: TrainingConfig) -> np.ndarray:
 
     Examples
     --------
-    >>> shares = np.array([[1.0, 0.0, 0.0]] * 3 + [[0.0, 1.0, 0.0]])
     >>> config = TrainingConfig(class_weighting="inverse")
-    >>> class_weights(shares, config).round(3).tolist()
+    >>> class_weights(np.array([0, 0, 0, 1]), config)[:3].round(3).tolist()
     [0.667, 2.0, 0.0]
     """
-    frequency = shares.mean(axis=0)
+    counts = np.bincount(winners, minlength=len(ALLOCATION_NAMES))
+    frequency = counts / len(winners)
     if config.class_weighting == "none":
         return np.ones_like(frequency)
     power = 1.0 if config.class_weighting == "inverse" else 0.5
@@ -96,7 +93,7 @@ def class_weights(shares: np.ndarray, config: TrainingConfig) -> np.ndarray:
 
 
 def expected_utility(logits: Tensor, utilities: Tensor) -> Tensor:
-    """Return what softmax(logits) is worth on average in each row, shape (batch,).
+    """Return the mean utility under softmax(logits) in each row, shape (batch,).
 
     Both arguments have shape (batch, n_allocations).
     """
@@ -104,16 +101,22 @@ def expected_utility(logits: Tensor, utilities: Tensor) -> Tensor:
 
 
 def three_part_loss(
-    output: Pass, targets: Targets, weights: Tensor, config: TrainingConfig
+    logits: Tensor,
+    halt_logits: Tensor,
+    targets: Targets,
+    weights: Tensor,
+    config: TrainingConfig,
 ) -> Losses:
     """Weigh cross-entropy, halting and utility of one pass.
 
     Parameters
     ----------
-    output : Pass
-        Logits and halt logits of a batch.
+    logits : Tensor of shape (batch, n_allocations)
+        Unnormalised log-probabilities of the allocations.
+    halt_logits : Tensor of shape (batch,)
+        Log-odds that the answer is right.
     targets : Targets
-        Labels and utilities of the batch.
+        Winners and utilities of the batch.
     weights : Tensor of shape (n_allocations,)
         What `class_weights` returns for the training rows.
     config : TrainingConfig
@@ -125,17 +128,16 @@ def three_part_loss(
         Means over the batch. The halt head learns whether the answer is right; that
         target carries no gradient.
     """
+    # The mean over rows: with class indices torch would divide by the rows' weights.
     strategy = functional.cross_entropy(
-        output.logits,
-        targets.shares,
+        logits,
+        functional.one_hot(targets.winners, logits.shape[1]).to(logits),
         weight=weights,
         label_smoothing=config.label_smoothing,
     )
-    is_right = output.logits.detach().argmax(dim=1) == targets.winners
-    halt = functional.binary_cross_entropy_with_logits(
-        output.halt_logits, is_right.to(output.logits)
-    )
-    profit = -expected_utility(output.logits, targets.utilities).mean()
+    is_right = logits.detach().argmax(dim=1) == targets.winners
+    halt = functional.binary_cross_entropy_with_logits(halt_logits, is_right.to(logits))
+    profit = -expected_utility(logits, targets.utilities).mean()
     total = (
         config.strategy_loss_weight * strategy
         + config.halt_loss_weight * halt

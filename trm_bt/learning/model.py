@@ -3,7 +3,7 @@
 Symbols of the paper: x is the embedded features, y the answer, z the latent, n the
 latent steps of a cycle, T the cycles of a pass, N_sup the passes. Deep supervision
 carries y and z from pass to pass; training does so detached, inference until the halt
-head says stop. What is updated by which network is the `architecture`:
+head says stop. The `architecture` decides which network updates what:
 
 - "dual": a reasoning net for z and a solution net for y, each of two layers;
 - "paper": one net of two blocks for both, told apart by whether x is in the sum.
@@ -15,47 +15,29 @@ arXiv:2510.04871.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from trm_bt.config import ModelConfig
-from trm_bt.learning.products import affine, column_parts
+from trm_bt.learning.nets import Dropout, DualNets, PaperNet, States
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
+from trm_bt.processes import is_fork
 
 BLOCK_ROWS: Final = 128
-"""Inference always multiplies blocks of so many rows, the last one padded, so that a
-row's bits do not depend on how many rows are asked for."""
-
-_HALT_DIM_DIVISOR: Final = 2
-_SWIGLU_MULTIPLE: Final = 256
-_NORM_EPS: Final = 1e-5
-_FIRST_HALT_LOGIT: Final = -5.0
-_CUT_DEVIATION: Final = 0.879626
-"""Deviation of a standard normal that is cut at two deviations."""
-
-
-class States(NamedTuple):
-    """Answer y and latent z, each of shape (batch, hidden_dim)."""
-
-    answer: Tensor
-    latent: Tensor
-
-    def detach(self) -> "States":
-        """Cut both off the graph, to carry them into the next pass."""
-        return States(self.answer.detach(), self.latent.detach())
+"""Rows of a block: inference always multiplies whole blocks, the last one padded, so
+that a row's bits do not depend on how many rows are given."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass of T cycles gives.
+    """Result of one pass of T cycles.
 
     Parameters
     ----------
@@ -97,182 +79,6 @@ class Prediction:
     step_logits: Tensor
 
 
-_Cycle = Callable[[States], Iterator[States]]
-"""From the states before a cycle to those after each of its n + 1 updates."""
-
-
-class _DualNets(nn.Module):
-    """A net for z and one for y.
-
-    ``z <- z + LN(W2 gelu(W1 [x; y; z]))`` and ``y <- y + LN(W4 gelu(W3 [y; z]))``.
-    ``W1 [x; y; z]`` is the sum of three products; that of x is computed once a pass and
-    that of y once a cycle.
-
-    The gains of the two update norms start at 1 / n and 1 / T, so that a cycle moves
-    the latent, and a pass the answer, by about one unit. With gains of 1 the states
-    outgrow the embedded features before the network has learned to read them.
-    """
-
-    def __init__(self, config: ModelConfig, n_allocations: int) -> None:
-        super().__init__()
-        self.config = config
-        hidden = config.hidden_dim
-        halt_hidden = max(hidden // _HALT_DIM_DIVISOR, 1)
-        self.reason_in = nn.Linear(3 * hidden, hidden)  # W1, columns [x; y; z]
-        self.reason_out = nn.Linear(hidden, hidden)  # W2
-        self.solve_in = nn.Linear(2 * hidden, hidden)  # W3, columns [y; z]
-        self.solve_out = nn.Linear(hidden, hidden)  # W4
-        self.readout = nn.Linear(hidden, n_allocations)
-        self.halt_in = nn.Linear(hidden, halt_hidden)
-        self.halt_out = nn.Linear(halt_hidden, 1)
-        self.reason_norm = nn.LayerNorm(hidden)
-        self.solve_norm = nn.LayerNorm(hidden)
-        self.readout_norm = nn.LayerNorm(hidden)
-        nn.init.constant_(self.reason_norm.weight, 1 / config.num_latent_steps)
-        nn.init.constant_(self.solve_norm.weight, 1 / config.num_recursion_cycles)
-
-    def initial_states(self, n_rows: int) -> States:
-        """Return zeros, shape (n_rows, hidden)."""
-        zeros = self.reason_out.weight.new_zeros(n_rows, self.config.hidden_dim)
-        return States(zeros, zeros.clone())
-
-    def begin_pass(
-        self, embedded: Tensor, dropout: np.random.Generator | None
-    ) -> _Cycle:
-        """Multiply what stays the same in a pass; return its cycle."""
-        w1 = column_parts(self.reason_in.weight, 3)  # each (hidden, hidden): x, y, z
-        from_embedded = affine(embedded, w1[0], self.reason_in.bias)
-        return partial(self._cycle, from_embedded, w1, dropout)
-
-    def update_answer(
-        self, states: States, dropout: np.random.Generator | None
-    ) -> Tensor:
-        """Return the next y, shape (batch, hidden)."""
-        both = torch.cat(states, dim=1)  # (batch, 2 hidden)
-        inner = affine(both, self.solve_in.weight, self.solve_in.bias)
-        hidden = self._activate(inner, dropout)  # (batch, hidden)
-        out = affine(hidden, self.solve_out.weight, self.solve_out.bias)
-        change: Tensor = self.solve_norm(out)
-        return states.answer + change
-
-    def logits(self, states: States) -> Tensor:
-        """Return the logits of y, shape (batch, n_allocations)."""
-        logits: Tensor = self.readout(self.readout_norm(states.answer))
-        return logits
-
-    def halt_logits(
-        self, states: States, dropout: np.random.Generator | None
-    ) -> Tensor:
-        """Return the halt logits of z, shape (batch,)."""
-        hidden = self._activate(self.halt_in(states.latent), dropout)  # (batch, h / 2)
-        return torch.as_tensor(self.halt_out(hidden)).squeeze(1)  # (batch,)
-
-    def _cycle(
-        self,
-        from_embedded: Tensor,
-        w1: tuple[Tensor, ...],
-        dropout: np.random.Generator | None,
-        states: States,
-    ) -> Iterator[States]:
-        answer, latent = states
-        _, w1_answer, w1_latent = w1
-        fixed = affine(answer, w1_answer, from_embedded)  # (batch, hidden)
-        for _ in range(self.config.num_latent_steps):
-            inner = affine(latent, w1_latent, fixed)  # W1 [x; y; z]
-            hidden = self._activate(inner, dropout)
-            out = affine(hidden, self.reason_out.weight, self.reason_out.bias)
-            latent = latent + self.reason_norm(out)
-            yield States(answer, latent)
-        yield States(self.update_answer(States(answer, latent), dropout), latent)
-
-    def _activate(self, values: Tensor, dropout: np.random.Generator | None) -> Tensor:
-        """Apply gelu and, given a generator, dropout."""
-        hidden = functional.gelu(values)
-        if dropout is None or self.config.dropout == 0:
-            return hidden
-        return hidden.mul_(_keep_mask(hidden, self.config.dropout, dropout))
-
-
-class _SharedNet(nn.Module):
-    """One net for both: ``z <- net(x + y + z)``, ``y <- net(y + z)``, as in the paper.
-
-    The net is two blocks ``h <- RMSNorm(h + W_down (silu(W_gate h) * W_up h))`` without
-    biases, gains or dropout. A row is a single vector: there is nothing to attend to.
-    As in the authors' code the inner width is 8 / 3 of the outer, rounded up to 256s,
-    weights are drawn with a variance of 1 / fan-in and initial states once with 1, from
-    normals cut at two deviations, and the halt head starts at -5.
-    """
-
-    answer_start: Tensor
-    latent_start: Tensor
-
-    def __init__(self, config: ModelConfig, n_allocations: int) -> None:
-        super().__init__()
-        self.config = config
-        hidden = config.hidden_dim
-        inner = math.ceil(round(hidden * 8 / 3) / _SWIGLU_MULTIPLE) * _SWIGLU_MULTIPLE
-        self.gate_up = nn.ModuleList(
-            nn.Linear(hidden, 2 * inner, bias=False) for _ in range(2)
-        )
-        self.down = nn.ModuleList(
-            nn.Linear(inner, hidden, bias=False) for _ in range(2)
-        )
-        self.readout = nn.Linear(hidden, n_allocations)
-        self.halt = nn.Linear(hidden, 1)
-        for linear in (*self.gate_up, *self.down, self.readout):
-            _draw_cut_normal(linear.weight, linear.weight.shape[1] ** -0.5)
-        nn.init.zeros_(self.readout.bias)
-        nn.init.zeros_(self.halt.weight)
-        nn.init.constant_(self.halt.bias, _FIRST_HALT_LOGIT)
-        for name in ("answer_start", "latent_start"):  # y_init and z_init, (hidden,)
-            start = _draw_cut_normal(torch.empty(hidden), 1.0)
-            if config.initial_states == "learned":
-                self.register_parameter(name, nn.Parameter(start))
-            else:
-                self.register_buffer(name, start)
-
-    def initial_states(self, n_rows: int) -> States:
-        """Return the one start of every row, shape (n_rows, hidden)."""
-        return States(
-            self.answer_start.expand(n_rows, -1), self.latent_start.expand(n_rows, -1)
-        )
-
-    def begin_pass(self, embedded: Tensor, _: np.random.Generator | None) -> _Cycle:
-        """Return the cycle of a pass over `embedded`."""
-        return partial(self._cycle, embedded)
-
-    def update_answer(self, states: States, _: np.random.Generator | None) -> Tensor:
-        """Return the next y, shape (batch, hidden)."""
-        return self._net(states.answer + states.latent)
-
-    def logits(self, states: States) -> Tensor:
-        """Return the logits of y, shape (batch, n_allocations)."""
-        logits: Tensor = self.readout(states.answer)
-        return logits
-
-    def halt_logits(self, states: States, _: np.random.Generator | None) -> Tensor:
-        """Return the halt logits of y, shape (batch,)."""
-        return torch.as_tensor(self.halt(states.answer)).squeeze(1)  # (batch,)
-
-    def _cycle(self, embedded: Tensor, states: States) -> Iterator[States]:
-        answer, latent = states
-        fixed = embedded + answer  # x + y
-        for _ in range(self.config.num_latent_steps):
-            latent = self._net(fixed + latent)
-            yield States(answer, latent)
-        yield States(self.update_answer(States(answer, latent), None), latent)
-
-    def _net(self, values: Tensor) -> Tensor:
-        """Go through the two blocks, shape (batch, hidden) throughout."""
-        for gate_up, down in zip(self.gate_up, self.down, strict=True):
-            gate, up = gate_up(values).chunk(2, dim=1)  # each (batch, inner)
-            change = down(functional.silu(gate) * up)  # (batch, hidden)
-            values = functional.rms_norm(
-                values + change, values.shape[1:], eps=_NORM_EPS
-            )
-        return values
-
-
 class TinyRecursiveModel(nn.Module):
     """Recursive network from standardised features to allocation and halt logits.
 
@@ -289,8 +95,7 @@ class TinyRecursiveModel(nn.Module):
     -----
     A cycle is n latent updates, then an answer update; a pass is T cycles, of which
     only the last has a gradient. Dropout is applied exactly where a method is given a
-    `dropout` generator, whatever `train()` or `eval()` say: randomness is always handed
-    in.
+    `dropout` generator, whatever `train()` or `eval()` say.
 
     Examples
     --------
@@ -313,10 +118,10 @@ class TinyRecursiveModel(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.embedding = nn.Linear(n_features, self.config.hidden_dim)
-            self.nets: _DualNets | _SharedNet = (
-                _DualNets(self.config, n_allocations)
+            self.nets: DualNets | PaperNet = (
+                DualNets(self.config, n_allocations)
                 if self.config.architecture == "dual"
-                else _SharedNet(self.config, n_allocations)
+                else PaperNet(self.config, n_allocations)
             )
         self.n_allocations = n_allocations
 
@@ -330,12 +135,9 @@ class TinyRecursiveModel(nn.Module):
         return self.nets.initial_states(n_rows)
 
     def latent_recursion(
-        self,
-        embedded: Tensor,
-        states: States,
-        dropout: np.random.Generator | None = None,
+        self, embedded: Tensor, states: States, dropout: Dropout = None
     ) -> list[States]:
-        """Go through one cycle: n latent updates, then one answer update.
+        """Make one cycle: n latent updates, then one answer update.
 
         Parameters
         ----------
@@ -344,7 +146,7 @@ class TinyRecursiveModel(nn.Module):
         states : States
             Answer and latent to start from.
         dropout : Generator, optional
-            Source of the dropout masks; none, no dropout.
+            Source of the dropout masks; None for no dropout.
 
         Returns
         -------
@@ -362,7 +164,7 @@ class TinyRecursiveModel(nn.Module):
         features: Tensor,
         states: States | None = None,
         *,
-        dropout: np.random.Generator | None = None,
+        dropout: Dropout = None,
         return_intermediate: bool = False,
     ) -> Pass:
         """Make one pass of T cycles, the first T - 1 without gradient.
@@ -372,9 +174,9 @@ class TinyRecursiveModel(nn.Module):
         features : Tensor of shape (batch, n_features)
             Standardised features.
         states : States, optional
-            Carried from the pass before; the initial ones on the first.
+            Those after the pass before; the initial ones on the first.
         dropout : Generator, optional
-            Source of the dropout masks; none, no dropout.
+            Source of the dropout masks; None for no dropout.
         return_intermediate : bool
             Whether to keep the states after every update.
 
@@ -425,7 +227,7 @@ class TinyRecursiveModel(nn.Module):
         halt_logits = features.new_empty(n_rows)
         n_steps = torch.zeros(n_rows, dtype=torch.int64, device=features.device)
         running = torch.arange(n_rows, device=features.device)
-        # Held against logits: a vector's last few sigmoids round unlike its others.
+        # Compared as logits: a vector's last few sigmoids round unlike its others.
         share = self.config.halt_threshold
         threshold = math.log(share / (1 - share))
         for step in range(max_steps):
@@ -463,32 +265,34 @@ class TinyRecursiveModel(nn.Module):
             self(rows, States(answer, latent))
             for rows, answer, latent in zip(*blocks, strict=True)
         ]
+
+        def joined(parts: list[Tensor]) -> Tensor:
+            return torch.cat(parts)[:n_rows]
+
         return Pass(
-            torch.cat([one.logits for one in passes])[:n_rows],
-            torch.cat([one.halt_logits for one in passes])[:n_rows],
+            joined([one.logits for one in passes]),
+            joined([one.halt_logits for one in passes]),
             States(
-                torch.cat([one.states.answer for one in passes])[:n_rows],
-                torch.cat([one.states.latent for one in passes])[:n_rows],
+                joined([one.states.answer for one in passes]),
+                joined([one.states.latent for one in passes]),
             ),
         )
 
 
-def _draw_cut_normal(tensor: Tensor, std: float) -> Tensor:
-    """Fill with a normal cut at two deviations, which then has the deviation `std`."""
-    with torch.no_grad():
-        return nn.init.trunc_normal_(tensor).mul_(std / _CUT_DEVIATION)
+@contextmanager
+def cpu_threads(n_threads: int) -> Iterator[None]:
+    """Make torch use `n_threads` inside the block, and as many as before after it.
 
-
-def _keep_mask(like: Tensor, rate: float, generator: np.random.Generator) -> Tensor:
-    """Draw a dropout mask, 0 or 1 / (1 - rate), with the shape of `like`.
-
-    Sixteen bits decide an element, so the rate is met to 1e-5. Raw numpy bits are ten
-    times as fast as torch's Bernoulli draws, which would cost more than the products.
+    A forked process has its parent's thread pool without the threads, and would wait
+    for them for ever: it uses one thread, inside the block and from then on.
     """
-    n_words = -(-like.numel() // 4)
-    words = generator.integers(0, 2**64 - 1, n_words, dtype=np.uint64, endpoint=True)
-    bits = words.view(np.uint16)[: like.numel()]
-    dropped = round(rate * 2**16)
-    scale = np.float32(2**16 / (2**16 - dropped))
-    mask = np.multiply(bits >= dropped, scale).reshape(like.shape)
-    return torch.from_numpy(mask).to(like)
+    if is_fork():
+        torch.set_num_threads(1)
+        yield
+        return
+    n_before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_before)

@@ -1,10 +1,11 @@
-"""From feature rows to decisions, by one model or by a walk-forward set of models."""
+"""From feature rows to decisions, by the models of one seed or of several."""
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -13,26 +14,28 @@ import torch
 
 from trm_bt.config import Device
 from trm_bt.errors import CheckpointError, ConfigError
-from trm_bt.learning.checkpoint import load_checkpoints
-from trm_bt.learning.model import TinyRecursiveModel
+from trm_bt.learning.checkpoint import MANIFEST_FILE, is_checkpoint, load_checkpoint
+from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import TrainedModel
-from trm_bt.learning.threads import cpu_threads
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.processes import is_fork
 
+_Models = tuple[TrainedModel, ...]
+
 
 class TRMPolicy:
-    """Decide with the newest model whose labels were all known before the session.
+    """Decide with the newest models whose labels were all known before the session.
 
     A session up to and including the oldest model's `last_label_known_on` has no such
     model: the policy abstains there, unless it may decide in sample.
 
     Parameters
     ----------
-    models : list of TrainedModel
-        At least one, of one schema.
+    *members : sequence of TrainedModel
+        The models of each seed: at least one, in any order, all of one schema. The
+        models of all members must know the same labels.
     device : {"auto", "cpu", "cuda"}
         Where to compute; "auto" takes CUDA where there is one.
     allow_in_sample : bool
@@ -41,26 +44,33 @@ class TRMPolicy:
 
     Attributes
     ----------
-    schema : FeatureSchema
-        Schema of the features that `decide` takes.
-    models : tuple of TrainedModel
-        Oldest first.
+    members : tuple of tuple of TrainedModel
+        The models of each seed, oldest first.
     in_sample : bool
         Whether decisions inside the training span are given.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no model, or the members differ in schema or in the labels that
+        their models know.
+    ConfigError
+        If the device is unknown or not available.
     """
 
     def __init__(
         self,
-        models: list[TrainedModel],
-        *,
+        *members: Sequence[TrainedModel],
         device: Device = "auto",
         allow_in_sample: bool = False,
     ) -> None:
-        self.models = tuple(sorted(models, key=_known_on))
-        self.schema: FeatureSchema = self.models[0].schema
+        self.members: tuple[_Models, ...] = tuple(
+            tuple(sorted(models, key=_known_on)) for models in members
+        )
+        _check_members(self.members)
         self.in_sample = allow_in_sample
         self._device = _pick_device(device)
-        self._networks: dict[int, TinyRecursiveModel] = {}
+        self._networks: dict[tuple[int, int], TinyRecursiveModel] = {}
 
     @classmethod
     def load(
@@ -70,26 +80,45 @@ class TRMPolicy:
         device: Device = "auto",
         allow_in_sample: bool = False,
     ) -> "TRMPolicy":
-        """Load a checkpoint folder, or a walk-forward set: a folder of such folders.
+        """Load a checkpoint, a walk-forward set, or a folder with a set a seed.
+
+        Parameters
+        ----------
+        path : str or Path
+            A checkpoint folder, a folder of checkpoint folders, or a folder of such
+            sets, whose probabilities are averaged.
+        device, allow_in_sample
+            As in the class.
 
         Raises
         ------
         CheckpointError
-            If a checkpoint is missing, damaged, or of another schema than the others.
+            If a checkpoint cannot be trusted, or they do not fit together.
         ConfigError
-            If the device is unknown or not there.
+            If the device is unknown or not available.
         """
+        path = Path(path)
+        inner = [] if is_checkpoint(path) or not path.is_dir() else _folders(path)
+        is_nested = not any(map(is_checkpoint, inner)) and all(map(_folders, inner))
         with cpu_threads(1):
-            models = load_checkpoints(Path(path))
-        return cls(models, device=device, allow_in_sample=allow_in_sample)
+            members = [
+                _load_set(folder)
+                for folder in (inner if inner and is_nested else [path])
+            ]
+        return cls(*members, device=device, allow_in_sample=allow_in_sample)
 
-    def check_schema(self, schema: object) -> None:
+    @property
+    def models(self) -> _Models:
+        """The models of the first member, oldest first."""
+        return self.members[0]
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """Schema of the features that `decide` takes."""
+        return self.models[0].schema
+
+    def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
-        if not isinstance(schema, FeatureSchema):
-            raise CheckpointError(
-                "A feature schema must be a FeatureSchema, got "
-                f"{type(schema).__name__}."
-            )
         difference = self.schema.difference(schema)
         if difference is not None:
             raise CheckpointError(
@@ -99,7 +128,10 @@ class TRMPolicy:
             )
 
     def model_for(self, session: pd.Timestamp) -> TrainedModel | None:
-        """Return the model that decides at the close of `session`, None to abstain."""
+        """Return the first member's model that decides at the close of `session`.
+
+        None means that the policy abstains.
+        """
         position = self._position(session)
         return None if position is None else self.models[position]
 
@@ -108,11 +140,14 @@ class TRMPolicy:
     ) -> list[Decision]:
         """Decide for each row; any batching of the rows gives the same bits.
 
+        With several members, probabilities and halt probabilities are their means, the
+        allocation is the most probable by the mean, and `n_steps` is the largest.
+
         Parameters
         ----------
         sessions : DatetimeIndex of shape (n_sessions,)
             The deciding sessions; each row is known at the close of its session.
-        features : ndarray of shape (n_sessions, 10)
+        features : ndarray of shape (n_sessions, n_features)
             Raw features of the policy's schema.
 
         Returns
@@ -130,9 +165,12 @@ class TRMPolicy:
         positions = [self._position(session) for session in sessions]
         for position in {p for p in positions if p is not None}:
             rows = [row for row, p in enumerate(positions) if p == position]
-            made = self._decide_with(position, sessions[rows], features[rows])
-            for row, decision in zip(rows, made, strict=True):
-                decisions[row] = decision
+            by_member = [
+                self._decide_with(number, position, sessions[rows], features[rows])
+                for number in range(len(self.members))
+            ]
+            for row, made in zip(rows, zip(*by_member, strict=True), strict=True):
+                decisions[row] = made[0] if len(made) == 1 else _mean(made)
         return decisions
 
     def _position(self, session: pd.Timestamp) -> int | None:
@@ -143,15 +181,19 @@ class TRMPolicy:
         return 0 if self.in_sample else None
 
     def _decide_with(
-        self, position: int, sessions: pd.DatetimeIndex, features: np.ndarray
+        self,
+        member: int,
+        position: int,
+        sessions: pd.DatetimeIndex,
+        features: np.ndarray,
     ) -> list[Decision]:
         """Run one model over its rows."""
-        trained = self.models[position]
+        trained = self.members[member][position]
         z_scores = trained.scaler.transform(features)
         n_threads = trained.config.training.num_threads
         with cpu_threads(n_threads), _full_precision():
             rows = torch.from_numpy(z_scores).to(self._device)
-            prediction = self._network(position).predict(rows)
+            prediction = self._network(member, position).predict(rows)
             # (max_steps, n_rows, n_allocations), NaN after a row has halted
             by_step = _probabilities(prediction.step_logits)
             probabilities = _probabilities(prediction.logits)
@@ -175,20 +217,86 @@ class TRMPolicy:
             for row, session in enumerate(sessions)
         ]
 
-    def _network(self, position: int) -> TinyRecursiveModel:
+    def _network(self, member: int, position: int) -> TinyRecursiveModel:
         """Build a model's network when it is first needed."""
-        if position not in self._networks:
-            trained = self.models[position]
+        key = member, position
+        if key not in self._networks:
+            trained = self.members[member][position]
             network = TinyRecursiveModel(trained.config.model)
             network.load_state_dict(trained.parameters)
-            self._networks[position] = network.eval().to(self._device)
-        return self._networks[position]
+            self._networks[key] = network.eval().to(self._device)
+        return self._networks[key]
+
+
+def _folders(path: Path) -> list[Path]:
+    """Return the folders in a folder, without hidden ones."""
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}.") from error
+    return [p for p in entries if p.is_dir() and not p.name.startswith(".")]
+
+
+def _load_set(path: Path) -> list[TrainedModel]:
+    """Load one checkpoint, or every checkpoint of a walk-forward set."""
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: a checkpoint must be a folder, got none.")
+    folders = [path] if is_checkpoint(path) else _folders(path)
+    if not folders:
+        raise CheckpointError(
+            f"{path}: must hold {MANIFEST_FILE} or checkpoint folders, got none."
+        )
+    return [load_checkpoint(folder) for folder in folders]
+
+
+def _check_members(members: Sequence[_Models]) -> None:
+    """Refuse models whose order or meaning is not clear."""
+    if not members or not members[0]:
+        raise CheckpointError("A policy needs at least one trained model, got none.")
+    first = members[0]
+    for older, newer in pairwise(first):
+        if _known_on(older) == _known_on(newer):
+            raise CheckpointError(
+                "Models of a set must differ in the last label they know, "
+                f"{older.name} and {newer.name} both end on {_known_on(newer)}. Take "
+                "one out."
+            )
+    for model in (model for models in members for model in models):
+        difference = first[0].schema.difference(model.schema)
+        if difference is not None:
+            raise CheckpointError(
+                f"Models of a policy must share one feature schema, {first[0].name} "
+                f"and {model.name} differ: {difference}."
+            )
+    for models in members[1:]:
+        for ours, theirs in zip_longest(first, models):
+            known = [m and _known_on(m) for m in (ours, theirs)]
+            if known[0] != known[1]:
+                names = [m.name if m else "no model" for m in (ours, theirs)]
+                raise CheckpointError(
+                    "Members of an ensemble must have models that know the same "
+                    f"labels, got {names[0]} (known {known[0]}) beside {names[1]} "
+                    f"(known {known[1]}). Give every seed the same models."
+                )
 
 
 def _probabilities(logits: torch.Tensor) -> np.ndarray:
-    """Return the softmax of logits over their last axis, made in float64."""
+    """Return the softmax of logits over their last axis, computed in float64."""
     shares: np.ndarray = logits.double().cpu().softmax(dim=-1).numpy()
     return shares
+
+
+def _mean(made: Sequence[Decision]) -> Decision:
+    """Average what the members decide for one session."""
+    probabilities = np.mean([d.probabilities for d in made], axis=0)
+    return Decision(
+        made[0].decided_on,
+        int(probabilities.argmax()),
+        probabilities,
+        sum(d.halt_prob for d in made) / len(made),
+        max(d.n_steps for d in made),
+        f"{made[0].model}, mean of {len(made)}",
+    )
 
 
 def _known_on(model: TrainedModel) -> date:
@@ -196,7 +304,7 @@ def _known_on(model: TrainedModel) -> date:
 
 
 def _stamp(model: TrainedModel, session: pd.Timestamp) -> str:
-    """Name the model that decided, and say so where it had seen the session."""
+    """Name the model that decided, and say so if it was trained on the session."""
     is_in_sample = session.date() <= _known_on(model)
     return f"{model.name} (in sample)" if is_in_sample else model.name
 
@@ -223,7 +331,7 @@ def _check_rows(sessions: pd.DatetimeIndex, features: np.ndarray) -> None:
         )
 
 
-def _pick_device(device: str) -> torch.device:
+def _pick_device(device: Device) -> torch.device:
     """Resolve "auto"; refuse CUDA where there is none."""
     has_cuda = torch.cuda.is_available() and not is_fork()  # CUDA survives no fork
     if device not in ("auto", "cpu", "cuda"):
@@ -238,7 +346,7 @@ def _pick_device(device: str) -> torch.device:
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """Have float32 products made in float32, not TF32, inside the block."""
+    """Compute float32 products in float32, not TF32, inside the block."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

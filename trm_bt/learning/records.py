@@ -123,7 +123,7 @@ class TrainedModel:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a training stands after an optimiser step.
 
     Parameters
@@ -152,4 +152,4 @@ class Progress:
     best_fixed_utility: float
 
 
-ProgressCallback = Callable[[Progress], None]
+ProgressCallback = Callable[[TrainingProgress], None]

@@ -5,8 +5,8 @@ Whether what it learns is worth anything is another question, and out-of-sample 
 answers it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,9 +16,9 @@ import torch
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.learning.dataset import Samples
-from trm_bt.learning.model import TinyRecursiveModel
+from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import EpochRecord, ProgressCallback
-from trm_bt.learning.trainer import Fitted, fit_rows
+from trm_bt.learning.trainer import Training
 
 MIN_ACCURACY: Final = 0.65
 MIN_KEPT: Final = 0.7
@@ -28,11 +28,14 @@ MIN_KAPPA: Final = 0.4
 NOISE: Final = 0.1
 _MIN_ROWS: Final = 15
 _N_DRAWS: Final = 50
-_EPOCHS: Final = 60
-_NAMING: Final = {
+_SETTINGS: Final = {
     "target": "label",
     "strategy_loss_weight": 1.0,
     "profit_loss_weight": 0.0,
+    "label_smoothing": 0.0,
+    "class_weighting": "none",
+    "epochs": 60,
+    "patience": 60,
 }
 """What a loss must ask for if labels are to be learnt by heart."""
 _MAX_LAST_LOSS: Final = 0.5
@@ -59,10 +62,10 @@ def self_check(
         Labels; the newest calendar month with 15 or more, of which no class has 65 %,
         is fitted, and judged on the very same rows.
     config : TRMConfig
-        Settings and seed. The loss names the label, whatever they say of it; there are
-        60 epochs, without early stopping and at a constant rate, and labels are hard,
-        unweighted and not smoothed: else the cross-entropy could not fall to nothing,
-        and a falling rate would bring any loss to rest.
+        Settings and seed. Whatever they say, the loss names the label; there are 60
+        epochs, without early stopping and at a constant rate, and labels are unweighted
+        and not smoothed: else the cross-entropy could not fall to nothing, and a
+        falling rate would bring any loss to rest.
     progress : callable, optional
         News of the training.
 
@@ -76,24 +79,21 @@ def self_check(
     BarsError
         If there is no such month.
     """
-    month = replace(pick_month(samples), soft=None)
-    training = config.training.model_copy(
-        update={
-            **_NAMING,
-            "epochs": _EPOCHS,
-            "patience": _EPOCHS,
-            "schedule": "constant",
-            "label_smoothing": 0.0,
-            "class_weighting": "none",
-        }
-    )
-    used = config.model_copy(update={"training": training})
-    fitted = fit_rows(month, month, used, name="self-check", progress=progress)
-    decide = _decisions_of(fitted, used)
+    month = pick_month(samples)
+    settings = config.training.model_copy(update=_SETTINGS)
+    used = config.model_copy(update={"training": settings})
+    with cpu_threads(settings.num_threads):
+        training = Training(
+            "self-check", month, month, used, progress, is_constant=True
+        )
+        while not training.is_over:
+            training.epoch()
+    decide = _decisions_of(training)
     spread = month.features.std(axis=0)
+    history = training.state.course.history
     return [
-        check_capacity(fitted, month),
-        check_convergence(fitted.record.history),
+        check_capacity(history[training.state.course.best], month),
+        check_convergence(history),
         check_consistency(
             decide, month.features, spread, np.random.default_rng(config.seed)
         ),
@@ -114,20 +114,20 @@ def pick_month(samples: Samples) -> Samples:
     )
 
 
-def check_capacity(fitted: Fitted, month: Samples) -> Check:
+def check_capacity(best: EpochRecord, month: Samples) -> Check:
     """Require the month's labels to be fitted; a constant answer could not."""
-    accuracy = fitted.record.best.validation_accuracy
+    accuracy = best.validation_accuracy
     name = pd.Timestamp(month.sessions[0]).strftime("%Y-%m")
     return Check(
         "capacity",
         accuracy > MIN_ACCURACY,
         f"fits {accuracy:.1%} of the {len(month)} labels of {name}, which it was "
-        f"trained on (needs more than {MIN_ACCURACY:.0%}; the commonest class has "
+        f"trained on (needs more than {MIN_ACCURACY:.0%}; the majority class has "
         f"{_majority(month.winners):.1%}). This says nothing about skill",
     )
 
 
-def check_convergence(history: tuple[EpochRecord, ...]) -> Check:
+def check_convergence(history: Sequence[EpochRecord]) -> Check:
     """Require the loss to fall by half, and to have come to rest at the end."""
     losses = np.array([epoch.train_strategy_loss for epoch in history])
     tenth = max(len(losses) // 10, 1)
@@ -193,15 +193,13 @@ def check_consistency(
     )
 
 
-def _decisions_of(
-    fitted: Fitted, config: TRMConfig
-) -> Callable[[np.ndarray], np.ndarray]:
+def _decisions_of(training: Training) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from raw feature rows to the model's decisions."""
-    model = TinyRecursiveModel(config.model)
-    model.load_state_dict(fitted.parameters)
+    model = TinyRecursiveModel(training.config.model)
+    model.load_state_dict(training.state.course.best_parameters)
 
     def decide(features: np.ndarray) -> np.ndarray:
-        rows = torch.from_numpy(fitted.scaler.transform(features))
+        rows = torch.from_numpy(training.rows.scaler.transform(features))
         choices: np.ndarray = model.predict_strategy(rows)[0].numpy()
         return choices
 

@@ -12,7 +12,6 @@ from trm_bt.market._typing import (
     BoolSessions,
     FloatAllocationsBySession,
     FloatSessions,
-    FloatSessionsByAllocation,
     FloatSessionsByAsset,
     IntSessions,
 )
@@ -20,18 +19,11 @@ from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.crises import crises_on
 from trm_bt.market.features import FEATURE_NAMES, Features
-from trm_bt.market.objectives import (
-    ROUND_OFF,
-    mix,
-    realised_variances,
-    score,
-    soften,
-)
+from trm_bt.market.objectives import ROUND_OFF, mix, realised_variances, score
 
 RETURN_COLUMNS: Final = tuple(f"return_{name}" for name in ALLOCATION_NAMES)
 VARIANCE_COLUMNS: Final = tuple(f"variance_{name}" for name in ALLOCATION_NAMES)
 SCORE_COLUMNS: Final = tuple(f"score_{name}" for name in ALLOCATION_NAMES)
-SOFT_COLUMNS: Final = tuple(f"soft_{name}" for name in ALLOCATION_NAMES)
 _RANKS: Final = np.arange(len(ALLOCATION_NAMES), 0, -1, dtype=np.uint8)[:, np.newaxis]
 """Of tied classes the lowest ranks highest; `argmax` along a short axis is slower."""
 
@@ -143,22 +135,6 @@ def _earned(prices: FloatSessionsByAsset, horizon: int) -> FloatSessionsByAsset:
     return np.asarray(prices[horizon:] / prices[: len(prices[horizon:])] - 1.0)
 
 
-def allocation_returns(assets: pd.DataFrame) -> FloatSessionsByAllocation:
-    """Return what each allocation earned, bought once and held.
-
-    Parameters
-    ----------
-    assets : DataFrame of shape (n_rows, 3)
-        Returns of equity, bond and cash, as `forward_returns` gives them.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_allocations)
-        Returns as decimals, class index along the columns.
-    """
-    return mix(assets.to_numpy()).T
-
-
 @dataclass(frozen=True)
 class Outcomes:
     """What the allocations earned after each fill, and which one won.
@@ -259,7 +235,7 @@ def compute_labels(
     features : Features
         Features of the deciding sessions.
     config : LabelConfig, optional
-        Horizon, fill, objective and softness.
+        Horizon, fill and objective.
 
     Returns
     -------
@@ -270,8 +246,7 @@ def compute_labels(
         `winner_return` (what the winner earned), `margin` (its score less that of the
         runner-up), `is_tie`, `known_on` (the session whose open or close decides the
         outcome) and `crises` (names joined by ";", often empty). Another objective
-        than "pnl" adds ``score_<allocation>`` for all eight, and a `soft_temperature`
-        adds ``soft_<allocation>``.
+        than "pnl" adds ``score_<allocation>`` for all eight.
 
     Raises
     ------
@@ -310,9 +285,6 @@ def compute_labels(
     }
     if config.objective != "pnl":
         columns |= _by_name(SCORE_COLUMNS, found.scores)
-    if config.soft_temperature is not None:
-        soft = soften(found.scores, config.soft_temperature)
-        columns |= _by_name(SOFT_COLUMNS, soft)
     known = features.frame.loc[sessions, list(FEATURE_NAMES)]
     outcomes = pd.DataFrame(columns, index=sessions)
     return pd.concat([known, outcomes], axis=1).rename_axis("session")

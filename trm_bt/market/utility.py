@@ -1,16 +1,9 @@
-"""What an outcome is worth: utilities of realised returns, and what trading costs."""
-
-from typing import Final
+"""What an outcome is worth: utilities of realised returns."""
 
 import numpy as np
 
 from trm_bt.config import TrainingConfig
-from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import SESSIONS_PER_YEAR
-
-_BASIS_POINT: Final = 1e-4
-_N_TRADED: Final = 2
-"""Equity and bond come first; the third, cash, is what is left and costs nothing."""
 
 
 def session_utilities(
@@ -128,56 +121,3 @@ def risk_utilities(
         expected - config.risk_aversion / 2 * variances
     ) / horizon
     return per_session
-
-
-def turnover_costs(before: np.ndarray, config: TrainingConfig) -> np.ndarray:
-    """Return what it costs to go from given weights to each allocation.
-
-    Parameters
-    ----------
-    before : ndarray of shape (n_rows, 3)
-        Weights of equity, bond and cash held before the decision.
-    config : TrainingConfig
-        Its `turnover_cost_bps`.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_allocations)
-        Decimals: basis points of the value traded in equity and bond.
-
-    Examples
-    --------
-    >>> config = TrainingConfig(turnover_cost_bps=5)
-    >>> turnover_costs(np.array([[0.2, 0.5, 0.3]]), config)[0, :2].round(7).tolist()
-    [0.0, 0.0002]
-    """
-    moved = ALLOCATION_WEIGHTS[None, :, :_N_TRADED] - before[:, None, :_N_TRADED]
-    costs: np.ndarray = (
-        config.turnover_cost_bps * _BASIS_POINT * np.abs(moved).sum(axis=2)
-    )
-    return costs
-
-
-def decided_utilities(
-    utilities: np.ndarray, choices: np.ndarray, config: TrainingConfig
-) -> np.ndarray:
-    """Return what a sequence of decisions was worth, net of trading between them.
-
-    Parameters
-    ----------
-    utilities : ndarray of shape (n_rows, n_allocations)
-        Utility of every allocation, rows oldest first.
-    choices : ndarray of shape (n_rows,)
-        Class index of the allocation chosen in each row.
-    config : TrainingConfig
-        Its `turnover_cost_bps`.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-        Decimals per session; the first row pays nothing to get in.
-    """
-    rows = np.arange(len(choices))
-    held_before = ALLOCATION_WEIGHTS[choices[np.maximum(rows - 1, 0)]]
-    net: np.ndarray = (utilities - turnover_costs(held_before, config))[rows, choices]
-    return net

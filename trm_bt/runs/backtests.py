@@ -14,7 +14,6 @@ from trm_bt.evaluation.benchmarks import FIXED
 from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.evaluation.walkforward import CrisisPlan
 from trm_bt.files import check_replaceable, staged_folder
-from trm_bt.learning.ensemble import EnsemblePolicy, load_policy
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.bars import Bars
 from trm_bt.runfolder import RunRequest, save_results, summarize, write_json
@@ -186,7 +185,7 @@ def backtest_checkpoint(
     tell = progress or (lambda stage, done, total: None)
     total = 1 + len(BASELINES)
     bars = request.load()
-    policy = load_policy(
+    policy = TRMPolicy.load(
         checkpoint, device=request.device, allow_in_sample=allow_in_sample
     )
     decide_from = _first_decision(bars, policy, checkpoint)
@@ -210,7 +209,7 @@ def backtest_checkpoint(
 
 
 def _first_decision(
-    bars: Bars, policy: TRMPolicy | EnsemblePolicy, path: Path
+    bars: Bars, policy: TRMPolicy, path: Path
 ) -> pd.Timestamp:
     """Return the first session that has features and that no model was trained on."""
     possible = bars.sessions[policy.schema.n_lookback - 1 :]

@@ -21,9 +21,12 @@ from trm_bt.evaluation.walkforward import (
     train_before_crises,
 )
 from trm_bt.files import check_replaceable, staged_folder
-from trm_bt.learning.ensemble import load_policy
-from trm_bt.learning.records import Progress as TrainingProgress
-from trm_bt.learning.records import ProgressCallback, TrainedModel
+from trm_bt.learning.policy import TRMPolicy
+from trm_bt.learning.records import (
+    ProgressCallback,
+    TrainedModel,
+    TrainingProgress,
+)
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import Features, compute_features
 from trm_bt.runfolder import (
@@ -205,7 +208,7 @@ def _backtest(
 
     def policy_for(plan: CrisisPlan | None) -> Policy:
         folder = work.checkpoints / plan.crisis.name if plan else work.checkpoints
-        return load_policy(folder, device=request.device)
+        return TRMPolicy.load(folder, device=request.device)
 
     first_freeze = next(plan.frozen_on for plan in plans if plan.frozen_on)
     decide_from = session_after(bars, first_freeze)

@@ -11,13 +11,13 @@ from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.errors import BarsError, RunError
 from trm_bt.files import check_replaceable
-from trm_bt.learning.checkpoint import check_target, save_checkpoint
+from trm_bt.learning.checkpoint import check_overwrite, save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import ProgressCallback, TrainedModel
 from trm_bt.learning.self_check import Check, self_check
 from trm_bt.learning.trainer import train
-from trm_bt.learning.unfinished import is_unfinished
+from trm_bt.learning.resume import is_unfinished
 from trm_bt.market.bars import Bars
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FeatureSchema, compute_features
@@ -65,7 +65,7 @@ def train_checkpoint(
     has_state = is_unfinished(unfinished)
     may_replace = force or (resume and has_state)
     check_replaceable(out, marker="manifest.json", force=may_replace)
-    check_target(out, force=may_replace)
+    check_overwrite(out, force=may_replace)
     if has_state and not (resume or force):
         raise RunError(
             f"{unfinished}: is the state of an unfinished training. Pass --resume "

@@ -26,11 +26,13 @@ from trm_bt.evaluation.walkforward import CrisisPlan, plan_fold_crises
 from trm_bt.files import exclusive_lock, staged_folder
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.dataset import samples_from_labels, split_chronologically
-from trm_bt.learning.ensemble import EnsemblePolicy
-from trm_bt.learning.parallel import TrainingJob, train_each
+from trm_bt.learning.workers import TrainingJob, train_each
 from trm_bt.learning.policy import TRMPolicy
-from trm_bt.learning.records import Progress as TrainingProgress
-from trm_bt.learning.records import ProgressCallback, TrainedModel
+from trm_bt.learning.records import (
+    ProgressCallback,
+    TrainedModel,
+    TrainingProgress,
+)
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import Features, compute_features
 from trm_bt.runfolder import (
@@ -264,7 +266,7 @@ def _decide(work: _Work, tell: Progress) -> _Told:
         policy = _policy_of(work, fold)
         told.by_fold[fold.name] = _decide_rows(work, policy, fold.mask(sessions))
         told.models[fold.name] = [
-            replace(member.models[0], parameters={}) for member in policy.members
+            replace(member[0], parameters={}) for member in policy.members
         ]
         for plan in work.crises_of(fold):
             begun = session_after(work.bars, plan.frozen_on)
@@ -279,14 +281,14 @@ def _decide(work: _Work, tell: Progress) -> _Told:
 
 
 def _decide_rows(
-    work: _Work, policy: EnsemblePolicy, is_asked: np.ndarray
+    work: _Work, policy: TRMPolicy, is_asked: np.ndarray
 ) -> list[Decision]:
     """Have a policy decide the sessions of the features that are asked for."""
     rows = work.features.frame[is_asked]
     return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
 
 
-def _policy_of(work: _Work, fold: Fold) -> EnsemblePolicy:
+def _policy_of(work: _Work, fold: Fold) -> TRMPolicy:
     """Load a fold's models and hold each to what was asked for."""
     members = []
     for seed in work.seeds:
@@ -297,10 +299,10 @@ def _policy_of(work: _Work, fold: Fold) -> EnsemblePolicy:
                 f"{folder}: must be a model of this walk-forward's settings, and is of "
                 "others. Remove it, and it is trained anew."
             )
-        member = TRMPolicy([model], device=work.request.device)
-        member.check_schema(work.features.schema)
-        members.append(member)
-    return EnsemblePolicy(members)
+        members.append([model])
+    policy = TRMPolicy(*members, device=work.request.device)
+    policy.check_schema(work.features.schema)
+    return policy
 
 
 def _save_tables(work: _Work, told: _Told, tell: Progress) -> dict[str, object]:

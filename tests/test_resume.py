@@ -1,4 +1,4 @@
-"""A training stopped at any epoch and gone on with ends in the same bits."""
+"""A training stopped at any epoch and resumed ends in the same bits."""
 
 import multiprocessing
 import shutil
@@ -14,9 +14,8 @@ from tests.planted import naming, planted_samples
 from trm_bt.config import ModelConfig, TRMConfig
 from trm_bt.errors import CheckpointError
 from trm_bt.learning.dataset import Samples
-from trm_bt.learning.records import Progress, TrainedModel
+from trm_bt.learning.records import TrainedModel, TrainingProgress
 from trm_bt.learning.trainer import train
-from trm_bt.learning.unfinished import fingerprint
 from trm_bt.market.features import FeatureSchema
 
 SAMPLES = planted_samples(300)
@@ -36,11 +35,10 @@ def make_config(model=None, **training) -> TRMConfig:
 
 
 CONFIG = make_config()
-PAPER = {"architecture": "paper", "initial_states": "learned"}
+PAPER = {"architecture": "paper"}
 ALL_AT_ONCE = {
-    "gradient_accumulation_steps": 3,
-    "turnover_cost_bps": 20.0,
     "class_weighting": "sqrt",
+    "label_smoothing": 0.1,
     "utility": "log",
 }
 WORSENS = {"epochs": 9, "patience": 1, "learning_rate": 0.05}
@@ -60,15 +58,15 @@ class StopAfterAnEpoch:
     """Let one epoch pass, and raise in the next; keep the news."""
 
     def __init__(self) -> None:
-        self.news: list[Progress] = []
+        self.news: list[TrainingProgress] = []
 
-    def __call__(self, news: Progress) -> None:
+    def __call__(self, news: TrainingProgress) -> None:
         if any(earlier.finished for earlier in self.news):
             raise StoppedError
         self.news.append(news)
 
 
-def stop_and_go(config, path) -> tuple[TrainedModel, list[list[Progress]]]:
+def stop_and_go(config, path) -> tuple[TrainedModel, list[list[TrainingProgress]]]:
     """Train an epoch a start; return the model and the news of each start."""
     starts = []
     while True:
@@ -110,7 +108,7 @@ def test_stopped_after_every_epoch_it_ends_in_the_same_bits(
 
 
 def test_progress_goes_on_from_where_it_was(tmp_path):
-    whole: list[Progress] = []
+    whole: list[TrainingProgress] = []
     fit(CONFIG, None, whole.append)
 
     _, starts = stop_and_go(CONFIG, tmp_path / "state")
@@ -120,7 +118,7 @@ def test_progress_goes_on_from_where_it_was(tmp_path):
 
 
 def test_a_stop_before_the_first_epoch_is_over_leaves_nothing(tmp_path):
-    def stop(news: Progress) -> None:
+    def stop(news: TrainingProgress) -> None:
         if news.step == 5:
             raise StoppedError
 
@@ -133,7 +131,7 @@ def test_a_stop_before_the_first_epoch_is_over_leaves_nothing(tmp_path):
 
 def test_a_training_that_was_over_is_only_handed_back(tmp_path):
     done = fit(CONFIG, tmp_path / "state")
-    news: list[Progress] = []
+    news: list[TrainingProgress] = []
 
     again = fit(CONFIG, tmp_path / "state", news.append)
 
@@ -168,6 +166,7 @@ def changed(name, row) -> Samples:
         {"samples": changed("returns", 299)},
         {"samples": changed("winners", 0)},
         {"samples": replace(SAMPLES, known_on=SAMPLES.known_on.shift(1, "D"))},
+        {"samples": replace(SAMPLES, variances=None)},
     ],
     ids=[
         "seed",
@@ -179,17 +178,12 @@ def changed(name, row) -> Samples:
         "return",
         "winner",
         "known_on",
+        "variances",
     ],
 )
 def test_another_training_is_refused(kept, options):
     with pytest.raises(CheckpointError, match="belongs to a training on other rows"):
         fit(**{"config": CONFIG, "path": kept, **options})
-
-
-def test_soft_labels_are_another_training():
-    soft = replace(SAMPLES, soft=np.full((300, 8), 0.125))
-
-    assert fingerprint(soft, CONFIG, "a") != fingerprint(SAMPLES, CONFIG, "a")
 
 
 def damaged(kept: Path, tmp_path: Path, content: bytes) -> Path:
@@ -250,7 +244,7 @@ def test_a_folder_whose_state_was_removed_is_no_state(kept, tmp_path):
 def train_and_wait(path: Path, step: int, reached) -> None:
     """Train up to a pass, say so, and wait there to be killed."""
 
-    def wait(news: Progress) -> None:
+    def wait(news: TrainingProgress) -> None:
         if news.step == step and news.finished is None:
             reached.set()
             SPAWN.Event().wait()
@@ -269,7 +263,7 @@ def test_killed_in_three_epochs_it_ends_in_the_same_bits(tmp_path):
         child.join()
         assert path.exists() == is_kept
 
-    news: list[Progress] = []
+    news: list[TrainingProgress] = []
     model = fit(CONFIG, path, news.append)
 
     assert news[0].step == 37
