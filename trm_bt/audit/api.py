@@ -214,6 +214,6 @@ def _decided(decisions: Sequence[Decision]) -> pd.DataFrame:
     values["allocation"] = pd.array([d.allocation for d in decisions], dtype="Int64")
     values["halt_prob"] = [decision.halt_prob for decision in decisions]
     values["n_steps"] = [decision.n_steps for decision in decisions]
-    values["model"] = [decision.model for decision in decisions]
+    values["model"] = [decision.decided_by for decision in decisions]
     values.index = pd.DatetimeIndex([decision.decided_on for decision in decisions])
     return values

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from trm_bt.feeds.validate import SymbolReport
     from trm_bt.learning.self_check import Check
     from trm_bt.market.features import Features
+    from trm_bt.runfolder.records import (
+        BarsRecord,
+        CrisisRecord,
+        ModelRecord,
+        OrdersRecord,
+        Summary,
+    )
 
 
 _STRATEGY_COLUMNS: Final = {
@@ -40,52 +47,52 @@ _COMPARE_COLUMNS: Final = {
 """Key in comparison.json, of a strategy or of the lead over it, and format."""
 
 
-def crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a row for each entry of `crises` in summary.json."""
+def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
+    """Return a row for each crisis of a run."""
     table = _table(
         "Crises, each decided by a model that was frozen before it",
         *("crisis", ">sessions", ">trained until", ">steps", ">trm", ">spy", ">60/40"),
         *(">drawdown trm", ">spy", ">60/40"),
     )
     for crisis in crises:
-        if not crisis["covered"]:
-            table.add_row(crisis["name"], "no data", style="dim")
+        if crisis.total_return is None or crisis.max_drawdown is None:
+            table.add_row(crisis.name, "no data", style="dim")
             continue
         table.add_row(
-            crisis["name"],
-            str(crisis["sessions"]),
-            crisis["trained_until"],
-            str(crisis["n_optimizer_steps"]),
+            crisis.name,
+            str(crisis.sessions),
+            str(crisis.trained_until),
+            str(crisis.n_optimizer_steps),
             *[
-                _figure(crisis[measure][name], ".1%")
-                for measure in ("total_return", "max_drawdown")
+                _figure(values[name], ".1%")
+                for values in (crisis.total_return, crisis.max_drawdown)
                 for name in ("trm", "spy", "sixty_forty")
             ],
         )
-    missing = dict.fromkeys(c["reason"] for c in crises if not c["covered"])
+    missing = dict.fromkeys(crisis.reason for crisis in crises if not crisis.covered)
     if missing:
         table.caption = f"No data: {'; '.join(missing)}"
     return table
 
 
-def strategy_table(summary: Mapping[str, Any]) -> Table:
-    """Return a row for each strategy of summary.json, over the whole run."""
-    span = summary["out_of_sample"]
+def strategy_table(summary: "Summary") -> Table:
+    """Return a row for each strategy of a run, over all its sessions."""
+    span = summary.out_of_sample
     table = _table(
-        f"Out of sample {span['start']} to {span['end']}, {span['sessions']} sessions",
+        f"Out of sample {span.start} to {span.end}, {span.sessions} sessions",
         *("strategy", *_STRATEGY_COLUMNS),
     )
-    for name, row in summary["strategies"].items():
-        table.add_row(name, *_figures(row, _STRATEGY_COLUMNS))
-    table.caption = f"Turnover is annual. Cash {summary['cash']}."
+    for name, figures in summary.strategies.items():
+        table.add_row(name, *_figures(vars(figures), _STRATEGY_COLUMNS))
+    table.caption = f"Turnover is annual. Cash {summary.cash}."
     return table
 
 
-def order_line(orders: Mapping[str, int]) -> str:
-    """Return a line of `orders` in summary.json."""
+def order_line(orders: "OrdersRecord") -> str:
+    """Return the number of orders of a run in words."""
     return (
-        f"Orders: {orders['submitted']} submitted, {orders['completed']} completed, "
-        f"{orders['rejected']} rejected."
+        f"Orders: {orders.submitted} submitted, {orders.completed} completed, "
+        f"{orders.rejected} rejected."
     )
 
 
@@ -150,14 +157,12 @@ def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
     return by_class, by_crisis
 
 
-def provenance_table(bars: Mapping[str, Any]) -> Table:
+def provenance_table(bars: "BarsRecord") -> Table:
     """Return each role's status and where it comes from."""
-    table = _table(f"Bars {bars['start']} to {bars['end']}", "role", "status", "source")
-    table.caption = bars["source"]
-    for role, entry in bars["roles"].items():
-        table.add_row(
-            role, entry["status"], "; ".join([entry["source"], *entry["notes"]])
-        )
+    table = _table(f"Bars {bars.start} to {bars.end}", "role", "status", "source")
+    table.caption = bars.source
+    for name, role in bars.roles.items():
+        table.add_row(name, role.status, "; ".join([role.source, *role.notes]))
     return table
 
 
@@ -199,15 +204,13 @@ def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
     return table
 
 
-def model_table(facts: Mapping[str, Any]) -> Table:
+def model_table(model: "ModelRecord") -> Table:
     """Return a row for each fact of a trained model."""
     table = Table("what", "value", title="Checkpoint")
-    for key, value in facts.items():
-        if isinstance(value, Mapping):
-            for name, figure in value.items():
-                table.add_row(f"{key} {name}", f"{figure:.5g}")
-        else:
-            table.add_row(key, str(value))
+    for key, value in model.model_dump(exclude={"validation"}).items():
+        table.add_row(key, str(value))
+    for key, value in model.validation.model_dump().items():
+        table.add_row(f"validation {key}", f"{value:.5g}")
     return table
 
 
