@@ -1,4 +1,4 @@
-"""The labelling analyzer: any Cerebro run over the three roles becomes labels."""
+"""The labelling analyzer: labels from any Cerebro run over the three roles."""
 
 import backtrader as bt
 import pandas as pd
@@ -90,9 +90,9 @@ class AllocationLabeler(TableAnalyzer):
         self._sessions.append(self._feeds["equity"].datetime[0])
 
     def stop(self) -> None:
-        """Label the collected bars, then let go of feeds and bars.
+        """Label the collected bars, then drop feeds and bars.
 
-        What is left crosses from one process of `optstrategy` to another.
+        The table alone is sent between the processes of `optstrategy`.
         """
         bars = self._collected_bars()
         features = compute_features(bars, self.p.features)

@@ -1,4 +1,4 @@
-"""Every decision with what it saw, what it ordered and what that was filled at."""
+"""Every decision with its features, orders and fills."""
 
 from typing import TypedDict
 
@@ -25,7 +25,7 @@ class DecisionLog(TableAnalyzer):
     A row has the features and their z-scores, the probabilities after each supervision
     step, the steps used, the allocation, the target weights, and for each asset the
     order of that decision, its fill and its slippage against the open. It is known at
-    the close of its session, but for the orders, whose fate is known at their fill.
+    the close of its session, except the orders, which are known at their fill.
     Columns are those of `decision_table` and `with_orders`.
 
     Raises
@@ -35,7 +35,7 @@ class DecisionLog(TableAnalyzer):
     """
 
     def start(self) -> None:
-        """Refuse a strategy that has nothing to log."""
+        """Refuse a strategy without decisions."""
         if not hasattr(type(self.strategy), "decisions"):
             raise RunError(
                 "DecisionLog needs a strategy that decides, such as TRMAllocator, got "
@@ -43,7 +43,7 @@ class DecisionLog(TableAnalyzer):
             )
 
     def stop(self) -> None:
-        """Join decisions and orders; a table crosses from process to process."""
+        """Join decisions and orders."""
         ran = self.strategy
         self._table = with_orders(ran.decisions, ran.orders)
         self._analysis: DecisionLogAnalysis = {

@@ -12,7 +12,7 @@ Record: TypeAlias = dict[str, str | float | int | bool | None]
 
 
 class TableAnalyzer(bt.Analyzer):
-    """An analyzer whose `stop` sets `_table`, which crosses from process to process.
+    """An analyzer whose `stop` sets `_table`, which is sent between processes.
 
     Raises
     ------

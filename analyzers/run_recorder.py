@@ -1,8 +1,8 @@
-"""What the strategies of any Cerebro order, get filled and own, session by session."""
+"""Orders, fills and positions of any Cerebro's strategies, session by session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import backtrader as bt
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from trm_bt.errors import ConfigError
 from trm_bt.feeds.backtrader import sessions_of
 
+_Row = tuple[float | str | bool, ...]
 _NAME: Final = "trm_run_recorder"
 _IN_FLIGHT: Final = (bt.Order.Created, bt.Order.Submitted, bt.Order.Accepted)
 _ORDER_COLUMNS: Final = (
@@ -87,10 +88,10 @@ class RunRecorder(bt.Analyzer):
 
     def start(self) -> None:
         """Listen to the broker of the strategy."""
-        self.closes: list[tuple[float, ...]] = []
-        self.orders: list[tuple[Any, ...]] = []
-        self.requests: list[tuple[Any, ...]] = []
-        self.notices: list[tuple[Any, ...]] = []
+        self.closes: list[_Row] = []
+        self.orders: list[_Row] = []
+        self.requests: list[_Row] = []
+        self.notices: list[_Row] = []
         self.first_next: float | None = None
         self._rows: dict[int, int] = {}
         self._broker_ran_on = -np.inf
@@ -110,7 +111,7 @@ class RunRecorder(bt.Analyzer):
         self._listen_to_requests()
 
     def _listen_to_requests(self) -> None:
-        """Note what is cancelled, and what cash is moved (by the first one alone)."""
+        """Note cancellations, and cash that is added (by the first strategy alone)."""
         broker = self.strategy.broker
         cancel, add_cash = broker.cancel, broker.add_cash
 
@@ -131,7 +132,7 @@ class RunRecorder(bt.Analyzer):
     def prenext(self) -> None:
         """Note a close before the strategy decides anything in `next`."""
         broker = self.strategy.broker
-        held = broker.positions  # asked for by name, a feed without bars would get one
+        held = broker.positions  # asking for one would give a feed without bars one
         sizes = [held[f].size if f in held else 0 for f in self.strategy.datas]
         self.closes.append((self._now(), broker.getvalue(), broker.getcash(), *sizes))
 
@@ -229,7 +230,7 @@ def record_cerebro(cerebro: bt.Cerebro) -> RecordedRun:
     if not strategies:
         raise ConfigError("A Cerebro with feeds and strategies is needed, got none.")
     recorders = [strategy.analyzers.getbyname(_NAME) for strategy in strategies]
-    orders: list[tuple[Any, ...]] = []
+    orders: list[_Row] = []
     closes, requests, notices = [], [], []
     for number, recorder in enumerate(recorders):
         n_before = len(orders)
@@ -249,7 +250,7 @@ def record_cerebro(cerebro: bt.Cerebro) -> RecordedRun:
     )
 
 
-def _dated(rows: list[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:
+def _dated(rows: list[_Row], columns: Sequence[str]) -> pd.DataFrame:
     """Return noted rows with sessions in the place of date numbers."""
     frame = pd.DataFrame(rows, columns=list(columns))
     for name in {"session", "filled_on"} & set(frame.columns):

@@ -1,4 +1,4 @@
-"""How much of what a strategy owns changes hands."""
+"""Turnover of a strategy."""
 
 from typing import TypedDict
 
@@ -22,7 +22,7 @@ class TurnoverAnalysis(TypedDict):
 
 
 class TurnoverAnalyzer(TableAnalyzer):
-    r"""Add up what is bought and sold on each session, and what it costs.
+    r"""Add up the trades of each session and their costs.
 
     Works with any strategy. The turnover of a session with trades v and portfolio value
     V at its close is
@@ -63,7 +63,7 @@ class TurnoverAnalyzer(TableAnalyzer):
         self._traded = self._commission = 0.0
 
     def stop(self) -> None:
-        """Make the table, and let go of the rows."""
+        """Make the table, and drop the rows."""
         columns = ["session", "traded", "commission", "value"]
         table = pd.DataFrame(self._rows, columns=columns, dtype=np.float64)
         table = table.set_index(sessions_of(table.pop("session").to_numpy()))

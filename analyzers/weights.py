@@ -1,4 +1,4 @@
-"""What a strategy holds at each close, as shares of all it owns."""
+"""Weights of a strategy at each close."""
 
 from typing import TypedDict
 
@@ -44,7 +44,7 @@ class WeightsAnalyzer(TableAnalyzer):
         self._rows.append((strategy.datetime[0], *values, broker.getcash()))
 
     def stop(self) -> None:
-        """Make the table, and let go of the rows."""
+        """Make the table, and drop the rows."""
         names = [str(feed._name or f"data{i}") for i, feed in enumerate(self.datas)]
         columns = ["session", *names, "cash"]
         table = pd.DataFrame(self._rows, columns=columns, dtype=np.float64)

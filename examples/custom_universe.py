@@ -50,11 +50,11 @@ def main() -> None:
         cerebro.addstrategy(
             TRMAllocator, checkpoint=checkpoint, equity="GROWTH", bond="SHORT"
         )
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UniverseWarning)
             (ran,) = cerebro.run()
 
-    print(f"warning          {told[0].message}")
+    print(f"warning          {caught[0].message}")
     print(f"decisions        {ran.decisions['allocation'].notna().sum()}")
     print(f"orders rejected  {ran.n_rejected}")
     print(f"value            {cerebro.broker.getvalue():,.0f}")

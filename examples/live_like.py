@@ -44,7 +44,7 @@ def main() -> None:
     same, known = confidence[0] == confidence[1], confidence[1].notna()
     print(f"decisions        {len(batch)} in a batch, {len(live)} live")
     print(f"bit for bit      {same[known].mean():.0%} before the bond missed a session")
-    print(f"held through     {[str(day.date()) for day in runs['LiveData'].halts]}")
+    print(f"held through     {[str(halt.date()) for halt in runs['LiveData'].halts]}")
     print(f"orders rejected  {runs['LiveData'].n_rejected}")
     print(bars.source)
 

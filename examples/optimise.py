@@ -1,7 +1,7 @@
 """Search a band and a confidence with optstrategy, on both processors.
 
-Choose on one span, report another: what was best on the years it was chosen on tells
-nothing of the next ones. Run: python examples/optimise.py
+Choose on one span, report another: the best of the years it was chosen on says
+nothing about the next ones. Run: python examples/optimise.py
 """
 
 import tempfile

@@ -1,1 +1,1 @@
-"""Strategies: the allocator, and the fixed mixes it is held against."""
+"""Strategies: the allocator and its benchmarks."""

@@ -1,4 +1,4 @@
-"""What the allocator is held against: mixes that never change their mind."""
+"""Fixed mixes of equity, bond and cash, as benchmarks."""
 
 import math
 

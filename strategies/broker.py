@@ -1,8 +1,10 @@
 """The broker of a backtest: shares in parts, and no more messages than needed."""
 
-from typing import Any, Final
+from typing import Final
 
 import backtrader as bt
+
+from trm_bt.feeds._typing import Broker
 
 FINAL_STATES: Final = (
     bt.Order.Completed,
@@ -46,7 +48,7 @@ class QuietBroker(bt.brokers.BackBroker):
             self.notifs.append(order)
 
 
-def slippage_of(broker: Any, price: float) -> float:  # noqa: ANN401 # Backtrader's
+def slippage_of(broker: Broker, price: float) -> float:
     """Return how much worse than `price` a broker may fill, as a decimal."""
     params = broker.p
     if not getattr(params, "slip_open", False):

@@ -1,4 +1,4 @@
-"""Decisions as a table: what was seen, what was thought of it, what became of it."""
+"""Decisions as a table: features, probabilities, allocation and orders."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -70,7 +70,7 @@ def decision_table(
     -------
     DataFrame of shape (n_decisions, n_columns)
         Columns `DECISION_COLUMNS`, then `step_columns` up to the most steps that any
-        decision took; NaN where a policy tells no z-scores, or had halted.
+        decision took; NaN where a policy gives no z-scores, or had halted.
     """
     n = len(decisions)
     weights = np.reshape(targets, (n, len(ASSETS)))
@@ -101,7 +101,7 @@ def decision_table(
 
 
 def with_orders(decisions: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
-    """Add what became of each decision: its orders, fills and their slippage.
+    """Add the orders, fills and slippage of each decision.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def with_orders(decisions: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
 
 
 def _z_scores(decisions: Sequence[Decision]) -> FloatSessionsByFeature:
-    """Return the standardised features, shape (n, n_features), NaN where not told."""
+    """Return standardised features, shape (n, n_features), NaN where there are none."""
     unknown = np.full(len(FEATURE_NAMES), np.nan)
     scores = [unknown if d.z_scores is None else d.z_scores for d in decisions]
     return np.reshape(scores, (len(decisions), len(FEATURE_NAMES)))
@@ -138,10 +138,10 @@ def _z_scores(decisions: Sequence[Decision]) -> FloatSessionsByFeature:
 
 def _step_probabilities(decisions: Sequence[Decision]) -> FloatArray:
     """Return probabilities after each step, shape (n, n_steps x n_allocations)."""
-    told = [d.step_probabilities for d in decisions]
-    n_steps = max((len(steps) for steps in told if steps is not None), default=0)
-    filled = np.full((len(told), n_steps, N_ALLOCATIONS), np.nan)
-    for row, steps in enumerate(told):
+    by_decision = [d.step_probabilities for d in decisions]
+    n_steps = max((len(steps) for steps in by_decision if steps is not None), default=0)
+    filled = np.full((len(by_decision), n_steps, N_ALLOCATIONS), np.nan)
+    for row, steps in enumerate(by_decision):
         if steps is not None:
             filled[row, : len(steps)] = steps
-    return filled.reshape(len(told), -1)
+    return filled.reshape(len(by_decision), -1)

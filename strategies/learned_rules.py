@@ -206,7 +206,7 @@ def hmm_regime(history: History, known_by: pd.Series) -> IntSessions:
 
 
 def _fit_regimes(returns: FloatArray) -> "GaussianHMM":
-    """Fit two states to log returns, shape (n_sessions, 1), from a start that is told.
+    """Fit two states to log returns, shape (n_sessions, 1), from a fixed start.
 
     The first state starts calm and the second rough, and both tend to stay.
     """

@@ -1,4 +1,4 @@
-"""What a rebalancing strategy notes of its bars, decisions and orders, as tables."""
+"""Bars, decisions and orders of a rebalancing strategy, as tables."""
 
 import math
 from dataclasses import dataclass, field
@@ -88,7 +88,7 @@ class Ledger:
         nan = math.nan
         filled_on, size, price, value, slippage = nan, order.created.size, nan, nan, nan
         if done.size:
-            # a cancellation, told a bar later, overwrites the order's own date
+            # a cancellation, reported a bar later, overwrites the order's own date
             filled_on, size, price = done.exbits[-1].dt, done.size, done.price
             value = size * price
             slippage = math.copysign(1.0, size) * (price / open_ - 1.0)

@@ -104,9 +104,9 @@ class RebalancingStrategy(bt.Strategy):
         raise NotImplementedError
 
     def is_ready(self) -> bool:
-        """Tell whether `target_weights` may be asked at the current close.
+        """Return whether `target_weights` may be called at the current close.
 
-        Where it may not, the weights decided before are kept, and traded as ever.
+        Where it may not, the weights decided before are kept and traded.
         """
         return True
 
@@ -237,7 +237,7 @@ class RebalancingStrategy(bt.Strategy):
         return int(self.orders["status"].isin(names).sum())
 
     def _account(self) -> bool:
-        """Log the close and accrue cash; tell whether the deciding span has begun."""
+        """Log the close and accrue cash; return whether the deciding span has begun."""
         session = self._sessions.handle()
         if session < self._decide_from:
             return False
@@ -309,7 +309,7 @@ class RebalancingStrategy(bt.Strategy):
         self._send(trades, share)
 
     def _has_working_orders(self) -> bool:
-        """Cancel what is still working; tell whether the broker has yet to do so."""
+        """Cancel what is still working; return whether the broker has yet to do so."""
         for *_, order in self._open_orders.values():
             if order.alive():
                 self.cancel(order)

@@ -2,8 +2,7 @@ r"""Rules that turn past prices into target weights, without a model.
 
 Each rule is a function of a `History` and returns weights of equity, bond and cash, one
 row a session, known at its close: long only, summing to 1. A row is NaN while the
-lookback is not full. Nothing here has been fitted to the results that it is shown
-beside: the settings are those of the sources.
+lookback is not full. No setting was fitted here: they are those of the sources.
 """
 
 from collections.abc import Callable, Mapping
@@ -169,7 +168,7 @@ def mean_variance_of_eight(
     risk_aversion: float = RISK_AVERSION,
     lookback: int = RISK_LOOKBACK,
 ) -> FloatSessionsByAsset:
-    """Hold the one of the eight allocations that `mean_variance` likes best.
+    """Hold the allocation with the best mean-variance utility.
 
     Returns
     -------

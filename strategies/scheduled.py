@@ -1,6 +1,4 @@
-"""A table of target weights, traded: how any rule meets the same engine."""
-
-from typing import Any
+"""A strategy that trades a table of target weights."""
 
 import numpy as np
 import pandas as pd
@@ -37,7 +35,7 @@ class ScheduledWeights(RebalancingStrategy):
         # Backtrader's date numbers are proleptic ordinals
         ordinals = [session.toordinal() for session in weights.index]
         pairs = weights[list(ASSETS)].itertuples(index=False, name=None)
-        self._schedule: dict[int, Any] = dict(zip(ordinals, pairs, strict=True))
+        self._schedule = dict(zip(ordinals, pairs, strict=True))
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the row of this session, None where there is none."""
@@ -45,7 +43,7 @@ class ScheduledWeights(RebalancingStrategy):
         return None if pair is None else (float(pair[0]), float(pair[1]))
 
 
-def check_weights(weights: object) -> pd.DataFrame:
+def check_weights(weights: pd.DataFrame) -> pd.DataFrame:
     """Return a table of weights if every row is a long-only portfolio.
 
     Parameters

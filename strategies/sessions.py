@@ -20,7 +20,7 @@ from trm_bt.feeds.values import (
 
 
 class SharedSessions:
-    """Tell which bars may be handled: those that every feed has, with its values.
+    """Find the bars that may be handled: those that every feed has, with its values.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class SharedSessions:
             check_preloaded_values(feeds, needs)
 
     def has_new(self) -> bool:
-        """Tell whether every feed has a bar that was not handled yet.
+        """Return whether every feed has a bar that was not handled yet.
 
         Raises
         ------
@@ -70,7 +70,7 @@ class SharedSessions:
         return True
 
     def handle(self) -> float:
-        """Take the current bar for handled; return its date number."""
+        """Mark the current bar as handled; return its date number."""
         self._n_handled = len(self._equity)
         self._handled_on = float(self._equity.datetime[0])
         return self._handled_on
@@ -81,7 +81,7 @@ class SharedSessions:
         return sessions_of(sorted(self._unhandled)).unique()
 
     def _has_new_live(self) -> bool:
-        """Tell whether every feed has its bar; note the session while one has not."""
+        """Return whether every feed has its bar; note the session while one has not."""
         if not self._n_handled:
             check_live_stamps(self._feeds)
         begun = [feed.datetime[0] for feed in self._feeds.values() if len(feed)]

@@ -2,8 +2,8 @@
 
 import warnings
 from collections import deque
-from typing import Any
 
+import backtrader as bt
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
@@ -88,7 +88,7 @@ class TRMAllocator(RebalancingStrategy):
         policy = given_or_loaded_policy(self.p)
         self._inputs = needed_inputs(policy.schema)
         self._find_inputs()
-        self.signal: Any = TRMDecision(  # type: ignore[call-arg] # Backtrader's params
+        self.signal: bt.Indicator = TRMDecision(  # type: ignore[call-arg] # Backtrader's params
             *[self._feeds[name] for name in self._inputs],
             policy=policy,
             decide_from=self.p.decide_from,
@@ -115,7 +115,7 @@ class TRMAllocator(RebalancingStrategy):
         return float(weights[0]), float(weights[1])
 
     def is_ready(self) -> bool:
-        """Tell whether there is a decision at the current close."""
+        """Return whether there is a decision at the current close."""
         return self.signal.current is not None
 
     def needed_values(self) -> dict[str, tuple[str, ...]]:
@@ -129,7 +129,7 @@ class TRMAllocator(RebalancingStrategy):
 
         `allocation` is missing where the policy abstained; the target weights are those
         in force after the decision, also where a low confidence kept the earlier ones.
-        Where there are no earlier ones, what is held stays, and is logged as it is.
+        Where there are no earlier ones, the holdings stay, and are logged.
         """
         found = [self.signal.decided[row[0]] for row in self._ledger.decided]
         return decision_table(

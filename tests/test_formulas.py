@@ -221,13 +221,8 @@ def test_correlation_is_symmetric_and_one_with_a_scaled_self(seed, factor):
 
 @quickly
 @given(seed=seeds, rise=st.floats(1.01, 10))
-@pytest.mark.parametrize(
-    "compute", [formulas.put_call_ratio, proxies.put_call_ratio_proxy]
-)
-def test_put_call_rises_with_what_is_new_and_falls_with_what_is_old(
-    compute, seed, rise
-):
-    ratio = walk(seed, 2 * K)
+def test_put_call_rises_with_what_is_new_and_falls_with_what_is_old(seed, rise):
+    ratio, compute = walk(seed, 2 * K), formulas.put_call_ratio
     here = last(compute(ratio, K, 2 * K))
     newer, older = ratio.copy(), ratio.copy()
     newer[-K:] *= rise

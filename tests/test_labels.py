@@ -13,11 +13,11 @@ from trm_bt.market.features import compute_features
 from trm_bt.market.label_table import summarize_labels
 from trm_bt.market.labels import (
     RETURN_COLUMNS,
-    allocation_returns,
     cash_growth,
     compute_labels,
     forward_returns,
 )
+from trm_bt.market.objectives import mix
 
 TABLE = [
     (0.20, 0.50, 0.30),
@@ -98,7 +98,7 @@ def test_ties_go_to_the_lower_index_and_are_counted(bars):
     labels = compute_labels(still, compute_features(still))
     assert (labels["winner"] == 0).all()
     assert (labels["margin"] == 0).all()
-    assert summarize_labels(labels).n_ties == len(labels)
+    assert summarize_labels(labels)["n_ties"] == len(labels)
 
 
 def test_scores_apart_by_round_off_alone_are_tied(bars):
@@ -115,9 +115,9 @@ def test_scores_apart_by_round_off_alone_are_tied(bars):
 
 def test_one_row_has_the_bits_it_has_among_others(bars):
     assets = forward_returns(bars)
-    whole = allocation_returns(assets)
+    whole = mix(assets.to_numpy()).T
     for row in range(0, len(assets), 7):
-        alone = allocation_returns(assets.iloc[[row]])
+        alone = mix(assets.iloc[[row]].to_numpy()).T
         assert alone.tobytes() == whole[[row]].tobytes()
 
 

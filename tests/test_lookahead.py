@@ -21,7 +21,7 @@ from trm_bt.evaluation.walkforward import plan_crises
 from trm_bt.feeds import load_bars
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.crises import CRISES
-from trm_bt.market.labels import allocation_returns
+from trm_bt.market.objectives import mix
 
 CONFIG = TRMConfig(model=ModelConfig(hidden_dim=48), training=TrainingConfig(epochs=2))
 EXACT = AuditSettings(n_cuts=12, rtol=0.0)
@@ -70,9 +70,9 @@ def test_decisions_and_trades_do_not_change_with_the_future(case):
 
 def test_one_row_has_the_bits_that_it_has_among_others():
     assets = pd.DataFrame(np.random.default_rng(0).normal(0, 0.02, (500, 3)))
-    whole = allocation_returns(assets)
+    whole = mix(assets.to_numpy()).T
     for row in range(500):
-        alone = allocation_returns(assets.iloc[[row]])
+        alone = mix(assets.iloc[[row]].to_numpy()).T
         assert alone.tobytes() == whole[[row]].tobytes()
 
 

@@ -19,7 +19,8 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 from trm_bt.feeds import load_bars
 from trm_bt.feeds.sample import load_sample
 from trm_bt.market.bars import Bars
-from trm_bt.market.labels import allocation_returns, forward_returns
+from trm_bt.market.labels import forward_returns
+from trm_bt.market.objectives import mix
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "feeds" / "sample.parquet"
@@ -215,7 +216,7 @@ def test_labels_agree_with_real_funds_at_matching_fills(
     )
 
     def winners(bars: Bars) -> np.ndarray:
-        return allocation_returns(forward_returns(bars)).argmax(axis=1)
+        return mix(forward_returns(bars).to_numpy()).argmax(axis=0)
 
     share = (winners(sample.between("2002-07-30")) == winners(real)).mean()
     assert share > 0.925

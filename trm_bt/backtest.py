@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import backtrader as bt
 import numpy as np
@@ -20,9 +20,11 @@ from trm_bt.strategies.rebalancing import RebalancingStrategy
 from trm_bt.strategies.scheduled import ScheduledWeights
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
+StrategyParams: TypeAlias = Mapping[str, Any]
+"""Params of a strategy by name, as `Cerebro.addstrategy` takes them."""
 _ROUND_OFF = 1e-9
-_TOLD = (FixedMix, ScheduledWeights)
-"""Strategies that are told their weights, and so look back on nothing."""
+_WITH_GIVEN_WEIGHTS = (FixedMix, ScheduledWeights)
+"""Strategies that look back on nothing, because their weights are given."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def run_backtest(
     bars: Bars,
     strategy: type[RebalancingStrategy],
     *,
-    params: Mapping[str, Any] | None = None,
+    params: StrategyParams | None = None,
     config: BacktestConfig | None = None,
     decide_from: pd.Timestamp | str | None = None,
     name: str | None = None,
@@ -107,8 +109,8 @@ def run_backtest(
     cerebro.broker.addcommissioninfo(
         FractionalShares(commission=config.cost_bps / 10_000.0)
     )
-    is_told = issubclass(strategy, _TOLD)
-    roles = ("equity", "bond", "cash_rate") if is_told else ROLES
+    is_given = issubclass(strategy, _WITH_GIVEN_WEIGHTS)
+    roles = ("equity", "bond", "cash_rate") if is_given else ROLES
     add_bars(cerebro, needed, roles=roles)
     cerebro.addstrategy(strategy, decide_from=decide_from, **params)
     ran = cerebro.run()[0]
@@ -119,14 +121,14 @@ def run_backtest(
 def _needed_bars(
     bars: Bars,
     strategy: type[RebalancingStrategy],
-    params: Mapping[str, Any],
+    params: StrategyParams,
     decide_from: pd.Timestamp | str | None,
 ) -> Bars:
     """Leave out the sessions that nothing looks back on: they only take time."""
     if decide_from is None:
         return bars
     ahead = bars.between(decide_from)
-    if issubclass(strategy, _TOLD):
+    if issubclass(strategy, _WITH_GIVEN_WEIGHTS):
         return ahead
     policy = params.get("policy")
     if policy is None:

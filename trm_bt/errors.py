@@ -14,7 +14,7 @@ class BarsError(TRMError, ValueError):
 
 
 class FetchError(TRMError):
-    """A vendor of bars refuses, fails, or sends what cannot be believed."""
+    """A data vendor refuses, fails, or sends implausible data."""
 
 
 class LookAheadError(TRMError, ValueError):
@@ -30,8 +30,8 @@ class RunError(TRMError, ValueError):
 
 
 class BarsWarning(UserWarning):
-    """Bars are odd, though not wrong: they are used, and this says what to look at."""
+    """Bars are unusual but not wrong: they are used, and this says what to check."""
 
 
 class UniverseWarning(UserWarning):
-    """A model trades other funds than those that all evidence for it is about."""
+    """A model trades other assets than those that it was evaluated on."""

@@ -1,17 +1,18 @@
-"""The ten features and a policy's decisions as Backtrader indicators."""
+"""The features and a policy's decisions as Backtrader indicators."""
 
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from trm_bt import processes  # noqa: F401 # loaded before a fork, it tells of it
+from trm_bt import processes  # noqa: F401 # loaded before a fork, which it detects
 from trm_bt.errors import BarsError, ConfigError, LookAheadError
+from trm_bt.feeds._typing import Feed, Line, Params
 from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.calendars import (
     check_current_bar,
@@ -21,6 +22,12 @@ from trm_bt.feeds.calendars import (
     stand_together,
 )
 from trm_bt.feeds.values import check_current_values, check_preloaded_values
+from trm_bt.market._typing import (
+    FloatArray,
+    FloatFeatures,
+    FloatSessions,
+    FloatSessionsByFeature,
+)
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import CORE_ROLES, Status, check_volatility
 from trm_bt.market.decisions import Decision, Policy
@@ -39,7 +46,7 @@ DECISION_LINES: Final = (
 
 
 class MarketFeatures(bt.Indicator):
-    """The ten market features, each known at the close of the bar it stands on.
+    """The market features, each known at the close of the bar it stands on.
 
     The datas are equity, bond and volatility, and nothing else by default. A schema
     with members takes them next, in its order, and one with put/call takes that last;
@@ -105,15 +112,15 @@ class MarketFeatures(bt.Indicator):
         for line, values in zip(_lines(self), rows.T, strict=True):
             line.array[start:end] = array("d", values.tobytes())
 
-    def _inputs(self) -> list[bt.LineBuffer]:
+    def _inputs(self) -> list[Line]:
         """Return the lines that are read: the values of all datas, then the volume."""
         return [*map(_value, self.datas), self.datas[0].volume]
 
-    def _rows(self, read: Callable[[bt.LineBuffer], Iterable[float]]) -> np.ndarray:
+    def _rows(self, read: Callable[[Line], Iterable[float]]) -> FloatSessionsByFeature:
         """Feed the kernel with what `read` takes from each input line."""
         return self._kernel([np.array(read(line)) for line in self._inputs()])
 
-    def _kernel(self, values: list[np.ndarray]) -> np.ndarray:
+    def _kernel(self, values: list[FloatSessions]) -> FloatSessionsByFeature:
         """Compute feature rows from the values of `_inputs`, oldest first."""
         schema = self.p.schema
         *closes, volume = values
@@ -126,7 +133,7 @@ class MarketFeatures(bt.Indicator):
         return feature_rows(inputs, schema)[0]
 
     def _remember(self) -> bool:
-        """Keep the bar if every feed has it and its values; tell whether they have."""
+        """Keep the bar if every feed has it and its values; return whether they do."""
         if not self._shared:
             check_live_stamps(self._feeds)
         if not stand_together(self._feeds):
@@ -140,18 +147,17 @@ class MarketFeatures(bt.Indicator):
             self._newest = now
         return True
 
-    def _row_of_shared(self) -> np.ndarray | None:
+    def _row_of_shared(self) -> FloatFeatures | None:
         """Compute the row of the newest shared bar; None while bars are missing."""
         if len(self._shared) < self.p.schema.n_lookback:
             return None
-        row: np.ndarray = self._kernel(list(np.array(self._shared).T))[0]
-        return row
+        return np.asarray(self._kernel(list(np.array(self._shared).T))[0])
 
 
 class TRMDecision(bt.Indicator):
     """A policy's decision at each close, for those who trade on it in their own way.
 
-    Lines: `prob_<allocation>` for each of the eight allocations, `halt_prob`, and
+    Lines: `prob_<allocation>` for each allocation, `halt_prob`, and
     `allocation`, the class index. All are NaN while the policy abstains, and before
     the first full lookback. Where the engine knows the whole history (preload and
     runonce) everything is decided in one batch, else bar by bar, with the same
@@ -214,10 +220,10 @@ class TRMDecision(bt.Indicator):
         self._needs = dict.fromkeys(self._inputs, ("close",)) | {
             "equity": ("close", "volume")
         }
-        self.features: Any = MarketFeatures(*self.datas, schema=self.schema)  # type: ignore[call-arg] # Backtrader's params
+        self.features: bt.Indicator = MarketFeatures(*self.datas, schema=self.schema)  # type: ignore[call-arg] # Backtrader's params
         first = self.p.decide_from
         self._decide_from = 0 if first is None else pd.Timestamp(first).toordinal()
-        self.decided: dict[float, tuple[Decision, np.ndarray]] = {}
+        self.decided: dict[float, tuple[Decision, FloatFeatures]] = {}
 
     def _plotlabel(self) -> list[str]:
         return []  # a chart has no room for the params
@@ -259,7 +265,9 @@ class TRMDecision(bt.Indicator):
         for line, column in zip(_lines(self), values.T, strict=True):
             line.array[first:end] = array("d", column.tobytes())
 
-    def _decide(self, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def _decide(
+        self, numbers: FloatSessions, rows: FloatSessionsByFeature
+    ) -> FloatArray:
         """Decide on rows and keep it; return the lines, shape (n_rows, n_lines)."""
         sessions = sessions_of(numbers)
         name = str(self.data2._name)
@@ -280,7 +288,10 @@ class TRMDecision(bt.Indicator):
         )
 
     def _check_rows_alone(
-        self, sessions: pd.DatetimeIndex, rows: np.ndarray, decided: list[Decision]
+        self,
+        sessions: pd.DatetimeIndex,
+        rows: FloatSessionsByFeature,
+        decided: list[Decision],
     ) -> None:
         """Decide a few rows of a batch alone: later rows must not change a decision.
 
@@ -320,7 +331,7 @@ def needed_inputs(schema: FeatureSchema) -> list[str]:
     return [*CORE_ROLES, *schema.members, *["put_call"] * schema.has_put_call]
 
 
-def given_or_loaded_policy(params: Any) -> Policy:  # noqa: ANN401 # Backtrader's params
+def given_or_loaded_policy(params: Params) -> Policy:
     """Return the policy that `params` hold, else load their checkpoint.
 
     Raises
@@ -345,7 +356,7 @@ def given_or_loaded_policy(params: Any) -> Policy:  # noqa: ANN401 # Backtrader'
     )
 
 
-def _by_input(indicator: bt.Indicator, schema: FeatureSchema) -> dict[str, Any]:
+def _by_input(indicator: bt.Indicator, schema: FeatureSchema) -> dict[str, Feed]:
     """Return the datas of an indicator by the input that they are.
 
     Raises
@@ -363,10 +374,10 @@ def _by_input(indicator: bt.Indicator, schema: FeatureSchema) -> dict[str, Any]:
     return dict(zip(needed, indicator.datas, strict=True))
 
 
-def _lines(indicator: bt.Indicator) -> Iterator[bt.LineBuffer]:
+def _lines(indicator: bt.Indicator) -> Iterator[Line]:
     return iter(indicator.lines)
 
 
-def _value(data: bt.LineSeries) -> bt.LineBuffer:
+def _value(data: bt.LineSeries) -> Line:
     """Return the close of a feed, the first line of anything else."""
     return getattr(data.lines, "close", data.lines[0])

@@ -3,7 +3,7 @@
 All runs are made in this process, turn by turn, on the same bulk-filled feeds; the
 fastest of each counts. The empty indicator has ten lines and computes nothing: what it
 adds is the engine's own price for ten lines. The lines of `MarketFeatures` are held
-against the batch features. A Cerebro as it comes has observers; one without them does
+against the batch features. An unmodified Cerebro has observers; one without them does
 less, so that the same lines are a larger share of it.
     python -m tests.bench.indicator_overhead [folder with SPY, TLT and VIX files]
 """
@@ -81,7 +81,7 @@ def report(bars: Bars, *, stdstats: bool) -> None:
             took, ran = run(bars, indicator, stdstats=stdstats)
             seconds[name].append(took)
         check_lines(bars, ran)
-    print("Cerebro as it comes" if stdstats else "Cerebro without observers")
+    print("unmodified Cerebro" if stdstats else "Cerebro without observers")
     base = min(seconds["none"])
     for name, taken in seconds.items():
         print(f"  {name:15}{min(taken) * 1e3:8.1f} ms {min(taken) / base - 1:+7.1%}")

@@ -4,7 +4,7 @@
 
 FOLDER holds SPY, TLT, VIX, the nine sector funds and putcall, and perhaps breadth.csv
 with the column spx_pct_above_ma50. No label is read. A candidate is judged on the first
-half of the sessions and confirmed on the second; `docs/proxies.md` tells the rule.
+half of the sessions and confirmed on the second; `docs/proxies.md` states the rule.
 """
 
 import sys
@@ -103,7 +103,7 @@ def put_call_candidates(core: Core) -> Candidates:
     down = core.down
     return {
         f"{IN_USE}: vix, 5 over 60": core.dated(
-            proxies.put_call_ratio_proxy(core.arrays[1], *used)
+            formulas.put_call_ratio(core.arrays[1], *used)
         ),
         **{f"vix, 5 over {n}": short / vix.rolling(n).mean() for n in (20, 40, 252)},
         "vix, 1 over 60": vix / vix.rolling(60).mean(),

@@ -127,7 +127,7 @@ class Bars:
         return index
 
     def status(self, role: str) -> Status:
-        """Tell whether `role` is observed or an estimate; by default it is observed."""
+        """Return whether `role` is observed (the default) or an estimate."""
         entry = self.provenance.get(role)
         return entry.status if entry else "observed"
 

@@ -1,4 +1,4 @@
-"""The twelve crisis windows, first and last day inclusive, and windows of one's own."""
+"""The crisis windows, first and last date inclusive, and windows of the user."""
 
 import csv
 import json
@@ -29,11 +29,11 @@ class Crisis:
     end: pd.Timestamp
 
     def mask(self, sessions: pd.DatetimeIndex) -> BoolSessions:
-        """Tell which sessions fall inside the window, bool, shape (n_sessions,)."""
+        """Return which sessions fall inside the window, bool, shape (n_sessions,)."""
         return np.asarray((sessions >= self.start) & (sessions <= self.end))
 
     def is_covered(self, sessions: pd.DatetimeIndex) -> bool:
-        """Tell whether `sessions` begin before the window and reach its last weekday.
+        """Return whether `sessions` begin before the window and reach its last weekday.
 
         A window may end on a weekend; no crisis ends on a weekday without a session.
         """
@@ -41,7 +41,7 @@ class Crisis:
         return bool(len(sessions) and sessions[0] < self.start and sessions[-1] >= last)
 
     def missing(self, sessions: pd.DatetimeIndex, whose: str = "the bars'") -> str:
-        """Say what of the window `sessions` lack; empty where they cover it."""
+        """Say which part of the window `sessions` lack; empty where they cover it."""
         if self.is_covered(sessions):
             return ""
         if not self.mask(sessions).any():
@@ -119,7 +119,7 @@ def read_crises(path: str | Path) -> tuple[Crisis, ...]:
 
 
 def _rows_of(text: str, path: Path) -> list[JsonObject]:
-    """Return what the file lists, not yet believed."""
+    """Return what the file lists, unchecked."""
     if path.suffix.lower() == ".json":
         listed = json.loads(text)
     elif path.suffix.lower() == ".csv":

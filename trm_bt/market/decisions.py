@@ -1,4 +1,4 @@
-"""What a policy says at the close of a session, and what any policy must offer."""
+"""A decision at the close of a session, and the protocol of a policy."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -34,9 +34,9 @@ class Decision:
     model : str
         Name of the model that decided; empty when the policy abstains.
     z_scores : ndarray of shape (n_features,) or None
-        The standardised features that the model saw, where a policy tells them.
+        The standardised features that the model saw, where the policy gives them.
     step_probabilities : ndarray of shape (n_steps, n_allocations) or None
-        Probabilities after each supervision step, where a policy tells them.
+        Probabilities after each supervision step, where the policy gives them.
     """
 
     decided_on: pd.Timestamp

@@ -62,9 +62,9 @@ class Feature:
     unit : str
         Unit of the values.
     formula : Formula
-        What is computed where all its inputs are there.
+        Computed where all its inputs are there.
     proxy : Formula, optional
-        What is computed otherwise, from the three core roles alone.
+        Computed otherwise, from the three core roles alone.
     """
 
     name: str
@@ -141,7 +141,7 @@ FEATURES: Final = (
             "put_call_long_lookback",
         ),
         _levels(
-            proxies.put_call_ratio_proxy,
+            formulas.put_call_ratio,
             ("volatility",),
             "put_call_short_lookback",
             "put_call_proxy_lookback",

@@ -1,9 +1,9 @@
 """The label table as a whole: counted, turned into plain values, and read back."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError
-from trm_bt.market._typing import Json, JsonObject
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market._typing import JsonObject
+from trm_bt.market.allocations import ALLOCATION_NAMES, N_ALLOCATIONS
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.market.labels import (
@@ -28,106 +28,64 @@ _NUMBERS = (*FEATURE_NAMES, *RETURN_COLUMNS, "winner_return", "margin")
 _COLUMNS = (*_NUMBERS, "winner", "is_tie", "known_on", "crises")
 
 
-@dataclass(frozen=True)
-class LabelSummary:
-    """Counts and mean returns of a label table.
-
-    Parameters
-    ----------
-    n_labels : int
-        Sessions labelled.
-    n_ties : int
-        Those on which two allocations or more scored best alike.
-    by_class : DataFrame of shape (n_allocations, 3)
-        Index: allocation name; columns `n_wins`, `win_share`, `mean_return`.
-    by_crisis : DataFrame of shape (n_crises, 3 + n_allocations)
-        Index: crisis name, in date order; columns `n_labels`, `n_ties`,
-        `most_frequent_winner`, and the mean return of each allocation; missing values
-        where a crisis has no label.
-    crisis_wins : DataFrame of shape (n_crises, n_allocations)
-        Labels won by each allocation in each crisis.
-    """
-
-    n_labels: int
-    n_ties: int
-    by_class: pd.DataFrame
-    by_crisis: pd.DataFrame
-    crisis_wins: pd.DataFrame
-
-    def to_dict(self) -> JsonObject:
-        """Return plain JSON values; null where a figure has no meaning."""
-        return {
-            "n_labels": self.n_labels,
-            "n_ties": self.n_ties,
-            "by_class": {
-                str(name): {
-                    "n_wins": int(row["n_wins"]),
-                    "win_share": _known(row["win_share"]),
-                    "mean_return": _known(row["mean_return"]),
-                }
-                for name, row in self.by_class.iterrows()
-            },
-            "by_crisis": {
-                crisis.name: self._crisis_to_dict(crisis.name) for crisis in CRISES
-            },
-        }
-
-    def _crisis_to_dict(self, name: str) -> JsonObject:
-        row = self.by_crisis.loc[name]
-        return {
-            "n_labels": int(row["n_labels"]),
-            "n_ties": int(row["n_ties"]),
-            "most_frequent_winner": _known(row["most_frequent_winner"]),
-            "n_wins": {str(k): int(n) for k, n in self.crisis_wins.loc[name].items()},
-            "mean_return": {key: _known(row[key]) for key in ALLOCATION_NAMES},
-        }
-
-
-def summarize_labels(labels: pd.DataFrame) -> LabelSummary:
+def summarize_labels(labels: pd.DataFrame) -> JsonObject:
     """Count winners and average returns, over all sessions and inside each crisis.
 
     Parameters
     ----------
     labels : DataFrame of shape (n_labels, n_columns)
         What `compute_labels` or `load_labels` returns.
+
+    Returns
+    -------
+    dict
+        `n_labels`; `n_ties`, the sessions on which two allocations or more scored best
+        alike; `by_class`, for each allocation `n_wins`, `win_share` and `mean_return`;
+        `by_crisis`, for each crisis `n_labels`, `n_ties`, `most_frequent_winner`, and
+        `n_wins` and `mean_return` by allocation. None where a figure has no meaning.
     """
-    names = list(ALLOCATION_NAMES)
-    counts = _count_wins(labels)
-    by_class = pd.DataFrame(
-        {
-            "n_wins": counts,
-            "win_share": counts / len(labels) if len(labels) else np.nan,
-            "mean_return": labels[list(RETURN_COLUMNS)].mean().to_numpy(),
-        },
-        index=pd.Index(names, name="allocation"),
-    )
-    sessions = pd.DatetimeIndex(labels.index)
-    parts = {crisis.name: labels[crisis.mask(sessions)] for crisis in CRISES}
-    wins = pd.DataFrame({name: _count_wins(part) for name, part in parts.items()})
-    rows = {
+    sessions, counts = pd.DatetimeIndex(labels.index), _count(labels)
+    n_wins, means = _wins(labels), _mean_returns(labels)
+    by_class: JsonObject = {
         name: {
-            "n_labels": len(part),
-            "n_ties": int(part["is_tie"].sum()),
-            "most_frequent_winner": names[wins[name].argmax()] if len(part) else None,
-            **dict(zip(names, part[list(RETURN_COLUMNS)].mean(), strict=True)),
+            "n_wins": n_wins[name],
+            "win_share": n_wins[name] / len(labels) if len(labels) else None,
+            "mean_return": means[name],
         }
-        for name, part in parts.items()
+        for name in ALLOCATION_NAMES
     }
-    return LabelSummary(
-        len(labels),
-        int(labels["is_tie"].sum()),
-        by_class,
-        pd.DataFrame.from_dict(rows, orient="index").rename_axis("crisis"),
-        wins.set_axis(names).T.rename_axis("crisis"),
-    )
+    by_crisis = {crisis.name: labels[crisis.mask(sessions)] for crisis in CRISES}
+    return {
+        **counts,
+        "by_class": by_class,
+        "by_crisis": {name: _of_crisis(part) for name, part in by_crisis.items()},
+    }
 
 
-def _count_wins(labels: pd.DataFrame) -> np.ndarray:
-    return np.bincount(labels["winner"], minlength=len(ALLOCATION_NAMES))
+def _of_crisis(labels: pd.DataFrame) -> JsonObject:
+    n_wins = _wins(labels)
+    most = max(n_wins, key=n_wins.__getitem__)
+    return {
+        **_count(labels),
+        "most_frequent_winner": most if len(labels) else None,
+        "n_wins": n_wins,
+        "mean_return": _mean_returns(labels),
+    }
 
 
-def _known(value: Any) -> Json:  # noqa: ANN401 # a cell of any column
-    return None if value is None or value != value else value
+def _count(labels: pd.DataFrame) -> dict[str, int]:
+    return {"n_labels": len(labels), "n_ties": int(labels["is_tie"].sum())}
+
+
+def _wins(labels: pd.DataFrame) -> dict[str, int]:
+    counts = np.bincount(labels["winner"], minlength=N_ALLOCATIONS)
+    return dict(zip(ALLOCATION_NAMES, counts.tolist(), strict=True))
+
+
+def _mean_returns(labels: pd.DataFrame) -> dict[str, float | None]:
+    means = labels[list(RETURN_COLUMNS)].mean().tolist()
+    known = [None if math.isnan(mean) else mean for mean in means]
+    return dict(zip(ALLOCATION_NAMES, known, strict=True))
 
 
 def label_records(labels: pd.DataFrame) -> list[JsonObject]:
@@ -152,7 +110,7 @@ def label_records(labels: pd.DataFrame) -> list[JsonObject]:
 
 def describe_labels(labels: pd.DataFrame, config: LabelConfig) -> JsonObject:
     """Return how labels were made and what they came to, as JSON values."""
-    return {**dict(config), **summarize_labels(labels).to_dict()}
+    return {**dict(config), **summarize_labels(labels)}
 
 
 def load_labels(path: Path | str) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from trm_bt.market._typing import (
     BoolSessions,
     FloatAllocationsBySession,
     FloatSessions,
-    FloatSessionsByAllocation,
     FloatSessionsByAsset,
     IntSessions,
 )
@@ -134,22 +133,6 @@ def forward_returns(bars: Bars, config: LabelConfig | None = None) -> pd.DataFra
 def _earned(prices: FloatSessionsByAsset, horizon: int) -> FloatSessionsByAsset:
     """Return what each asset earned from each fill on, shape (n_rows, 3)."""
     return np.asarray(prices[horizon:] / prices[: len(prices[horizon:])] - 1.0)
-
-
-def allocation_returns(assets: pd.DataFrame) -> FloatSessionsByAllocation:
-    """Return what each allocation earned, bought once and held.
-
-    Parameters
-    ----------
-    assets : DataFrame of shape (n_rows, 3)
-        Returns of equity, bond and cash, as `forward_returns` gives them.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_allocations)
-        Returns as decimals, class index along the columns.
-    """
-    return mix(assets.to_numpy()).T
 
 
 @dataclass(frozen=True)

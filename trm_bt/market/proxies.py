@@ -1,5 +1,9 @@
 """What stands in for a feature whose input is absent, from the three core roles alone.
 
+`put_call_ratio` of the volatility index stands in for that of put/call volume: puts are
+bought, and options dear, when investors are afraid. (Whaley, R. (2000). The investor
+fear gauge. Journal of Portfolio Management 26(3). doi:10.3905/jpm.2000.319728.)
+
 A proxy keeps the name, the range and the timing of its feature, and the schema says
 that it is one. Breadth and dispersion follow from the one-factor picture of a market:
 each member moves with the equity and has noise of its own, which grows with the
@@ -13,7 +17,7 @@ import numpy as np
 
 from trm_bt.market._typing import FloatSessions
 from trm_bt.market.bars import SESSIONS_PER_YEAR
-from trm_bt.market.formulas import gini, put_call_ratio
+from trm_bt.market.formulas import gini
 from trm_bt.market.windows import (
     Column,
     simple_returns,
@@ -72,40 +76,6 @@ def market_breadth_proxy(
     gap = equity[lookback - 1 :] / window_means(equity, lookback) - 1.0
     spread = _sigma(volatility[lookback - 1 :]) * np.sqrt(lookback / 3.0)
     return Column.sure(0.5 * (1.0 + gap / np.sqrt(gap * gap + spread * spread)))
-
-
-def put_call_ratio_proxy(volatility: FloatSessions, short: int, long: int) -> Column:
-    r"""Hold the recent volatility index against its longer mean, known at the close.
-
-    Puts are bought, and options dear, when investors are afraid.
-
-    Parameters
-    ----------
-    volatility : ndarray of shape (n_sessions,)
-        Closes of the volatility index, above 0.
-    short, long : int
-        Sessions in the numerator's and in the denominator's mean.
-
-    Returns
-    -------
-    Column of n_sessions - max(short, long) + 1 rows
-        A number above 0 and at most `long` / `short`, 1 at the usual level.
-
-    Notes
-    -----
-    .. math:: \frac{\tfrac{1}{s} \sum_s v}{\tfrac{1}{l} \sum_l v}
-
-    References
-    ----------
-    Whaley, R. (2000). The investor fear gauge. Journal of Portfolio Management 26(3).
-    doi:10.3905/jpm.2000.319728
-
-    Examples
-    --------
-    >>> put_call_ratio_proxy(np.array([10.0, 10.0, 30.0, 30.0]), 2, 4).values
-    array([1.5])
-    """
-    return put_call_ratio(volatility, short, long)
 
 
 def gini_coefficient_proxy(equity: FloatSessions, lookback: int) -> Column:

@@ -33,12 +33,12 @@ class Column(NamedTuple):
 
     @classmethod
     def sure(cls, values: FloatSessions) -> "Column":
-        """Return a column that has no denominator to be 0."""
+        """Return a column of shape (n_rows,) that has no denominator to be 0."""
         return cls(values, np.zeros(len(values), dtype=bool))
 
     @classmethod
     def ratio(cls, numerator: FloatSessions, denominator: FloatSessions) -> "Column":
-        """Divide row by row, with 0 where the denominator is 0.
+        """Divide row by row, shape (n_rows,), with 0 where the denominator is 0.
 
         Examples
         --------
