@@ -11,7 +11,7 @@ import backtrader as bt
 import numpy as np
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds.roles import Feeds
+from trm_bt.feeds._typing import Feeds
 
 _ALIGN: Final = "Align them before the run, times of day too."
 

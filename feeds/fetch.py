@@ -1,6 +1,5 @@
 """Bring a store of bars up to date, one symbol after another."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,6 +64,11 @@ def fetch_all(
 ) -> tuple[Outcome, ...]:
     """Bring every symbol up to date; one that fails does not keep the others back.
 
+    The last fifteen sessions are asked for again, every 30 days the whole history. If
+    they are what the store holds, later sessions are added; if not, the vendor has
+    changed its history, and the whole of it is taken again. If the download fails, the
+    copy is kept and the outcome says how old it is.
+
     Parameters
     ----------
     vendor : Vendor
@@ -106,35 +110,14 @@ def fetch_all(
     return tuple(outcomes)
 
 
-def update(vendor: Vendor, symbol: str, *, now: pd.Timestamp) -> Outcome:
-    """Bring one symbol up to date.
-
-    The last fifteen sessions are asked for again, every 30 days the whole history. If
-    they are what the store holds, later sessions are added; if not, the vendor has
-    changed its history, and the whole of it is taken again.
-
-    Returns
-    -------
-    Outcome
-        What was done. If the download fails, the copy is kept and the outcome says how
-        old it is.
-
-    Raises
-    ------
-    FetchError
-        If the download fails and there is no copy.
-    """
-    return _Fetch(vendor, now).update(symbol)
-
-
 @dataclass(frozen=True)
 class _Fetch:
     """Who is asked at which moment, and until when."""
 
     vendor: Vendor
     now: pd.Timestamp
-    time_limit: float = math.inf
-    deadline: float = math.inf
+    time_limit: float
+    deadline: float
 
     def update(self, symbol: str) -> Outcome:
         store = self.vendor.store

@@ -1,16 +1,11 @@
 """Which feed of a Cerebro plays which role."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
-
-import backtrader as bt
+from typing import Final
 
 from trm_bt.errors import BarsError
+from trm_bt.feeds._typing import Feed
 
-Feed: TypeAlias = bt.AbstractDataBase
-"""A data feed of Backtrader, which has no types."""
-Feeds: TypeAlias = Mapping[str, Feed]
-"""Feeds by role."""
 KNOWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "equity": ("equity", "spy"),
     "bond": ("bond", "tlt"),

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from trm_bt.errors import BarsError
+from trm_bt.feeds._typing import Feed, Feeds
 from trm_bt.feeds.calendars import date_text
-from trm_bt.feeds.roles import Feed, Feeds
 
 Needs = Mapping[str, Sequence[str]]
 """By role, the lines that are read."""

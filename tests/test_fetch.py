@@ -12,8 +12,7 @@ import pytest
 
 from tests import yahoo_server
 from tests.conftest import make_bars
-from trm_bt.errors import FetchError
-from trm_bt.feeds.fetch import fetch_all, update
+from trm_bt.feeds.fetch import fetch_all
 from trm_bt.feeds.store import BarStore
 from trm_bt.feeds.vendor import RetryPolicy
 from trm_bt.feeds.yahoo import Yahoo
@@ -67,6 +66,11 @@ def yahoo(vendor, tmp_path):
 @pytest.fixture
 def store(yahoo):
     return yahoo.store
+
+
+def update(yahoo, symbol, *, now):
+    (outcome,) = fetch_all(yahoo, [symbol], now=now)
+    return outcome
 
 
 def test_two_fetches_with_a_dividend_and_a_split_between_are_one_history(
@@ -179,8 +183,9 @@ def test_a_refusal_leaves_the_copy_and_says_its_age(store, vendor, yahoo):
 
 def test_without_a_copy_a_refusal_is_an_error(store, vendor, yahoo):
     vendor.last_fault = yahoo_server.status(429)
-    with pytest.raises(FetchError, match="HTTP 429"):
-        update(yahoo, "SPY", now=NOW)
+    outcome = update(yahoo, "SPY", now=NOW)
+    assert outcome.action == "missing"
+    assert "HTTP 429" in outcome.messages[0]
     assert store.symbols() == ()
 
 

@@ -415,7 +415,9 @@ def test_a_missing_file_of_a_run_is_named(tmp_path):
     with pytest.raises(RunError, match=re.escape("weights.parquet: cannot be read")):
         build(tmp_path)
     (tmp_path / "run.json").write_text("[]")
-    with pytest.raises(RunError, match=r"run\.json: must hold an object, got list"):
+    with pytest.raises(
+        RunError, match=r"run\.json: `the whole`: Input should be an object, got \[\]"
+    ):
         build(tmp_path)
 
 

@@ -16,9 +16,9 @@ from trm_bt.report.charts import library_parts
 from trm_bt.report.index import page_script, render_index
 from trm_bt.report.models import read_models
 from trm_bt.report.pages import crisis_frame
-from trm_bt.report.reader import read_run
 from trm_bt.report.templating import label, percent
 from trm_bt.report.windows import windows_of
+from trm_bt.runfolder.store import read_run
 
 HOSTILE = "=HYPERLINK(1)<script>alert(1)</script>"
 OWN = Crisis(HOSTILE, pd.Timestamp("2010-02-01"), pd.Timestamp("2010-02-26"))
@@ -229,9 +229,9 @@ def test_a_window_that_the_run_lacks_says_what_is_missing(folder, start, reason)
 
 def test_a_run_without_crisis_cash_rate_or_checkpoints_has_a_page(tmp_path):
     write_fake_run(tmp_path, start="2013-01-02", end="2013-03-01")
-    (tmp_path / "crisis_equity.parquet").unlink()
     content = json.loads((tmp_path / "summary.json").read_text())
     content["cash"] = "earned nothing: the bars have no cash rate"
+    content["cash_rate"] = {"source": None, "reason": "the bars have no cash rate"}
     (tmp_path / "summary.json").write_text(json.dumps(content))
     page = page_of(tmp_path)
     assert page.count("no data") == 12

@@ -11,6 +11,7 @@ from tests.test_report_index import page_of, table_of, visible
 from trm_bt.cli.tables import compare_table, strategy_table
 from trm_bt.report.sheets import Context, Sheet
 from trm_bt.report.tearsheets import render_sheet
+from trm_bt.runfolder.store import read_run
 
 SESSIONS = pd.bdate_range("2010-05-05", "2010-06-30")
 ROW = {
@@ -91,9 +92,9 @@ def test_turnover_of_a_tearsheet_is_that_of_all_its_sessions(
     assert ("From the close before the crisis" in text) == is_crisis
 
 
-def test_turnover_in_the_terminal_is_said_to_be_a_years():
+def test_turnover_in_the_terminal_is_said_to_be_a_years(folder):
     span = {"start": "2010-05-03", "end": "2010-06-30", "sessions": 43}
-    run = {"out_of_sample": span, "strategies": {}, "cash": "earned nothing"}
+    run = read_run(folder).summary.model_dump(mode="json")
     facts = {"run": "runs/a", "span": span, "strategies": {}, "tests": None}
     facts |= {"cost_bps": 5.0, "cash": "earned nothing"}
     assert "Turnover is annual." in str(strategy_table(run).caption)

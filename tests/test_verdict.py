@@ -2,8 +2,8 @@
 
 import pytest
 
-from trm_bt.report.records import RUN_STRATEGIES
 from trm_bt.report.verdict import duels, verdict
+from trm_bt.runfolder.records import STRATEGIES
 
 SPAN = {"start": "2000-01-03", "end": "2010-12-31", "sessions": 2767}
 
@@ -17,7 +17,7 @@ def figures(sharpe, total_return, max_drawdown):
 
 
 def test_verdict_follows_the_numbers():
-    strategies = {name: figures(0.1, 0.1, -0.5) for name in RUN_STRATEGIES}
+    strategies = {name: figures(0.1, 0.1, -0.5) for name in STRATEGIES}
     strategies["trm"] = figures(0.5, 0.3, -0.2)
     strategies["spy"] = figures(0.4, 0.2, -0.3)
     strategies["sixty_forty"] = figures(0.6, 0.3, -0.3)
@@ -68,7 +68,7 @@ def test_verdict_follows_the_numbers():
     ids=["two ties", "all ties", "short", "short with a tie", "one lost"],
 )
 def test_ties_and_blanks_are_not_called_wins(ours, claim, detail):
-    strategies = {name: figures(0.1, 0.1, -0.5) for name in RUN_STRATEGIES}
+    strategies = {name: figures(0.1, 0.1, -0.5) for name in STRATEGIES}
     strategies["trm"] = figures(*ours)
     strategies["spy"] = figures(0.5, 0.2, -0.3)
     spy = [duel for duel in duels(strategies) if duel.rival == "spy"]

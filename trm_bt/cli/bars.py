@@ -31,7 +31,7 @@ def sample(
     from trm_bt.feeds import load_bars
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.bars import ROLES
-    from trm_bt.runfolder import describe_bars
+    from trm_bt.runfolder.records import BarsRecord
 
     bars = load_bars("sample")
     if out is not None:
@@ -42,7 +42,7 @@ def sample(
                 if values is not None:
                     values.to_csv(folder / f"{role}.csv")
             (folder / "README.txt").write_text(bars.source + "\n", encoding="utf-8")
-    facts = describe_bars(bars)
+    facts = BarsRecord.of(bars).model_dump(mode="json")
     terminal.show(facts, provenance_table(facts), path=out)
 
 

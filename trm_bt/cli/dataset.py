@@ -14,7 +14,8 @@ def features(
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.features import compute_features
     from trm_bt.report import feature_picture
-    from trm_bt.runfolder import save_features
+    from trm_bt.runs.request import requested_bars
+    from trm_bt.runs.results import save_features
 
     out = target.out
     if out.suffix in {".csv", ".parquet"}:
@@ -24,7 +25,7 @@ def features(
         )
     check_replaceable(out, marker="features.json", force=target.force)
     request = inputs.request()
-    bars = request.load()
+    bars = requested_bars(request)
     computed = compute_features(bars, request.config.features)
     with staged_folder(out) as folder:
         facts = save_features(computed, bars, folder)

@@ -1,9 +1,8 @@
 """Models: train one, backtest it, and audit what looks ahead."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -22,7 +21,7 @@ from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
 
 if TYPE_CHECKING:
-    from trm_bt.runfolder import RunRequest
+    from trm_bt.runfolder.records import RunRequest
 
 
 @Parameter(name="*")
@@ -55,7 +54,7 @@ def train_command(
     if training.out is None:
         _check_training(request, terminal)
         return
-    from trm_bt.runfolder import model_facts
+    from trm_bt.runs.results import model_record
     from trm_bt.runs.train import train_checkpoint
 
     with terminal.progress() as stages:
@@ -66,7 +65,7 @@ def train_command(
             resume=training.resume,
             progress=EpochLines(stages),
         )
-    facts = model_facts(model)
+    facts = model_record(model).model_dump(mode="json")
     terminal.show(facts, model_table(facts), path=training.out / "MODEL_CARD.md")
 
 
@@ -110,7 +109,7 @@ def backtest(
     from trm_bt.runs.backtests import backtest_checkpoint
 
     with terminal.progress() as progress:
-        summary: Mapping[str, Any] = backtest_checkpoint(
+        summary = backtest_checkpoint(
             inputs.request(device),
             checkpoint,
             target.out,
@@ -118,10 +117,11 @@ def backtest(
             force=target.force,
             progress=progress,
         )
+    facts = summary.model_dump(mode="json")
     terminal.show(
-        summary,
-        summary["bars"]["source"],
-        strategy_table(summary),
+        facts,
+        summary.bars.source,
+        strategy_table(facts),
         path=target.out / "summary.json",
     )
 
@@ -177,11 +177,12 @@ def audit_command(
 ) -> None:
     """Audit this set-up, or functions of your own, for look-ahead."""
     from trm_bt.audit.api import AuditSettings
+    from trm_bt.runs.request import requested_bars
 
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
     if functions and audit.checkpoint is not None:
         raise ConfigError("`--checkpoint` goes with this set-up, not with your own.")
-    bars = inputs.request().load()
+    bars = requested_bars(inputs.request())
     with terminal.progress() as progress:
         settings = AuditSettings(n_cuts, config.seed, audit.rtol, progress)
         if functions:

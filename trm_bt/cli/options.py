@@ -17,7 +17,7 @@ from cyclopts.validators import Number
 from trm_bt.config import Device, TRMConfig
 
 if TYPE_CHECKING:
-    from trm_bt.runfolder import RunRequest
+    from trm_bt.runfolder.records import RunRequest
 
 
 def _shown(default: object) -> str | None:
@@ -110,7 +110,7 @@ class Inputs(Settings, Source):
 
     def request(self, device: Device = "auto") -> "RunRequest":
         """Return the request that these options make."""
-        from trm_bt.runfolder import RunRequest
+        from trm_bt.runfolder.records import RunRequest
 
         return RunRequest(
             self.bars, self.settings(), self.start, self.end, self.observed, device

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -24,6 +24,9 @@ from trm_bt.cli.tables import compare_table, crisis_table, order_line, strategy_
 from trm_bt.cli.terminal import Terminal
 from trm_bt.config import Preset, TRMConfig, WalkForwardConfig, explain
 from trm_bt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trm_bt.runfolder.records import Summary
 
 RunFolder = Annotated[Path, Parameter(help="Folder of a finished run.")]
 
@@ -234,13 +237,14 @@ def config_command(
     print(settings.describe())
 
 
-def _show_run(terminal: Terminal, summary: dict[str, Any], out: Path) -> None:
+def _show_run(terminal: Terminal, summary: "Summary", out: Path) -> None:
     """Print the two tables of a run and where its page is."""
+    facts = summary.model_dump(mode="json")
     terminal.show(
-        summary,
-        summary["bars"]["source"],
-        crisis_table(summary["crises"]),
-        strategy_table(summary),
-        order_line(summary["orders"]),
+        facts,
+        summary.bars.source,
+        crisis_table(facts["crises"]),
+        strategy_table(facts),
+        order_line(facts["orders"]),
         path=out / "index.html",
     )

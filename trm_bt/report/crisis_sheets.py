@@ -5,15 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from trm_bt.evaluation.crises import OUT_OF_SAMPLE
 from trm_bt.evaluation.crisis_figures import crisis_figures
-from trm_bt.report.reader import RunFolder
-from trm_bt.report.records import RUN_STRATEGIES
 from trm_bt.report.returns import returns_from_equity
 from trm_bt.report.sheets import Context, Sheet
 from trm_bt.report.templating import label
 from trm_bt.report.verdict import best_and_worst
-from trm_bt.report.windows import FOLDER, Window, decided_by
+from trm_bt.report.windows import Window, decided_by
+from trm_bt.runfolder.records import OUT_OF_SAMPLE, STRATEGIES, TEARSHEETS, Summary
+from trm_bt.runfolder.store import RunFolder
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -22,22 +21,22 @@ def run_sheets(
     folder: RunFolder, windows: Sequence[Window]
 ) -> Iterator[tuple[str, Sheet]]:
     """Yield each tearsheet of a run with the relative path it is written to."""
-    yield f"{FOLDER}/{OUT_OF_SAMPLE}.html", _whole(folder)
+    yield f"{TEARSHEETS}/{OUT_OF_SAMPLE}.html", _whole(folder)
     for window in windows:
         if not window.reason:
             yield window.link, _crisis(folder, window)
 
 
 def _whole(folder: RunFolder) -> Sheet:
-    models = folder.run["models"]
-    spans = ", ".join(f"{m['name']} (until {m['trained_until']})" for m in models)
-    equity = folder.equity[list(RUN_STRATEGIES)]
+    models = folder.run.models
+    spans = ", ".join(f"{m.name} (until {m.trained_until})" for m in models)
+    equity = folder.equity[list(STRATEGIES)]
     ours = folder.orders[folder.orders["run"] == OUT_OF_SAMPLE]
     figures = {
         name: crisis_figures(
             equity[name], equity[name].iloc[:0], ours[ours["strategy"] == name]
         )
-        for name in RUN_STRATEGIES
+        for name in STRATEGIES
     }
     facts = (
         ("Models, and the last session each knew", spans),
@@ -48,7 +47,7 @@ def _whole(folder: RunFolder) -> Sheet:
 
 
 def _crisis(folder: RunFolder, window: Window) -> Sheet:
-    decided = decided_by(window, folder.run)
+    decided = decided_by(window, folder.run.models)
     if window.is_own:
         decided += ". The window is cut from the continuous run"
     facts = (
@@ -113,27 +112,26 @@ def _recovery(figures: Mapping[str, Any], last: pd.Timestamp) -> str:
     return f"not by {last.date()}" if back is None else str(back.date())
 
 
-def _origin(summary: Mapping[str, Any]) -> Facts:
+def _origin(summary: Summary) -> Facts:
     """Say where the bars come from, what is a proxy, what cash earned, and the seed."""
-    bars = summary["bars"]
-    source = bars["source"]
-    if bars["derived"]:
+    source = summary.bars.source
+    if summary.bars.derived:
         source += ". These bars are derived from other series, not quotes of a market."
     declared = (
         (
-            f"{label(role)} (proxy)" if entry["status"] == "proxy" else label(role),
-            "; ".join([entry["source"], *entry["notes"]]),
+            f"{label(role)} (proxy)" if entry.status == "proxy" else label(role),
+            "; ".join([entry.source, *entry.notes]),
         )
-        for role, entry in bars["roles"].items()
-        if entry["status"] == "proxy" or entry["notes"]
+        for role, entry in summary.bars.roles.items()
+        if entry.status == "proxy" or entry.notes
     )
-    status = summary["features"]["status"]
+    status = summary.features.status
     proxies = [label(name) for name, kind in status.items() if kind == "proxy"]
     features = "all observed" if not proxies else f"proxies: {', '.join(proxies)}"
     return (
         ("Bars", source),
         *declared,
         ("Features", features),
-        ("Cash", summary["cash"]),
-        ("Seed", str(summary["seed"])),
+        ("Cash", summary.cash),
+        ("Seed", str(summary.seed)),
     )

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Any, Final
 
@@ -11,7 +12,6 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from trm_bt.evaluation.crises import OUT_OF_SAMPLE
 from trm_bt.evaluation.metrics import CalibrationBin, calibration
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report import index_rows as rows
@@ -24,7 +24,6 @@ from trm_bt.report.charts import (
 from trm_bt.report.compare_pictures import reliability_chart
 from trm_bt.report.models import ModelText
 from trm_bt.report.pictures import equity_chart, weights_chart
-from trm_bt.report.reader import RunFolder
 from trm_bt.report.run_pictures import (
     decisions_chart,
     training_chart,
@@ -32,6 +31,8 @@ from trm_bt.report.run_pictures import (
 from trm_bt.report.templating import environment
 from trm_bt.report.verdict import duels, habit, verdict
 from trm_bt.report.windows import Window
+from trm_bt.runfolder.records import OUT_OF_SAMPLE, Summary
+from trm_bt.runfolder.store import RunFolder
 
 _MAX_TRAINING_PANELS: Final = 24
 
@@ -54,19 +55,19 @@ def render_index(
     decided = _continuous(folder.decisions)
     weights = _continuous(folder.weights)
     by_allocation = rows.decision_rows(decided)
-    shown = [models[m["name"]] for m in run["models"] if m["name"] in models]
+    shown = [models[m.name] for m in run.models if m.name in models]
     drawn = shown[:_MAX_TRAINING_PANELS]
     reliability = _calibration(decided, folder.labels)
     pictures = _pictures(folder, windows, drawn, reliability)
     tables = {
         "title": _title(windows),
-        "crises": [rows.crisis_row(window, run["models"]) for window in windows],
-        "strategies": rows.strategy_rows(folder.summary["strategies"]),
+        "crises": [rows.crisis_row(window, run.models) for window in windows],
+        "strategies": rows.strategy_rows(folder.summary.strategies),
         "decisions": by_allocation,
         "steps": rows.step_rows(decided),
         "seen": rows.seen_rows(windows),
         "calibration": reliability,
-        "models": rows.model_rows(run["models"], models),
+        "models": rows.model_rows(run.models, models),
         "n_models_drawn": len(drawn),
     }
     return (
@@ -102,12 +103,12 @@ def _facts(
     return {
         "summary": summary,
         "run": run,
-        "is_walkforward": folder.is_walkforward,
-        "cash_earned": not summary["cash"].startswith("earned nothing"),
-        "config": json.dumps(run["config"], indent=2),
+        "is_walkforward": run.schedule == "calendar",
+        "cash_earned": summary.cash_rate.source is not None,
+        "config": json.dumps(run.request.config.model_dump(mode="json"), indent=2),
         "headline": sentences[0],
         "details": sentences[1:],
-        "seconds": sum(run["seconds"].values()),
+        "seconds": sum(run.seconds.values()),
     }
 
 
@@ -160,7 +161,7 @@ def _calibration(decided: pd.DataFrame, labels: pd.DataFrame) -> list[Calibratio
 
 
 def _sentences(
-    summary: Mapping[str, Any], by_allocation: Sequence[Mapping[str, Any]]
+    summary: Summary, by_allocation: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     """Return the verdict, the headline first."""
     shares = {
@@ -168,6 +169,7 @@ def _sentences(
         for row in by_allocation
         if row["name"] in ALLOCATION_NAMES
     }
-    results = duels(summary["strategies"])
-    told = [*verdict(results, summary["out_of_sample"]), habit(shares)]
+    figures = {name: asdict(f) for name, f in summary.strategies.items()}
+    span = summary.out_of_sample.model_dump(mode="json")
+    told = [*verdict(duels(figures), span), habit(shares)]
     return [sentence for sentence in told if sentence]

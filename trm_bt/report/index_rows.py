@@ -1,34 +1,37 @@
 """The rows of the tables of a run's page."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import pandas as pd
 from markupsafe import Markup
 
+from trm_bt.evaluation.metrics import StrategyFigures
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.report.cards import card_html
 from trm_bt.report.crisis_pictures import FULL_COLOUR
-from trm_bt.report.models import ModelText, base_name
+from trm_bt.report.models import ModelText
 from trm_bt.report.verdict import best_and_worst
 from trm_bt.report.windows import Window
+from trm_bt.runfolder.records import ModelRecord
 
 _PALEST: Final = 0.4
 """Opacity at full colour: text on it stays readable."""
 
 
-def crisis_row(window: Window, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def crisis_row(window: Window, told: Sequence[ModelRecord]) -> dict[str, Any]:
     """Return a window with the cells of the portfolios shown for it.
 
     Parameters
     ----------
     window : Window
         The crisis.
-    told : sequence of mapping
+    told : sequence of ModelRecord
         The models of run.json; `until` is the last session the first one knew.
     """
-    until = {model["name"]: model["trained_until"] for model in told}
-    first = base_name(window.models[0]) if window.models else ""
+    until = {model.name: model.trained_until for model in told}
+    first = next(iter(window.models.values()), "")
     row: dict[str, Any] = {
         "window": window,
         "cells": [],
@@ -56,14 +59,14 @@ def crisis_row(window: Window, told: Sequence[Mapping[str, Any]]) -> dict[str, A
     return row
 
 
-def strategy_rows(strategies: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def strategy_rows(strategies: Mapping[str, StrategyFigures]) -> list[dict[str, Any]]:
     """Return the figures of each strategy with the mix it holds."""
     mixes = {
         name: "/".join(f"{weight:.0%}".rstrip("%") for weight in weights)
         for name, weights in zip(ALLOCATION_NAMES, ALLOCATION_WEIGHTS, strict=True)
     }
     return [
-        {"name": name, "mix": mixes.get(name, ""), **figures}
+        {"name": name, "mix": mixes.get(name, ""), **asdict(figures)}
         for name, figures in strategies.items()
     ]
 
@@ -149,14 +152,14 @@ def tint(score: float) -> str:
 
 
 def model_rows(
-    told: Sequence[Mapping[str, Any]], models: Mapping[str, ModelText]
+    told: Sequence[ModelRecord], models: Mapping[str, ModelText]
 ) -> list[dict[str, Any]]:
     """Return the models of run.json, each with its card as HTML where there is one."""
     return [
         {
-            **model,
-            "card": Markup(card_html(models[model["name"]].card))
-            if model["name"] in models and models[model["name"]].card
+            **model.model_dump(),
+            "card": Markup(card_html(models[model.name].card))
+            if model.name in models and models[model.name].card
             else "",
         }
         for model in told

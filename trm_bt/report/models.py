@@ -3,7 +3,6 @@
 Only the texts of a checkpoint are read, never its parameters.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +12,11 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import RunError
+from trm_bt.runfolder.records import CHECKPOINTS
 
 _DESCRIPTION: Final = "checkpoint.json"
 _CARD: Final = "MODEL_CARD.md"
 _MAX_BYTES: Final = 2**24
-_ENSEMBLE: Final = ", mean of "
-"""What follows the name of the first model where several decide together."""
 
 
 class _Scaler(BaseModel):
@@ -54,7 +52,7 @@ class ModelText:
     best_epoch : int
         The epoch that was kept.
     majority_accuracy : float
-        What always answering the commonest class scores on the validation sessions.
+        What always answering the majority class scores on the validation sessions.
     card : str
         The model card as markdown; empty if there is none.
     """
@@ -87,7 +85,7 @@ def read_models(run_dir: Path) -> dict[str, ModelText]:
     RunError
         If a checkpoint's description is damaged.
     """
-    checkpoints = run_dir / "checkpoints"
+    checkpoints = run_dir / CHECKPOINTS
     found = sorted(
         path
         for pattern in (f"*/{_DESCRIPTION}", f"*/*/{_DESCRIPTION}")
@@ -95,22 +93,6 @@ def read_models(run_dir: Path) -> dict[str, ModelText]:
     )
     models = [_read_model(path) for path in found]
     return {model.name: model for model in models}
-
-
-def model_of(models: Mapping[str, ModelText], decider: str) -> ModelText | None:
-    """Return the model that a decision names, the first one of an ensemble."""
-    return models.get(base_name(decider))
-
-
-def base_name(decider: str) -> str:
-    """Return the name of the model, the first one where several decide together.
-
-    Examples
-    --------
-    >>> base_name("2010-01-11 seed 0, mean of 5"), base_name("brexit")
-    ('2010-01-11 seed 0', 'brexit')
-    """
-    return decider.partition(_ENSEMBLE)[0]
 
 
 def _read_model(path: Path) -> ModelText:

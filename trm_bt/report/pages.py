@@ -16,11 +16,12 @@ from trm_bt.market.crises import Crisis, check_names
 from trm_bt.report.crisis_sheets import run_sheets
 from trm_bt.report.index import render_index
 from trm_bt.report.models import read_models
-from trm_bt.report.reader import read_run
 from trm_bt.report.sheets import Sheet
 from trm_bt.report.tearsheets import write_sheet
 from trm_bt.report.templating import spreadsheet_safe
-from trm_bt.report.windows import FOLDER, Window, windows_of
+from trm_bt.report.windows import Window, windows_of
+from trm_bt.runfolder.records import CRISES_TABLE, INDEX, TEARSHEETS
+from trm_bt.runfolder.store import read_run
 
 _MIN_SHEETS_PER_JOB: Final = 2
 """A process of its own spends two to three seconds on imports before its first page."""
@@ -81,7 +82,7 @@ def build(
     """
     check_names(crises)
     folder = read_run(Path(run_dir))
-    n_covered = sum(crisis["covered"] for crisis in folder.summary["crises"])
+    n_covered = sum(crisis.covered for crisis in folder.summary.crises)
     jobs = min(jobs, (1 + n_covered + len(crises)) // _MIN_SHEETS_PER_JOB)
     context = _context() if jobs > 1 else None  # makes ready beside all of this
     models = read_models(folder.path)
@@ -90,7 +91,7 @@ def build(
     page = render_index(folder, windows, models)
     tell = progress or (lambda done, total, name: None)
     total = len(sheets) + 1
-    with staged_folder(folder.path / FOLDER) as staged:
+    with staged_folder(folder.path / TEARSHEETS) as staged:
         targets = {name: staged / Path(name).name for name in sheets}
         if context is None:
             names = _write_here(sheets, targets)
@@ -100,9 +101,9 @@ def build(
             tell(done, total, name)
     table = crisis_frame(windows)
     write_atomically(
-        folder.path / "crises.csv", lambda draft: table.to_csv(draft, index=False)
+        folder.path / CRISES_TABLE, lambda draft: table.to_csv(draft, index=False)
     )
-    index = folder.path / "index.html"
+    index = folder.path / INDEX
     write_text_atomically(index, page)
     tell(total, total, index.name)
     return index

@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
-from trm_bt.evaluation.crises import OUT_OF_SAMPLE
 from trm_bt.evaluation.crisis_figures import MARGIN, crisis_figures, in_context
 from trm_bt.market.crises import Crisis
-from trm_bt.report.models import ModelText, base_name, model_of
-from trm_bt.report.reader import RunFolder
-from trm_bt.report.records import RUN_STRATEGIES
+from trm_bt.report.models import ModelText
 from trm_bt.report.templating import label, safe_name
-
-FOLDER: Final = "tearsheets"
+from trm_bt.runfolder.records import (
+    OUT_OF_SAMPLE,
+    STRATEGIES,
+    TEARSHEETS,
+    CrisisRecord,
+    ModelRecord,
+)
+from trm_bt.runfolder.store import RunFolder
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Window:
         z-scores of the features by the scaling of the model that decided.
     figures : dict of str to dict
         What `crisis_figures` returns, by strategy.
-    models : tuple of str
-        The models that decided, first to last.
+    models : dict of str to str
+        What decided, first to last, with the name of each in `run.json`: the first
+        one's where several decided together.
     """
 
     name: str
@@ -56,7 +60,7 @@ class Window:
     weights: pd.DataFrame = field(default_factory=pd.DataFrame)
     seen: pd.DataFrame = field(default_factory=pd.DataFrame)
     figures: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    models: tuple[str, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -93,17 +97,17 @@ def windows_of(
     own : sequence of Crisis
         Windows to cut from the continuous run.
     """
-    told = folder.summary["crises"]
+    told = folder.summary.crises
     sessions = pd.DatetimeIndex(folder.equity.index)
     missing = [crisis.missing(sessions, "the run's") for crisis in own]
-    covered = [entry["name"] for entry in told if entry["covered"]]
+    covered = [entry.name for entry in told if entry.covered]
     covered += [c.name for c, why in zip(own, missing, strict=True) if not why]
     links = page_links(covered)
     crises = [
         _covered(folder, models, _crisis(entry), links, is_own=False)
-        if entry["covered"]
+        if entry.covered
         else Window(
-            entry["name"], entry["start"], entry["end"], False, entry["reason"] or "?"
+            entry.name, str(entry.start), str(entry.end), False, entry.reason or "?"
         )
         for entry in told
     ]
@@ -132,14 +136,12 @@ def page_links(names: Iterable[str]) -> dict[str, str]:
             count += 1
             unique = f"{stem}_{count}"
         taken.add(unique)
-        links[name] = f"{FOLDER}/{unique}.html"
+        links[name] = f"{TEARSHEETS}/{unique}.html"
     return links
 
 
-def _crisis(entry: Mapping[str, Any]) -> Crisis:
-    return Crisis(
-        entry["name"], pd.Timestamp(entry["start"]), pd.Timestamp(entry["end"])
-    )
+def _crisis(entry: CrisisRecord) -> Crisis:
+    return Crisis(entry.name, pd.Timestamp(entry.start), pd.Timestamp(entry.end))
 
 
 def _covered(
@@ -153,12 +155,13 @@ def _covered(
     """Cut the run to one window."""
     run = OUT_OF_SAMPLE if is_own else crisis.name
     equity = _own_equity(folder, crisis) if is_own else folder.crisis(crisis.name)
-    continuous = folder.equity[list(RUN_STRATEGIES)]
+    continuous = folder.equity[list(STRATEGIES)]
     whole = in_context(continuous, {} if is_own else {"trm": equity["trm"]})
     base, last = map(int, whole.index.get_indexer(equity.index[[0, -1]]))
     context = whole.iloc[max(base - MARGIN, 0) : last + MARGIN + 1]
     decisions = _joined(folder.decisions, run, context.index, equity.index)
     deciding = decisions.loc[equity.index[0] : equity.index[-2]]
+    deciding = deciding[deciding["allocation"].notna()]
     weights = _joined(folder.weights, run, context.index, equity.index)
     return Window(
         name=crisis.name,
@@ -171,14 +174,14 @@ def _covered(
         weights=weights[["equity", "bond", "cash"]],
         seen=_seen(decisions, models),
         figures=_figures(folder.orders, equity, whole.iloc[last + 1 :], run),
-        models=tuple(deciding["model"].dropna().replace("", pd.NA).dropna().unique()),
+        models=dict(zip(deciding["model"], deciding["base_model"], strict=True)),
     )
 
 
 def _own_equity(folder: RunFolder, crisis: Crisis) -> pd.DataFrame:
     """Return the continuous values from the last session before the window."""
     before = folder.equity.index[folder.equity.index < crisis.start]
-    return folder.equity.loc[before[-1] : crisis.end, list(RUN_STRATEGIES)]
+    return folder.equity.loc[before[-1] : crisis.end, list(STRATEGIES)]
 
 
 def _joined(
@@ -198,8 +201,8 @@ def _joined(
 def _seen(decisions: pd.DataFrame, models: Mapping[str, ModelText]) -> pd.DataFrame:
     """Standardise each session's features as the model of its decision did."""
     parts = []
-    for decider, rows in decisions.groupby("model", sort=False):
-        model = model_of(models, str(decider))
+    for decider, rows in decisions.groupby("base_model", sort=False):
+        model = models.get(str(decider))
         if model is not None:
             parts.append(model.standardised(rows))
     return pd.concat(parts).sort_index() if parts else pd.DataFrame()
@@ -217,20 +220,20 @@ def _figures(
             later[name],
             by_run.get((run if name == "trm" else OUT_OF_SAMPLE, name), none),
         )
-        for name in RUN_STRATEGIES
+        for name in STRATEGIES
     }
 
 
-def decided_by(window: Window, run: Mapping[str, Any]) -> str:
+def decided_by(window: Window, models: Iterable[ModelRecord]) -> str:
     """Say which models decided in a window, and what each was trained on."""
-    facts = {model["name"]: model for model in run["models"]}
+    facts = {model.name: model for model in models}
     told = []
-    for decider in window.models:
-        model = facts.get(base_name(decider))
+    for decider, name in window.models.items():
+        model = facts.get(name)
         told.append(
-            f"{decider}, trained on {model['trained_from']} to "
-            f"{model['trained_until']} (the last session it knew anything of) in "
-            f"{model['n_optimizer_steps']:,} optimiser steps"
+            f"{decider}, trained on {model.trained_from} to "
+            f"{model.trained_until} (the last session it knew anything of) in "
+            f"{model.n_optimizer_steps:,} optimiser steps"
             if model
             else decider
         )
