@@ -89,9 +89,9 @@ def test_turnover_of_a_tearsheet_is_that_of_all_its_sessions(
 
 
 def test_turnover_in_the_terminal_is_said_to_be_annual(folder):
-    summary = read_run(folder).summary.model_dump(mode="json")
     span = SimpleNamespace(start="2010-05-03", end="2010-06-30", sessions=43)
-    facts = {"run": "runs/a", "span": span, "strategies": {}, "tests": None}
-    record = SimpleNamespace(**facts, cost_bps=5.0, cash="earned nothing")
-    assert "Turnover is annual." in str(strategy_table(summary).caption)
-    assert "Turnover: annual." in str(compare_table(record).caption)
+    comparison = SimpleNamespace(
+        run="a", span=span, strategies={}, tests=None, cost_bps=5.0, cash="none"
+    )
+    assert "Turnover is annual." in strategy_table(read_run(folder).summary).caption
+    assert "Turnover: annual." in compare_table(comparison).caption
