@@ -1,6 +1,7 @@
 """Shares that are nearly nothing or nearly all, and turnover with its span."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -92,10 +93,10 @@ def test_turnover_of_a_tearsheet_is_that_of_all_its_sessions(
     assert ("From the close before the crisis" in text) == is_crisis
 
 
-def test_turnover_in_the_terminal_is_said_to_be_a_years(folder):
-    span = {"start": "2010-05-03", "end": "2010-06-30", "sessions": 43}
-    run = read_run(folder).summary.model_dump(mode="json")
-    facts = {"run": "runs/a", "span": span, "strategies": {}, "tests": None}
-    facts |= {"cost_bps": 5.0, "cash": "earned nothing"}
-    assert "Turnover is annual." in str(strategy_table(run).caption)
-    assert "Turnover: annual." in str(compare_table(facts).caption)
+def test_turnover_in_the_terminal_is_said_to_be_annual(folder):
+    span = SimpleNamespace(start="2010-05-03", end="2010-06-30", sessions=43)
+    comparison = SimpleNamespace(
+        run="a", span=span, strategies={}, tests=None, cost_bps=5.0, cash="none"
+    )
+    assert "Turnover is annual." in strategy_table(read_run(folder).summary).caption
+    assert "Turnover: annual." in compare_table(comparison).caption
