@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.command_line import call as call_command
 from tests.fakes import FakePolicy
 from tests.fakes_run import model_facts
-from tests.test_cli import call as call_command
 from trm_bt import cli
 from trm_bt.backtest import run_backtest
 from trm_bt.config import TRMConfig

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from tests.command_line import call, write_folder
 from tests.conftest import make_bars
-from tests.test_cli import call, write_folder
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.learning.checkpoint import load_checkpoint

@@ -11,9 +11,9 @@ from trm_bt.cli.epochs import EpochLines
 from trm_bt.cli.options import (
     DeviceOption,
     ForceOption,
-    Inputs,
-    SeededInputs,
-    Target,
+    InputOptions,
+    OutputOptions,
+    SeededOptions,
     app,
 )
 from trm_bt.cli.tables import audit_table, check_table, model_table, strategy_table
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainOptions:
     """What to train, and how to treat an earlier training."""
 
     out: Path | None = None
@@ -40,9 +40,9 @@ class Training:
 
 @app.command(name="train")
 def train_command(
-    inputs: SeededInputs = SeededInputs(),
+    inputs: SeededOptions = SeededOptions(),
     *,
-    training: Training = Training(),
+    training: TrainOptions = TrainOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Train one model on all labels of the bars and save it as a checkpoint."""
@@ -65,8 +65,8 @@ def train_command(
             resume=training.resume,
             progress=EpochLines(stages),
         )
-    facts = model_record(model).model_dump(mode="json")
-    terminal.show(facts, model_table(facts), path=training.out / "MODEL_CARD.md")
+    record = model_record(model)
+    terminal.show(record, model_table(record), path=training.out / "MODEL_CARD.md")
 
 
 def _check_training(request: "RunRequest", terminal: Terminal) -> None:
@@ -89,10 +89,10 @@ def _check_training(request: "RunRequest", terminal: Terminal) -> None:
 
 @app.command
 def backtest(
-    inputs: Inputs = Inputs(),
+    inputs: InputOptions = InputOptions(),
     *,
     checkpoint: Path,
-    target: Target,
+    output: OutputOptions,
     device: DeviceOption = "auto",
     allow_in_sample: bool = False,
     terminal: Terminal = Terminal(),
@@ -112,23 +112,22 @@ def backtest(
         summary = backtest_checkpoint(
             inputs.request(device),
             checkpoint,
-            target.out,
+            output.out,
             allow_in_sample=allow_in_sample,
-            force=target.force,
+            force=output.force,
             progress=progress,
         )
-    facts = summary.model_dump(mode="json")
     terminal.show(
-        facts,
+        summary,
         summary.bars.source,
-        strategy_table(facts),
-        path=target.out / "summary.json",
+        strategy_table(summary),
+        path=output.out / "summary.json",
     )
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class AuditOptions:
     """What to audit, and how strictly."""
 
     checkpoint: Path | None = None
@@ -148,12 +147,8 @@ class Audit:
 
     def functions(self) -> dict[str, str]:
         """Return the names of the user's functions by what each is for."""
-        given = {
-            "features": self.features,
-            "policy": self.policy,
-            "training": self.training,
-            "cerebro": self.cerebro,
-        }
+        kinds = ("features", "policy", "training", "cerebro")
+        given = {kind: getattr(self, kind) for kind in kinds}
         return {kind: name for kind, name in given.items() if name is not None}
 
     def n_cuts(self) -> int | None:
@@ -169,9 +164,9 @@ class Audit:
 
 @app.command(name="audit")
 def audit_command(
-    inputs: SeededInputs = SeededInputs(),
+    inputs: SeededOptions = SeededOptions(),
     *,
-    audit: Audit = Audit(),
+    audit: AuditOptions = AuditOptions(),
     device: DeviceOption = "auto",
     terminal: Terminal = Terminal(),
 ) -> None:

@@ -27,7 +27,6 @@ class _Scaler(BaseModel):
 
 class _Training(BaseModel):
     best_epoch: int
-    majority_accuracy: float
     history: list[dict[str, Any]]
 
 
@@ -51,8 +50,6 @@ class ModelText:
         One row an epoch.
     best_epoch : int
         The epoch that was kept.
-    majority_accuracy : float
-        What always answering the majority class scores on the validation sessions.
     card : str
         The model card as markdown; empty if there is none.
     """
@@ -62,7 +59,6 @@ class ModelText:
     std: pd.Series
     history: pd.DataFrame
     best_epoch: int
-    majority_accuracy: float
     card: str
 
     def standardised(self, features: pd.DataFrame) -> pd.DataFrame:
@@ -96,28 +92,24 @@ def read_models(run_dir: Path) -> dict[str, ModelText]:
 
 
 def _read_model(path: Path) -> ModelText:
+    card = path.with_name(_CARD)
     try:
         told = _Checkpoint.model_validate_json(_text(path))
-        scaler, training = told.scaler, told.training
-        mean = pd.Series(scaler.mean, scaler.names, dtype=np.float64)
-        std = pd.Series(scaler.std, scaler.names, dtype=np.float64)
-        card = path.with_name(_CARD)
         return ModelText(
             name=told.name,
-            mean=mean,
-            std=std,
-            history=pd.DataFrame(training.history),
-            best_epoch=training.best_epoch,
-            majority_accuracy=training.majority_accuracy,
+            mean=pd.Series(told.scaler.mean, told.scaler.names, dtype=np.float64),
+            std=pd.Series(told.scaler.std, told.scaler.names, dtype=np.float64),
+            history=pd.DataFrame(told.training.history),
+            best_epoch=told.training.best_epoch,
             card=_text(card) if card.is_file() else "",
         )
+    except RunError:
+        raise
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise RunError(f"{path}: `{key}`: {first['msg']}. Train again.") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, RunError):
-            raise
         raise RunError(f"{path}: cannot be read: {error}. Train again.") from error
 
 

@@ -129,9 +129,7 @@ def run(
         )
         write_json(folder / RUN, record.model_copy(update={"seconds": seconds}))
         with timed(seconds, "report"):
-            report.build(
-                folder, progress=lambda done, total, _: tell("report", done, total)
-            )
+            report.build(folder, progress=tell)
         write_json(folder / RUN, record.model_copy(update={"seconds": seconds}))
     record_run_trial(out, request.config, results["trm"], work.bars)
     return summary

@@ -179,9 +179,7 @@ def run_walkforward(
         )
         write_json(out / RUN, record.model_copy(update={"seconds": seconds}))
         with timed(seconds, "report"):
-            report.build(
-                out, progress=lambda done, total, _: tell("report", done, total)
-            )
+            report.build(out, progress=tell)
         write_json(out / RUN, record.model_copy(update={"seconds": seconds}))
     return summary
 
