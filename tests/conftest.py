@@ -100,6 +100,14 @@ def full_bars() -> Bars:
     return make_bars(400, seed=1, has_options=True)
 
 
+@pytest.fixture
+def bars_folder(tmp_path, bars) -> Path:
+    """Those bars without optional inputs, as CSV files to damage."""
+    from tests.command_line import write_folder
+
+    return write_folder(tmp_path / "bars", bars)
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
     """Train a small network on the first 600 of 700 random bars."""

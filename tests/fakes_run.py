@@ -6,7 +6,6 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from trm_bt.config import TRMConfig
 from trm_bt.evaluation.metrics import (
     max_drawdown,
     session_returns,
@@ -15,9 +14,18 @@ from trm_bt.evaluation.metrics import (
 )
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.crises import CRISES
-from trm_bt.market.features import FEATURE_NAMES
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.runfolder.records import (
+    STRATEGIES,
+    BarsRecord,
+    CashRecord,
+    RunRecord,
+    RunRequest,
+    Summary,
+)
+from trm_bt.runfolder.store import write_json
 
-STRATEGIES = ("trm", "spy", "sixty_forty", *ALLOCATION_NAMES)
+ASSETS = ("equity", "bond", "cash")
 
 
 def write_fake_run(folder, *, start, end, seed=3):
@@ -36,7 +44,7 @@ def write_fake_run(folder, *, start, end, seed=3):
         crisis_equity = equity.iloc[:0].assign(crisis="").set_index("crisis", append=1)
         crisis_equity = crisis_equity.swaplevel()
     crisis_equity.to_parquet(folder / "crisis_equity.parquet")
-    decisions = _decisions(rng, sessions, classes, covered)
+    decisions = _decisions(rng, sessions, classes, weights, covered)
     for name, table in (("weights", weights.reset_index()), ("decisions", decisions)):
         _with_crises(table, covered).to_parquet(folder / f"{name}.parquet")
     _labels(rng, sessions, classes).to_parquet(folder / "labels.parquet")
@@ -44,8 +52,8 @@ def write_fake_run(folder, *, start, end, seed=3):
         _checkpoint(folder / "checkpoints" / crisis.name, number)
     orders.to_parquet(folder / "orders.parquet")
     summary = _summary(equity, orders, windows, sessions)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1))
-    (folder / "run.json").write_text(json.dumps(_run(covered, sessions), indent=1))
+    write_json(folder / "summary.json", Summary.model_validate(summary))
+    write_json(folder / "run.json", _run(covered, sessions))
     return folder
 
 
@@ -74,7 +82,7 @@ def _walk(rng, sessions):
         },
         sessions,
     )
-    frame = pd.DataFrame(weights, sessions, ["equity", "bond", "cash"])
+    frame = pd.DataFrame(weights, sessions, list(ASSETS))
     return equity, frame, classes
 
 
@@ -101,7 +109,11 @@ def _orders(trm):
     )
 
 
-def _decisions(rng, sessions, classes, covered):
+def _named(kind, names):
+    return [f"{kind}_{name}" for name in names]
+
+
+def _decisions(rng, sessions, classes, weights, covered):
     n = len(sessions)
     probabilities = rng.dirichlet(np.ones(8), n)
     features = dict(zip(FEATURE_NAMES, rng.normal(2.0, 3.0, (10, n)), strict=True))
@@ -117,8 +129,11 @@ def _decisions(rng, sessions, classes, covered):
             "allocation": pd.array(classes, dtype="Int64"),
             "allocation_name": [ALLOCATION_NAMES[c] for c in classes],
             "model": [names[0] if names else first for names in newest],
+            "n_models": 1,
+            **dict(zip(_named("prob", ALLOCATION_NAMES), probabilities.T, strict=True)),
+            **dict(zip(_named("target", ASSETS), weights.to_numpy().T, strict=True)),
         }
-    )
+    ).assign(base_model=lambda table: table["model"])
     frame.loc[:30, ["allocation", "allocation_name"]] = [pd.NA, None]
     return frame
 
@@ -131,7 +146,7 @@ def _with_crises(table, covered):
         rows = table.iloc[max(first - 2, 0) :]
         parts.append(rows[rows["session"] <= crisis.end].assign(run=crisis.name))
         if "model" in table:
-            parts[-1]["model"] = crisis.name
+            parts[-1][["model", "base_model"]] = crisis.name
     return pd.concat(parts, ignore_index=True).assign(strategy="trm")
 
 
@@ -172,6 +187,7 @@ def _summary(equity, orders, windows, sessions):
     return {
         "bars": _bars(sessions),
         "cash": "earned 3-month constant-maturity treasury yield",
+        "cash_rate": CashRecord(source="3-month treasury yield", reason=""),
         "features": {
             "formula_version": 2,
             "members": [],
@@ -211,6 +227,7 @@ def _bars(sessions):
         "start": str(sessions[0].date()),
         "end": str(sessions[-1].date()),
         "sessions": len(sessions),
+        "sha256": "0" * 64,
         "roles": _roles(sessions),
     }
 
@@ -250,6 +267,7 @@ def _crisis(crisis, window):
         "covered": is_covered,
         "reason": "" if is_covered else "not within the bars' span",
         "model": crisis.name if is_covered else None,
+        "base_model": crisis.name if is_covered else None,
         "trained_from": "1990-04-02" if is_covered else None,
         "trained_until": str((crisis.start - pd.Timedelta(days=10)).date())
         if is_covered
@@ -265,12 +283,15 @@ def _crisis(crisis, window):
 
 
 def _run(covered, sessions):
-    return {
-        "command": "trm-bt run --bars sample --out runs/sample",
-        "config": TRMConfig().model_dump(),
-        "versions": {"python": "3.11.9", "trm-bt": "0.1.0", "torch": "2.13.0"},
-        "bars": _bars(sessions),
-        "seconds": {
+    return RunRecord(
+        finished=True,
+        schedule="crises",
+        command="trm-bt run --bars sample --out runs/sample",
+        request=RunRequest("sample"),
+        versions={"python": "3.11.9", "trm-bt": "0.1.0", "torch": "2.13.0"},
+        bars=BarsRecord.model_validate(_bars(sessions)),
+        feature_schema=FeatureSchema(),
+        seconds={
             "bars": 0.1,
             "features": 0.2,
             "labels": 2.5,
@@ -278,20 +299,32 @@ def _run(covered, sessions):
             "backtests": 38.3,
             "report": 20.5,
         },
-        "models": [
-            {
-                "name": crisis.name,
-                "trained_from": "1990-04-02",
-                "trained_until": str((crisis.start - pd.Timedelta(days=10)).date()),
-                "n_rows": 1500,
-                "n_optimizer_steps": 240,
-                "batch_size": 256,
-                "validation": {
-                    "accuracy": 0.51,
-                    "majority_accuracy": 0.52,
-                    "utility": 0.0004,
-                },
-            }
-            for crisis in covered
+        models=[
+            model_facts(c.name, str((c.start - pd.Timedelta(days=10)).date()))
+            for c in covered
         ],
+    )
+
+
+def model_facts(name, trained_until):
+    """Return a model as run.json has it."""
+    return {
+        "name": name,
+        "trained_from": "1990-04-02",
+        "trained_until": trained_until,
+        "n_rows": 1500,
+        "n_train": 1275,
+        "n_validation": 225,
+        "n_purged": 6,
+        "n_visited": 1275,
+        "seed": 0,
+        "n_optimizer_steps": 240,
+        "batch_size": 256,
+        "best_epoch": 3,
+        "validation": {
+            "accuracy": 0.51,
+            "majority_accuracy": 0.52,
+            "utility": 0.0004,
+            "best_fixed_utility": 0.0003,
+        },
     }

@@ -31,7 +31,7 @@ FLOORS = {
     "trm_bt.evaluation": 6,
     "trm_bt.audit": 6,
     "trm_bt.report": 7,
-    "trm_bt.runfolder": 8,
+    "trm_bt.runfolder": 7,
     "trm_bt.runs": 8,
     "trm_bt.cli": 8,
 }

@@ -8,7 +8,8 @@ from trm_bt.evaluation.assessment import ComparisonRecord, SignificanceSettings
 from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.verdict import verdict
 from trm_bt.report.compare_page import render_comparison
-from trm_bt.report.compare_pictures import rolling_lead_chart
+from trm_bt.report.contents import ComparisonContent
+from trm_bt.report.sections.performance import performance
 
 
 def page_of(held, **changes):
@@ -62,10 +63,14 @@ def test_a_span_without_a_known_label_has_a_page_too():
     assert page_of(held).count("<svg") == 6
 
 
-def test_the_rolling_lead_needs_more_than_the_year_it_looks_back_on():
-    excess = comparison().excess
-    assert rolling_lead_chart(excess.iloc[:252]) is None
-    assert rolling_lead_chart(excess.iloc[:253]) is not None
+@pytest.mark.parametrize(("n_sessions", "n_charts"), [(252, 2), (253, 3)])
+def test_the_rolling_lead_needs_more_than_the_year_it_looks_back_on(
+    n_sessions, n_charts
+):
+    held = comparison()
+    excess = held.excess.iloc[:n_sessions]
+    section = performance(ComparisonContent(None, held.equity, excess))
+    assert section.count("<svg") == n_charts
 
 
 @pytest.mark.parametrize("width", [390, 1300])

@@ -9,15 +9,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.command_line import call as call_command
 from tests.fakes import FakePolicy
-from tests.test_cli import call as call_command
+from tests.fakes_run import model_facts
 from trm_bt import cli
 from trm_bt.backtest import run_backtest
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.trials import read_trials, record_trial
-from trm_bt.runfolder import RunRequest, describe_bars, save_results, write_json
-from trm_bt.runs.compare import read_decided, read_record
+from trm_bt.runfolder.records import (
+    STRATEGIES,
+    BarsRecord,
+    RunRecord,
+    RunRequest,
+    versions,
+)
+from trm_bt.runfolder.store import read_run_record, write_json
+from trm_bt.runs.compare import read_decisions
+from trm_bt.runs.request import requested_bars
+from trm_bt.runs.results import save_results
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 START, END = "2007-01-03", "2009-06-30"
@@ -31,17 +41,22 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "run"
     folder.mkdir()
     request = RunRequest("sample", start=START, end=END)
-    bars = request.load()
+    bars = requested_bars(request)
     policy = FakePolicy.reading(bars)
     result = run_backtest(
         bars, TRMAllocator, params={"policy": policy}, decide_from=DECIDE_FROM
     )
-    save_results({"trm": result}, {}, folder)
-    record = {
-        "request": request.to_dict(),
-        "bars": describe_bars(bars),
-        "models": [{"name": "fake", "trained_until": "2008-05-23"}],
-    }
+    save_results(dict.fromkeys(STRATEGIES, result), {}, folder)
+    record = RunRecord(
+        finished=True,
+        schedule="crises",
+        command="trm-bt run",
+        request=request,
+        versions=versions(),
+        bars=BarsRecord.of(bars),
+        feature_schema=policy.schema,
+        models=[model_facts("fake", "2008-05-23")],
+    )
     write_json(folder / "run.json", record)
     return folder
 
@@ -174,21 +189,15 @@ def test_a_log_of_an_earlier_version_is_refused_before_the_work(
     assert not (folder.parent / "trials").exists()
 
 
-@pytest.mark.parametrize("is_beside", [True, False])
-def test_decisions_of_a_walk_forward_are_read_alike(folder, is_beside):
+def test_decisions_of_several_models_are_read_alike(folder):
+    """Models of a fold decide together under the name of the first, in any order."""
     table = pd.read_parquet(folder / "decisions.parquet")
-    before = read_decided(folder, read_record(folder))
-    table = table[table["run"] == "out_of_sample"].drop(columns=["run", "strategy"])
-    table = table.rename(columns={"session": "decided_on"})
+    before = read_decisions(folder, read_run_record(folder))
     table = table.sample(frac=1.0, random_state=0)
-    known = table[["decided_on"]].assign(last_label_known_on=pd.Timestamp("2008-05-23"))
-    if is_beside:
-        known = known.rename(columns={"decided_on": "session"})
-        known.to_parquet(folder / "out_of_sample.parquet")
-    else:
-        table = table.assign(last_label_known_on=known["last_label_known_on"])
-    table.to_parquet(folder / "decisions.parquet")
-    after = read_decided(folder, {})
+    table.assign(model="fake, mean of 3", n_models=3).to_parquet(
+        folder / "decisions.parquet"
+    )
+    after = read_decisions(folder, read_run_record(folder))
     pd.testing.assert_frame_equal(before.weights, after.weights)
     np.testing.assert_array_equal(before.classes, after.classes)
     np.testing.assert_array_equal(before.confidence, after.confidence)
@@ -253,10 +262,11 @@ def test_a_model_that_knew_too_much_is_a_leak(folder, monkeypatch, capsys):
         (lambda run: run["models"].clear(), "the model `fake` must be among"),
         (
             lambda run: run["request"]["config"].update(nonsense=1),
-            "but `nonsense`: Extra inputs",
+            "`request.config.nonsense`: Extra inputs",
         ),
+        (lambda run: run.update(finished=False), "is unfinished. Give its command ag"),
     ],
-    ids=["no bars", "no models", "unknown model", "unknown setting"],
+    ids=["no bars", "no models", "unknown model", "unknown setting", "unfinished"],
 )
 def test_a_record_that_lacks_something_is_named(
     folder, monkeypatch, capsys, spoil, words
@@ -282,20 +292,14 @@ def test_a_date_that_is_none_is_refused(folder, monkeypatch, capsys):
         assert f"`{option[2:]}` must be a date as YYYY-MM-DD, got 'last week'" in said
 
 
-def test_a_damaged_table_beside_a_walk_forward_is_named(folder):
-    (folder / "out_of_sample.parquet").write_text("no table")
-    with pytest.raises(RunError, match=r"out_of_sample.* be read .*Make the run again"):
-        read_decided(folder, read_record(folder))
-
-
 def test_a_missing_folder_or_column_is_named(folder, monkeypatch, capsys, tmp_path):
     code, _, said = call(monkeypatch, capsys, tmp_path / "nowhere")
     assert code == 2
-    assert "Give the folder of a finished run" in said
+    assert "no such run folder. Make one with `trm-bt run`" in said
     table = pd.read_parquet(folder / "decisions.parquet")
     table.drop(columns="target_cash").to_parquet(folder / "decisions.parquet")
     with pytest.raises(RunError, match="must have the column `target_cash`"):
-        read_decided(folder, read_record(folder))
+        read_decisions(folder, read_run_record(folder))
     (folder / "decisions.parquet").write_text("no table")
     with pytest.raises(RunError, match="cannot be read as parquet"):
-        read_decided(folder, read_record(folder))
+        read_decisions(folder, read_run_record(folder))

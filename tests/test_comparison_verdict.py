@@ -8,11 +8,11 @@ from trm_bt.evaluation.assessment import (
     Assessment,
     ChanceTests,
     ComparedFigures,
+    ComparedSpan,
     DeflatedSharpe,
     Overfitting,
     RandomStarts,
     SignificanceSettings,
-    Span,
     TrialsOverfitting,
 )
 from trm_bt.evaluation.statistics import Alpha, Lead
@@ -67,7 +67,7 @@ TESTS = ChanceTests(
     overfitting_of_trials=TrialsOverfitting(0.63, 9, 12870, 0.1, n_trials=12),
 )
 ASSESSED = Assessment(
-    span=Span("2000-01-03", "2019-12-31", 5000),
+    span=ComparedSpan("2000-01-03", "2019-12-31", 5000),
     settings=SignificanceSettings(),
     strategies={name: figures(ratio) for name, ratio in SHARPES.items()},
     best_fixed="defensive",
@@ -163,7 +163,9 @@ def test_an_accuracy_that_nobody_has_is_taken_for_a_leak(accuracy):
 
 
 def test_a_short_span_proves_nothing():
-    short = replace(ASSESSED, tests=None, span=Span("2000-01-03", "2000-03-01", 41))
+    short = replace(
+        ASSESSED, tests=None, span=ComparedSpan("2000-01-03", "2000-03-01", 41)
+    )
     assert verdict(short) == [
         "The span has 41 sessions, and nothing can be said of chance under 60."
     ]

@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trm_bt.audit.differences import Comparison, Table, compare, table_by_session
+from trm_bt.audit.differences import (
+    Agreement,
+    DatedTable,
+    compare_tables,
+    table_by_session,
+)
 
 SESSIONS = pd.bdate_range("2024-01-02", periods=4)
 VALUES = {
@@ -28,7 +33,7 @@ def table(**changes):
 
 def test_equal_tables_do_not_differ():
     for rtol in (0.0, 1e-6):
-        assert compare(table(), table(), rtol) == Comparison(20, 0.0, None)
+        assert compare_tables(table(), table(), rtol) == Agreement(20, 0.0, None)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,7 @@ def test_equal_tables_do_not_differ():
     ],
 )
 def test_one_changed_value_is_found(change, expected):
-    assert str(compare(table(), table(**change), 1e-6).difference) == expected
+    assert str(compare_tables(table(), table(**change), 1e-6).difference) == expected
 
 
 def test_numbers_may_differ_by_a_share_of_themselves_and_of_the_median():
@@ -62,10 +67,10 @@ def test_numbers_may_differ_by_a_share_of_themselves_and_of_the_median():
     for row, price in ((0, 1.0), (3, 400.0)):
         limit = 1e-6 * (price + 2.0)
         for gap, is_same in ((0.99 * limit, True), (1.01 * limit, False)):
-            comparison = compare(table(), table(price=(row, price + gap)), 1e-6)
-            assert (comparison.difference is None) == is_same
-            assert comparison.largest == pytest.approx(gap / (price + 2.0), rel=1e-5)
-    exact = compare(table(), table(price=(0, np.nextafter(1.0, 2.0))), 0.0)
+            agreement = compare_tables(table(), table(price=(row, price + gap)), 1e-6)
+            assert (agreement.difference is None) == is_same
+            assert agreement.largest == pytest.approx(gap / (price + 2.0), rel=1e-5)
+    exact = compare_tables(table(), table(price=(0, np.nextafter(1.0, 2.0))), 0.0)
     assert exact.difference.whole == "1"
     assert exact.difference.other == "1.0000000000000002"
 
@@ -76,18 +81,20 @@ def test_one_large_number_hides_nothing_of_the_others():
         table_by_session(pd.Series([*returns[:3], last], SESSIONS), "values")
         for last in (0.015, 0.016)
     )
-    found = compare(whole, other, 1e-6).difference
+    found = compare_tables(whole, other, 1e-6).difference
     assert str(found) == "2024-01-05 value: 0.015 against 0.016"
 
 
 def test_values_of_no_scale_are_each_held_against_themselves():
     pair = [
-        Table(pd.DataFrame({"value": [3e6, 1e-3 + gap]}), SESSIONS[:2], has_scale=False)
+        DatedTable(
+            pd.DataFrame({"value": [3e6, 1e-3 + gap]}), SESSIONS[:2], has_scale=False
+        )
         for gap in (0.0, 1e-5)
     ]
-    assert compare(*pair, 1e-6).difference.session == SESSIONS[1]
-    scaled = [Table(one.values, one.known_on) for one in pair]
-    assert compare(*scaled, 1e-6).difference is None
+    assert compare_tables(*pair, 1e-6).difference.session == SESSIONS[1]
+    scaled = [DatedTable(one.values, one.known_on) for one in pair]
+    assert compare_tables(*scaled, 1e-6).difference is None
 
 
 def test_what_rounding_leaves_near_zero_is_no_difference():
@@ -95,8 +102,8 @@ def test_what_rounding_leaves_near_zero_is_no_difference():
         table_by_session(pd.Series([1.0, -2.0, near, 3.0], SESSIONS), "values")
         for near in (1e-16, -3e-16)
     )
-    assert compare(whole, other, 1e-6).difference is None
-    assert compare(whole, other, 0.0).difference is not None
+    assert compare_tables(whole, other, 1e-6).difference is None
+    assert compare_tables(whole, other, 0.0).difference is not None
 
 
 def test_a_hole_that_turns_truths_into_objects_is_no_difference():
@@ -107,11 +114,11 @@ def test_a_hole_that_turns_truths_into_objects_is_no_difference():
     )
     early = whole.between(None, SESSIONS[2])
     assert early.values["value"].dtype == object
-    assert compare(early, other, 1e-6).difference is None
-    flipped = Table(~other.values, other.known_on)
-    found = compare(early, flipped, 1e-6).difference
+    assert compare_tables(early, other, 1e-6).difference is None
+    flipped = DatedTable(~other.values, other.known_on)
+    found = compare_tables(early, flipped, 1e-6).difference
     assert str(found) == "2024-01-02 value: True against False"
-    assert "(dtype)" in str(compare(early, other, 0.0).difference)
+    assert "(dtype)" in str(compare_tables(early, other, 0.0).difference)
 
 
 def test_rows_and_columns_that_one_side_lacks_are_found():
@@ -120,33 +127,33 @@ def test_rows_and_columns_that_one_side_lacks_are_found():
         ([0, 2, 3], "2024-01-03 (row): present against absent"),
         ([0, 1], "2024-01-04 (row): present against absent"),
     ):
-        fewer = Table(whole.values.iloc[rows], whole.known_on[rows])
-        assert str(compare(whole, fewer, 1e-6).difference) == expected
-        found = compare(fewer, whole, 1e-6).difference
+        fewer = DatedTable(whole.values.iloc[rows], whole.known_on[rows])
+        assert str(compare_tables(whole, fewer, 1e-6).difference) == expected
+        found = compare_tables(fewer, whole, 1e-6).difference
         assert str(found) == expected.replace(
             "present against absent", "absent against present"
         )
-    narrow = Table(whole.values.drop(columns="count"), whole.known_on)
-    found = str(compare(whole, narrow, 1e-6).difference)
+    narrow = DatedTable(whole.values.drop(columns="count"), whole.known_on)
+    found = str(compare_tables(whole, narrow, 1e-6).difference)
     assert found == "2024-01-02 count (column): present against absent"
-    assert compare(narrow, whole, 1e-6).difference.whole == "absent"
+    assert compare_tables(narrow, whole, 1e-6).difference.whole == "absent"
 
 
 def test_a_dtype_counts_where_numbers_must_be_equal():
     whole = table()
-    other = Table(whole.values.astype({"count": float}), whole.known_on)
-    assert compare(whole, other, 1e-6).difference is None
-    found = compare(whole, other, 0.0).difference
+    other = DatedTable(whole.values.astype({"count": float}), whole.known_on)
+    assert compare_tables(whole, other, 1e-6).difference is None
+    found = compare_tables(whole, other, 0.0).difference
     assert str(found) == "2024-01-02 count (dtype): int64 against float64"
-    words = Table(whole.values.astype({"count": str}), whole.known_on)
-    assert "count (dtype)" in str(compare(whole, words, 1e-6).difference)
+    words = DatedTable(whole.values.astype({"count": str}), whole.known_on)
+    assert "count (dtype)" in str(compare_tables(whole, words, 1e-6).difference)
 
 
 def test_nothing_known_yet_is_no_difference():
-    empty = Table(pd.DataFrame(), pd.DatetimeIndex([]))
-    assert compare(empty, table().between(None, SESSIONS[0] - SESSIONS.freq), 0.0) == (
-        Comparison(0, 0.0, None)
-    )
+    empty = DatedTable(pd.DataFrame(), pd.DatetimeIndex([]))
+    assert compare_tables(
+        empty, table().between(None, SESSIONS[0] - SESSIONS.freq), 0.0
+    ) == (Agreement(0, 0.0, None))
 
 
 def test_events_are_changes_of_what_seldom_changes():

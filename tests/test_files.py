@@ -1,6 +1,7 @@
 """Files and folders are the old ones or the new ones, whatever happens between."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,29 @@ def test_what_a_killed_writer_leaves_goes_with_the_next_write(tmp_path, waiting)
     replace(target)
 
     assert (target / "a.txt").read_text() == "newer"
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_work_folder_keeps_its_lock_until_all_else_is_gone(tmp_path, monkeypatch):
+    target, left = make(tmp_path / "run"), []
+    remove = shutil.rmtree
+
+    def watch(path, **how):
+        left.append({p.name for p in tmp_path.glob(".run.*.draft/*")})
+        remove(path, **how)
+
+    monkeypatch.setattr(shutil, "rmtree", watch)
+    replace(target)
+
+    assert left == [{".lock", "run"}, {".lock"}]
+
+
+def test_an_empty_work_folder_goes_with_the_next_write(tmp_path):
+    target = make(tmp_path / "run")
+    (tmp_path / ".run.12345678.draft").mkdir()
+
+    replace(target)
+
     assert names(tmp_path) == ["run"]
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.runfolder import RunRequest
+from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.run import run
 
 

@@ -13,7 +13,7 @@ from trm_bt.audit.setup import (
     N_ROWS,
     audit_setup,
     audit_trades,
-    learnt,
+    learned,
     train_frozen,
 )
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
@@ -23,8 +23,8 @@ from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.crises import CRISES
 from trm_bt.market.objectives import mix
 
-CONFIG = TRMConfig(model=ModelConfig(hidden_dim=48), training=TrainingConfig(epochs=2))
-EXACT = AuditSettings(n_cuts=12, rtol=0.0)
+CONFIG = TRMConfig(model=ModelConfig(hidden_dim=16), training=TrainingConfig(epochs=2))
+EXACT = AuditSettings(n_cuts=6, rtol=0.0)
 
 
 @pytest.fixture(
@@ -47,14 +47,14 @@ def case(request):
 def test_training_knows_nothing_after_the_freeze_of_its_crisis(case):
     bars, frozen_on = case
     result = audit_training(
-        lambda bars, session: learnt(train_frozen(bars, session, CONFIG)),
+        lambda bars, session: learned(train_frozen(bars, session, CONFIG)),
         bars,
         EXACT,
         freezes=pd.DatetimeIndex([frozen_on]),
     )
     assert result.difference is None
     assert result.largest == 0.0
-    assert result.n_values > 3 * 18_000
+    assert result.n_values > 3 * 2_000
 
 
 def test_decisions_and_trades_do_not_change_with_the_future(case):
@@ -65,7 +65,7 @@ def test_decisions_and_trades_do_not_change_with_the_future(case):
     decide_from = bars.sessions[bars.sessions > frozen_on][0]
     trades = audit_trades(policy, bars, CONFIG, EXACT, decide_from)
     assert trades.difference is None
-    assert decisions.n_cuts == trades.n_cuts == 12
+    assert decisions.n_cuts == trades.n_cuts == 6
 
 
 def test_one_row_has_the_bits_that_it_has_among_others():

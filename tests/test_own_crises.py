@@ -8,8 +8,8 @@ import pytest
 
 from trm_bt.errors import ConfigError
 from trm_bt.market.crises import CRISES, Crisis, read_crises
+from trm_bt.report.crisis_windows import Window
 from trm_bt.report.pages import crisis_frame
-from trm_bt.report.windows import Window
 
 WIDE_SIGNS = (0xFF1D, 0xFF0B, 0xFF0D, 0xFF20)
 """Full-width forms of = + - @."""
@@ -91,5 +91,5 @@ def test_no_name_of_ones_own_becomes_a_formula(tmp_path, sign):
     name = f"{sign}HYPERLINK(1)"
     (tmp_path / "own.json").write_text(json.dumps([{**TAPER, "name": name}]))
     (crisis,) = read_crises(tmp_path / "own.json")
-    window = Window(crisis.name, TAPER["start"], TAPER["end"], True, "not covered")
+    window = Window(crisis, is_own=True, reason="not covered")
     assert crisis_frame([window])["crisis"].tolist() == [f"'{name}"]

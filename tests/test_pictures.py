@@ -7,7 +7,7 @@ from matplotlib.image import imread
 
 from trm_bt.market.features import FEATURE_NAMES, Features, FeatureSchema
 from trm_bt.report import feature_picture, loss_curve
-from trm_bt.report.pictures import INKS
+from trm_bt.report.colours import LIGHT
 
 
 def features_from(start: str, n_proxies: int, n_sessions: int = 300) -> Features:
@@ -20,7 +20,7 @@ def features_from(start: str, n_proxies: int, n_sessions: int = 300) -> Features
 
 def inked(picture, name: str) -> np.ndarray:
     """Return where the picture has a colour, shape (height, width)."""
-    colour = [int(INKS[name][i : i + 2], 16) for i in (1, 3, 5)]
+    colour = [int(LIGHT[name][i : i + 2], 16) for i in (1, 3, 5)]
     pixels = np.round(255 * imread(picture)[..., :3]).astype(int)
     return (pixels == colour).all(axis=-1)
 
@@ -47,7 +47,7 @@ def test_feature_picture_shades_crises_and_colours_proxies(
     assert (n_proxies < 10) == (inked(picture, "trm").sum() > 500)
 
 
-def test_loss_curve_is_a_picture_with_its_yardstick_dashed():
+def test_loss_curve_is_a_picture_with_its_baseline_dashed():
     history = [
         {"epoch": i, "train_loss": 1 / i, "validation_loss": 2 / i, "note": "x"}
         for i in range(1, 6)

@@ -16,7 +16,8 @@ from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
-from trm_bt.runfolder import RunRequest
+from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.request import requested_bars
 from trm_bt.runs.run import run
 
 STRATEGIES = ["trm", "spy", "sixty_forty", *ALLOCATION_NAMES]
@@ -184,7 +185,7 @@ def test_the_model_is_described(record):
 
 
 def test_labels_and_features_are_those_of_the_functions(folder):
-    bars = REQUEST.load()
+    bars = requested_bars(REQUEST)
     features = compute_features(bars)
     pd.testing.assert_frame_equal(
         pd.read_parquet(folder / "features.parquet"), features.frame, check_exact=True
@@ -197,7 +198,7 @@ def test_labels_and_features_are_those_of_the_functions(folder):
 
 
 def test_the_schema_travels_to_every_table_checkpoint_and_page(folder, summary):
-    schema = compute_features(REQUEST.load()).schema
+    schema = compute_features(requested_bars(REQUEST)).schema
     assert "derived from S&P 500" in schema.provenance["bars"]
     assert "19 large stocks" in schema.provenance["members"]
     for table in ("features", "labels", "decisions"):

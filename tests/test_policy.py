@@ -180,7 +180,7 @@ def test_the_mean_of_the_members_decides(members):
         halt = sum(one[row].halt_prob for one in apart) / 3
         assert decision.halt_prob == pytest.approx(halt, rel=1e-14)
         assert decision.decided_on == SAMPLES.sessions[row]
-        assert decision.model == f"{apart[0][row].model}, mean of 3"
+        assert decision.decided_by == f"{apart[0][row].model}, mean of 3"
     assert len({decision.model for decision in found}) == 3
 
 

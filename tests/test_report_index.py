@@ -1,5 +1,6 @@
 """The page of a run, read as a reader would: its tables, and what it leaves out."""
 
+import hashlib
 import html
 import json
 import re
@@ -12,13 +13,14 @@ from tests.fakes_run import write_fake_run
 from trm_bt.errors import RunError
 from trm_bt.market.crises import Crisis
 from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.report.charts import library_parts
-from trm_bt.report.index import page_script, render_index
+from trm_bt.report.charts import live_charts
+from trm_bt.report.contents import RunContent
+from trm_bt.report.crisis_windows import windows_of
+from trm_bt.report.index import render_index
 from trm_bt.report.models import read_models
 from trm_bt.report.pages import crisis_frame
-from trm_bt.report.reader import read_run
 from trm_bt.report.templating import label, percent
-from trm_bt.report.windows import windows_of
+from trm_bt.runfolder.store import read_run
 
 HOSTILE = "=HYPERLINK(1)<script>alert(1)</script>"
 OWN = Crisis(HOSTILE, pd.Timestamp("2010-02-01"), pd.Timestamp("2010-02-26"))
@@ -35,7 +37,7 @@ def visible(page):
 def page_of(folder, own=()):
     run = read_run(folder)
     models = read_models(folder)
-    return render_index(run, windows_of(run, models, own), models)
+    return render_index(RunContent(run, windows_of(run, models, own), models))
 
 
 def table_of(page, name):
@@ -229,9 +231,9 @@ def test_a_window_that_the_run_lacks_says_what_is_missing(folder, start, reason)
 
 def test_a_run_without_crisis_cash_rate_or_checkpoints_has_a_page(tmp_path):
     write_fake_run(tmp_path, start="2013-01-02", end="2013-03-01")
-    (tmp_path / "crisis_equity.parquet").unlink()
     content = json.loads((tmp_path / "summary.json").read_text())
     content["cash"] = "earned nothing: the bars have no cash rate"
+    content["cash_rate"] = {"source": None, "reason": "the bars have no cash rate"}
     (tmp_path / "summary.json").write_text(json.dumps(content))
     page = page_of(tmp_path)
     assert page.count("no data") == 12
@@ -284,16 +286,9 @@ def test_a_flat_run_still_has_a_page(tmp_path):
     assert row[2] == "0.0 %"
 
 
-def test_the_chart_library_is_the_one_that_was_released():
-    import hashlib
-
-    parts = {
-        name: hashlib.sha256(text.encode()).hexdigest()[:16]
-        for name, text in library_parts().items()
-    }
-    assert parts == {
-        "script": "19c8d4c6ad88929a",
-        "style": "df630c6a8d6f8eea",
-        "licence": "8f989229699b4fe2",
-    }
-    assert not [text for text in page_script()["scripts"] if "</script" in text]
+def test_the_chart_library_is_the_one_that_was_released(folder):
+    script = live_charts(RunContent(read_run(folder), [], {}))
+    parts = (script.sources[0], script.style, script.licence)
+    digests = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in parts]
+    assert digests == ["19c8d4c6ad88929a", "df630c6a8d6f8eea", "8f989229699b4fe2"]
+    assert not [text for text in script.sources if "</script" in text]

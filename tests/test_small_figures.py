@@ -1,6 +1,7 @@
 """Shares that are nearly nothing or nearly all, and turnover with its span."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,19 +10,14 @@ import pytest
 from tests.fakes_run import write_fake_run
 from tests.test_report_index import page_of, table_of, visible
 from trm_bt.cli.tables import compare_table, strategy_table
-from trm_bt.report.sheets import Context, Sheet
+from trm_bt.evaluation.crisis_figures import CrisisFigures
+from trm_bt.market.crises import Crisis
+from trm_bt.report.contents import Sheet
+from trm_bt.report.crisis_windows import Window
 from trm_bt.report.tearsheets import render_sheet
+from trm_bt.runfolder.store import read_run
 
 SESSIONS = pd.bdate_range("2010-05-05", "2010-06-30")
-ROW = {
-    "label": "TRM",
-    "recovery": "nothing lost",
-    "total_return": 0.0,
-    "max_drawdown": 0.0,
-    "worst_session": 0.0,
-    "worst_on": SESSIONS[1],
-    "sessions_under_water": 0,
-}
 
 
 @pytest.fixture
@@ -71,18 +67,19 @@ def test_turnover_of_a_tearsheet_is_that_of_all_its_sessions(
 ):
     flat = pd.Series(0.0, SESSIONS)
     walk = np.linspace(1.0, 1.1, len(SESSIONS))
-    equity = pd.DataFrame(dict.fromkeys(("trm", "spy", "sixty_forty"), walk))
-    weights = pd.DataFrame(dict.fromkeys(("equity", "bond", "cash"), walk / 4))
-    context = Context(
-        equity=equity.set_axis(SESSIONS),
-        weights=weights.set_axis(SESSIONS),
+    equity = pd.DataFrame({"trm": walk, "spy": walk, "sixty_forty": walk}, SESSIONS)
+    weights = dict.fromkeys(("equity", "bond", "cash"), walk / 4)
+    crisis = Window(
+        Crisis("two sessions", SESSIONS[1], SESSIONS[2]),
+        is_own=True,
+        equity=equity.iloc[:3],
+        context=equity,
+        weights=pd.DataFrame(weights, SESSIONS),
         seen=pd.DataFrame(index=SESSIONS),
-        base=SESSIONS[0],
-        span=(SESSIONS[1], SESSIONS[2]),
-        n_sessions=2,
     )
-    rows = ({**ROW, "turnover": turnover},)
-    sheet = Sheet("Run", flat, compared=rows, context=context if is_crisis else None)
+    figures = CrisisFigures(0.0, 0.0, 0.0, SESSIONS[1], 0, None, turnover)
+    rows = (("TRM", figures),)
+    sheet = Sheet("Run", flat, compared=rows, window=crisis if is_crisis else None)
     page = render_sheet(sheet)
     head, row = table_of(page, "compared")
     assert (head[-1], row[-1]) == ("Turnover in all", shown)
@@ -91,10 +88,10 @@ def test_turnover_of_a_tearsheet_is_that_of_all_its_sessions(
     assert ("From the close before the crisis" in text) == is_crisis
 
 
-def test_turnover_in_the_terminal_is_said_to_be_a_years():
-    span = {"start": "2010-05-03", "end": "2010-06-30", "sessions": 43}
-    run = {"out_of_sample": span, "strategies": {}, "cash": "earned nothing"}
-    facts = {"run": "runs/a", "span": span, "strategies": {}, "tests": None}
-    facts |= {"cost_bps": 5.0, "cash": "earned nothing"}
-    assert "Turnover is annual." in str(strategy_table(run).caption)
-    assert "Turnover: annual." in str(compare_table(facts).caption)
+def test_turnover_in_the_terminal_is_said_to_be_annual(folder):
+    span = SimpleNamespace(start="2010-05-03", end="2010-06-30", sessions=43)
+    comparison = SimpleNamespace(
+        run="a", span=span, strategies={}, tests=None, cost_bps=5.0, cash="none"
+    )
+    assert "Turnover is annual." in strategy_table(read_run(folder).summary).caption
+    assert "Turnover: annual." in compare_table(comparison).caption

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from tests.command_line import call, write_folder
 from tests.planted import planted_samples
-from tests.test_cli import call, write_folder
 from trm_bt.audit.setup import audit_setup
 from trm_bt.config import LabelConfig, TRMConfig
 from trm_bt.errors import ConfigError

@@ -14,7 +14,7 @@ from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.losses import three_part_loss
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import TrainedModel, TrainingProgress
-from trm_bt.learning.trainer import Rows, Training, train
+from trm_bt.learning.trainer import Rows, TrainingRun, train
 from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
 
@@ -182,7 +182,7 @@ def test_divergence_is_an_error_of_our_own():
         fit(planted_samples(300), small_config(learning_rate=1e30))
 
 
-def make_training(model=None, progress=None, **settings) -> Training:
+def make_training(model=None, progress=None, **settings) -> TrainingRun:
     """Lay out a training of 260 rows, 40 of which validate."""
     samples = planted_samples(300)
     is_old = np.arange(300) < 254
@@ -191,7 +191,7 @@ def make_training(model=None, progress=None, **settings) -> Training:
     config = TRMConfig(
         model=SMALL.model_copy(update=model or {}), training=naming(**settings)
     )
-    return Training("test", old, new, config, progress)
+    return TrainingRun("test", old, new, config, progress)
 
 
 @pytest.mark.parametrize("target", ["label", "utility"])
@@ -252,7 +252,7 @@ def test_the_first_gradient_is_that_of_the_batchs_loss(architecture):
     assert found.tolist() == pytest.approx([part.item() for part in loss], rel=1e-5)
 
 
-def force_halting(training: Training, bias: float) -> None:
+def force_halting(training: TrainingRun, bias: float) -> None:
     """Make the halt logit a constant, far from what a few steps can move."""
     with torch.no_grad():
         training.state.model.nets.halt_out.weight.zero_()

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from tests.command_line import call, write_folder
 from tests.conftest import make_bars
-from tests.test_cli import call, write_folder
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.learning.checkpoint import load_checkpoint
@@ -16,7 +16,8 @@ from trm_bt.market.crises import CRISES
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.report import model_card
-from trm_bt.runfolder import RunRequest
+from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.request import requested_bars
 from trm_bt.runs.train import card_facts, train_checkpoint
 
 SETTINGS = {
@@ -55,7 +56,7 @@ def request_(bars, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(request_):
-    return request_.load()
+    return requested_bars(request_)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_the_card_says_so_where_there_is_no_skill(checkpoint, labels, loaded):
 
 def test_the_card_knows_nothing_of_later_bars(request_, checkpoint, card):
     """A card made with sixty later sessions is the same card."""
-    later = replace(request_, end=None).load()
+    later = requested_bars(replace(request_, end=None))
     labels = compute_labels(later, compute_features(later))
     model = load_checkpoint(checkpoint)
 

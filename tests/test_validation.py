@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.command_line import call
 from tests.conftest import make_bars
-from tests.test_cli import call
 from tests.test_load_bars import write
 from trm_bt.errors import BarsError
 from trm_bt.feeds import load_bars

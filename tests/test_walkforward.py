@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.command_line import call, write_folder
 from tests.conftest import make_bars
-from tests.test_cli import call, write_folder
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError, CheckpointError, RunError
 from trm_bt.learning.checkpoint import load_checkpoint
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.features import compute_features
-from trm_bt.runfolder import RunRequest
+from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.request import requested_bars
 from trm_bt.runs.walkforward import run_walkforward
 
 SETTINGS = {  # new models in the middle of September 2001
@@ -55,7 +56,7 @@ def told(out):
 
 
 def test_every_decision_knows_only_labels_of_before(told, request_):
-    sessions = request_.load().sessions
+    sessions = requested_bars(request_).sessions
     position = sessions.get_indexer(told["session"])
     known = sessions.get_indexer(told["last_label_known_on"])
     trained = sessions.get_indexer(told["trained_until"])
@@ -72,7 +73,7 @@ def test_every_decision_knows_only_labels_of_before(told, request_):
 
 
 def test_probabilities_are_means_over_the_seeds(told, out, request_):
-    frame = compute_features(request_.load()).frame
+    frame = compute_features(requested_bars(request_)).frame
     fold = told["fold"].iloc[-1]
     rows = told[told["fold"] == fold]
     apart = []
@@ -111,7 +112,7 @@ def test_a_crisis_is_decided_by_the_models_from_before_it_to_its_end(
     decisions = pd.read_parquet(out / "decisions.parquet")
     rows = decisions[decisions["run"] == "september_11"].set_index("session")
     inside = told.set_index("session").loc[rows.index]
-    frame = compute_features(request_.load()).frame.loc[rows.index]
+    frame = compute_features(requested_bars(request_)).frame.loc[rows.index]
     apart = [
         TRMPolicy(
             [load_checkpoint(out / "checkpoints" / f"seed_{seed}" / "2001-08-20")]

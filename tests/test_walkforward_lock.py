@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from tests.command_line import call, write_folder
 from tests.conftest import make_bars
-from tests.test_cli import call, write_folder
 
 MAIN = "from trm_bt.cli import main; main()"
 LONG = {

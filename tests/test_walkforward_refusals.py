@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from tests.command_line import call, write_folder
 from tests.conftest import make_bars
-from tests.test_cli import call, write_folder
 from trm_bt.config import TRMConfig
 
 

@@ -150,6 +150,7 @@ def _draft(target: Path) -> Iterator[Path]:
         yield work / target.name
         _flush(target.parent)
     finally:
+        _empty(work)
         lock.release()
         shutil.rmtree(work, ignore_errors=True)
     remove_leftovers(target)
@@ -164,7 +165,8 @@ def _locked_folder(target: Path) -> tuple[Path, FileLock]:
             )
         )
         lock = FileLock(work / _WORK_LOCK)
-        lock.acquire()
+        with suppress(FileNotFoundError):
+            lock.acquire()
         if (work / _WORK_LOCK).exists():
             return work, lock
         lock.release()
@@ -176,10 +178,24 @@ def remove_leftovers(target: Path) -> None:
         re.escape(f".{target.name}.") + "[a-z0-9_]{8}" + re.escape(_WORK_SUFFIX)
     )
     for work in list(target.parent.iterdir()):
+        if not form.fullmatch(work.name) or work.is_symlink():
+            continue
+        with suppress(OSError):
+            work.rmdir()  # of a writer killed before it locked, or at the very end
         lock = work / _WORK_LOCK
-        if form.fullmatch(work.name) and lock.is_file() and not work.is_symlink():
+        if lock.is_file():
             with suppress(Timeout, OSError), FileLock(lock, timeout=0):
+                _empty(work)
                 shutil.rmtree(work, ignore_errors=True)
+
+
+def _empty(work: Path) -> None:
+    """Remove all but the lock, so that after a kill the next writer knows the rest."""
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _WORK_LOCK:
+            path.unlink(missing_ok=True)
 
 
 def _take_place(draft: Path, target: Path, *, may_replace: bool) -> None:

@@ -12,6 +12,10 @@ Progress = Callable[[str, int, int], None]
 _LOADED_BY: Final = os.getpid()
 
 
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Do nothing with the progress of a stage."""
+
+
 def is_fork() -> bool:
     """Tell whether this process was forked after this module was loaded."""
     return os.getpid() != _LOADED_BY

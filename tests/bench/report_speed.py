@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 from tests.fakes_run import write_fake_run
-from trm_bt.report.crisis_sheets import run_sheets
+from trm_bt.report.crisis_windows import windows_of
 from trm_bt.report.models import read_models
 from trm_bt.report.pages import crisis_frame
-from trm_bt.report.reader import read_run
+from trm_bt.report.run_sheets import run_sheets
 from trm_bt.report.tearsheets import render_sheet
-from trm_bt.report.windows import windows_of
+from trm_bt.runfolder.store import read_run
 
 BUILD = """
 import sys

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -59,7 +60,11 @@ def read_on(folder: Path, names: set[str], is_over: Event, path: Path) -> None:
 
 def drafts(folder: Path) -> list[Path]:
     """Return the folders in the hidden work folders beside the checkpoint."""
-    return [path for path in folder.parent.glob(".*/*") if path.is_dir()]
+    found = []
+    for work in folder.parent.iterdir():
+        with suppress(OSError):  # the writer may have removed it meanwhile
+            found += [path for path in work.iterdir() if work.name.startswith(".")]
+    return [path for path in found if path.is_dir()]
 
 
 class Watch:

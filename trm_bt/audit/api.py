@@ -1,8 +1,8 @@
 """The look-ahead audit of your own features, policies, trainings and Cerebros.
 
-Every function here takes a function of yours, calls it on bars and on other bars that
-share their past, and returns an `AuditResult` whose `difference` is None where nothing
-known by a cut depends on what came after it. See docs/audit.md.
+Every function here takes a function of yours, calls it on bars and on counterfactual
+bars that share their past, and returns an `AuditResult`. Its `difference` is None where
+nothing known by a cut depends on what came after it. See docs/audit.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +11,9 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.audit.cerebro import audit_cerebro
-from trm_bt.audit.checks import (
-    AuditResult,
-    AuditSettings,
-    Evaluation,
-    check_worlds,
-)
-from trm_bt.audit.counterfactual import World
-from trm_bt.audit.differences import Table, table_by_session
+from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, run_check
+from trm_bt.audit.counterfactual import Counterfactual
+from trm_bt.audit.differences import DatedTable, table_by_session
 from trm_bt.audit.training import audit_split, audit_training
 from trm_bt.errors import LookAheadError
 from trm_bt.market.allocations import ALLOCATION_NAMES
@@ -66,7 +61,7 @@ def audit_features(
     ------
     ConfigError
         If the function fails on all bars, returns something else, gives another result
-        a second time, or does not read the bars it is given.
+        a second time, or does not depend on the bars it is given.
 
     Examples
     --------
@@ -81,11 +76,11 @@ def audit_features(
     2015-02-09 close: 3522.6187 against nan (cut)
     """
 
-    def evaluate(world: World) -> Evaluation:
-        table = table_by_session(function(world.bars), "features")
+    def evaluate(given: Counterfactual) -> Evaluation:
+        table = table_by_session(function(given.bars), "features")
         return _from_first_value(table, table.values)
 
-    return check_worlds("features", evaluate, bars, settings or AuditSettings())
+    return run_check("features", evaluate, bars, settings or AuditSettings())
 
 
 def audit_labels(
@@ -121,9 +116,9 @@ def audit_labels(
         As with `audit_features`.
     """
 
-    def evaluate(world: World) -> Evaluation:
-        values = table_by_session(function(world.bars), "labels").values
-        sessions = world.bars.sessions
+    def evaluate(given: Counterfactual) -> Evaluation:
+        values = table_by_session(function(given.bars), "labels").values
+        sessions = given.bars.sessions
         n_without = len(sessions) - 1 - int(sessions.get_indexer(values.index[-1:])[0])
         if n_without != n_ahead:
             raise LookAheadError(
@@ -131,10 +126,10 @@ def audit_labels(
                 f"is not known, and are on {n_without} where the bars end on "
                 f"{sessions[-1].date()}."
             )
-        table = Table(values, pd.DatetimeIndex(values["known_on"]))
+        table = DatedTable(values, pd.DatetimeIndex(values["known_on"]))
         return _from_first_value(table, values)
 
-    return check_worlds("labels", evaluate, bars, settings or AuditSettings())
+    return run_check("labels", evaluate, bars, settings or AuditSettings())
 
 
 def audit_policy(
@@ -172,22 +167,24 @@ def audit_policy(
         As with `audit_features`.
     """
 
-    def evaluate(world: World) -> Evaluation:
-        built = build(world.bars)
+    def evaluate(given: Counterfactual) -> Evaluation:
+        built = build(given.bars)
         if not isinstance(built, Policy):
             table = table_by_session(built, "decisions")
             return _from_first_value(table, table.values)
-        sessions, rows = _rows_to_decide(built, world, n_rows)
+        sessions, rows = _rows_to_decide(built, given, n_rows)
         values = _decided(built.decide(sessions, rows))
-        evaluation = _from_first_value(Table(values, sessions), values[["allocation"]])
-        if world.kind == "whole" or n_rows is None:
+        evaluation = _from_first_value(
+            DatedTable(values, sessions), values[["allocation"]]
+        )
+        if given.kind == "whole" or n_rows is None:
             return evaluation
         return Evaluation(evaluation.tables, sessions[0])
 
-    return check_worlds("decisions", evaluate, bars, settings or AuditSettings())
+    return run_check("decisions", evaluate, bars, settings or AuditSettings())
 
 
-def _from_first_value(table: Table, values: pd.DataFrame) -> Evaluation:
+def _from_first_value(table: DatedTable, values: pd.DataFrame) -> Evaluation:
     """Return the table, to be cut from the first row on that has a value."""
     has_value = values.notna().any(axis=1).to_numpy()
     first = table.known_on[has_value][:1]
@@ -195,14 +192,14 @@ def _from_first_value(table: Table, values: pd.DataFrame) -> Evaluation:
 
 
 def _rows_to_decide(
-    policy: Policy, world: World, n_rows: int | None
+    policy: Policy, given: Counterfactual, n_rows: int | None
 ) -> tuple[pd.DatetimeIndex, np.ndarray]:
-    """Return sessions and features that a policy is shown in a world."""
-    computed = compute_features(world.bars, policy.schema.lookbacks)
+    """Return sessions and features that a policy is shown."""
+    computed = compute_features(given.bars, policy.schema.lookbacks)
     policy.check_schema(computed.schema)
     frame = computed.frame
-    if n_rows is not None and world.kind != "whole":
-        cut = int(frame.index.searchsorted(world.cut, side="right"))
+    if n_rows is not None and given.kind != "whole":
+        cut = int(frame.index.searchsorted(given.cut, side="right"))
         frame = frame.iloc[max(cut - n_rows, 0) : cut + n_rows]
     return pd.DatetimeIndex(frame.index), frame.to_numpy()
 
@@ -214,6 +211,6 @@ def _decided(decisions: Sequence[Decision]) -> pd.DataFrame:
     values["allocation"] = pd.array([d.allocation for d in decisions], dtype="Int64")
     values["halt_prob"] = [decision.halt_prob for decision in decisions]
     values["n_steps"] = [decision.n_steps for decision in decisions]
-    values["model"] = [decision.model for decision in decisions]
+    values["model"] = [decision.decided_by for decision in decisions]
     values.index = pd.DatetimeIndex([decision.decided_on for decision in decisions])
     return values

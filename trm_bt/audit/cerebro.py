@@ -1,18 +1,13 @@
-"""The look-ahead audit of whole Cerebros: what was ordered, filled and owned."""
+"""The look-ahead audit of whole Cerebros: orders, fills, value and positions."""
 
 from collections.abc import Callable
 
 import pandas as pd
 
 from trm_bt.analyzers.run_recorder import RecordedRun, record_cerebro
-from trm_bt.audit.checks import (
-    AuditResult,
-    AuditSettings,
-    Evaluation,
-    check_worlds,
-)
-from trm_bt.audit.counterfactual import World
-from trm_bt.audit.differences import Difference, Table
+from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, run_check
+from trm_bt.audit.counterfactual import Counterfactual
+from trm_bt.audit.differences import DatedTable, Difference
 from trm_bt.errors import ConfigError
 from trm_bt.market.bars import Bars
 
@@ -22,13 +17,13 @@ def audit_cerebro(
     bars: Bars,
     settings: AuditSettings | None = None,
 ) -> list[AuditResult]:
-    """Audit whatever a Cerebro does, whoever wrote its strategies.
+    """Audit everything a Cerebro does, whoever wrote its strategies.
 
     Parameters
     ----------
     build : callable
         From `Bars` to a Cerebro with feeds made of these bars, a broker and strategies,
-        not run yet; called anew for every run.
+        not run yet; called again for every run.
     bars : Bars
         Bars to run on.
     settings : AuditSettings, optional
@@ -37,13 +32,13 @@ def audit_cerebro(
     Returns
     -------
     list of 2 AuditResult
-        The check "trades" compares the orders sent at each close and at each open, what
-        is cancelled and what cash is moved, the notices about orders, and value, cash
-        and positions at each close. With feeds that are resampled, other
-        worlds keep the calendar, which decides when a bar is whole. An order sent
-        at an open must not change with the rest of that session. The check "fills"
-        looks for orders that were filled at a price of the past: decided at a close
-        and filled on the same session or before.
+        The check "trades" compares the orders sent at each close and at each open,
+        cancels and cash moves, the notices about orders, and value, cash and positions
+        at each close. With resampled feeds, counterfactual bars keep the calendar,
+        which decides when a bar is whole. An order sent at an open must not change with
+        the rest of that session. The check "fills" looks for orders that were filled at
+        a price of the past: decided at a close and filled on the same session or
+        before.
 
     Raises
     ------
@@ -54,13 +49,13 @@ def audit_cerebro(
     settings = settings or AuditSettings()
     runs: list[RecordedRun] = []
 
-    def evaluate(world: World) -> Evaluation:
-        run = record_cerebro(build(world.bars))
-        if world.kind == "whole":
+    def evaluate(given: Counterfactual) -> Evaluation:
+        run = record_cerebro(build(given.bars))
+        if given.kind == "whole":
             runs.append(run)
         return _evaluation(run)
 
-    trades = check_worlds("trades", evaluate, bars, settings)
+    trades = run_check("trades", evaluate, bars, settings)
     return [trades, *[audit_fills(run) for run in runs[:1]]]
 
 
@@ -92,7 +87,7 @@ def audit_fills(run: RecordedRun) -> AuditResult:
             f"filled at {first['price']:.8g} of {first['filled_on'].date()}",
         )
     detail = f"{len(wrong)} of {len(filled)} fills at a price of the past"
-    return AuditResult("fills", detail, 0, 1, len(filled), 0.0, found, 0.0)
+    return AuditResult("fills", detail, 0, n_values=len(filled), difference=found)
 
 
 def _evaluation(run: RecordedRun) -> Evaluation:
@@ -116,10 +111,10 @@ def _evaluation(run: RecordedRun) -> Evaluation:
     return Evaluation(tables, cuts_from=run.decides_from, keeps_calendar=run.is_flushed)
 
 
-def _numbered(rows: pd.DataFrame, *, is_at_open: bool = False) -> Table:
+def _numbered(rows: pd.DataFrame, *, is_at_open: bool = False) -> DatedTable:
     """Name each row by its session and its number on that session."""
     rows = rows.sort_values("session", kind="stable")
     known_on = pd.DatetimeIndex(rows["session"])
     rows = rows.assign(number=rows.groupby("session").cumcount())
     values = rows.drop(columns=["is_at_open"], errors="ignore")
-    return Table(values.set_index(["session", "number"]), known_on, is_at_open)
+    return DatedTable(values.set_index(["session", "number"]), known_on, is_at_open)

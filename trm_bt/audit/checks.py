@@ -1,9 +1,9 @@
-"""One check of the look-ahead audit: what is known by a cut, in every world.
+"""One check of the look-ahead audit: what is known by a cut, on counterfactual bars.
 
-Something is computed over all bars, again over bars that end at a cut, and again over
-bars with another future (one that opens as the real one did, where orders are sent at
-an open). What was known by the cut must be the same in all of them. A check ends at
-the first cut that shows a difference.
+Something is computed on all bars, again on bars that end at a cut, and again on bars
+with another future (one that opens as the real one did, where orders are sent at an
+open). What was known by the cut must be the same on all of them. A check ends at the
+first cut that shows a difference.
 """
 
 import copy
@@ -14,24 +14,32 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from pydantic import JsonValue
 
 from trm_bt.audit.counterfactual import (
-    World,
+    Counterfactual,
+    counterfactuals_at,
     pick_cuts,
-    whole_world,
+    whole_bars,
     with_other_past,
-    worlds_at,
 )
-from trm_bt.audit.differences import Comparison, Difference, Table, compare
+from trm_bt.audit.differences import (
+    Agreement,
+    DatedTable,
+    Difference,
+    compare_tables,
+    earliest,
+)
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
 from trm_bt.market.bars import Bars
+from trm_bt.processes import Progress
 
 DEFAULT_RTOL: Final = 1e-6
-_NOTHING: Final = Table(pd.DataFrame(), pd.DatetimeIndex([]))
+_NOTHING: Final = DatedTable(pd.DataFrame(), pd.DatetimeIndex([]))
 _N_OTHER_PASTS: Final = 3
 """Other pasts tried until one shows; what is seldom or coarse may miss the first."""
 _FAR: Final = pd.Timedelta(days=31)
-"""Results this far behind the last bar were not computed from the bars that came."""
+"""Results this far behind the last bar were not computed from the given bars."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +51,18 @@ class AuditSettings:
     n_cuts : int or None
         Sessions to cut after; None takes every one.
     seed : int
-        Of the generator that draws cuts and other futures.
+        Seed of the generator that draws cuts and other futures.
     rtol : float
-        Difference of two numbers that is let pass, relative to the larger of the two
-        and the median of the column; 0 takes equal numbers of equal dtype alone.
-    tell : callable, optional
+        Tolerated difference of two numbers, relative to the larger of the two plus the
+        median of the column; 0 takes equal numbers of equal dtype alone.
+    progress : callable, optional
         Called with a check's name, the cuts it has seen, and those it has in all.
     """
 
     n_cuts: int | None = 200
     seed: int = 0
     rtol: float = DEFAULT_RTOL
-    tell: Callable[[str, int, int], None] | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class AuditResult:
     name : str
         What was compared.
     detail : str
-        In which worlds, and over which span.
+        On which bars, and over which span.
     n_cuts : int
         Cuts looked at; the last of them shows the difference, if there is one.
     n_runs : int
@@ -74,8 +82,8 @@ class AuditResult:
     n_values : int
         Values compared.
     largest : float
-        Largest difference of two numbers that was seen, relative to the larger of the
-        two and the median of its column; up to the tolerance it does not count.
+        Largest relative difference of two numbers; up to the tolerance it does not
+        count.
     difference : Difference or None
         The first one that counts.
     seconds : float
@@ -84,14 +92,14 @@ class AuditResult:
 
     name: str
     detail: str
-    n_cuts: int
-    n_runs: int
-    n_values: int
-    largest: float
-    difference: Difference | None
-    seconds: float
+    n_cuts: int = 1
+    n_runs: int = 1
+    n_values: int = 0
+    largest: float = 0.0
+    difference: Difference | None = None
+    seconds: float = 0.0
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, JsonValue]:
         """Return plain JSON values."""
         values = asdict(self)
         if self.difference is not None:
@@ -102,41 +110,41 @@ class AuditResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the thing under audit says about one world.
+    """The results of the thing under audit on one set of bars.
 
     Parameters
     ----------
-    tables : dict of str to Table
+    tables : dict of str to DatedTable
         Results, each row with the session on which it is known.
     shown_from : Timestamp or None
-        First session that this evaluation tells of; None if it tells of all.
+        First session that this evaluation has results of; None for all.
     cuts_from : Timestamp or None
-        First session that makes sense as a cut; None if all do.
+        First session that makes sense as a cut; None for all.
     keeps_calendar : bool
-        Whether other worlds must go on after the cut, on the sessions as they are.
+        Whether counterfactual bars must go on after the cut, on the real sessions.
     """
 
-    tables: dict[str, Table]
+    tables: dict[str, DatedTable]
     shown_from: pd.Timestamp | None = None
     cuts_from: pd.Timestamp | None = None
     keeps_calendar: bool = False
 
 
-Evaluate = Callable[[World], Evaluation]
+Evaluate = Callable[[Counterfactual], Evaluation]
 
 
-def check_worlds(
+def run_check(
     name: str, evaluate: Evaluate, bars: Bars, settings: AuditSettings
 ) -> AuditResult:
-    """Compare an evaluation of all bars with those of worlds that share its past.
+    """Compare an evaluation of all bars with those of bars that share their past.
 
     Parameters
     ----------
     name : str
         Name of the check in tables.
     evaluate : callable
-        From a `World` to an `Evaluation`. It is given a copy of the bars, so that what
-        it writes into them is seen by nobody else.
+        From a `Counterfactual` to an `Evaluation`. It is given a copy of the bars, so
+        that nobody else sees what it writes into them.
     bars : Bars
         The bars as they are.
     settings : AuditSettings
@@ -145,23 +153,21 @@ def check_worlds(
     Returns
     -------
     AuditResult
-        An error that only another world raises counts as a difference, and so does a
-        `LookAheadError` in any.
+        An error that only counterfactual bars raise counts as a difference, and so does
+        a `LookAheadError` on any bars.
 
     Raises
     ------
     ConfigError
-        If the evaluation fails on the bars as they are, gives another result for the
-        same bars a second time, or the same one for bars with another past.
+        If the evaluation fails on all bars, gives another result for the same bars a
+        second time, or the same one for bars with another past.
     """
-    watch = Watch(name, evaluate, settings)
+    check = RunningCheck(name, evaluate, settings)
     try:
-        whole = watch.whole(whole_world(bars))
+        whole = check.whole(whole_bars(bars))
     except LookAheadError as error:
-        last = bars.sessions[-1]
-        return watch.result(
-            "all bars", 0, Difference(last, "(error)", "", str(error), "whole")
-        )
+        found = Difference(bars.sessions[-1], "(error)", "", str(error), "whole")
+        return check.result("all bars", 0, found)
     generator = np.random.default_rng(settings.seed)
     cuts = _cuts(name, whole, bars, settings, generator)
     has_open = any(table.is_at_open for table in whole.tables.values())
@@ -170,19 +176,19 @@ def check_worlds(
     kinds = f"{kinds}, same calendar" if keeps_calendar else f"cut, {kinds}"
     detail = f"{kinds}; {cuts[0].date()} to {cuts[-1].date()}"
     for n_seen, cut in enumerate(cuts):
-        watch.tell(n_seen, len(cuts))
-        worlds = worlds_at(
+        check.report(n_seen, len(cuts))
+        others = counterfactuals_at(
             bars, cut, generator, has_open=has_open, keeps_calendar=keeps_calendar
         )
-        found = watch.first_difference(whole, worlds)
-        if found is not None:
-            return watch.result(detail, n_seen + 1, found)
-    watch.check_depends_on_bars(whole, whole_world(bars))
-    watch.tell(1, 1)
-    return watch.result(detail, len(cuts), None)
+        difference = check.first_difference(whole, others)
+        if difference is not None:
+            return check.result(detail, n_seen + 1, difference)
+    check.require_dependence(whole, whole_bars(bars))
+    check.report(1, 1)
+    return check.result(detail, len(cuts), None)
 
 
-class Watch:
+class RunningCheck:
     """A check under way: its runs, its comparisons, and the clock."""
 
     def __init__(self, name: str, evaluate: Evaluate, settings: AuditSettings) -> None:
@@ -191,13 +197,13 @@ class Watch:
         self._n_runs = self._n_values = 0
         self._largest = 0.0
 
-    def tell(self, done: int, total: int) -> None:
-        """Say how far the check is."""
-        if self._settings.tell is not None:
-            self._settings.tell(self._name, done, total)
+    def report(self, done: int, total: int) -> None:
+        """Report how far the check is."""
+        if self._settings.progress is not None:
+            self._settings.progress(self._name, done, total)
 
-    def whole(self, world: World, *, is_repeated: bool = True) -> Evaluation:
-        """Evaluate the bars as they are, twice: chance must not look like a leak.
+    def whole(self, bars: Counterfactual, *, is_repeated: bool = True) -> Evaluation:
+        """Evaluate all bars, twice: chance must not look like a leak.
 
         Raises
         ------
@@ -205,16 +211,17 @@ class Watch:
             If that fails, or two results differ.
         """
         try:
-            first = self._run(world)
-            again = self._run(world) if is_repeated else first
+            first = self._run(bars)
+            again = self._run(bars) if is_repeated else first
         except TRMError:
             raise
         except Exception as error:
+            sessions = bars.bars.sessions
             raise ConfigError(
-                f"{self._name}: must work on all bars, {world.bars.sessions[0].date()} "
-                f"to {world.bars.sessions[-1].date()}, and raises {_told(error)}."
+                f"{self._name}: must work on all bars, {sessions[0].date()} "
+                f"to {sessions[-1].date()}, and raises {one_line(error)}."
             ) from error
-        found = self._compare(first, again, world)
+        found = self._compare(first, again, bars)
         if found is not None:
             raise ConfigError(
                 f"{self._name}: must give the same result for the same bars, and a "
@@ -223,22 +230,23 @@ class Watch:
         return first
 
     def first_difference(
-        self, whole: Evaluation, worlds: Iterable[World]
+        self, whole: Evaluation, others: Iterable[Counterfactual]
     ) -> Difference | None:
-        """Evaluate worlds one by one until one of them differs from the whole."""
-        for world in worlds:
+        """Evaluate counterfactual bars until one of them differs from the whole."""
+        for bars in others:
             try:
-                other = self._run(world)
+                other = self._run(bars)
             except Exception as error:  # the user's own code may raise anything
-                return Difference(world.cut, "(error)", "", _told(error), world.kind)
-            self._check_reads_bars(other, world)
-            found = self._compare(whole, other, world)
+                text = one_line(error)
+                return Difference(bars.cut, "(error)", "", text, bars.kind)
+            self._require_given_bars(other, bars)
+            found = self._compare(whole, other, bars)
             if found is not None:
                 return found
         return None
 
-    def check_depends_on_bars(self, whole: Evaluation, world: World) -> None:
-        """Prove that what was found sound changes with another past.
+    def require_dependence(self, whole: Evaluation, bars: Counterfactual) -> None:
+        """Require that what was found sound changes with another past.
 
         What does not depend on the bars looks sound whatever else it reads.
 
@@ -249,14 +257,14 @@ class Watch:
         """
         generator = np.random.default_rng(self._settings.seed)
         for _ in range(_N_OTHER_PASTS):
-            past = with_other_past(world.bars, generator)
+            past = with_other_past(bars.bars, generator)
             try:
-                other = self._run(replace(world, kind="moved", bars=past))
+                other = self._run(replace(bars, kind="moved", bars=past))
             except Exception:  # it has read them, or would not have failed
                 return
-            # however much is let pass elsewhere, any change here is one
+            # however much is tolerated elsewhere, any change here is one
             rtol = min(self._settings.rtol, DEFAULT_RTOL)
-            if any(seen.difference for seen in self._seen(whole, other, world, rtol)):
+            if any(seen.difference for seen in _agreements(whole, other, bars, rtol)):
                 return
         raise ConfigError(
             f"{self._name}: does not depend on the bars: with other prices on the same "
@@ -279,10 +287,10 @@ class Watch:
             round(time.perf_counter() - self._started, 2),
         )
 
-    def _run(self, world: World) -> Evaluation:
+    def _run(self, bars: Counterfactual) -> Evaluation:
         self._n_runs += 1
         try:
-            return self._evaluate(replace(world, bars=copy.deepcopy(world.bars)))
+            return self._evaluate(replace(bars, bars=copy.deepcopy(bars.bars)))
         except SystemExit as error:  # else it would choose the exit code of the audit
             raise ConfigError(
                 f"{self._name}: must return a result, and ends the program with exit "
@@ -290,36 +298,16 @@ class Watch:
             ) from error
 
     def _compare(
-        self, whole: Evaluation, other: Evaluation, world: World
+        self, whole: Evaluation, other: Evaluation, bars: Counterfactual
     ) -> Difference | None:
         """Count what all tables hold; return the difference that is known first."""
-        found = []
-        for seen in self._seen(whole, other, world, self._settings.rtol):
-            self._n_values += seen.n_values
-            self._largest = max(self._largest, seen.largest)
-            if seen.difference is not None:
-                found.append(seen.difference)
-        return min(found, key=lambda difference: difference.session, default=None)
+        seen = list(_agreements(whole, other, bars, self._settings.rtol))
+        self._n_values += sum(agreement.n_values for agreement in seen)
+        self._largest = max(self._largest, *[one.largest for one in seen], 0.0)
+        return earliest(one.difference for one in seen if one.difference is not None)
 
-    def _seen(
-        self, whole: Evaluation, other: Evaluation, world: World, rtol: float
-    ) -> Iterator[Comparison]:
-        """Compare table by table what both must know."""
-        for name in whole.tables | other.tables:
-            pair = whole.tables.get(name, _NOTHING), other.tables.get(name, _NOTHING)
-            is_at_open = any(table.is_at_open for table in pair)
-            last = world.opened if is_at_open else world.cut
-            ours, theirs = (table.between(other.shown_from, last) for table in pair)
-            seen = compare(ours, theirs, rtol)
-            found = seen.difference
-            if found is not None:
-                is_one = len(whole.tables) == 1
-                named = found.column if is_one else f"{name}: {found.column}"
-                found = replace(found, column=named, world=world.kind)
-            yield replace(seen, difference=found)
-
-    def _check_reads_bars(self, other: Evaluation, world: World) -> None:
-        last = world.bars.sessions[-1]
+    def _require_given_bars(self, other: Evaluation, bars: Counterfactual) -> None:
+        last = bars.bars.sessions[-1]
         for table in other.tables.values():
             if len(table.known_on) and table.known_on.max() > last + _FAR:
                 raise ConfigError(
@@ -327,6 +315,25 @@ class Watch:
                     f"they end on {last.date()} gives a result of "
                     f"{table.known_on.max().date()}."
                 )
+
+
+def _agreements(
+    whole: Evaluation, other: Evaluation, bars: Counterfactual, rtol: float
+) -> Iterator[Agreement]:
+    """Compare table by table what both evaluations must know."""
+    for name in whole.tables | other.tables:
+        pair = whole.tables.get(name, _NOTHING), other.tables.get(name, _NOTHING)
+        is_at_open = any(table.is_at_open for table in pair)
+        last = bars.opened if is_at_open else bars.cut
+        ours, theirs = (table.between(other.shown_from, last) for table in pair)
+        seen = compare_tables(ours, theirs, rtol)
+        found = seen.difference
+        if found is not None:
+            column = found.column
+            if len(whole.tables) != 1:
+                column = f"{name}: {column}"
+            found = replace(found, column=column, counterfactual=bars.kind)
+        yield replace(seen, difference=found)
 
 
 def _cuts(
@@ -350,12 +357,12 @@ def _cuts(
     for table in whole.tables.values():
         is_sparse = table.known_on.nunique() < len(sessions) / 2
         events = events.union(table.known_on.unique() if is_sparse else table.events())
-    # A row may have leaned on the session it came with, or the one it was made before.
+    # A row may depend on the session it came with, or the one it was made before.
     places = sessions.get_indexer(events.intersection(sessions))
     events = sessions[np.unique(np.r_[places, np.maximum(places - 1, 0)].astype(int))]
     return pick_cuts(candidates, settings.n_cuts, generator, events)
 
 
-def _told(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return an error's type and message on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

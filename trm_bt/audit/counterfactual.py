@@ -1,7 +1,7 @@
-"""Bars that are the same up to a cut and different after it.
+"""Counterfactual bars: the same up to a cut, and different after it.
 
 What is known at the close of a session may depend on nothing later, so it must be the
-same in every world that shares the bars up to that close.
+same on all bars that share the past up to that close.
 """
 
 from collections.abc import Iterator
@@ -19,15 +19,14 @@ _DROPPED: Final = 0.25
 _DRIFT: Final = 0.005
 _INTRABAR: Final = 0.01
 _MAX_VOLATILITY: Final = 150.0
-
 _MOVE: Final = 0.02
 _RATE_MOVE: Final = 0.002
 
-Kind = Literal["whole", "cut", "altered", "opened", "moved"]
+CounterfactualKind = Literal["whole", "cut", "altered", "opened", "moved"]
 
 
 @dataclass(frozen=True)
-class World:
+class Counterfactual:
     """Bars as they are, or as they might have been after a cut.
 
     Parameters
@@ -37,35 +36,34 @@ class World:
         future in which the next session opens as it did; and the same sessions with
         other values from the first on.
     bars : Bars
-        What is shown to the function under audit.
+        What the function under audit is given.
     cut : Timestamp
-        Last session whose close is shared with the whole; the last one of all for
-        "whole".
+        Last session whose close is shared with the whole.
     opened : Timestamp
         Last session whose open is shared: the one after the cut for "opened".
     """
 
-    kind: Kind
+    kind: CounterfactualKind
     bars: Bars
     cut: pd.Timestamp
     opened: pd.Timestamp
 
 
-def whole_world(bars: Bars) -> World:
-    """Return the world as it is."""
-    last = bars.sessions[-1]
-    return World("whole", bars, last, last)
+def whole_bars(bars: Bars, cut: pd.Timestamp | None = None) -> Counterfactual:
+    """Return the bars as they are, to be compared up to `cut` or to their end."""
+    last = bars.sessions[-1] if cut is None else cut
+    return Counterfactual("whole", bars, last, last)
 
 
-def worlds_at(
+def counterfactuals_at(
     bars: Bars,
     cut: pd.Timestamp,
     generator: np.random.Generator,
     *,
     has_open: bool = False,
     keeps_calendar: bool = False,
-) -> Iterator[World]:
-    """Yield the worlds that share the bars up to the close of `cut`.
+) -> Iterator[Counterfactual]:
+    """Yield bars that share the past up to the close of `cut`.
 
     Parameters
     ----------
@@ -76,22 +74,23 @@ def worlds_at(
     generator : Generator
         Draws the other futures.
     has_open : bool
-        Whether the other future begins with the open of the next session as it was, so
-        that what is known at that open can be compared, too. What leans on this open
-        any earlier still shows where the bars are cut.
+        Let the other future begin with the open of the next session as it was, so that
+        what is known at that open can be compared too. What depends on this open any
+        earlier still shows where the bars are cut.
     keeps_calendar : bool
-        Whether bars go on after the cut, on the sessions as they are, because something
+        Let bars go on after the cut, on the sessions as they are, because something
         made of whole weeks or months rightly knows where one ends.
     """
     if not keeps_calendar:
-        yield World("cut", bars.between(end=cut), cut, cut)
+        yield Counterfactual("cut", bars.between(end=cut), cut, cut)
     other = with_other_future(
         bars, cut, generator, keeps_open=has_open, keeps_calendar=keeps_calendar
     )
     if has_open:
-        yield World("opened", other, cut, bars.sessions[bars.sessions > cut][0])
+        opened = bars.sessions[bars.sessions > cut][0]
+        yield Counterfactual("opened", other, cut, opened)
     else:
-        yield World("altered", other, cut, cut)
+        yield Counterfactual("altered", other, cut, cut)
 
 
 def with_other_future(
@@ -104,18 +103,14 @@ def with_other_future(
 ) -> Bars:
     """Return bars with another, plausible future after the close of `cut`.
 
-    Every later move is turned round (a rise by a tenth becomes a fall by a tenth, in
-    logarithms), a random drift is laid over it, volumes are drawn anew, a quarter of
-    the sessions is missing, and the bars end after `N_OTHER_SESSIONS`.
+    Every later move is mirrored (a rise by a tenth becomes a fall by a tenth, in
+    logarithms), a random drift is added, volumes are drawn anew, a quarter of the
+    sessions is missing, and the bars end after `N_OTHER_SESSIONS`.
 
     Parameters
     ----------
-    bars : Bars
-        The bars as they are.
-    cut : Timestamp
-        Last session that stays as it is; not the last of the bars.
-    generator : Generator
-        Draws drift, volumes and missing sessions.
+    bars, cut, generator
+        As in `counterfactuals_at`.
     keeps_open : bool
         Keep the date and the open of the next session; its high, low, close and
         volume, and every series known at its close, still differ.
@@ -129,53 +124,32 @@ def with_other_future(
     """
     n_past = int(bars.sessions.searchsorted(cut, side="right"))
     ahead = np.arange(n_past, min(len(bars.sessions), n_past + N_OTHER_SESSIONS))
-    is_kept = generator.random(len(ahead)) >= _DROPPED
-    is_kept |= keeps_calendar
+    is_kept = (generator.random(len(ahead)) >= _DROPPED) | keeps_calendar
     is_kept[0] |= keeps_open or not is_kept.any()
     rows = np.r_[np.arange(n_past), ahead[is_kept]]
     frames: dict[str, Any] = {}
-    for role in ROLES:
-        values = getattr(bars, role)
-        if values is None:
-            continue
+    for role, values in _roles(bars):
         is_series = isinstance(values, pd.Series)
         frame = values.to_frame() if is_series else values
         picked = frame.iloc[rows]
-        other = _other(role, picked.iloc[n_past - 1 :], generator)
+        other = _mirrored(role, picked.iloc[n_past - 1 :], generator)
         if keeps_open and "open" in frame:
             _open_as_it_did(other, picked["open"].iloc[n_past], generator)
         joined = pd.concat([picked.iloc[:n_past], other.astype(picked.dtypes)])
         frames[role] = joined.iloc[:, 0].rename(values.name) if is_series else joined
     last = bars.sessions[rows[-1]]
-    provenance = {
-        role: replace(entry, end=last) for role, entry in bars.provenance.items()
-    }
-    return replace(bars, **frames, provenance=provenance)
+    ends = {role: replace(entry, end=last) for role, entry in bars.provenance.items()}
+    return replace(bars, **frames, provenance=ends)
 
 
 def with_other_past(bars: Bars, generator: np.random.Generator) -> Bars:
-    """Return bars of the same sessions whose every value is another.
+    """Return bars of the same roles, columns and sessions with every value changed.
 
-    Each session's prices, volumes and ratios are moved by a factor of its own, which
-    leaves a bar's high above its low, and its rates by a difference.
-
-    Parameters
-    ----------
-    bars : Bars
-        The bars as they are.
-    generator : Generator
-        Draws the moves, of about two per cent.
-
-    Returns
-    -------
-    Bars
-        The same roles, columns and sessions.
+    Each session's prices, volumes and ratios are moved by about two per cent, by one
+    factor a session, which leaves a bar's high above its low; rates by a difference.
     """
     frames: dict[str, Any] = {}
-    for role in ROLES:
-        values = getattr(bars, role)
-        if values is None:
-            continue
+    for role, values in _roles(bars):
         moves = generator.standard_normal(len(values))
         if role == "cash_rate":
             frames[role] = values + _RATE_MOVE * moves
@@ -184,14 +158,22 @@ def with_other_past(bars: Bars, generator: np.random.Generator) -> Bars:
     return replace(bars, **frames)
 
 
-def _other(
+def _roles(bars: Bars) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the values of each role that the bars have."""
+    for role in ROLES:
+        values = getattr(bars, role)
+        if values is not None:
+            yield role, values
+
+
+def _mirrored(
     role: str, frame: pd.DataFrame, generator: np.random.Generator
 ) -> pd.DataFrame:
     """Mirror the rows after the first one, the last that stays as it is."""
     base, ahead = frame.iloc[0].astype(float), frame.iloc[1:].astype(float)
     n_rows = len(ahead)
     path = np.exp(np.cumsum(generator.normal(0.0, _DRIFT, n_rows)))[:, None]
-    if role == "cash_rate":  # may be 0 or less: turned round by difference
+    if role == "cash_rate":  # may be 0 or less: mirrored by difference
         return 2 * base - ahead + (path - 1)
     if "close" in ahead:
         base[["open", "high", "low"]] = base["close"]
@@ -221,9 +203,9 @@ def pick_cuts(
     candidates: pd.DatetimeIndex,
     n_cuts: int | None,
     generator: np.random.Generator,
-    events: pd.DatetimeIndex | None = None,
+    events: pd.DatetimeIndex,
 ) -> pd.DatetimeIndex:
-    """Pick cuts, spread over all candidates, half of them where something happens.
+    """Pick sessions to cut after, spread over all candidates, half of them at events.
 
     Parameters
     ----------
@@ -233,8 +215,8 @@ def pick_cuts(
         How many; None, or as many as there are, takes every candidate.
     generator : Generator
         Draws one session from each of `n_cuts` equal stretches.
-    events : DatetimeIndex, optional
-        Sessions that tell more than others, such as those of orders.
+    events : DatetimeIndex
+        Sessions that tell more than others, such as those of orders; may be empty.
 
     Returns
     -------
@@ -243,10 +225,8 @@ def pick_cuts(
     """
     if n_cuts is None or n_cuts >= len(candidates):
         return candidates
-    chosen = candidates[:0]
-    if events is not None:
-        near = candidates.intersection(events)
-        chosen = _spread(near, min(n_cuts // 2, len(near)), generator)
+    near = candidates.intersection(events)
+    chosen = _spread(near, min(n_cuts // 2, len(near)), generator)
     others = candidates.difference(chosen)
     return chosen.union(_spread(others, n_cuts - len(chosen), generator))
 

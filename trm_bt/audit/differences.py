@@ -1,5 +1,6 @@
-"""Tables whose rows are known on a session, and the first place where two differ."""
+"""Tables whose rows are known on a session, and the first difference of two."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,11 +12,11 @@ from trm_bt.errors import ConfigError
 _NUMBER: Final = "number"
 _HOLES: Final = "holes"
 _SLOW: Final = 0.1
-"""A column that changes on fewer of its rows than this has events, not moves."""
+"""Share of its rows below which the changes of a column are events."""
 
 
 @dataclass(frozen=True)
-class Table:
+class DatedTable:
     """Rows that each become known on a session.
 
     Parameters
@@ -28,8 +29,8 @@ class Table:
         Whether rows are known at the open already, so that nothing else of their
         session may count.
     has_scale : bool
-        Whether the numbers of a column are of one kind, so that their median says what
-        is next to nothing among them.
+        Whether the numbers of a column are of one kind, so that their median is a scale
+        for numbers near zero.
     """
 
     values: pd.DataFrame
@@ -37,7 +38,7 @@ class Table:
     is_at_open: bool = False
     has_scale: bool = True
 
-    def between(self, first: pd.Timestamp | None, last: pd.Timestamp) -> "Table":
+    def between(self, first: pd.Timestamp | None, last: pd.Timestamp) -> "DatedTable":
         """Return the rows known from `first` (None: from the start) to `last`."""
         is_in = np.asarray(self.known_on <= last)
         if first is not None:
@@ -52,15 +53,17 @@ class Table:
         return self.known_on[slow.any(axis=1).to_numpy()].unique()
 
 
-def table_by_session(values: object, name: str, *, is_at_open: bool = False) -> Table:
+def table_by_session(
+    values: object, name: str, *, is_at_open: bool = False
+) -> DatedTable:
     """Return values by session as a table, each row known in its own session.
 
     Parameters
     ----------
     values : DataFrame or Series
-        By session: tz-naive dates, each there once, in any order.
+        By session: an index of tz-naive dates, each once, in any order.
     name : str
-        What to call them in errors.
+        Name of the values in errors.
     is_at_open : bool
         Whether they are known at the open.
 
@@ -77,7 +80,7 @@ def table_by_session(values: object, name: str, *, is_at_open: bool = False) -> 
             f"{type(values).__name__}."
         )
     if values.empty:
-        return Table(values, pd.DatetimeIndex([]), is_at_open)
+        return DatedTable(values, pd.DatetimeIndex([]), is_at_open)
     index = values.index
     is_sound = isinstance(index, pd.DatetimeIndex) and index.tz is None
     if not is_sound or index.hasnans or index.has_duplicates:
@@ -89,7 +92,7 @@ def table_by_session(values: object, name: str, *, is_at_open: bool = False) -> 
         twice = values.columns[values.columns.duplicated()][0]
         raise ConfigError(f"{name}: columns must be unique, '{twice}' is repeated.")
     ordered = values.sort_index()
-    return Table(ordered, pd.DatetimeIndex(ordered.index), is_at_open)
+    return DatedTable(ordered, pd.DatetimeIndex(ordered.index), is_at_open)
 
 
 @dataclass(frozen=True)
@@ -99,31 +102,29 @@ class Difference:
     Parameters
     ----------
     session : Timestamp
-        When the row in question was known.
+        Session on which the row was known.
     column : str
         Its column; in brackets what else differs: a row, a dtype, an error.
     whole, other : str
-        The value as it is, and as it would be in another world.
-    world : str
-        Which other world; empty where none was needed.
+        The value on all bars, and on the counterfactual bars.
+    counterfactual : str
+        Kind of the counterfactual bars; empty where none were needed.
     """
 
     session: pd.Timestamp
     column: str
     whole: str
     other: str
-    world: str = ""
+    counterfactual: str = ""
 
     def __str__(self) -> str:
-        world = f" ({self.world})" if self.world else ""
-        return (
-            f"{self.session.date()} {self.column}: {self.whole} against {self.other}"
-            f"{world}"
-        )
+        kind = f" ({self.counterfactual})" if self.counterfactual else ""
+        place = f"{self.session.date()} {self.column}"
+        return f"{place}: {self.whole} against {self.other}{kind}"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Agreement:
     """How far two tables agree.
 
     Parameters
@@ -131,7 +132,7 @@ class Comparison:
     n_values : int
         Values compared.
     largest : float
-        Largest difference of two numbers, relative to what `compare` holds it against.
+        Largest difference of two numbers, relative as in `compare_tables`.
     difference : Difference or None
         The first one that counts.
     """
@@ -141,36 +142,36 @@ class Comparison:
     difference: Difference | None
 
 
-def compare(whole: Table, other: Table, rtol: float) -> Comparison:
-    """Compare two tables that ought to be the same.
+def compare_tables(whole: DatedTable, other: DatedTable, rtol: float) -> Agreement:
+    """Compare two tables that should be the same.
 
     Parameters
     ----------
-    whole, other : Table
-        What was computed in two worlds, cut to what both must know.
+    whole, other : DatedTable
+        Results on two sets of bars, cut to what both must know.
     rtol : float
-        Difference of two numbers that is let pass, relative to the larger of the two
-        plus the median of the column in `whole`, all without their signs; 0 takes equal
-        values of equal dtype alone.
+        Tolerated difference of two numbers, relative to the larger of the two plus the
+        median of the column in `whole`, all without their signs; 0 takes equal values
+        of equal dtype alone.
 
     Returns
     -------
-    Comparison
+    Agreement
         Its difference is the one known first; a column, row or NaN that only one of
         the two has counts as much as a value.
 
     Notes
     -----
-    Each value is held against itself, so that a large one elsewhere hides nothing. The
-    median is what is left of two numbers near zero that rounding alone sets apart; it
-    is taken as zero where the table has no scale.
+    Each value is compared with its own counterpart, so that a large one elsewhere hides
+    nothing. The median makes rounding near zero no difference; it is taken as zero
+    where the table has no scale.
     """
     missing = _lonely_row(whole, other) or _lonely_column(whole, other)
     if missing is not None:
-        return Comparison(0, 0.0, missing)
+        return Agreement(0, 0.0, missing)
     left, right = whole.values, other.values
     if not len(left) or left.equals(right):
-        return Comparison(left.size, 0.0, None)
+        return Agreement(left.size, 0.0, None)
     found: list[Difference] = []
     largest = 0.0
     for name in left.columns:
@@ -189,11 +190,15 @@ def compare(whole: Table, other: Table, rtol: float) -> Comparison:
             row = int(is_off.argmax())
             shown = _shown(ours.iloc[row], theirs.iloc[row])
             found.append(Difference(whole.known_on[row], str(name), *shown))
-    first = min(found, key=lambda difference: difference.session, default=None)
-    return Comparison(left.size, largest, first)
+    return Agreement(left.size, largest, earliest(found))
 
 
-def _lonely_row(whole: Table, other: Table) -> Difference | None:
+def earliest(found: Iterable[Difference]) -> Difference | None:
+    """Return the difference that was known first, if there is any."""
+    return min(found, key=lambda difference: difference.session, default=None)
+
+
+def _lonely_row(whole: DatedTable, other: DatedTable) -> Difference | None:
     """Find the first row that only one of the tables has."""
     if whole.values.index.equals(other.values.index):
         return None
@@ -204,10 +209,10 @@ def _lonely_row(whole: Table, other: Table) -> Difference | None:
         if is_lonely.any():
             session = table.known_on[is_lonely].min()
             found.append(Difference(session, "(row)", here, there))
-    return min(found, key=lambda difference: difference.session, default=None)
+    return earliest(found)
 
 
-def _lonely_column(whole: Table, other: Table) -> Difference | None:
+def _lonely_column(whole: DatedTable, other: DatedTable) -> Difference | None:
     """Find the first column that only one of two tables of the same rows has."""
     if not len(whole.values):  # nothing is known yet: the columns may come later
         return None

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from trm_bt.audit.api import (
     AuditResult,
@@ -14,6 +14,7 @@ from trm_bt.audit.api import (
     audit_policy,
     audit_training,
 )
+from trm_bt.audit.checks import one_line
 from trm_bt.errors import ConfigError
 from trm_bt.market.bars import Bars
 
@@ -33,8 +34,8 @@ def audit_named(
     Parameters
     ----------
     names : mapping of str to str
-        What each function is for ("features", "policy", "training", "cerebro"), and
-        its name as `module:function`.
+        Name of each function as `module:function`, by what it makes ("features",
+        "policy", "training", "cerebro").
     bars : Bars
         Bars to audit on.
     settings : AuditSettings
@@ -56,7 +57,7 @@ def audit_named(
         yield from found if isinstance(found, list) else [found]
 
 
-def load_function(name: str, option: str) -> Callable[..., Any]:
+def load_function(name: str, option: str) -> Callable[..., object]:
     """Import a function from the working folder or the environment.
 
     Parameters
@@ -65,11 +66,6 @@ def load_function(name: str, option: str) -> Callable[..., Any]:
         `module:function`; the module may be dotted.
     option : str
         The option that named it, for errors.
-
-    Returns
-    -------
-    callable
-        The function.
 
     Raises
     ------
@@ -91,14 +87,13 @@ def load_function(name: str, option: str) -> Callable[..., Any]:
     try:
         module = import_module(module_name)
     except (Exception, SystemExit) as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
             f"{option}: the module '{module_name}' must be importable from {folder}, "
-            f"and raises {told}."
+            f"and raises {one_line(error)}."
         ) from error
-    function: Callable[..., Any] | None = getattr(module, attribute, None)
+    function: Callable[..., object] | None = getattr(module, attribute, None)
     if not callable(function):
-        what = "is none" if hasattr(module, attribute) else "is not there"
+        what = "is none" if hasattr(module, attribute) else "is missing"
         raise ConfigError(
             f"{option}: '{attribute}' of the module '{module_name}' must be a "
             f"function, and {what}."

@@ -1,13 +1,12 @@
-"""The look-ahead audit of our own set-up, from features to trades, bit for bit."""
+"""The look-ahead audit of a set-up of this package, from features to trades."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.audit.api import (
     AuditResult,
     AuditSettings,
@@ -17,10 +16,10 @@ from trm_bt.audit.api import (
     audit_split,
     audit_training,
 )
-from trm_bt.audit.checks import Evaluation, check_worlds
-from trm_bt.audit.counterfactual import World
-from trm_bt.audit.differences import Table, compare, table_by_session
-from trm_bt.audit.training import freezes_of
+from trm_bt.audit.checks import Evaluation, run_check
+from trm_bt.audit.counterfactual import Counterfactual
+from trm_bt.audit.differences import DatedTable, compare_tables, table_by_session
+from trm_bt.audit.training import Learned, freezes_of
 from trm_bt.backtest import run_backtest
 from trm_bt.config import LabelConfig, TRMConfig
 from trm_bt.learning.dataset import (
@@ -37,7 +36,6 @@ from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import (
     FEATURE_NAMES,
-    FeatureSchema,
     compute_features,
     schema_for,
 )
@@ -48,10 +46,6 @@ from trm_bt.strategies.trm_allocator import TRMAllocator
 N_ROWS: Final = 32
 """Rows that a network decides before each cut and after it: two fill its block."""
 
-_SCALED: Final = [
-    f"{what} {name}" for what in ("mean", "std") for name in FEATURE_NAMES
-]
-
 
 def audit_setup(
     bars: Bars,
@@ -59,9 +53,9 @@ def audit_setup(
     settings: AuditSettings | None = None,
     policy: TRMPolicy | None = None,
 ) -> Iterator[AuditResult]:
-    """Audit features, labels, training, split, scaler, decisions, trades of a set-up.
+    """Audit features, labels, training, split, scaler, decisions and trades.
 
-    Everything is held bit for bit, whatever the tolerance of `settings`.
+    Everything is compared bit for bit, whatever the tolerance of `settings`.
 
     Parameters
     ----------
@@ -72,8 +66,8 @@ def audit_setup(
     settings : AuditSettings, optional
         Cuts and seed.
     policy : TRMPolicy, optional
-        Whose decisions and trades to audit; by default that of the models which the
-        audit of the training trains.
+        Policy whose decisions and trades to audit; by default that of the models which
+        the audit of the training trains.
 
     Yields
     ------
@@ -92,21 +86,15 @@ def audit_setup(
     yield audit_features(
         lambda bars: compute_features(bars, config.features).frame, bars, exact
     )
-    yield audit_labels(
-        lambda bars: compute_labels(
-            bars, compute_features(bars, config.features), config.labels
-        ),
-        bars,
-        exact,
-        n_ahead=n_ahead(config.labels),
-    )
+    n_unknown = n_ahead(config.labels)
+    yield audit_labels(lambda b: labels_of(b, config), bars, exact, n_ahead=n_unknown)
     models: dict[pd.Timestamp, TrainedModel] = {}
 
-    def learn(given: Bars, frozen_on: pd.Timestamp) -> dict[str, object]:
+    def learn(given: Bars, frozen_on: pd.Timestamp) -> Mapping[str, Learned]:
         model = train_frozen(given, frozen_on, config)
-        # the first training of each freeze is the one on the bars as they are
+        # the first training of each freeze is the one on all bars
         models.setdefault(frozen_on, model)
-        return learnt(model)
+        return learned(model)
 
     training = audit_training(learn, bars, exact)
     yield training
@@ -118,7 +106,7 @@ def audit_setup(
     if last_freeze in models:  # else the training leaked at an earlier freeze
         yield audit_scaler(models[last_freeze].scaler, old)
     if training.difference is not None and policy is None:
-        return  # a leaking training has no models worth asking
+        return  # models of a leaking training are not worth auditing
     used = policy or TRMPolicy(list(models.values()))
     yield audit_policy(lambda bars: used, bars, exact, n_rows=N_ROWS)
     decide_from = first_decision(used, bars, None if policy else last_freeze)
@@ -130,10 +118,15 @@ def n_ahead(config: LabelConfig) -> int:
     return config.horizon + (1 if config.fill == "next_open" else 0)
 
 
+def labels_of(bars: Bars, config: TRMConfig) -> pd.DataFrame:
+    """Return the labels of the bars, a row a session whose outcome is known."""
+    features = compute_features(bars, config.features)
+    return compute_labels(bars, features, config.labels)
+
+
 def samples_by(bars: Bars, frozen_on: pd.Timestamp, config: TRMConfig) -> Samples:
     """Return the training rows known at the close of `frozen_on`."""
-    labels = label_bars(bars, config.features, config.labels)
-    return known_by(samples_from_labels(labels), frozen_on)
+    return known_by(samples_from_labels(labels_of(bars, config)), frozen_on)
 
 
 def train_frozen(
@@ -155,8 +148,8 @@ def train_frozen(
     return train(samples, schema, config, name=f"frozen_{frozen_on.date()}")
 
 
-def learnt(model: TrainedModel) -> dict[str, object]:
-    """Return all that a training came to: scaler, parameters, spans and figures."""
+def learned(model: TrainedModel) -> dict[str, Learned]:
+    """Return all results of a training: scaler, parameters, spans and figures."""
     return {
         "scaler mean": model.scaler.mean,
         "scaler std": model.scaler.std,
@@ -166,7 +159,7 @@ def learnt(model: TrainedModel) -> dict[str, object]:
 
 
 def audit_scaler(scaler: Scaler, training: Samples) -> AuditResult:
-    """Hold a scaler against one fitted on the training rows, without validation rows.
+    """Compare a scaler with one fitted on the training rows, without validation rows.
 
     Parameters
     ----------
@@ -175,17 +168,15 @@ def audit_scaler(scaler: Scaler, training: Samples) -> AuditResult:
     training : Samples
         The rows it trained on.
     """
+    names = [f"{what} {name}" for what in ("mean", "std") for name in FEATURE_NAMES]
     last = pd.DatetimeIndex([training.known_on.max()])
-
-    def table(fitted: Scaler) -> Table:
-        values = pd.DataFrame([np.r_[fitted.mean, fitted.std]], columns=_SCALED)
-        return Table(values, last)
-
-    seen = compare(table(Scaler.fit(training.features)), table(scaler), rtol=0.0)
-    detail = f"refitted on {len(training)} training rows"
-    return AuditResult(
-        "scaler", detail, 1, 1, seen.n_values, seen.largest, seen.difference, 0.0
+    refitted, given = (
+        DatedTable(pd.DataFrame([np.r_[one.mean, one.std]], columns=names), last)
+        for one in (Scaler.fit(training.features), scaler)
     )
+    seen = compare_tables(refitted, given, rtol=0.0)
+    detail = f"refitted on {len(training)} training rows"
+    return AuditResult("scaler", detail, **vars(seen))
 
 
 def first_decision(
@@ -226,9 +217,9 @@ def audit_trades(
     """
     remembered = _Remembered(policy)
 
-    def evaluate(world: World) -> Evaluation:
+    def evaluate(given: Counterfactual) -> Evaluation:
         result = run_backtest(
-            world.bars,
+            given.bars,
             TRMAllocator,
             params={"policy": remembered, **config.strategy.model_dump()},
             config=config.backtest,
@@ -246,43 +237,33 @@ def audit_trades(
         decisions = decisions.reindex(columns=[*decisions.columns, *untaken])
         return Evaluation(
             {
-                "order": Table(named, filled_on, is_at_open=True),
+                "order": DatedTable(named, filled_on, is_at_open=True),
                 "close": table_by_session(closes, "closes"),
                 "decision": table_by_session(decisions, "decisions"),
             },
             cuts_from=decide_from,
         )
 
-    return check_worlds("trades", evaluate, bars, settings)
+    return run_check("trades", evaluate, bars, settings)
 
 
 class _Remembered:
     """A policy that asks another one about each row of features once."""
 
     def __init__(self, policy: TRMPolicy) -> None:
+        self.schema, self.check_schema = policy.schema, policy.check_schema
         self._policy = policy
         self._known: dict[tuple[pd.Timestamp, bytes], Decision] = {}
-
-    @property
-    def schema(self) -> FeatureSchema:
-        """Schema of the features that the policy reads."""
-        return self._policy.schema
-
-    def check_schema(self, schema: FeatureSchema) -> None:
-        """Raise `CheckpointError` if features of `schema` cannot be decided on."""
-        self._policy.check_schema(schema)
 
     def decide(
         self, sessions: pd.DatetimeIndex, features: np.ndarray
     ) -> list[Decision]:
         """Decide for each row, by what is remembered where there is something."""
-        keys = [
-            (session, row.tobytes())
-            for session, row in zip(sessions, features, strict=True)
-        ]
-        is_new = np.array([key not in self._known for key in keys])
+        rows = [row.tobytes() for row in features]
+        keys = list(zip(sessions, rows, strict=True))
+        is_new = np.array([key not in self._known for key in keys], dtype=bool)
         if is_new.any():
             decided = self._policy.decide(sessions[is_new], features[is_new])
-            new = (key for key, fresh in zip(keys, is_new, strict=True) if fresh)
-            self._known.update(zip(new, decided, strict=True))
+            new = (key for key in keys if key not in self._known)
+            self._known |= dict(zip(list(new), decided, strict=True))
         return [self._known[key] for key in keys]

@@ -1,4 +1,4 @@
-"""The look-ahead audit of trainings: done anew, because a used model tells nothing."""
+"""The look-ahead audit of trainings: repeated, because a used model tells nothing."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
@@ -7,21 +7,31 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, Watch
-from trm_bt.audit.counterfactual import World, worlds_at
-from trm_bt.audit.differences import Difference, Table
+from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, RunningCheck
+from trm_bt.audit.counterfactual import (
+    Counterfactual,
+    counterfactuals_at,
+    whole_bars,
+)
+from trm_bt.audit.differences import DatedTable, Difference
 from trm_bt.errors import ConfigError, LookAheadError
 from trm_bt.market.bars import Bars
 
 FREEZES: Final = (0.5, 0.75)
 """Shares of the sessions after which a training is frozen."""
+Learned = object
+"""What a training learned under one name.
+
+Numbers, text, dates, arrays or tensors of any shape, tables, or mappings and sequences
+of these; anything else is refused.
+"""
 _SCALARS: Final = (int, float, complex, str, bytes, np.generic, dt.date, dt.timedelta)
 _ALIKE: Final = ({bool}, {int}, {float}, {str})
 """Lists of these are arrays already; others are taken apart."""
 
 
 def audit_training(
-    function: Callable[[Bars, pd.Timestamp], Mapping[str, object]],
+    function: Callable[[Bars, pd.Timestamp], Mapping[str, Learned]],
     bars: Bars,
     settings: AuditSettings | None = None,
     *,
@@ -29,16 +39,15 @@ def audit_training(
 ) -> AuditResult:
     """Audit what a training learns: it must not change with what it may not know.
 
-    The training is done anew in every world; a model that is only used again would
-    look the same whatever it had seen.
+    The training is repeated on all counterfactual bars; a model that is only used again
+    would look the same whatever it had seen.
 
     Parameters
     ----------
     function : callable
-        From `Bars` and the session of the freeze to everything that was learnt: names
-        (scaler, parameters, chosen settings) with numbers, text, dates, arrays and
-        tensors of any shape, tables, or mappings and sequences of them. It may use what
-        is known at the close of the freeze, and nothing else.
+        From `Bars` and the session of the freeze to everything that was learned, by
+        name (scaler, parameters, chosen settings). It may use what is known at the
+        close of the freeze, and nothing else.
     bars : Bars
         Bars that go on after the freeze.
     settings : AuditSettings, optional
@@ -60,40 +69,41 @@ def audit_training(
     """
     settings = settings or AuditSettings()
 
-    def evaluate(world: World) -> Evaluation:
-        learnt = function(world.bars, world.cut)
-        if not isinstance(learnt, Mapping):
+    def evaluate(given: Counterfactual) -> Evaluation:
+        learned = function(given.bars, given.cut)
+        if not isinstance(learned, Mapping):
             raise ConfigError(
-                "training: must return a mapping of names to what was learnt, got "
-                f"{type(learnt).__name__}."
+                "training: must return a mapping of names to what was learned, got "
+                f"{type(learned).__name__}."
             )
-        tables = {name: _learnt(flat, world.cut) for name, flat in _flat("", learnt)}
+        tables = {name: _table(flat, given.cut) for name, flat in _flat("", learned)}
         return Evaluation(tables)
 
-    watch = Watch("training", evaluate, settings)
+    check = RunningCheck("training", evaluate, settings)
     generator = np.random.default_rng(settings.seed)
     freezes = freezes_of(bars) if freezes is None else freezes
     detail = f"retrained, frozen on {', '.join(str(f.date()) for f in freezes)}"
     for n_seen, freeze in enumerate(freezes):
-        watch.tell(n_seen, len(freezes))
-        world = World("whole", bars, freeze, freeze)
+        check.report(n_seen, len(freezes))
+        given = whole_bars(bars, freeze)
         try:
-            whole = watch.whole(world, is_repeated=n_seen == 0)
+            whole = check.whole(given, is_repeated=n_seen == 0)
         except LookAheadError as error:
-            told = Difference(freeze, "(error)", "", str(error), "whole")
-            return watch.result(detail, n_seen + 1, told)
-        found = watch.first_difference(whole, worlds_at(bars, freeze, generator))
-        if found is not None:
-            return watch.result(detail, n_seen + 1, found)
-    watch.check_depends_on_bars(whole, world)
-    watch.tell(1, 1)
-    return watch.result(detail, len(freezes), None)
+            found = Difference(freeze, "(error)", "", str(error), "whole")
+            return check.result(detail, n_seen + 1, found)
+        others = counterfactuals_at(bars, freeze, generator)
+        difference = check.first_difference(whole, others)
+        if difference is not None:
+            return check.result(detail, n_seen + 1, difference)
+    check.require_dependence(whole, given)
+    check.report(1, 1)
+    return check.result(detail, len(freezes), None)
 
 
 def audit_split(
     known_on: pd.DatetimeIndex, validation_start: pd.Timestamp
 ) -> AuditResult:
-    """Hold the labels of training rows against the first session of validation.
+    """Check that the labels of training rows are known before validation begins.
 
     Parameters
     ----------
@@ -106,7 +116,7 @@ def audit_split(
     -------
     AuditResult
         Of the check "split"; its difference names the first training row whose label
-        was still open when validation began, and so overlaps a validation label.
+        was not known when validation began, and so overlaps a validation label.
 
     Examples
     --------
@@ -126,7 +136,7 @@ def audit_split(
             f"validation starts {validation_start.date()}",
         )
     detail = f"{len(late)} of {len(known_on)} training labels known too late"
-    return AuditResult("split", detail, 1, 1, len(known_on), 0.0, found, 0.0)
+    return AuditResult("split", detail, n_values=len(known_on), difference=found)
 
 
 def freezes_of(bars: Bars) -> pd.DatetimeIndex:
@@ -134,14 +144,14 @@ def freezes_of(bars: Bars) -> pd.DatetimeIndex:
     return bars.sessions[[int(len(bars.sessions) * share) for share in FREEZES]]
 
 
-def _learnt(values: np.ndarray, frozen_on: pd.Timestamp) -> Table:
+def _table(values: np.ndarray, frozen_on: pd.Timestamp) -> DatedTable:
     """Return values of any size as a table known at the freeze."""
     known_on = pd.DatetimeIndex([frozen_on]).repeat(len(values))
-    return Table(pd.DataFrame({"value": values}), known_on, has_scale=False)
+    return DatedTable(pd.DataFrame({"value": values}), known_on, has_scale=False)
 
 
-def _flat(name: str, value: object) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield what was learnt as named arrays of shape (n_values,), however it nests."""
+def _flat(name: str, value: Learned) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what was learned as named arrays of shape (n_values,), however it nests."""
     value = _plain(value)
     if isinstance(value, Mapping):
         for key, held in value.items():
@@ -162,7 +172,7 @@ def _flat(name: str, value: object) -> Iterator[tuple[str, np.ndarray]]:
         )
 
 
-def _plain(value: object) -> object:
+def _plain(value: Learned) -> Learned:
     """Return tables, tensors and lists of numbers as arrays or mappings of arrays."""
     if isinstance(value, pd.DataFrame):
         return {"index": value.index, **{c: value[c] for c in value.columns}}

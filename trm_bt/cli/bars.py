@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from trm_bt.cli.options import ForceOption, Source, app
+from trm_bt.cli.options import BarsOptions, ForceOption, app
 from trm_bt.cli.tables import fetch_table, provenance_table, symbol_table
 from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import BarsError, FetchError
@@ -31,7 +31,7 @@ def sample(
     from trm_bt.feeds import load_bars
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.bars import ROLES
-    from trm_bt.runfolder import describe_bars
+    from trm_bt.runfolder.records import BarsRecord
 
     bars = load_bars("sample")
     if out is not None:
@@ -42,8 +42,8 @@ def sample(
                 if values is not None:
                     values.to_csv(folder / f"{role}.csv")
             (folder / "README.txt").write_text(bars.source + "\n", encoding="utf-8")
-    facts = describe_bars(bars)
-    terminal.show(facts, provenance_table(facts), path=out)
+    record = BarsRecord.of(bars)
+    terminal.show(record, provenance_table(record), path=out)
 
 
 @app.command
@@ -96,7 +96,9 @@ def fetch(
 
 
 @app.command
-def validate(source: Source = Source(), terminal: Terminal = Terminal()) -> None:
+def validate(
+    source: BarsOptions = BarsOptions(), terminal: Terminal = Terminal()
+) -> None:
     """Check every symbol against the calendar, the rules of prices and its role."""
     from trm_bt.feeds.validate import validate_source
 

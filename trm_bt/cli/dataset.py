@@ -1,6 +1,6 @@
 """What a model learns from: features and labels."""
 
-from trm_bt.cli.options import Inputs, Target, app
+from trm_bt.cli.options import InputOptions, OutputOptions, app
 from trm_bt.cli.tables import feature_table, label_tables
 from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import RunError
@@ -8,23 +8,27 @@ from trm_bt.errors import RunError
 
 @app.command
 def features(
-    inputs: Inputs = Inputs(), *, target: Target, terminal: Terminal = Terminal()
+    inputs: InputOptions = InputOptions(),
+    *,
+    output: OutputOptions,
+    terminal: Terminal = Terminal(),
 ) -> None:
     """Compute the ten features: parquet, CSV, JSON and a picture in one folder."""
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.features import compute_features
     from trm_bt.report import feature_picture
-    from trm_bt.runfolder import save_features
+    from trm_bt.runs.request import requested_bars
+    from trm_bt.runs.results import save_features
 
-    out = target.out
+    out = output.out
     if out.suffix in {".csv", ".parquet"}:
         raise RunError(
             f"{out}: must be a folder, which gets features.parquet, features.csv, "
             f"features.json and features.png. Choose --out {out.with_suffix('')}."
         )
-    check_replaceable(out, marker="features.json", force=target.force)
+    check_replaceable(out, marker="features.json", force=output.force)
     request = inputs.request()
-    bars = request.load()
+    bars = requested_bars(request)
     computed = compute_features(bars, request.config.features)
     with staged_folder(out) as folder:
         facts = save_features(computed, bars, folder)
@@ -34,9 +38,9 @@ def features(
 
 @app.command
 def labels(
-    inputs: Inputs = Inputs(),
+    inputs: InputOptions = InputOptions(),
     *,
-    target: Target,
+    output: OutputOptions,
     crises: bool = False,
     terminal: Terminal = Terminal(),
 ) -> None:
@@ -50,8 +54,8 @@ def labels(
     from trm_bt.runs.run import write_labels
 
     summary = write_labels(
-        inputs.request(), target.out, only_crises=crises, force=target.force
+        inputs.request(), output.out, only_crises=crises, force=output.force
     )
     terminal.show(
-        summary, summary["bars"]["source"], *label_tables(summary), path=target.out
+        summary, summary["bars"]["source"], *label_tables(summary), path=output.out
     )

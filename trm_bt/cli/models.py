@@ -1,9 +1,8 @@
 """Models: train one, backtest it, and audit what looks ahead."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -12,9 +11,9 @@ from trm_bt.cli.epochs import EpochLines
 from trm_bt.cli.options import (
     DeviceOption,
     ForceOption,
-    Inputs,
-    SeededInputs,
-    Target,
+    InputOptions,
+    OutputOptions,
+    SeededOptions,
     app,
 )
 from trm_bt.cli.tables import audit_table, check_table, model_table, strategy_table
@@ -22,12 +21,12 @@ from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
 
 if TYPE_CHECKING:
-    from trm_bt.runfolder import RunRequest
+    from trm_bt.runfolder.records import RunRequest
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainOptions:
     """What to train, and how to treat an earlier training."""
 
     out: Path | None = None
@@ -41,9 +40,9 @@ class Training:
 
 @app.command(name="train")
 def train_command(
-    inputs: SeededInputs = SeededInputs(),
+    inputs: SeededOptions = SeededOptions(),
     *,
-    training: Training = Training(),
+    training: TrainOptions = TrainOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Train one model on all labels of the bars and save it as a checkpoint."""
@@ -55,7 +54,7 @@ def train_command(
     if training.out is None:
         _check_training(request, terminal)
         return
-    from trm_bt.runfolder import model_facts
+    from trm_bt.runs.results import model_record
     from trm_bt.runs.train import train_checkpoint
 
     with terminal.progress() as stages:
@@ -66,8 +65,8 @@ def train_command(
             resume=training.resume,
             progress=EpochLines(stages),
         )
-    facts = model_facts(model)
-    terminal.show(facts, model_table(facts), path=training.out / "MODEL_CARD.md")
+    record = model_record(model)
+    terminal.show(record, model_table(record), path=training.out / "MODEL_CARD.md")
 
 
 def _check_training(request: "RunRequest", terminal: Terminal) -> None:
@@ -90,10 +89,10 @@ def _check_training(request: "RunRequest", terminal: Terminal) -> None:
 
 @app.command
 def backtest(
-    inputs: Inputs = Inputs(),
+    inputs: InputOptions = InputOptions(),
     *,
     checkpoint: Path,
-    target: Target,
+    output: OutputOptions,
     device: DeviceOption = "auto",
     allow_in_sample: bool = False,
     terminal: Terminal = Terminal(),
@@ -110,25 +109,25 @@ def backtest(
     from trm_bt.runs.backtests import backtest_checkpoint
 
     with terminal.progress() as progress:
-        summary: Mapping[str, Any] = backtest_checkpoint(
+        summary = backtest_checkpoint(
             inputs.request(device),
             checkpoint,
-            target.out,
+            output.out,
             allow_in_sample=allow_in_sample,
-            force=target.force,
+            force=output.force,
             progress=progress,
         )
     terminal.show(
         summary,
-        summary["bars"]["source"],
+        summary.bars.source,
         strategy_table(summary),
-        path=target.out / "summary.json",
+        path=output.out / "summary.json",
     )
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class AuditOptions:
     """What to audit, and how strictly."""
 
     checkpoint: Path | None = None
@@ -148,12 +147,8 @@ class Audit:
 
     def functions(self) -> dict[str, str]:
         """Return the names of the user's functions by what each is for."""
-        given = {
-            "features": self.features,
-            "policy": self.policy,
-            "training": self.training,
-            "cerebro": self.cerebro,
-        }
+        kinds = ("features", "policy", "training", "cerebro")
+        given = {kind: getattr(self, kind) for kind in kinds}
         return {kind: name for kind, name in given.items() if name is not None}
 
     def n_cuts(self) -> int | None:
@@ -169,19 +164,20 @@ class Audit:
 
 @app.command(name="audit")
 def audit_command(
-    inputs: SeededInputs = SeededInputs(),
+    inputs: SeededOptions = SeededOptions(),
     *,
-    audit: Audit = Audit(),
+    audit: AuditOptions = AuditOptions(),
     device: DeviceOption = "auto",
     terminal: Terminal = Terminal(),
 ) -> None:
     """Audit this set-up, or functions of your own, for look-ahead."""
     from trm_bt.audit.api import AuditSettings
+    from trm_bt.runs.request import requested_bars
 
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
     if functions and audit.checkpoint is not None:
         raise ConfigError("`--checkpoint` goes with this set-up, not with your own.")
-    bars = inputs.request().load()
+    bars = requested_bars(inputs.request())
     with terminal.progress() as progress:
         settings = AuditSettings(n_cuts, config.seed, audit.rtol, progress)
         if functions:

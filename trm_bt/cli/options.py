@@ -17,7 +17,7 @@ from cyclopts.validators import Number
 from trm_bt.config import Device, TRMConfig
 
 if TYPE_CHECKING:
-    from trm_bt.runfolder import RunRequest
+    from trm_bt.runfolder.records import RunRequest
 
 
 def _shown(default: object) -> str | None:
@@ -55,7 +55,7 @@ ForceOption = Annotated[
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class SpanOptions:
     """Which sessions."""
 
     start: str | None = None
@@ -65,7 +65,7 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(Span):
+class BarsOptions(SpanOptions):
     """Which bars."""
 
     bars: str = "sample"
@@ -74,7 +74,7 @@ class Source(Span):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class SettingsOptions:
     """Which settings."""
 
     config: Path | None = None
@@ -86,7 +86,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeededSettings(Settings):
+class SeededSettingsOptions(SettingsOptions):
     """Which settings and seed."""
 
     seed: NotNegative | None = None
@@ -101,7 +101,7 @@ class SeededSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs(Settings, Source):
+class InputOptions(SettingsOptions, BarsOptions):
     """Which bars and settings."""
 
     observed: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ class Inputs(Settings, Source):
 
     def request(self, device: Device = "auto") -> "RunRequest":
         """Return the request that these options make."""
-        from trm_bt.runfolder import RunRequest
+        from trm_bt.runfolder.records import RunRequest
 
         return RunRequest(
             self.bars, self.settings(), self.start, self.end, self.observed, device
@@ -118,13 +118,13 @@ class Inputs(Settings, Source):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeededInputs(SeededSettings, Inputs):
+class SeededOptions(SeededSettingsOptions, InputOptions):
     """Which bars, settings and seed."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class OutputOptions:
     """Where the result goes."""
 
     out: Path

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -12,11 +12,11 @@ from trm_bt.cli.options import (
     DeviceOption,
     ForceOption,
     NotNegative,
+    OutputOptions,
     Positive,
-    SeededInputs,
-    SeededSettings,
-    Span,
-    Target,
+    SeededOptions,
+    SeededSettingsOptions,
+    SpanOptions,
     app,
     command_line,
 )
@@ -25,14 +25,17 @@ from trm_bt.cli.terminal import Terminal
 from trm_bt.config import Preset, TRMConfig, WalkForwardConfig, explain
 from trm_bt.errors import ConfigError
 
-RunFolder = Annotated[Path, Parameter(help="Folder of a finished run.")]
+if TYPE_CHECKING:
+    from trm_bt.runfolder.records import Summary
+
+_Run = Annotated[Path, Parameter(help="Folder of a finished run.")]
 
 
 @app.command(name="run")
 def run_command(
-    inputs: SeededInputs = SeededInputs(),
+    inputs: SeededOptions = SeededOptions(),
     *,
-    target: Target,
+    output: OutputOptions,
     device: DeviceOption = "auto",
     terminal: Terminal = Terminal(),
 ) -> None:
@@ -42,17 +45,17 @@ def run_command(
     with terminal.progress() as progress:
         summary = run(
             inputs.request(device),
-            target.out,
+            output.out,
             command=command_line(),
-            force=target.force,
+            force=output.force,
             progress=progress,
         )
-    _show_run(terminal, summary, target.out)
+    _show_run(terminal, summary, output.out)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Folds:
+class FoldOptions:
     """When a walk-forward retrains and on what; None as the settings say."""
 
     first_decision: Annotated[str | None, Parameter(name="--from")] = None
@@ -88,10 +91,10 @@ class Folds:
 
 @app.command(name="walkforward")
 def walkforward_command(
-    inputs: SeededInputs = SeededInputs(),
+    inputs: SeededOptions = SeededOptions(),
     *,
-    target: Target,
-    folds: Folds = Folds(),
+    output: OutputOptions,
+    folds: FoldOptions = FoldOptions(),
     jobs: Positive | None = None,
     device: DeviceOption = "auto",
     terminal: Terminal = Terminal(),
@@ -111,18 +114,18 @@ def walkforward_command(
     with terminal.progress() as progress:
         summary = run_walkforward(
             replace(request, config=folds.apply(request.config)),
-            target.out,
+            output.out,
             command=command_line(),
-            force=target.force,
+            force=output.force,
             n_processes=jobs,
             progress=progress,
         )
-    _show_run(terminal, summary, target.out)
+    _show_run(terminal, summary, output.out)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ComparisonOptions(Span):
+class ComparisonOptions(SpanOptions):
     """What a run is compared on."""
 
     bars: str | None = None
@@ -139,7 +142,7 @@ class ComparisonOptions(Span):
 
 @app.command(name="compare")
 def compare_command(
-    run_folder: RunFolder,
+    run_folder: _Run,
     /,
     *,
     comparison: ComparisonOptions = ComparisonOptions(),
@@ -184,7 +187,7 @@ def compare_command(
 
 @app.command(name="report")
 def report_command(
-    run_folder: RunFolder,
+    run_folder: _Run,
     /,
     *,
     jobs: Positive = 2,
@@ -209,7 +212,7 @@ def report_command(
             run_folder,
             crises=own,
             jobs=jobs,
-            progress=lambda done, total, _: progress("report", done, total),
+            progress=progress,
         )
     page = run_folder / "index.html"
     terminal.show({"page": str(page)}, path=page)
@@ -217,7 +220,9 @@ def report_command(
 
 @app.command(name="config")
 def config_command(
-    given: SeededSettings = SeededSettings(), *, preset: Preset | None = None
+    given: SeededSettingsOptions = SeededSettingsOptions(),
+    *,
+    preset: Preset | None = None,
 ) -> None:
     """Print the settings as JSON, ready to edit and pass as --config.
 
@@ -234,13 +239,13 @@ def config_command(
     print(settings.describe())
 
 
-def _show_run(terminal: Terminal, summary: dict[str, Any], out: Path) -> None:
+def _show_run(terminal: Terminal, summary: "Summary", out: Path) -> None:
     """Print the two tables of a run and where its page is."""
     terminal.show(
         summary,
-        summary["bars"]["source"],
-        crisis_table(summary["crises"]),
+        summary.bars.source,
+        crisis_table(summary.crises),
         strategy_table(summary),
-        order_line(summary["orders"]),
+        order_line(summary.orders),
         path=out / "index.html",
     )

@@ -14,78 +14,85 @@ if TYPE_CHECKING:
     from trm_bt.feeds.validate import SymbolReport
     from trm_bt.learning.self_check import Check
     from trm_bt.market.features import Features
+    from trm_bt.runfolder.records import (
+        BarsRecord,
+        CrisisRecord,
+        ModelRecord,
+        OrdersRecord,
+        Summary,
+    )
 
 
 _STRATEGY_COLUMNS: Final = {
-    "return": ("total_return", ".1%"),
-    "a year": ("cagr", ".1%"),
-    "volatility": ("volatility_annual", ".1%"),
-    "Sharpe": ("sharpe", ".2f"),
-    "drawdown": ("max_drawdown", ".1%"),
-    "turnover": ("turnover_annual", ".1f"),
+    ">return": ("total_return", ".1%"),
+    ">a year": ("cagr", ".1%"),
+    ">volatility": ("volatility_annual", ".1%"),
+    ">Sharpe": ("sharpe", ".2f"),
+    ">drawdown": ("max_drawdown", ".1%"),
+    ">turnover": ("turnover_annual", ".1f"),
 }
 """Key in summary.json and format by heading."""
 _COMPARE_COLUMNS: Final = {
-    "Sharpe": ("sharpe", ".2f"),
-    "lead": ("difference", "+.2f"),
-    "p": ("p_value", ".3f"),
-    "a year": ("cagr", ".1%"),
-    "volatility": ("volatility_annual", ".1%"),
-    "drawdown": ("max_drawdown", ".1%"),
-    "turnover": ("turnover_annual", ".1f"),
-    "costs": ("lost_to_costs", ".1%"),
-    "regret": ("regret", ".2%"),
-    "accuracy": ("accuracy", ".1%"),
+    ">Sharpe": ("sharpe", ".2f"),
+    ">lead": ("difference", "+.2f"),
+    ">p": ("p_value", ".3f"),
+    ">a year": ("cagr", ".1%"),
+    ">volatility": ("volatility_annual", ".1%"),
+    ">drawdown": ("max_drawdown", ".1%"),
+    ">turnover": ("turnover_annual", ".1f"),
+    ">costs": ("lost_to_costs", ".1%"),
+    ">regret": ("regret", ".2%"),
+    ">accuracy": ("accuracy", ".1%"),
 }
 """Key in comparison.json, of a strategy or of the lead over it, and format."""
 
 
-def crisis_table(crises: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a row for each entry of `crises` in summary.json."""
+def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
+    """Return a row for each crisis of a run."""
     table = _table(
         "Crises, each decided by a model that was frozen before it",
-        *("crisis", "sessions", "trained until", "steps", "trm", "spy", "60/40"),
-        *("drawdown trm", "spy", "60/40"),
+        *("crisis", ">sessions", ">trained until", ">steps", ">trm", ">spy", ">60/40"),
+        *(">drawdown trm", ">spy", ">60/40"),
     )
     for crisis in crises:
-        if not crisis["covered"]:
-            table.add_row(crisis["name"], "no data", style="dim")
+        if crisis.total_return is None or crisis.max_drawdown is None:
+            table.add_row(crisis.name, "no data", style="dim")
             continue
         table.add_row(
-            crisis["name"],
-            str(crisis["sessions"]),
-            crisis["trained_until"],
-            str(crisis["n_optimizer_steps"]),
+            crisis.name,
+            str(crisis.sessions),
+            str(crisis.trained_until),
+            str(crisis.n_optimizer_steps),
             *[
-                _figure(crisis[measure][name], ".1%")
-                for measure in ("total_return", "max_drawdown")
+                _figure(values[name], ".1%")
+                for values in (crisis.total_return, crisis.max_drawdown)
                 for name in ("trm", "spy", "sixty_forty")
             ],
         )
-    missing = dict.fromkeys(c["reason"] for c in crises if not c["covered"])
+    missing = dict.fromkeys(crisis.reason for crisis in crises if not crisis.covered)
     if missing:
         table.caption = f"No data: {'; '.join(missing)}"
     return table
 
 
-def strategy_table(summary: Mapping[str, Any]) -> Table:
-    """Return a row for each strategy of summary.json, over the whole run."""
-    span = summary["out_of_sample"]
+def strategy_table(summary: "Summary") -> Table:
+    """Return a row for each strategy of a run, over all its sessions."""
+    span = summary.out_of_sample
     table = _table(
-        f"Out of sample {span['start']} to {span['end']}, {span['sessions']} sessions",
+        f"Out of sample {span.start} to {span.end}, {span.sessions} sessions",
         *("strategy", *_STRATEGY_COLUMNS),
     )
-    for name, row in summary["strategies"].items():
-        table.add_row(name, *_figures(row, _STRATEGY_COLUMNS))
-    table.caption = f"Turnover is annual. Cash {summary['cash']}."
+    for name, figures in summary.strategies.items():
+        table.add_row(name, *_figures(vars(figures), _STRATEGY_COLUMNS))
+    table.caption = f"Turnover is annual. Cash {summary.cash}."
     return table
 
 
-def order_line(orders: Mapping[str, int]) -> str:
-    """Return a line of `orders` in summary.json."""
+def order_line(orders: "OrdersRecord") -> str:
+    """Return the number of orders of a run in words."""
     return (
-        f"Orders: {orders['submitted']} submitted, {orders['completed']} completed, "
-        f"{orders['rejected']} rejected."
+        f"Orders: {orders.submitted} submitted, {orders.completed} completed, "
+        f"{orders.rejected} rejected."
     )
 
 
@@ -112,7 +119,7 @@ def feature_table(features: "Features") -> Table:
     """Return a row for each feature, with its range."""
     table = _table(
         f"{len(features.frame)} rows of features",
-        *("feature", "status", "min", "median", "max"),
+        *("feature", ">status", ">min", ">median", ">max"),
     )
     for name, status in features.schema.status_by_name.items():
         values = features.frame[name]
@@ -125,7 +132,7 @@ def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
     """Return what labels_summary.json counts, by allocation and by crisis."""
     by_class = _table(
         f"{summary['n_labels']} labels, {summary['n_ties']} of them ties",
-        *("allocation", "wins", "share", "mean return"),
+        *("allocation", ">wins", ">share", ">mean return"),
     )
     fill = "the next open" if summary["fill"] == "next_open" else "the same close"
     by_class.caption = (
@@ -138,9 +145,9 @@ def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
             _figure(row["win_share"], ".1%"),
             _figure(row["mean_return"], ".3%"),
         )
-    classes = map(str, range(len(summary["by_class"])))
+    classes = [f">{index}" for index in range(len(summary["by_class"]))]
     by_crisis = _table(
-        "Wins by crisis and class index", "crisis", "labels", "ties", *classes
+        "Wins by crisis and class index", "crisis", ">labels", ">ties", *classes
     )
     for name, row in summary["by_crisis"].items():
         counts = (row["n_labels"], row["n_ties"], *row["n_wins"].values())
@@ -150,29 +157,22 @@ def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
     return by_class, by_crisis
 
 
-def provenance_table(bars: Mapping[str, Any]) -> Table:
+def provenance_table(bars: "BarsRecord") -> Table:
     """Return each role's status and where it comes from."""
-    table = Table(
-        "role",
-        "status",
-        "source",
-        title=f"Bars {bars['start']} to {bars['end']}",
-        caption=bars["source"],
-    )
-    for role, entry in bars["roles"].items():
-        table.add_row(
-            role, entry["status"], "; ".join([entry["source"], *entry["notes"]])
-        )
+    table = _table(f"Bars {bars.start} to {bars.end}", "role", "status", "source")
+    table.caption = bars.source
+    for name, role in bars.roles.items():
+        table.add_row(name, role.status, "; ".join([role.source, *role.notes]))
     return table
 
 
 def symbol_table(report: "SymbolReport") -> Table:
     """Return a row for each rule that a symbol was held against."""
     span = f"{report.start:%Y-%m-%d} to {report.end:%Y-%m-%d}" if report.start else ""
-    table = _table(f"{report.symbol} {span}".strip(), "rule", "rows")
+    table = _table(
+        f"{report.symbol} {span}".strip(), "rule", ">rows", "first", "finding"
+    )
     table.title_justify = "left"
-    table.add_column("first")
-    table.add_column("finding")
     if report.start:
         table.add_row("rows", str(report.rows), "", f"{report.sessions} sessions")
     found = {finding.rule: finding for finding in report.findings}
@@ -194,11 +194,9 @@ def symbol_table(report: "SymbolReport") -> Table:
 
 def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
     """Return what became of each symbol of a fetch."""
-    table = Table("symbol", "what", title=f"Bars in {store.folder}")
-    table.add_column("new", justify="right")
-    table.add_column("rows", justify="right")
-    table.add_column("first")
-    table.add_column("last")
+    table = _table(
+        f"Bars in {store.folder}", "symbol", "what", ">new", ">rows", "first", "last"
+    )
     for outcome in outcomes:
         entry = store.entry(outcome.symbol)
         kept = (str(entry.rows), entry.start, entry.end) if entry else ("-", "-", "-")
@@ -206,15 +204,13 @@ def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
     return table
 
 
-def model_table(facts: Mapping[str, Any]) -> Table:
+def model_table(model: "ModelRecord") -> Table:
     """Return a row for each fact of a trained model."""
     table = Table("what", "value", title="Checkpoint")
-    for key, value in facts.items():
-        if isinstance(value, Mapping):
-            for name, figure in value.items():
-                table.add_row(f"{key} {name}", f"{figure:.5g}")
-        else:
-            table.add_row(key, str(value))
+    for key, value in model.model_dump(exclude={"validation"}).items():
+        table.add_row(key, str(value))
+    for key, value in model.validation.model_dump().items():
+        table.add_row(f"validation {key}", f"{value:.5g}")
     return table
 
 
@@ -222,9 +218,8 @@ def check_table(checks: "Sequence[Check]") -> Table:
     """Return a row for each check of training."""
     table = Table("check", "", "figures", title="Does training work at all?")
     for check in checks:
-        table.add_row(
-            check.name, "passed" if check.is_passed else "FAILED", check.figures
-        )
+        passed = "passed" if check.is_passed else "FAILED"
+        table.add_row(check.name, passed, check.figures)
     return table
 
 
@@ -251,12 +246,15 @@ def audit_table(results: "Sequence[AuditResult]") -> Table:
     return table
 
 
-def _table(title: str, first: str, *figures: str) -> Table:
-    """Return a table whose first column is words and the others figures."""
+def _table(title: str, *columns: str) -> Table:
+    """Return a table with these columns; `>` aligns one to the right."""
     table = Table(title=title)
-    table.add_column(first, no_wrap=True)
-    for column in figures:
-        table.add_column(column, justify="right")
+    for column in columns:
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if column.startswith(">") else "left",
+            no_wrap=column == columns[0],
+        )
     return table
 
 

@@ -12,14 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import BaseModel
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID, TimeElapsedColumn
 from rich.table import Table
 
 _LOG = logging.getLogger(__name__)
@@ -104,12 +97,8 @@ class Terminal:
         """Yield the progress bars, on the standard error stream."""
         console = Console(stderr=True)
         with Progress(
-            TextColumn("{task.description:<10}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
+            *Progress.get_default_columns(),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
             console=console,
             disable=self.quiet or not console.is_terminal,
         ) as bars:

@@ -91,7 +91,7 @@ class SignificanceSettings:
 
 
 @dataclass(frozen=True)
-class Span:
+class ComparedSpan:
     """First and last session after the base as ISO dates, and their number."""
 
     start: str
@@ -214,7 +214,7 @@ class ChanceTests:
 class Assessment:
     """Every figure of a comparison; `tests` and `costs` are None on a short span."""
 
-    span: Span
+    span: ComparedSpan
     settings: SignificanceSettings
     strategies: dict[str, ComparedFigures]
     best_fixed: str

@@ -47,7 +47,7 @@ from trm_bt.evaluation.replay import Replay, replay, replay_one
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import RETURN_COLUMNS, cash_returns, forward_returns
-from trm_bt.processes import Progress
+from trm_bt.processes import Progress, no_progress
 from trm_bt.strategies.scheduled import ScheduledWeights
 
 PERIOD_YEARS: Final = 5
@@ -172,7 +172,7 @@ def run_comparison(
     """
     span = _span_of(bars, decisions)
     features, labels = label_table(bars, config)
-    sessions, report = decisions.sessions, progress or (lambda stage, done, total: None)
+    sessions, report = decisions.sessions, progress or no_progress
     ours = Benchmark(OURS, "ours", decisions.weights, classes=decisions.classes)
     results = {OURS: _run(span, ours, config)}
     report("benchmarks", 0, 1)

@@ -1,6 +1,7 @@
 """A crisis in figures: what each portfolio lost, for how long, and when it was back."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,10 +19,39 @@ MARGIN: Final = 63
 """Sessions of a quarter, shown before and after a crisis."""
 
 
+@dataclass(frozen=True)
+class CrisisFigures:
+    """Figures of one portfolio in one crisis, as decimals; nothing is annualised.
+
+    Parameters
+    ----------
+    total_return, max_drawdown : float
+        From the base, the close before the crisis.
+    worst_session : float
+        The lowest session return.
+    worst_on : Timestamp
+        Its session.
+    sessions_under_water : int
+        Closes below the highest one since the base.
+    recovered_on : Timestamp or None
+        See the function `recovered_on`.
+    turnover : float
+        Half the traded value over the portfolio's value, not scaled to a year.
+    """
+
+    total_return: float
+    max_drawdown: float
+    worst_session: float
+    worst_on: pd.Timestamp
+    sessions_under_water: int
+    recovered_on: pd.Timestamp | None
+    turnover: float
+
+
 def crisis_figures(
     window: pd.Series, later: pd.Series, orders: pd.DataFrame
-) -> dict[str, object]:
-    """Return the figures of one portfolio in one crisis; nothing is annualised.
+) -> CrisisFigures:
+    """Return the figures of one portfolio in one crisis.
 
     Parameters
     ----------
@@ -33,30 +63,22 @@ def crisis_figures(
     orders : DataFrame of shape (n_orders, n_columns)
         The portfolio's orders, as `trm_bt.evaluation.metrics.turnover` takes them;
         those filled in the crisis count.
-
-    Returns
-    -------
-    dict of str to object
-        total_return, max_drawdown, worst_session (the lowest session return) and
-        worst_on (its session), sessions_under_water (closes below the highest one since
-        the base), recovered_on (see `recovered_on`) and turnover. Sessions are
-        Timestamps.
     """
     moves = session_returns(window)
     is_inside = orders["filled_on"].isin(moves.index)
-    return {
-        "total_return": total_return(window),
-        "max_drawdown": max_drawdown(window),
-        "worst_session": float(moves.min()),
-        "worst_on": moves.idxmin(),
-        "sessions_under_water": int((drawdowns(window) < 0).sum()),
-        "recovered_on": recovered_on(window, later),
-        "turnover": turnover(window, orders[is_inside]),
-    }
+    return CrisisFigures(
+        total_return=total_return(window),
+        max_drawdown=max_drawdown(window),
+        worst_session=float(moves.min()),
+        worst_on=moves.index[int(moves.argmin())],
+        sessions_under_water=int((drawdowns(window) < 0).sum()),
+        recovered_on=recovered_on(window, later),
+        turnover=turnover(window, orders[is_inside]),
+    )
 
 
 def recovered_on(window: pd.Series, later: pd.Series) -> pd.Timestamp | None:
-    """Return the session whose close makes good the deepest drawdown of a crisis.
+    """Return the session whose close recovers the deepest drawdown of a crisis.
 
     Parameters
     ----------

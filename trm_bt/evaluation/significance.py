@@ -17,11 +17,11 @@ from trm_bt.evaluation.assessment import (
     Assessment,
     BreakEven,
     ChanceTests,
+    ComparedSpan,
     DeflatedSharpe,
     Overfitting,
     RandomStarts,
     SignificanceSettings,
-    Span,
     TrialsOverfitting,
 )
 from trm_bt.evaluation.benchmarks import MATCHED, ORACLE, OURS
@@ -88,7 +88,7 @@ def assess(
     start, end = (excess.index[row].date().isoformat() for row in (0, -1))
     reliability, confusion = calibration_and_confusion(comparison)
     return Assessment(
-        span=Span(start, end, len(excess)),
+        span=ComparedSpan(start, end, len(excess)),
         settings=settings,
         strategies=compared_figures(comparison),
         best_fixed=best,

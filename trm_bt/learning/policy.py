@@ -295,7 +295,8 @@ def _mean(made: Sequence[Decision]) -> Decision:
         probabilities,
         sum(d.halt_prob for d in made) / len(made),
         max(d.n_steps for d in made),
-        f"{made[0].model}, mean of {len(made)}",
+        made[0].model,
+        n_models=len(made),
     )
 
 

@@ -18,7 +18,7 @@ from trm_bt.errors import BarsError
 from trm_bt.learning.dataset import Samples
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import EpochRecord, ProgressCallback
-from trm_bt.learning.trainer import Training
+from trm_bt.learning.trainer import TrainingRun
 
 MIN_ACCURACY: Final = 0.65
 MIN_KEPT: Final = 0.7
@@ -83,7 +83,7 @@ def self_check(
     settings = config.training.model_copy(update=_SETTINGS)
     used = config.model_copy(update={"training": settings})
     with cpu_threads(settings.num_threads):
-        training = Training(
+        training = TrainingRun(
             "self-check", month, month, used, progress, is_constant=True
         )
         while not training.is_over:
@@ -193,7 +193,7 @@ def check_consistency(
     )
 
 
-def _decisions_of(training: Training) -> Callable[[np.ndarray], np.ndarray]:
+def _decisions_of(training: TrainingRun) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from raw feature rows to the model's decisions."""
     model = TinyRecursiveModel(training.config.model)
     model.load_state_dict(training.state.course.best_parameters)

@@ -94,7 +94,7 @@ def train(
     old, new = split_chronologically(samples, config.training.validation_fraction)
     mark = "" if unfinished is None else fingerprint(samples, config, name)
     with cpu_threads(config.training.num_threads):
-        training = Training(name, old, new, config, progress)
+        training = TrainingRun(name, old, new, config, progress)
         if unfinished is not None:
             load_state(unfinished, training.state, mark)
         while not training.is_over:
@@ -177,7 +177,7 @@ def _utilities(
     )
 
 
-class Training:
+class TrainingRun:
     """One training: its rows and its state, epoch by epoch.
 
     Parameters

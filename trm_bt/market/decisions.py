@@ -32,11 +32,14 @@ class Decision:
     n_steps : int
         Supervision steps used before the halt head stopped the recursion.
     model : str
-        Name of the model that decided; empty when the policy abstains.
+        Name of the model that decided, the first one where several decide by the mean
+        of their probabilities; empty when the policy abstains.
     z_scores : ndarray of shape (n_features,) or None
         The standardised features that the model saw, where the policy gives them.
     step_probabilities : ndarray of shape (n_steps, n_allocations) or None
         Probabilities after each supervision step, where the policy gives them.
+    n_models : int
+        Models that decided together.
     """
 
     decided_on: pd.Timestamp
@@ -47,6 +50,14 @@ class Decision:
     model: str
     z_scores: FloatFeatures | None = None
     step_probabilities: FloatArray | None = None
+    n_models: int = 1
+
+    @property
+    def decided_by(self) -> str:
+        """The model by name, and of how many the probabilities are the mean."""
+        if self.n_models == 1:
+            return self.model
+        return f"{self.model}, mean of {self.n_models}"
 
     @property
     def confidence(self) -> float:

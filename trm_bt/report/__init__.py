@@ -1,8 +1,9 @@
 """Results to pages: tearsheets, the index of a run, and pictures.
 
-The only place where QuantStats and matplotlib are; both are imported late.
+The only place where QuantStats and matplotlib are; public names are imported late.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from trm_bt.report.pictures import loss_curve as loss_curve
     from trm_bt.report.tearsheets import tearsheet as tearsheet
 
-__all__ = ["build", "feature_picture", "loss_curve", "model_card", "show", "tearsheet"]
-
 _HOMES = {
     "build": "pages",
     "feature_picture": "pictures",
@@ -23,12 +22,11 @@ _HOMES = {
     "show": "notebook",
     "tearsheet": "tearsheets",
 }
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from trm_bt.report.templating import environment, number, percent
 
@@ -33,7 +34,7 @@ def model_card(facts: Mapping[str, object]) -> str:
     return templates.get_template("templates/model_card.md").render(**facts)
 
 
-def card_html(card: str) -> str:
+def card_html(card: str) -> Markup:
     r"""Return a model card as HTML that holds text and tables, and nothing live.
 
     The settings that the card folds away are left out: the page shows them itself.
@@ -45,12 +46,12 @@ def card_html(card: str) -> str:
 
     Examples
     --------
-    >>> card_html("**Bold** <script>[x](http://x)")
-    '<p><strong>Bold</strong> &lt;script&gt;[x](http://x)</p>\n'
+    >>> print(card_html("**Bold** <script>[x](http://x)").strip())
+    <p><strong>Bold</strong> &lt;script&gt;[x](http://x)</p>
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.disable(["link", "image", "autolink", "reference", "html_inline"])
-    return str(markdown.render(_FOLDED.sub("", card)))
+    return Markup(markdown.render(_FOLDED.sub("", card)))
 
 
 def plain(text: object) -> str:

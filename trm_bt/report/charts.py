@@ -1,121 +1,95 @@
-"""What the interactive charts of a run's page are drawn from, as plain JSON values."""
+"""The interactive charts of a run's page: what they show, and the script that draws."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
+from pydantic import JsonValue
 
 from trm_bt.evaluation.metrics import drawdowns
 from trm_bt.market.allocations import ALLOCATION_NAMES
-from trm_bt.report.pictures import LINE_INKS, WEIGHT_INKS
-from trm_bt.report.templating import label
-from trm_bt.report.windows import Window
+from trm_bt.report.colours import AREAS, LINES
+from trm_bt.report.contents import RunContent
+from trm_bt.report.templating import Script, label
 
-LIBRARY: Final = "uPlot"
-LIBRARY_VERSION: Final = "1.6.32"
+LIBRARY: Final = "uPlot 1.6.32"
 _DIGITS: Final = 5
 """Significant digits of a value in the page."""
 
 
-def library_parts() -> dict[str, str]:
-    """Return the script, the style and the licence of the chart library as shipped."""
-    folder = files("trm_bt.report") / "assets"
-    return {
-        "script": (folder / "uPlot.iife.min.js").read_text(encoding="utf-8"),
-        "style": (folder / "uPlot.min.css").read_text(encoding="utf-8"),
-        "licence": (folder / "uPlot.LICENSE.txt").read_text(encoding="utf-8"),
-    }
+def live_charts(page: RunContent) -> Script:
+    """Return the scripts of a run's page with what they draw."""
+    return Script(
+        library=LIBRARY,
+        licence=_asset("assets/uPlot.LICENSE.txt"),
+        style=_asset("assets/uPlot.min.css"),
+        sources=(_asset("assets/uPlot.iife.min.js"), _asset("templates/page.js")),
+        data=charts_data(page),
+    )
 
 
-def chart_data(
-    equity: pd.DataFrame,
-    weights: pd.DataFrame,
-    decisions: pd.DataFrame,
-    windows: Sequence[Window],
-) -> dict[str, Any]:
+def charts_data(page: RunContent) -> dict[str, JsonValue]:
     """Return the charts of a run.
-
-    Parameters
-    ----------
-    equity : DataFrame of shape (n_sessions + 1, n_strategies)
-        Portfolio values at the closes.
-    weights, decisions : DataFrame of shape (n_rows, n_columns)
-        What the allocator held and decided, indexed by session.
-    windows : sequence of Window
-        The covered ones are shaded.
 
     Returns
     -------
     dict
-        `days` (days since 1970-01-01, one a session of `equity`), `bands` (first day,
-        last day, title) and `charts`, each with a list of series as long as `days`;
-        null where a session has no value.
+        `days` (days since 1970-01-01, one a session), `bands` (first day, last day and
+        title of each crisis) and `charts`, each with a list of series as long as
+        `days`; null where a session has no value.
     """
+    equity = page.folder.equity
     sessions = pd.DatetimeIndex(equity.index)
-    weights, decisions = weights.reindex(sessions), decisions.reindex(sessions)
-    chosen = decisions["allocation"]
-    lines = {name: equity[name] / equity[name].iloc[0] for name in LINE_INKS}
-    under = {name: drawdowns(equity[name]) for name in LINE_INKS}
-    held = {name: weights[name] for name in WEIGHT_INKS}
-    sure = {
-        "confidence": decisions["confidence"].where(chosen.notna()),
-        "halt_prob": decisions["halt_prob"].where(chosen.notna()),
-    }
-    steps = decisions["n_steps"].where(chosen.notna())
-    names = [label(name) for name in ALLOCATION_NAMES]
+    lines, weights = equity[list(LINES)], page.weights.reindex(sessions)
+    decided = page.decisions.reindex(sessions).rename(columns={"n_steps": "steps"})
+    decided = decided.where(decided["allocation"].notna())
+    growth = lines / lines.iloc[0]
+    names: list[JsonValue] = [label(name) for name in ALLOCATION_NAMES]
     return {
-        "days": _days(sessions),
+        "days": [*_days(sessions)],
         "bands": [
             [*_days(pd.DatetimeIndex(window.span)), window.title]
-            for window in windows
+            for window in page.windows
             if not window.reason
         ],
         "charts": [
-            _chart("growth", lines, LINE_INKS, "factor", height=300, is_log=True),
-            _chart("drawdown", under, LINE_INKS, "percent", height=160),
-            _chart("weights", held, WEIGHT_INKS, "percent", is_stacked=True),
-            _chart(
-                "allocation",
-                {"allocation": chosen},
-                {"allocation": "trm"},
-                "class",
-                classes=names,
-                height=220,
-            ),
-            _chart("confidence", sure, {"confidence": "trm", "halt_prob": "bond"}),
-            _chart("steps", {"steps": steps}, {"steps": "mix"}, "whole", height=120),
+            {"is_log": True, **_chart("growth", growth, LINES, "factor", 300)},
+            _chart("drawdown", lines.apply(drawdowns), LINES, "percent", 160),
+            {"is_stacked": True, **_chart("weights", weights, AREAS, "percent")},
+            {
+                "classes": names,
+                **_chart("allocation", decided, {"allocation": "trm"}, "class", 220),
+            },
+            _chart("confidence", decided, {"confidence": "trm", "halt_prob": "bond"}),
+            _chart("steps", decided, {"steps": "mix"}, "whole", 120),
         ],
     }
 
 
 def _chart(
     name: str,
-    series: Mapping[str, pd.Series],
-    inks: Mapping[str, str],
+    table: pd.DataFrame,
+    colours: Mapping[str, str],
     form: str = "number",
-    **settings: object,
-) -> dict[str, Any]:
+    height: int = 180,
+) -> dict[str, JsonValue]:
     return {
         "name": name,
         "format": form,
-        "height": 180,
-        **settings,
+        "height": height,
         "series": [
-            {"label": label(key), "ink": inks[key], "values": _values(values)}
-            for key, values in series.items()
+            {"label": label(key), "ink": colour, "values": _values(table[key])}
+            for key, colour in colours.items()
         ],
     }
 
 
-def _values(series: pd.Series) -> list[float | None]:
+def _values(series: pd.Series) -> list[JsonValue]:
     """Return numbers with a few significant digits, null where there is none."""
-    numbers = (
-        pd.to_numeric(series)
-        .astype("Float64")
-        .to_numpy(dtype=np.float64, na_value=np.nan)
-    )
+    known = pd.to_numeric(series).astype("Float64")
+    numbers = known.to_numpy(dtype=np.float64, na_value=np.nan)
     return [
         float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
         for value in numbers
@@ -125,3 +99,7 @@ def _values(series: pd.Series) -> list[float | None]:
 def _days(sessions: pd.DatetimeIndex) -> list[int]:
     since = (sessions - pd.Timestamp(0)) // pd.Timedelta(days=1)
     return [int(day) for day in since]
+
+
+def _asset(name: str) -> str:
+    return (files("trm_bt.report") / name).read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from trm_bt.report.colours import ASSETS, LIGHT
+from trm_bt.report.colours import AREAS, LIGHT
 
 P = ParamSpec("P")
 DateSpan = tuple[pd.Timestamp, pd.Timestamp]
@@ -107,7 +107,7 @@ def panels(height: float, *ratios: float) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def lines(
+def draw_lines(
     axes: Axes, table: pd.DataFrame, colours: Mapping[str, str], width: float = 1.2
 ) -> None:
     """Draw columns over time, the first of `colours` on top.
@@ -128,7 +128,7 @@ def lines(
         axes.plot(line.index, line, color=LIGHT[colours[name]], linewidth=width)
 
 
-def weight_areas(axes: Axes, weights: pd.DataFrame) -> None:
+def draw_weights(axes: Axes, weights: pd.DataFrame) -> None:
     """Draw weights over time as areas stacked to 100 %.
 
     Parameters
@@ -140,14 +140,22 @@ def weight_areas(axes: Axes, weights: pd.DataFrame) -> None:
     """
     axes.stackplot(
         weights.index,
-        weights[list(ASSETS)].to_numpy().T,
-        colors=[LIGHT[colour] for colour in ASSETS.values()],
+        weights[list(AREAS)].to_numpy().T,
+        colors=[LIGHT[colour] for colour in AREAS.values()],
         linewidth=0,
         step="post",
     )
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_ylabel("weight")
+
+
+def log_scale(axes: Axes) -> None:
+    """Show growth of 1 on a log scale, marked with plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(PLAIN)
+    axes.yaxis.set_minor_formatter(PLAIN)
+    axes.set_ylabel("growth of 1, log scale")
 
 
 def thinned(series: pd.Series) -> pd.Series:

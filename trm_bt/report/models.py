@@ -3,7 +3,6 @@
 Only the texts of a checkpoint are read, never its parameters.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +12,11 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import RunError
+from trm_bt.runfolder.records import CHECKPOINTS
 
 _DESCRIPTION: Final = "checkpoint.json"
 _CARD: Final = "MODEL_CARD.md"
 _MAX_BYTES: Final = 2**24
-_ENSEMBLE: Final = ", mean of "
-"""What follows the name of the first model where several decide together."""
 
 
 class _Scaler(BaseModel):
@@ -29,7 +27,6 @@ class _Scaler(BaseModel):
 
 class _Training(BaseModel):
     best_epoch: int
-    majority_accuracy: float
     history: list[dict[str, Any]]
 
 
@@ -53,8 +50,6 @@ class ModelText:
         One row an epoch.
     best_epoch : int
         The epoch that was kept.
-    majority_accuracy : float
-        What always answering the commonest class scores on the validation sessions.
     card : str
         The model card as markdown; empty if there is none.
     """
@@ -64,7 +59,6 @@ class ModelText:
     std: pd.Series
     history: pd.DataFrame
     best_epoch: int
-    majority_accuracy: float
     card: str
 
     def standardised(self, features: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +81,7 @@ def read_models(run_dir: Path) -> dict[str, ModelText]:
     RunError
         If a checkpoint's description is damaged.
     """
-    checkpoints = run_dir / "checkpoints"
+    checkpoints = run_dir / CHECKPOINTS
     found = sorted(
         path
         for pattern in (f"*/{_DESCRIPTION}", f"*/*/{_DESCRIPTION}")
@@ -97,45 +91,25 @@ def read_models(run_dir: Path) -> dict[str, ModelText]:
     return {model.name: model for model in models}
 
 
-def model_of(models: Mapping[str, ModelText], decider: str) -> ModelText | None:
-    """Return the model that a decision names, the first one of an ensemble."""
-    return models.get(base_name(decider))
-
-
-def base_name(decider: str) -> str:
-    """Return the name of the model, the first one where several decide together.
-
-    Examples
-    --------
-    >>> base_name("2010-01-11 seed 0, mean of 5"), base_name("brexit")
-    ('2010-01-11 seed 0', 'brexit')
-    """
-    return decider.partition(_ENSEMBLE)[0]
-
-
 def _read_model(path: Path) -> ModelText:
+    card = path.with_name(_CARD)
     try:
         told = _Checkpoint.model_validate_json(_text(path))
-        scaler, training = told.scaler, told.training
-        mean = pd.Series(scaler.mean, scaler.names, dtype=np.float64)
-        std = pd.Series(scaler.std, scaler.names, dtype=np.float64)
-        card = path.with_name(_CARD)
         return ModelText(
             name=told.name,
-            mean=mean,
-            std=std,
-            history=pd.DataFrame(training.history),
-            best_epoch=training.best_epoch,
-            majority_accuracy=training.majority_accuracy,
+            mean=pd.Series(told.scaler.mean, told.scaler.names, dtype=np.float64),
+            std=pd.Series(told.scaler.std, told.scaler.names, dtype=np.float64),
+            history=pd.DataFrame(told.training.history),
+            best_epoch=told.training.best_epoch,
             card=_text(card) if card.is_file() else "",
         )
+    except RunError:
+        raise
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise RunError(f"{path}: `{key}`: {first['msg']}. Train again.") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, RunError):
-            raise
         raise RunError(f"{path}: cannot be read: {error}. Train again.") from error
 
 

@@ -2,45 +2,38 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import fields
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
+from trm_bt.evaluation.crisis_figures import CrisisFigures
 from trm_bt.files import staged_folder, write_atomically, write_text_atomically
 from trm_bt.market.crises import Crisis, check_names
-from trm_bt.report.crisis_sheets import run_sheets
+from trm_bt.processes import Progress, no_progress
+from trm_bt.report.contents import RunContent, Sheet
+from trm_bt.report.crisis_windows import Window, windows_of
 from trm_bt.report.index import render_index
 from trm_bt.report.models import read_models
-from trm_bt.report.reader import read_run
-from trm_bt.report.sheets import Sheet
+from trm_bt.report.run_sheets import run_sheets
 from trm_bt.report.tearsheets import write_sheet
 from trm_bt.report.templating import spreadsheet_safe
-from trm_bt.report.windows import FOLDER, Window, windows_of
+from trm_bt.runfolder.records import CRISES_TABLE, INDEX, TEARSHEETS
+from trm_bt.runfolder.store import read_run
 
 _MIN_SHEETS_PER_JOB: Final = 2
 """A process of its own spends two to three seconds on imports before its first page."""
-_PRELOADED: Final = (
-    "quantstats.reports",
-    "seaborn",
-    "trm_bt.report.crisis_pictures",
-    "trm_bt.report.tearsheets",
-)
-
+_PRELOADED: Final = ("quantstats.reports", "seaborn", "trm_bt.report.tearsheets")
 _BLAS_THREADS: Final = "OPENBLAS_NUM_THREADS"
-
 _COLUMNS: Final = (
     *("crisis", "start", "end", "sessions", "reason", "models", "strategy"),
-    *("total_return", "max_drawdown", "worst_session", "worst_on"),
-    *("sessions_under_water", "recovered_on", "turnover"),
+    *(field.name for field in fields(CrisisFigures)),
 )
-
-Progress = Callable[[int, int, str], None]
-"""Called with the pages done, the pages in all, and the name of the latest."""
 
 
 def build(
@@ -65,7 +58,7 @@ def build(
     jobs : int
         Processes that make tearsheets at the same time.
     progress : callable, optional
-        Called after each page.
+        Called after each page, with the stage "report".
 
     Returns
     -------
@@ -81,30 +74,25 @@ def build(
     """
     check_names(crises)
     folder = read_run(Path(run_dir))
-    n_covered = sum(crisis["covered"] for crisis in folder.summary["crises"])
+    n_covered = sum(crisis.covered for crisis in folder.summary.crises)
     jobs = min(jobs, (1 + n_covered + len(crises)) // _MIN_SHEETS_PER_JOB)
-    context = _context() if jobs > 1 else None  # makes ready beside all of this
+    context = _context() if jobs > 1 else None  # gets ready beside all of this
     models = read_models(folder.path)
     windows = windows_of(folder, models, crises)
     sheets = dict(run_sheets(folder, windows))
-    page = render_index(folder, windows, models)
-    tell = progress or (lambda done, total, name: None)
-    total = len(sheets) + 1
-    with staged_folder(folder.path / FOLDER) as staged:
-        targets = {name: staged / Path(name).name for name in sheets}
-        if context is None:
-            names = _write_here(sheets, targets)
-        else:
-            names = _write_beside(sheets, targets, jobs, context)
-        for done, name in enumerate(names, 1):
-            tell(done, total, name)
+    page = render_index(RunContent(folder, windows, models))
+    report, total = progress or no_progress, len(sheets) + 1
+    with staged_folder(folder.path / TEARSHEETS) as staged:
+        tasks = [(sheet, staged / Path(name).name) for name, sheet in sheets.items()]
+        for done, _ in enumerate(_written(tasks, jobs, context), 1):
+            report("report", done, total)
     table = crisis_frame(windows)
     write_atomically(
-        folder.path / "crises.csv", lambda draft: table.to_csv(draft, index=False)
+        folder.path / CRISES_TABLE, lambda draft: table.to_csv(draft, index=False)
     )
-    index = folder.path / "index.html"
+    index = folder.path / INDEX
     write_text_atomically(index, page)
-    tell(total, total, index.name)
+    report("report", total, total)
     return index
 
 
@@ -113,54 +101,41 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
-        Columns crisis, start, end, sessions, reason, models, strategy and the keys of
-        `trm_bt.evaluation.crisis_figures.crisis_figures`. No text is a formula.
+    DataFrame of shape (n_rows, 14)
+        Columns crisis, start, end, sessions, reason, models, strategy and the fields of
+        `CrisisFigures`. No text is a formula.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for window in windows:
-        told = {
-            "crisis": spreadsheet_safe(window.name),
+        told: dict[str, object] = {
+            "crisis": spreadsheet_safe(window.crisis.name),
             "start": window.start,
             "end": window.end,
             "sessions": window.n_sessions or None,
             "reason": window.reason,
             "models": spreadsheet_safe("; ".join(window.models)),
         }
-        by_strategy: Mapping[str, Mapping[str, object]] = window.figures or {"": {}}
         rows += [
-            {**told, "strategy": name, **figures}
-            for name, figures in by_strategy.items()
-        ]
+            {**told, "strategy": name, **vars(figures)}
+            for name, figures in window.figures.items()
+        ] or [{**told, "strategy": ""}]
     counts = dict.fromkeys(("sessions", "sessions_under_water"), "Int64")
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(counts)
 
 
-def _write_here(
-    sheets: Mapping[str, Sheet], targets: Mapping[str, Path]
-) -> Iterator[str]:
-    """Write every sheet and yield its name when it is there."""
-    for name, sheet in sheets.items():
-        write_sheet(sheet, targets[name])
-        yield name
-
-
-def _write_beside(
-    sheets: Mapping[str, Sheet],
-    targets: Mapping[str, Path],
-    jobs: int,
-    context: BaseContext,
-) -> Iterator[str]:
-    """Do the same in processes of their own, the longest span first."""
-    longest_first = sorted(sheets, key=lambda name: -len(sheets[name].returns))
+def _written(
+    tasks: Sequence[tuple[Sheet, Path]], jobs: int, context: BaseContext | None
+) -> Iterator[Path]:
+    """Write every sheet, in processes of their own if asked; yield each file."""
+    if context is None:
+        for sheet, path in tasks:
+            yield write_sheet(sheet, path)
+        return
+    longest_first = sorted(tasks, key=lambda task: -len(task[0].returns))
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        tasks = {
-            pool.submit(write_sheet, sheets[name], targets[name]): name
-            for name in longest_first
-        }
-        for task in as_completed(tasks):
-            task.result()
-            yield tasks[task]
+        started = [pool.submit(write_sheet, *task) for task in longest_first]
+        for task in as_completed(started):
+            yield task.result()
 
 
 def _context() -> BaseContext:

@@ -7,13 +7,13 @@ from typing import Final
 import pandas as pd
 
 from trm_bt.files import write_text_atomically
+from trm_bt.report.contents import Sheet
 from trm_bt.report.returns import clean_returns, find_returns, with_base
 from trm_bt.report.sections.context import context
 from trm_bt.report.sections.measures import measures
-from trm_bt.report.sheets import Sheet
 from trm_bt.report.templating import Section, fill, render_page
 
-SECTIONS: Final = (
+_SECTIONS: Final = (
     Section(partial(fill, "crisis_alone")),
     Section(context),
     Section(measures),
@@ -88,4 +88,4 @@ def write_sheet(sheet: Sheet, out: Path) -> Path:
 
 def render_sheet(sheet: Sheet) -> str:
     """Return the page of `sheet` as one HTML document without outside links."""
-    return render_page(sheet.title, SECTIONS, sheet)
+    return render_page(sheet.title, _SECTIONS, sheet)

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from trm_bt.market.feature_table import FEATURES
-from trm_bt.report.colours import DARK, LIGHT
+from trm_bt.report.colours import AREAS, COMPARED, DARK, LIGHT, LINES
 
 PageT = TypeVar("PageT")
 
@@ -138,7 +138,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals |= {"light": LIGHT, "dark": DARK, "version_of": version}
+    templates.globals |= {
+        "light": LIGHT,
+        "dark": DARK,
+        "lines": [(label(name), colour) for name, colour in LINES.items()],
+        "compared_lines": [(label(name), colour) for name, colour in COMPARED.items()],
+        "assets": list(AREAS.items()),
+        "version_of": version,
+    }
     templates.filters |= {
         "percent": percent,
         "share": share,
@@ -150,7 +157,7 @@ def environment() -> Environment:
     return templates
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
     """Return a decimal as a percentage, or a dash where there is no figure.
 
     Examples
@@ -158,7 +165,7 @@ def percent(value: float | None) -> str:
     >>> percent(0.1234), percent(None)
     ('12.3 %', '\N{EN DASH}')
     """
-    return f"{number(value * 100, 1)} %" if value is not None else _DASH
+    return f"{number(value * 100, digits)} %" if value is not None else _DASH
 
 
 def share(value: float | None) -> str:

@@ -1,30 +1,26 @@
 """The backtests of a run: the allocator and its baselines, continuous and by crisis."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import pandas as pd
 
 from trm_bt.backtest import BacktestResult, run_backtest
-from trm_bt.market.decisions import Policy
 from trm_bt.errors import BarsError
-from trm_bt.evaluation.crises import crisis_equity
-from trm_bt.evaluation.benchmarks import FIXED
+from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.evaluation.walkforward import CrisisPlan
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.bars import Bars
-from trm_bt.runfolder import RunRequest, save_results, summarize, write_json
+from trm_bt.market.decisions import Policy
+from trm_bt.processes import Progress, no_progress
+from trm_bt.runfolder.records import BASELINES, SUMMARY, RunRequest, Summary
+from trm_bt.runfolder.store import write_json
+from trm_bt.runs.request import requested_bars
+from trm_bt.runs.results import crisis_equity, save_results, summarize
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.trm_allocator import TRMAllocator
-
-BASELINES: Final[Mapping[str, tuple[float, ...]]] = {
-    name: weights for name, weights in FIXED.items() if name != "equal_weight"
-}
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, the units of work done, and those it has in all."""
 
 
 def backtest_all(
@@ -71,7 +67,7 @@ def backtest_all(
     baselines = run_baselines(
         bars, request, decide_from, lambda done: tell("backtests", 1 + done, total)
     )
-    results = {"trm": ours, **baselines}
+    results = {OURS: ours, **baselines}
     crises: dict[str, tuple[BacktestResult, pd.DataFrame]] = {}
     for plan in planned:
         tell("backtests", len(results) + len(crises), total)
@@ -79,7 +75,7 @@ def backtest_all(
         since = session_after(bars, plan.frozen_on)
         seen = bars.between(end=crisis.end)
         result = allocate(seen, policy_for(plan), since, request)
-        equities = {"trm": result.equity} | {
+        equities = {OURS: result.equity} | {
             name: results[name].equity for name in BASELINES
         }
         crises[crisis.name] = result, crisis_equity(plan, equities)
@@ -117,7 +113,7 @@ def allocate(
         params={"policy": policy, **config.strategy.model_dump()},
         config=config.backtest,
         decide_from=decide_from,
-        name="trm",
+        name=OURS,
     )
 
 
@@ -153,7 +149,7 @@ def backtest_checkpoint(
     allow_in_sample: bool = False,
     force: bool = False,
     progress: Progress | None = None,
-) -> dict[str, object]:
+) -> Summary:
     """Backtest a checkpoint that is there already, beside the baselines.
 
     Parameters
@@ -173,8 +169,8 @@ def backtest_checkpoint(
 
     Returns
     -------
-    dict
-        What summary.json holds; its crises are empty.
+    Summary
+        Its crises are empty.
 
     Raises
     ------
@@ -182,9 +178,9 @@ def backtest_checkpoint(
         If the input is bad; nothing is written then.
     """
     check_replaceable(out, marker="equity.parquet", force=force)
-    tell = progress or (lambda stage, done, total: None)
+    tell = progress or no_progress
     total = 1 + len(BASELINES)
-    bars = request.load()
+    bars = requested_bars(request)
     policy = TRMPolicy.load(
         checkpoint, device=request.device, allow_in_sample=allow_in_sample
     )
@@ -197,20 +193,18 @@ def backtest_checkpoint(
         ours.equity.index[0],
         lambda done: tell("backtests", 1 + done, total),
     )
-    results = {"trm": ours, **baselines}
+    results = {OURS: ours, **baselines}
     seed = policy.models[0].config.seed
-    summary = summarize(bars, results, {}, [], {}, seed=seed)
+    summary = summarize(bars, results, {}, [], [], seed=seed)
     with staged_folder(out) as folder:
         save_results(results, {}, folder)
-        write_json(folder / "summary.json", summary)
+        write_json(folder / SUMMARY, summary)
     if not allow_in_sample:
         record_run_trial(out, request.config, ours, bars)
     return summary
 
 
-def _first_decision(
-    bars: Bars, policy: TRMPolicy, path: Path
-) -> pd.Timestamp:
+def _first_decision(bars: Bars, policy: TRMPolicy, path: Path) -> pd.Timestamp:
     """Return the first session that has features and that no model was trained on."""
     possible = bars.sessions[policy.schema.n_lookback - 1 :]
     known_on = pd.Timestamp(policy.models[0].record.last_label_known_on)

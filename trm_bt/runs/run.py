@@ -10,10 +10,8 @@ import pandas as pd
 from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.backtest import BacktestResult
-from trm_bt.runs.backtests import Progress, backtest_all, session_after
 from trm_bt.config import TRMConfig
-from trm_bt.market.decisions import Policy
-from trm_bt.errors import BarsError
+from trm_bt.errors import BarsError, RunError
 from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.evaluation.walkforward import (
     CrisisPlan,
@@ -28,17 +26,27 @@ from trm_bt.learning.records import (
     TrainingProgress,
 )
 from trm_bt.market.bars import Bars
+from trm_bt.market.decisions import Policy
 from trm_bt.market.features import Features, compute_features
-from trm_bt.runfolder import (
-    CrisisResults,
+from trm_bt.processes import Progress, no_progress
+from trm_bt.runfolder.records import (
+    RUN,
+    SUMMARY,
+    BarsRecord,
+    RunRecord,
     RunRequest,
-    check_target,
-    describe_run,
+    Summary,
+    versions,
+)
+from trm_bt.runfolder.store import read_run_record, write_json
+from trm_bt.runs.backtests import backtest_all, session_after
+from trm_bt.runs.request import requested_bars, timed
+from trm_bt.runs.results import (
+    CrisisResults,
+    model_record,
     save_labels,
     save_results,
     summarize,
-    timed,
-    write_json,
 )
 from trm_bt.runs.train import save_trained
 
@@ -67,7 +75,7 @@ def run(
     command: str,
     force: bool = False,
     progress: Progress | None = None,
-) -> dict[str, object]:
+) -> Summary:
     """Run everything: features, labels, one model per crisis, backtests, pages.
 
     Parameters
@@ -85,7 +93,7 @@ def run(
 
     Returns
     -------
-    dict
+    Summary
         What summary.json holds.
 
     Raises
@@ -94,8 +102,8 @@ def run(
         If the input is bad; nothing is written then.
     """
     request.config.check_trainable()
-    check_target(out, request, force=force)
-    tell = progress or (lambda stage, done, total: None)
+    check_replaceable(out, marker=RUN, force=force or _is_same(out, request))
+    tell = progress or no_progress
     seconds: dict[str, float] = {}
     with staged_folder(out) as folder:
         work = _prepare(request, folder, seconds, tell)
@@ -103,18 +111,26 @@ def run(
             models = _train(work, tell)
         with timed(seconds, "backtests"):
             results, crises = _backtest(work, tell)
+        records = tuple(model_record(model) for model in models.values())
         summary = summarize(
-            work.bars, results, crises, work.plans, models, seed=request.config.seed
+            work.bars, results, crises, work.plans, records, seed=request.config.seed
         )
         save_results(results, crises, folder)
-        write_json(folder / "summary.json", summary)
-        record = describe_run(request, command, work.bars, models.values())
-        write_json(folder / "run.json", {**record, "seconds": seconds})
+        write_json(folder / SUMMARY, summary)
+        record = RunRecord(
+            finished=True,
+            schedule="crises",
+            command=command,
+            request=request,
+            versions=versions(),
+            bars=BarsRecord.of(work.bars),
+            feature_schema=work.features.schema,
+            models=records,
+        )
+        write_json(folder / RUN, record.model_copy(update={"seconds": seconds}))
         with timed(seconds, "report"):
-            report.build(
-                folder, progress=lambda done, total, _: tell("report", done, total)
-            )
-        write_json(folder / "run.json", {**record, "seconds": seconds})
+            report.build(folder, progress=tell)
+        write_json(folder / RUN, record.model_copy(update={"seconds": seconds}))
     record_run_trial(out, request.config, results["trm"], work.bars)
     return summary
 
@@ -147,7 +163,7 @@ def write_labels(
         If the input is bad; nothing is written then.
     """
     check_replaceable(out, marker="labels.csv", force=force)
-    config, bars = request.config, request.load()
+    config, bars = request.config, requested_bars(request)
     features = compute_features(bars, config.features)
     labels = label_bars(bars, config.features, config.labels)
     if only_crises:
@@ -168,7 +184,7 @@ def _prepare(
     """Load the bars, save their features and labels, and plan the crises."""
     config = request.config
     with timed(seconds, "bars"):
-        bars = request.load()
+        bars = requested_bars(request)
     with timed(seconds, "features"):
         features = compute_features(bars, config.features)
         features.frame.to_parquet(folder / "features.parquet")
@@ -213,6 +229,14 @@ def _backtest(
     first_freeze = next(plan.frozen_on for plan in plans if plan.frozen_on)
     decide_from = session_after(bars, first_freeze)
     return backtest_all(bars, request, plans, policy_for, decide_from, tell)
+
+
+def _is_same(out: Path, request: RunRequest) -> bool:
+    """Tell whether the folder holds an earlier run of the same request."""
+    try:
+        return read_run_record(out).request == request
+    except RunError:
+        return False
 
 
 def _planned(bars: Bars, labels: pd.DataFrame, config: TRMConfig) -> list[CrisisPlan]:

@@ -15,14 +15,16 @@ from trm_bt.learning.checkpoint import check_overwrite, save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import ProgressCallback, TrainedModel
+from trm_bt.learning.resume import is_unfinished
 from trm_bt.learning.self_check import Check, self_check
 from trm_bt.learning.trainer import train
-from trm_bt.learning.resume import is_unfinished
 from trm_bt.market.bars import Bars
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.label_table import describe_labels
-from trm_bt.runfolder import RunRequest, describe_bars, model_facts, versions
+from trm_bt.runfolder.records import BarsRecord, RunRequest, versions
+from trm_bt.runs.request import requested_bars
+from trm_bt.runs.results import model_record
 
 
 def train_checkpoint(
@@ -71,7 +73,7 @@ def train_checkpoint(
             f"{unfinished}: is the state of an unfinished training. Pass --resume "
             "to go on with it, or --force to train from the start."
         )
-    bars = request.load()
+    bars = requested_bars(request)
     labels, schema = _labels_of(bars, request)
     minimum = request.config.training.min_labels
     if len(labels) < minimum:
@@ -99,7 +101,7 @@ def check_training(
 ) -> list[Check]:
     """Check that the settings can train at all; see `trm_bt.learning.self_check`."""
     request.config.check_trainable()
-    labels, _ = _labels_of(request.load(), request)
+    labels, _ = _labels_of(requested_bars(request), request)
     return self_check(samples_from_labels(labels), request.config, progress=progress)
 
 
@@ -152,8 +154,8 @@ def card_facts(
     training = _within(labels, record.train_start, record.train_end)
     validation = _within(labels, record.validation_start, record.validation_end)
     return {
-        "model": model_facts(model),
-        "bars": describe_bars(seen),
+        "model": model_record(model).model_dump(mode="json"),
+        "bars": BarsRecord.of(seen).model_dump(mode="json"),
         "spans": {
             "train_end": record.train_end.isoformat(),
             "validation_start": record.validation_start.isoformat(),

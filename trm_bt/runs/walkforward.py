@@ -12,43 +12,47 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from trm_bt import report
 from trm_bt.analyzers.allocation_labeler import label_bars
-from trm_bt.runs.backtests import Progress, backtest_all, session_after
 from trm_bt.config import TRMConfig
-from trm_bt.market.decisions import Decision
 from trm_bt.errors import CheckpointError, RunError
-from trm_bt.learning.splits import Fold, fold_samples, plan_folds
 from trm_bt.evaluation.recorded import RecordedPolicy
 from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.evaluation.walkforward import CrisisPlan, plan_fold_crises
 from trm_bt.files import exclusive_lock, staged_folder
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.dataset import samples_from_labels, split_chronologically
-from trm_bt.learning.workers import TrainingJob, train_each
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import (
     ProgressCallback,
     TrainedModel,
     TrainingProgress,
 )
+from trm_bt.learning.splits import Fold, fold_samples, plan_folds
+from trm_bt.learning.workers import TrainingJob, train_each
 from trm_bt.market.bars import Bars
+from trm_bt.market.decisions import Decision
 from trm_bt.market.features import Features, compute_features
-from trm_bt.runfolder import (
+from trm_bt.processes import Progress, no_progress
+from trm_bt.runfolder.records import (
+    CHECKPOINTS,
+    RUN,
+    SUMMARY,
+    BarsRecord,
+    RunRecord,
     RunRequest,
-    describe_run,
-    save_labels,
-    save_results,
-    summarize,
-    timed,
+    Summary,
     versions,
-    write_json,
 )
+from trm_bt.runfolder.store import write_json
+from trm_bt.runs.backtests import backtest_all, session_after
+from trm_bt.runs.request import requested_bars, timed
+from trm_bt.runs.results import model_record, save_labels, save_results, summarize
 from trm_bt.runs.train import save_trained
 
 MARKER: Final = "walkforward.json"
-CHECKPOINTS: Final = "checkpoints"
 DECISIONS: Final = "out_of_sample.parquet"
 
 
@@ -118,7 +122,7 @@ def run_walkforward(
     force: bool = False,
     n_processes: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, object]:
+) -> Summary:
     """Train the models of every fold, decide out of sample, backtest and report.
 
     Parameters
@@ -139,7 +143,7 @@ def run_walkforward(
 
     Returns
     -------
-    dict
+    Summary
         What summary.json holds.
 
     Raises
@@ -149,7 +153,7 @@ def run_walkforward(
         that is there cannot be believed; nothing that was there is touched then.
     """
     request.config.check_walkable()
-    tell = progress or (lambda stage, done, total: None)
+    tell = progress or no_progress
     seconds: dict[str, float] = {}
     with exclusive_lock(out):
         with timed(seconds, "bars, features and labels"):
@@ -163,19 +167,26 @@ def run_walkforward(
         with timed(seconds, "backtests"):
             summary = _save_tables(work, told, tell)
         models = [model for fold in told.models.values() for model in fold]
-        record = describe_run(request, command, work.bars, models)
-        write_json(out / "run.json", {**record, "seconds": seconds})
+        record = RunRecord(
+            finished=True,
+            schedule="calendar",
+            command=command,
+            request=request,
+            versions=versions(),
+            bars=BarsRecord.of(work.bars),
+            feature_schema=work.features.schema,
+            models=tuple(map(model_record, models)),
+        )
+        write_json(out / RUN, record.model_copy(update={"seconds": seconds}))
         with timed(seconds, "report"):
-            report.build(
-                out, progress=lambda done, total, _: tell("report", done, total)
-            )
-        write_json(out / "run.json", {**record, "seconds": seconds})
+            report.build(out, progress=tell)
+        write_json(out / RUN, record.model_copy(update={"seconds": seconds}))
     return summary
 
 
 def _prepare(request: RunRequest, out: Path) -> _Work:
     """Load the bars and lay out the folds."""
-    config, bars = request.config, request.load()
+    config, bars = request.config, requested_bars(request)
     features = compute_features(bars, config.features)
     labels = label_bars(bars, config.features, config.labels)
     known_on = pd.DatetimeIndex(labels["known_on"])
@@ -197,7 +208,7 @@ def _claim(work: _Work, *, force: bool) -> None:
     """Make the folder this walk-forward's, or find that it is already."""
     out, marker = work.out, work.out / MARKER
     asked = {
-        "request": work.request.to_dict(),
+        "request": TypeAdapter(RunRequest).dump_python(work.request, mode="json"),
         "bars": work.bars.sha256(),
         "schema": work.features.schema.model_dump(mode="json"),
         "versions": versions(),
@@ -305,10 +316,10 @@ def _policy_of(work: _Work, fold: Fold) -> TRMPolicy:
     return policy
 
 
-def _save_tables(work: _Work, told: _Told, tell: Progress) -> dict[str, object]:
+def _save_tables(work: _Work, told: _Told, tell: Progress) -> Summary:
     """Backtest what was decided, write every table of the run, and count it."""
     out, request, bars = work.out, work.request, work.bars
-    for name in ("summary.json", "run.json"):  # what stands there is not of these
+    for name in (SUMMARY, RUN):  # what stands there is not of these
         (out / name).unlink(missing_ok=True)
     work.features.frame.to_parquet(out / "features.parquet")
     save_labels(work.labels, work.features, bars, request.config.labels, out)
@@ -323,10 +334,15 @@ def _save_tables(work: _Work, told: _Told, tell: Progress) -> dict[str, object]:
     first = work.folds[0].first
     results, crises = backtest_all(bars, request, work.plans, policy_for, first, tell)
     summary = summarize(
-        bars, results, crises, work.plans, told.deciders, seed=request.config.seed
+        bars,
+        results,
+        crises,
+        work.plans,
+        map(model_record, told.deciders.values()),
+        seed=request.config.seed,
     )
     save_results(results, crises, out)
-    write_json(out / "summary.json", summary)
+    write_json(out / SUMMARY, summary)
     record_run_trial(out, request.config, results["trm"], bars)
     return summary
 
@@ -340,7 +356,8 @@ def _decision_table(work: _Work, told: _Told) -> pd.DataFrame:
             {
                 "session": decision.decided_on,
                 "fold": fold.name,
-                "model": decision.model,
+                "model": decision.decided_by,
+                "base_model": decision.model,
                 "n_seeds": len(work.seeds),
                 "trained_until": pd.Timestamp(record.validation_end),
                 "last_label_known_on": pd.Timestamp(record.last_label_known_on),

@@ -11,17 +11,25 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
 from trm_bt.evaluation.metrics import drawdowns
-from trm_bt.report.colours import FULL_COLOUR, LIGHT, STRATEGIES, score_colour
-from trm_bt.report.drawing import PERCENT, as_svg, lines, panels, shade, weight_areas
-from trm_bt.report.sheets import Context, Sheet
+from trm_bt.report.colours import FULL_COLOUR, LIGHT, LINES, score_colour
+from trm_bt.report.contents import Sheet
+from trm_bt.report.crisis_windows import Window
+from trm_bt.report.drawing import (
+    PERCENT,
+    as_svg,
+    draw_lines,
+    draw_weights,
+    panels,
+    shade,
+)
 from trm_bt.report.templating import fill
 
 
 def context(page: Sheet) -> Markup:
     """Return the section; nothing on a page that is not of one crisis."""
-    if page.context is None:
+    if page.window is None:
         return Markup()
-    shown = page.context
+    shown = page.window
     start, end = shown.span
     sessions = pd.DatetimeIndex(shown.seen.index)
     percent = 100 / max(len(sessions), 1)
@@ -44,13 +52,13 @@ def context(page: Sheet) -> Markup:
 
 
 @as_svg
-def _chart(shown: Context) -> Figure:
+def _chart(shown: Window) -> Figure:
     """Draw growth, drawdown and weights round a crisis, which is shaded."""
-    equity = shown.equity[[name for name in STRATEGIES if name in shown.equity]]
+    equity = shown.context[list(LINES)]
     figure, (upper, middle, lower) = panels(6.4, 2.2, 1, 1)
-    lines(upper, equity / equity.loc[shown.base], STRATEGIES, width=1.3)
-    lines(middle, equity.apply(drawdowns), STRATEGIES, width=1.3)
-    weight_areas(lower, shown.weights)
+    draw_lines(upper, equity / equity.loc[shown.equity.index[0]], LINES, width=1.3)
+    draw_lines(middle, equity.apply(drawdowns), LINES, width=1.3)
+    draw_weights(lower, shown.weights)
     upper.set_ylabel("1 at the close before")
     middle.set_ylabel("drawdown")
     middle.yaxis.set_major_formatter(PERCENT)

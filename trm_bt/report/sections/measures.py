@@ -9,7 +9,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -20,46 +19,18 @@ from matplotlib.figure import Figure
 
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.report.colours import LIGHT
+from trm_bt.report.contents import Sheet
 from trm_bt.report.drawing import DateSpan, clean_svg
-from trm_bt.report.sheets import Sheet
 from trm_bt.report.templating import fill
 
 MIN_ROLLING_SESSIONS: Final = 126
 """Sessions under which QuantStats' half-year rolling figures are empty."""
 
-_SHORT: Final = (
-    f"This window has fewer than {MIN_SESSIONS} sessions, so nothing here is scaled up "
-    "to a year: a few good days would read as a fortune."
-)
-_ONE_BENCHMARK: Final = (
-    "QuantStats draws one benchmark a page; its measures against the second stand in a "
-    "table of their own."
-)
-_RAW: Final = (
-    "QuantStats prints its Sharpe ratio raw, without subtracting a cash rate, and "
-    "counts the base day as a day of zero return."
-)
-_FLAT: Final = (
-    "The portfolio's return is the same in every session, so there is nothing for "
-    "QuantStats to measure."
-)
 _SHORT_MEASURES: Final = {
-    "Cumulative Return",
-    "Max Drawdown",
-    "Max DD Date",
-    "Max DD Period Start",
-    "Max DD Period End",
-    "Longest DD Days",
-    "Avg. Return",
-    "Avg. Win",
-    "Avg. Loss",
-    "Max Consecutive Wins",
-    "Max Consecutive Losses",
-    "Best Day",
-    "Worst Day",
-    "Avg. Drawdown",
-    "Avg. Drawdown Days",
-    "Win Days",
+    *("Cumulative Return", "Max Drawdown", "Max DD Date", "Max DD Period Start"),
+    *("Max DD Period End", "Longest DD Days", "Avg. Return", "Avg. Win", "Avg. Loss"),
+    *("Max Consecutive Wins", "Max Consecutive Losses", "Best Day", "Worst Day"),
+    *("Avg. Drawdown", "Avg. Drawdown Days", "Win Days"),
 }
 """Rows that a short window keeps: nothing annual, nothing that the base row distorts.
 
@@ -83,57 +54,33 @@ _THEME: Final[dict[Any, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as text: its head, and its rows, of which an empty one is a rule."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Measures:
-    """QuantStats' view of a portfolio.
-
-    Parameters
-    ----------
-    figures : dict of str to str
-        SVG by caption, in the order of the page. Two of QuantStats' figures are left
-        out, for what they draw is wrong: daily returns fall to 0 on each weekend, and
-        the rolling beta is 0 until its half year is full.
-    measures, drawdowns : Table
-        Measures, beside those of the benchmark, and the ten deepest drawdowns.
-    second : Table or None
-        Measures beside those of the second benchmark.
-    years : Table or None
-        Returns by calendar year; None for a short window.
-    """
-
-    figures: dict[str, Markup]
-    measures: Table
-    drawdowns: Table
-    second: Table | None
-    years: Table | None
-
-
 def measures(page: Sheet) -> Markup:
-    """Return the section; where the portfolio never moves it says so."""
-    notes, found = list(page.notes), None
-    returns, second = _moving(page.returns), _moving(page.second)
-    benchmark = _moving(page.benchmark)
-    if page.benchmark is not None and benchmark is None:
-        notes.append(f"{page.benchmark.name} never moves here and is left out.")
-    if returns is None:
-        notes.append(_FLAT)
-    else:
-        shaded = page.context.span if page.context else None
-        found = measure(
-            returns, benchmark, second, shaded=shaded, n_judged=page.n_judged
-        )
-        notes.append(_SHORT if page.n_judged < MIN_SESSIONS else _RAW)
-        if second is not None:
-            notes.append(_ONE_BENCHMARK)
-    return fill("measures", page, found=found, notes=notes)
+    """Return the section; where the portfolio never moves it says so.
+
+    Two of QuantStats' figures are left out, for what they draw is wrong: daily returns
+    fall to 0 on each weekend, and the rolling beta is 0 until its half year is full. A
+    window under `MIN_SESSIONS` has nothing annualised, monthly or rolling, and one
+    under `MIN_ROLLING_SESSIONS` nothing rolling.
+    """
+    benchmark, second = _moving(page.benchmark), _moving(page.second)
+    is_short = page.n_judged < MIN_SESSIONS
+    facts: dict[str, object] = {"figures": {}}
+    if (returns := _moving(page.returns)) is not None:
+        with _contained():
+            span = page.window.span if page.window else None
+            drawn = _figures(returns, benchmark, is_short)
+            facts = {
+                "figures": {caption: _svg(figure, span) for caption, figure in drawn},
+                "measured": _measures(returns, benchmark, is_short, has_rules=True),
+                "second": None
+                if second is None
+                else _measures(returns, second, is_short, has_rules=False),
+                "years": None if is_short else _years(returns, benchmark),
+                "drawdowns": _drawdowns(returns),
+            }
+    is_flat = page.benchmark is not None and benchmark is None
+    short = MIN_SESSIONS if is_short else None
+    return fill("measures", page, is_flat=is_flat, short=short, **facts)
 
 
 def _moving(returns: pd.Series | None) -> pd.Series | None:
@@ -144,50 +91,8 @@ def _moving(returns: pd.Series | None) -> pd.Series | None:
     return returns if moves.max() - moves.min() > 1e-12 else None
 
 
-def measure(
-    returns: pd.Series,
-    benchmark: pd.Series | None,
-    second: pd.Series | None = None,
-    *,
-    shaded: DateSpan | None = None,
-    n_judged: int | None = None,
-) -> Measures:
-    """Return what QuantStats draws and measures of `returns`.
-
-    Parameters
-    ----------
-    returns : Series of shape (n_sessions + 1,)
-        Simple returns as decimals on tz-naive sessions, not all equal; the first row
-        is 0, for without it QuantStats finds no drawdown in a window that starts at
-        its peak. The name of the Series is what tables and legends call it.
-    benchmark, second : Series of shape (n_sessions + 1,) or None
-        Returns of the benchmark on the same sessions, and of another one that has a
-        table of measures but no figures; named likewise.
-    shaded : (Timestamp, Timestamp), optional
-        First and last day of a span to shade in every figure that has a time axis.
-    n_judged : int, optional
-        Sessions of that span, all of them if None. Where it is under `MIN_SESSIONS`
-        nothing annualised, monthly or rolling is returned; with fewer than
-        `MIN_ROLLING_SESSIONS` returns, nothing rolling.
-    """
-    is_short = (n_judged or len(returns) - 1) < MIN_SESSIONS
-    is_rolling = len(returns) > MIN_ROLLING_SESSIONS
-    with _contained():
-        figures = {
-            caption: _svg(figure, shaded)
-            for caption, figure in _figures(returns, benchmark, is_short, is_rolling)
-        }
-        return Measures(
-            figures=figures,
-            measures=_measures(returns, benchmark, is_short, has_rules=True),
-            second=_measures(returns, second, is_short) if second is not None else None,
-            years=None if is_short else _years(returns, benchmark),
-            drawdowns=_drawdowns(returns),
-        )
-
-
 def _figures(
-    returns: pd.Series, benchmark: pd.Series | None, is_short: bool, is_rolling: bool
+    returns: pd.Series, benchmark: pd.Series | None, is_short: bool
 ) -> Iterator[tuple[str, Figure]]:
     """Draw the figures that have something to say, in the order of the page."""
     from quantstats import plots
@@ -209,7 +114,7 @@ def _figures(
         yield caption, draw.yearly_returns(*both, figsize=wide, **plain)
         caption = "Distribution of monthly returns"
         yield caption, draw.histogram(*both, figsize=(7, 4), **plain)
-    if is_rolling and not is_short:
+    if len(returns) > MIN_ROLLING_SESSIONS and not is_short:
         yield "Rolling volatility", draw.rolling_volatility(*both, figsize=low, **bare)
         caption = "Rolling Sharpe ratio, raw"
         yield caption, draw.rolling_sharpe(returns, figsize=low, **bare)
@@ -230,24 +135,20 @@ def _svg(figure: Figure, shaded: DateSpan | None) -> Markup:
     for axes in figure.axes:
         if shaded and isinstance(axes.xaxis.get_converter(), DateConverter):
             days: Any = shaded  # matplotlib converts dates, its types do not say so
-            colour = LIGHT["crisis"]
-            axes.axvspan(*days, color=colour, alpha=0.5, linewidth=0.8, zorder=0)
+            style: Any = {"alpha": 0.5, "linewidth": 0.8, "zorder": 0}
+            axes.axvspan(*days, color=LIGHT["crisis"], **style)
     text = io.StringIO()
     figure.savefig(text, format="svg")
     return Markup(clean_svg(text.getvalue()))
 
 
 def _measures(
-    returns: pd.Series,
-    benchmark: pd.Series | None,
-    is_short: bool,
-    *,
-    has_rules: bool = False,
-) -> Table:
-    """Return the measures, with an empty row between their groups if asked for."""
+    returns: pd.Series, benchmark: pd.Series | None, is_short: bool, has_rules: bool
+) -> pd.DataFrame:
+    """Return the measures as text, with an empty row between groups if asked for."""
     from quantstats import reports
 
-    table = reports.metrics(  # type: ignore[no-untyped-call]  # QuantStats has no types
+    table: pd.DataFrame = reports.metrics(  # type: ignore[no-untyped-call]
         returns.copy(),
         benchmark=None if benchmark is None else benchmark.copy(),
         display=False,
@@ -259,21 +160,18 @@ def _measures(
         strategy_title=returns.name,
         benchmark_title=None if benchmark is None else benchmark.name,
     ).iloc[2:]  # the span stands on top of the page
-    rows = tuple(
-        (name.replace("\ufe6a", ""), *map(str, cells)) if name else ()
-        for name, *cells in table.itertuples()
-    )
+    table.index = table.index.str.replace("\ufe6a", "")
     if is_short:
-        rows = tuple(row for row in rows if row and row[0] in _SHORT_MEASURES)
-    return Table(("Metric", *table.columns), rows)
+        table = table[table.index.isin(_SHORT_MEASURES)]
+    return table.rename_axis("Metric").reset_index()
 
 
-def _years(returns: pd.Series, benchmark: pd.Series | None) -> Table:
+def _years(returns: pd.Series, benchmark: pd.Series | None) -> pd.DataFrame:
     """Return the returns of each calendar year, in percent."""
     from quantstats import stats, utils
 
     if benchmark is not None:
-        table = stats.compare(  # type: ignore[no-untyped-call]
+        table: pd.DataFrame = stats.compare(  # type: ignore[no-untyped-call]
             returns, benchmark, "YE", prepare_returns=False
         )
         table.columns = [benchmark.name, returns.name, "Multiplier", "Won"]
@@ -282,26 +180,18 @@ def _years(returns: pd.Series, benchmark: pd.Series | None) -> Table:
         simple = utils.group_returns(returns, years) * 100
         compounded = utils.group_returns(returns, years, compounded=True) * 100
         table = pd.DataFrame({"Return": simple, "Cumulative": compounded})
-    return _table(table.rename_axis("Year").reset_index())
+    return table.rename_axis("Year").reset_index()
 
 
-def _drawdowns(returns: pd.Series) -> Table:
+def _drawdowns(returns: pd.Series) -> pd.DataFrame:
     """Return the ten deepest drawdowns; one that the window cuts off just ends."""
     from quantstats import stats
 
     details: Any = stats  # without types
-    table = details.drawdown_details(details.to_drawdown_series(returns))
+    table: pd.DataFrame = details.drawdown_details(details.to_drawdown_series(returns))
     table = table.sort_values(by="max drawdown")[:10]
-    table = table[["start", "end", "max drawdown", "days"]]
-    return _table(table.set_axis(["Started", "Ended", "Drawdown", "Days"], axis=1))
-
-
-def _table(frame: pd.DataFrame) -> Table:
-    rows = (
-        tuple(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row)
-        for row in frame.itertuples(index=False)
-    )
-    return Table(tuple(frame.columns), tuple(rows))
+    columns = ["start", "end", "max drawdown", "days"]
+    return table[columns].set_axis(["Started", "Ended", "Drawdown", "Days"], axis=1)
 
 
 @contextmanager

@@ -2,33 +2,41 @@
 
 import pytest
 
-from trm_bt.report.records import RUN_STRATEGIES
-from trm_bt.report.verdict import duels, verdict
+from trm_bt.evaluation.metrics import StrategyFigures
+from trm_bt.report.headline import contrasts, headline
+from trm_bt.runfolder.records import STRATEGIES, SpanRecord
 
-SPAN = {"start": "2000-01-03", "end": "2010-12-31", "sessions": 2767}
+SPAN = SpanRecord(start="2000-01-03", end="2010-12-31", sessions=2767, abstained=0)
 
 
 def figures(sharpe, total_return, max_drawdown):
-    return {
-        "sharpe": sharpe,
-        "total_return": total_return,
-        "max_drawdown": max_drawdown,
-    }
+    return StrategyFigures(
+        total_return=total_return,
+        cagr=None,
+        volatility_annual=None,
+        sharpe=sharpe,
+        max_drawdown=max_drawdown,
+        turnover_annual=None,
+    )
 
 
 def test_verdict_follows_the_numbers():
-    strategies = {name: figures(0.1, 0.1, -0.5) for name in RUN_STRATEGIES}
+    strategies = {name: figures(0.1, 0.1, -0.5) for name in STRATEGIES}
     strategies["trm"] = figures(0.5, 0.3, -0.2)
     strategies["spy"] = figures(0.4, 0.2, -0.3)
     strategies["sixty_forty"] = figures(0.6, 0.3, -0.3)
     strategies["growth"] = figures(0.9, 0.9, -0.1)
-    results = duels(strategies)
-    assert [(duel.rival, duel.won, duel.lost) for duel in results] == [
-        ("spy", ("Sharpe ratio", "total return", "max drawdown"), ()),
-        ("sixty_forty", ("max drawdown",), ("Sharpe ratio",)),
-        ("growth", (), ("Sharpe ratio", "total return", "max drawdown")),
+    results = contrasts(strategies)
+    assert [(it.benchmark, it.better, it.worse) for it in results] == [
+        ("SPY", ("Sharpe ratio", "total return", "max drawdown"), ()),
+        ("60/40", ("max drawdown",), ("Sharpe ratio",)),
+        (
+            "the best fixed allocation in hindsight (growth)",
+            (),
+            ("Sharpe ratio", "total return", "max drawdown"),
+        ),
     ]
-    assert verdict(results, SPAN)[0] == (
+    assert headline(results, SPAN)[0] == (
         "Out of sample, 2000-01-03 to 2010-12-31 (2,767 sessions), TRM beat SPY on "
         "every measure and did not beat 60/40 or the best fixed allocation in "
         "hindsight (growth)."
@@ -68,10 +76,9 @@ def test_verdict_follows_the_numbers():
     ids=["two ties", "all ties", "short", "short with a tie", "one lost"],
 )
 def test_ties_and_blanks_are_not_called_wins(ours, claim, detail):
-    strategies = {name: figures(0.1, 0.1, -0.5) for name in RUN_STRATEGIES}
+    strategies = {name: figures(0.1, 0.1, -0.5) for name in STRATEGIES}
     strategies["trm"] = figures(*ours)
     strategies["spy"] = figures(0.5, 0.2, -0.3)
-    spy = [duel for duel in duels(strategies) if duel.rival == "spy"]
-    head, sentence = verdict(spy, SPAN)
+    head, sentence = headline(contrasts(strategies)[:1], SPAN)
     assert head.endswith(f"(2,767 sessions), TRM {claim}.")
     assert sentence == f"Against SPY it was {detail}."

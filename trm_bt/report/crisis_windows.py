@@ -1,20 +1,23 @@
 """The windows of a run's pages: twelve crises, and any that the reader names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from trm_bt.evaluation.crises import OUT_OF_SAMPLE
-from trm_bt.evaluation.crisis_figures import MARGIN, crisis_figures, in_context
+from trm_bt.evaluation.crisis_figures import (
+    MARGIN,
+    CrisisFigures,
+    crisis_figures,
+    in_context,
+)
 from trm_bt.market.crises import Crisis
-from trm_bt.report.models import ModelText, base_name, model_of
-from trm_bt.report.reader import RunFolder
-from trm_bt.report.records import RUN_STRATEGIES
+from trm_bt.report.drawing import DateSpan
+from trm_bt.report.headline import best_and_worst
+from trm_bt.report.models import ModelText
 from trm_bt.report.templating import label, safe_name
-
-FOLDER: Final = "tearsheets"
+from trm_bt.runfolder.records import OUT_OF_SAMPLE, STRATEGIES, TEARSHEETS
+from trm_bt.runfolder.store import RunFolder
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class Window:
 
     Parameters
     ----------
-    name, start, end : str
-        As `summary.json` or the reader's file has them; the name may be any text.
+    crisis : Crisis
+        Its name, which may be any text, and its first and last day.
     is_own : bool
         Whether the window is one of the reader's own, cut from the continuous run.
     reason : str
@@ -39,15 +42,14 @@ class Window:
         What the allocator held at the closes: equity, bond, cash.
     seen : DataFrame of shape (n_context_sessions, n_features)
         z-scores of the features by the scaling of the model that decided.
-    figures : dict of str to dict
-        What `crisis_figures` returns, by strategy.
-    models : tuple of str
-        The models that decided, first to last.
+    figures : dict of str to CrisisFigures
+        By strategy.
+    models : dict of str to str
+        What decided, first to last, with the name of each in `run.json`: the first
+        one's where several decided together.
     """
 
-    name: str
-    start: str
-    end: str
+    crisis: Crisis
     is_own: bool
     reason: str = ""
     link: str = ""
@@ -55,13 +57,13 @@ class Window:
     context: pd.DataFrame = field(default_factory=pd.DataFrame)
     weights: pd.DataFrame = field(default_factory=pd.DataFrame)
     seen: pd.DataFrame = field(default_factory=pd.DataFrame)
-    figures: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    models: tuple[str, ...] = ()
+    figures: Mapping[str, CrisisFigures] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         """The name as a reader would write it; a name of the reader's own as it is."""
-        return self.name if self.is_own else label(self.name)
+        return self.crisis.name if self.is_own else label(self.crisis.name)
 
     @property
     def n_sessions(self) -> int:
@@ -69,14 +71,35 @@ class Window:
         return max(len(self.equity) - 1, 0)
 
     @property
-    def span(self) -> tuple[pd.Timestamp, pd.Timestamp]:
+    def span(self) -> DateSpan:
         """First and last day, which need not be sessions."""
-        return pd.Timestamp(self.start), pd.Timestamp(self.end)
+        return self.crisis.start, self.crisis.end
+
+    @property
+    def start(self) -> str:
+        """The first day as an ISO date."""
+        return self.crisis.start.date().isoformat()
+
+    @property
+    def end(self) -> str:
+        """The last day as an ISO date."""
+        return self.crisis.end.date().isoformat()
 
     @property
     def seen_inside(self) -> pd.DataFrame:
         """`seen` on the sessions of the crisis alone."""
         return self.seen.loc[self.start : self.end]
+
+    @property
+    def first_model(self) -> str:
+        """The name in `run.json` of the first model that decided; empty if none did."""
+        return next(iter(self.models.values()), "")
+
+    @property
+    def best_and_worst(self) -> tuple[str, str]:
+        """The fixed allocations with the highest and the lowest total return."""
+        earned = {name: figures.total_return for name, figures in self.figures.items()}
+        return best_and_worst(earned)
 
 
 def windows_of(
@@ -93,25 +116,23 @@ def windows_of(
     own : sequence of Crisis
         Windows to cut from the continuous run.
     """
-    told = folder.summary["crises"]
     sessions = pd.DatetimeIndex(folder.equity.index)
-    missing = [crisis.missing(sessions, "the run's") for crisis in own]
-    covered = [entry["name"] for entry in told if entry["covered"]]
-    covered += [c.name for c, why in zip(own, missing, strict=True) if not why]
-    links = page_links(covered)
-    crises = [
-        _covered(folder, models, _crisis(entry), links, is_own=False)
-        if entry["covered"]
-        else Window(
-            entry["name"], entry["start"], entry["end"], False, entry["reason"] or "?"
+    windows = [
+        Window(
+            Crisis(entry.name, pd.Timestamp(entry.start), pd.Timestamp(entry.end)),
+            is_own=False,
+            reason="" if entry.covered else entry.reason or "?",
         )
-        for entry in told
+        for entry in folder.summary.crises
     ]
-    return crises + [
-        Window(crisis.name, _date(crisis.start), _date(crisis.end), True, why)
-        if why
-        else _covered(folder, models, crisis, links, is_own=True)
-        for crisis, why in zip(own, missing, strict=True)
+    windows += [
+        Window(crisis, is_own=True, reason=crisis.missing(sessions, "the run's"))
+        for crisis in own
+    ]
+    links = page_links(w.crisis.name for w in windows if not w.reason)
+    return [
+        window if window.reason else _covered(folder, models, window, links)
+        for window in windows
     ]
 
 
@@ -132,53 +153,42 @@ def page_links(names: Iterable[str]) -> dict[str, str]:
             count += 1
             unique = f"{stem}_{count}"
         taken.add(unique)
-        links[name] = f"{FOLDER}/{unique}.html"
+        links[name] = f"{TEARSHEETS}/{unique}.html"
     return links
-
-
-def _crisis(entry: Mapping[str, Any]) -> Crisis:
-    return Crisis(
-        entry["name"], pd.Timestamp(entry["start"]), pd.Timestamp(entry["end"])
-    )
 
 
 def _covered(
     folder: RunFolder,
     models: Mapping[str, ModelText],
-    crisis: Crisis,
+    window: Window,
     links: Mapping[str, str],
-    *,
-    is_own: bool,
 ) -> Window:
-    """Cut the run to one window."""
-    run = OUT_OF_SAMPLE if is_own else crisis.name
-    equity = _own_equity(folder, crisis) if is_own else folder.crisis(crisis.name)
-    continuous = folder.equity[list(RUN_STRATEGIES)]
-    whole = in_context(continuous, {} if is_own else {"trm": equity["trm"]})
+    """Return a window with what the run holds of it."""
+    crisis = window.crisis
+    continuous = folder.equity[list(STRATEGIES)]
+    if window.is_own:
+        before = continuous.index[continuous.index < crisis.start]
+        run, whole = OUT_OF_SAMPLE, continuous
+        equity = continuous.loc[before[-1] : crisis.end]
+    else:
+        run, equity = crisis.name, folder.crisis(crisis.name)
+        whole = in_context(continuous, {"trm": equity["trm"]})
     base, last = map(int, whole.index.get_indexer(equity.index[[0, -1]]))
     context = whole.iloc[max(base - MARGIN, 0) : last + MARGIN + 1]
     decisions = _joined(folder.decisions, run, context.index, equity.index)
     deciding = decisions.loc[equity.index[0] : equity.index[-2]]
+    deciding = deciding[deciding["allocation"].notna()]
     weights = _joined(folder.weights, run, context.index, equity.index)
-    return Window(
-        name=crisis.name,
-        start=_date(crisis.start),
-        end=_date(crisis.end),
-        is_own=is_own,
+    return replace(
+        window,
         link=links[crisis.name],
         equity=equity,
         context=context,
         weights=weights[["equity", "bond", "cash"]],
         seen=_seen(decisions, models),
         figures=_figures(folder.orders, equity, whole.iloc[last + 1 :], run),
-        models=tuple(deciding["model"].dropna().replace("", pd.NA).dropna().unique()),
+        models=dict(zip(deciding["model"], deciding["base_model"], strict=True)),
     )
-
-
-def _own_equity(folder: RunFolder, crisis: Crisis) -> pd.DataFrame:
-    """Return the continuous values from the last session before the window."""
-    before = folder.equity.index[folder.equity.index < crisis.start]
-    return folder.equity.loc[before[-1] : crisis.end, list(RUN_STRATEGIES)]
 
 
 def _joined(
@@ -197,17 +207,17 @@ def _joined(
 
 def _seen(decisions: pd.DataFrame, models: Mapping[str, ModelText]) -> pd.DataFrame:
     """Standardise each session's features as the model of its decision did."""
-    parts = []
-    for decider, rows in decisions.groupby("model", sort=False):
-        model = model_of(models, str(decider))
-        if model is not None:
-            parts.append(model.standardised(rows))
+    parts = [
+        models[str(name)].standardised(rows)
+        for name, rows in decisions.groupby("base_model", sort=False)
+        if name in models
+    ]
     return pd.concat(parts).sort_index() if parts else pd.DataFrame()
 
 
 def _figures(
     orders: pd.DataFrame, equity: pd.DataFrame, later: pd.DataFrame, run: str
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, CrisisFigures]:
     """Return the figures of every strategy; a baseline has the continuous run alone."""
     by_run = dict(iter(orders.groupby(["run", "strategy"])))
     none = orders.iloc[:0]
@@ -217,25 +227,5 @@ def _figures(
             later[name],
             by_run.get((run if name == "trm" else OUT_OF_SAMPLE, name), none),
         )
-        for name in RUN_STRATEGIES
+        for name in STRATEGIES
     }
-
-
-def decided_by(window: Window, run: Mapping[str, Any]) -> str:
-    """Say which models decided in a window, and what each was trained on."""
-    facts = {model["name"]: model for model in run["models"]}
-    told = []
-    for decider in window.models:
-        model = facts.get(base_name(decider))
-        told.append(
-            f"{decider}, trained on {model['trained_from']} to "
-            f"{model['trained_until']} (the last session it knew anything of) in "
-            f"{model['n_optimizer_steps']:,} optimiser steps"
-            if model
-            else decider
-        )
-    return "; then ".join(told) or "no model: cash was held"
-
-
-def _date(day: pd.Timestamp) -> str:
-    return day.date().isoformat()

@@ -1,4 +1,4 @@
-"""Worlds share the bars up to a cut, bit for bit, and differ after it."""
+"""Counterfactual bars share the past up to a cut, bit for bit, and differ after it."""
 
 import numpy as np
 import pandas as pd
@@ -6,10 +6,10 @@ import pytest
 
 from trm_bt.audit.counterfactual import (
     N_OTHER_SESSIONS,
+    counterfactuals_at,
     pick_cuts,
     with_other_future,
     with_other_past,
-    worlds_at,
 )
 from trm_bt.market.bars import ROLES
 
@@ -21,18 +21,18 @@ def generator():
 
 def test_the_past_is_shared_and_the_future_is_another(full_bars, generator):
     cut = full_bars.sessions[200]
-    worlds = [
-        *worlds_at(full_bars, cut, generator),
-        *worlds_at(full_bars, cut, generator, has_open=True),
+    others = [
+        *counterfactuals_at(full_bars, cut, generator),
+        *counterfactuals_at(full_bars, cut, generator, has_open=True),
     ]
-    assert [world.kind for world in worlds] == ["cut", "altered", "cut", "opened"]
-    assert worlds[3].opened == full_bars.sessions[201]
-    for world in worlds:
-        ahead = world.bars.sessions[world.bars.sessions > cut]
-        assert (len(ahead) == 0) == (world.kind == "cut")
+    assert [other.kind for other in others] == ["cut", "altered", "cut", "opened"]
+    assert others[3].opened == full_bars.sessions[201]
+    for other in others:
+        ahead = other.bars.sessions[other.bars.sessions > cut]
+        assert (len(ahead) == 0) == (other.kind == "cut")
         assert len(ahead) <= N_OTHER_SESSIONS
         for role in ROLES:
-            ours, theirs = getattr(full_bars, role), getattr(world.bars, role)
+            ours, theirs = getattr(full_bars, role), getattr(other.bars, role)
             assert theirs.loc[:cut].equals(ours.loc[:cut])
             if isinstance(ours, pd.Series):
                 assert theirs.name == ours.name
@@ -61,10 +61,10 @@ def test_another_future_lacks_sessions_and_moves_the_other_way(bars, generator):
 
 def test_a_future_on_the_same_calendar_lacks_no_session(bars, generator):
     cut = bars.sessions[200]
-    (world,) = worlds_at(bars, cut, generator, keeps_calendar=True)
-    assert world.kind == "altered"
-    assert world.bars.sessions.equals(bars.sessions[: 201 + N_OTHER_SESSIONS])
-    ahead = [b.equity["close"].iloc[201:264] for b in (bars, world.bars)]
+    (other,) = counterfactuals_at(bars, cut, generator, keeps_calendar=True)
+    assert other.kind == "altered"
+    assert other.bars.sessions.equals(bars.sessions[: 201 + N_OTHER_SESSIONS])
+    ahead = [b.equity["close"].iloc[201:264] for b in (bars, other.bars)]
     assert (ahead[0] != ahead[1]).all()
 
 
@@ -106,9 +106,9 @@ def test_the_same_seed_gives_the_same_futures(bars):
 
 def test_cuts_are_spread_and_half_of_them_stand_at_events(bars, generator):
     sessions = bars.sessions
-    assert pick_cuts(sessions, None, generator).equals(sessions)
-    assert pick_cuts(sessions, 400, generator).equals(sessions)
-    cuts = pick_cuts(sessions, 40, generator)
+    assert pick_cuts(sessions, None, generator, sessions[:0]).equals(sessions)
+    assert pick_cuts(sessions, 400, generator, sessions[:0]).equals(sessions)
+    cuts = pick_cuts(sessions, 40, generator, sessions[:0])
     places = sessions.get_indexer(cuts)
     assert (places // 10 == np.arange(40)).all()
     events = sessions[[3, 5, 8, 200, 399]]

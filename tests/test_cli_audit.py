@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.test_cli import call
+from tests.command_line import SMALL, invoke, write_settings
 
 MINE = """
 import backtrader as bt
@@ -62,10 +62,10 @@ def module(tmp_path, monkeypatch):
     return name
 
 
-def test_sound_functions_end_with_exit_code_0(monkeypatch, capsys, module):
+def test_sound_functions_end_with_exit_code_0(module):
     functions = ("--features", f"{module}:trailing", "--policy", f"{module}:calm")
     functions += ("--training", f"{module}:fit", "--cerebro", f"{module}:run")
-    code, out, error = call(monkeypatch, capsys, *SHORT, *functions)
+    code, out, error = invoke(*SHORT, *functions)
     assert (code, error) == (0, "")
     for name in ("features", "decisions", "training", "trades", "fills"):
         assert f"│ {name} " in out
@@ -73,11 +73,9 @@ def test_sound_functions_end_with_exit_code_0(monkeypatch, capsys, module):
     assert "derived from S&P 500" in out
 
 
-def test_a_leak_ends_with_exit_code_1_and_its_first_difference(
-    monkeypatch, capsys, module
-):
+def test_a_leak_ends_with_exit_code_1_and_its_first_difference(module):
     arguments = (*SHORT, "--features", f"{module}:centred")
-    code, out, error = call(monkeypatch, capsys, *arguments, "--json")
+    code, out, error = invoke(*arguments, "--json")
     (check,) = json.loads(out)
     difference = check["difference"]
     assert code == 1
@@ -86,22 +84,20 @@ def test_a_leak_ends_with_exit_code_1_and_its_first_difference(
     assert difference["session"] in error
     assert (difference["column"], difference["other"]) == ("close", "nan")
     assert check["n_cuts"] == 1
-    code, out, _ = call(monkeypatch, capsys, *arguments)
+    code, out, _ = invoke(*arguments)
     assert code == 1
     assert difference["session"] in out
 
     arguments = (*SHORT, "--cerebro", f"{module}:run_at_close", "--json")
-    code, out, error = call(monkeypatch, capsys, *arguments)
+    code, out, error = invoke(*arguments)
     assert code == 1
     assert [bool(check["difference"]) for check in json.loads(out)] == [False, True]
     assert "first fills: " in error
 
 
-def test_every_session_is_cut_after_if_asked(monkeypatch, capsys, module):
+def test_every_session_is_cut_after_if_asked(module):
     arguments = ("audit", "--start", "2017-01-01", "--cuts", "all", "--json")
-    code, out, _ = call(
-        monkeypatch, capsys, *arguments, "--features", f"{module}:trailing"
-    )
+    code, out, _ = invoke(*arguments, "--features", f"{module}:trailing")
     assert code == 0
     assert json.loads(out)[0]["n_cuts"] == 60 - 1 - 19
 
@@ -140,26 +136,23 @@ def test_every_session_is_cut_after_if_asked(monkeypatch, capsys, module):
         (("--checkpoint", "models"), "models"),
     ],
 )
-def test_bad_requests_end_with_one_sentence(
-    monkeypatch, capsys, module, arguments, message
-):
+def test_bad_requests_end_with_one_sentence(module, arguments, message):
     named = [argument.format(module) for argument in arguments]
-    code, out, error = call(monkeypatch, capsys, *SHORT, *named)
+    code, out, error = invoke(*SHORT, *named)
     assert (code, out) == (2, "")
     assert error.count("\n") == 1
     assert message in error
 
 
-def test_a_checkpoint_is_audited_with_the_set_up(monkeypatch, capsys, tmp_path):
-    small = {"model": {"hidden_dim": 16}, "training": {"epochs": 1, "min_labels": 100}}
-    config = tmp_path / "small.json"
-    config.write_text(json.dumps(small))
+@pytest.mark.slow
+def test_a_checkpoint_is_audited_with_the_set_up(tmp_path):
     model = tmp_path / "mine"
-    shared = ("--config", config, "--start", "2015-01-01")
+    config = write_settings(tmp_path / "small.json", SMALL)
+    shared = ("--config", config, "--start", "2015-09-01")
     train = ("train", *shared, "--end", "2016-06-30", "--out", model)
-    assert call(monkeypatch, capsys, *train)[0] == 0
+    assert invoke(*train)[0] == 0
     arguments = ("audit", *shared, "--checkpoint", model, "--cuts", 3, "--json")
-    code, out, _ = call(monkeypatch, capsys, *arguments)
+    code, out, _ = invoke(*arguments)
     checks = {check["name"]: check for check in json.loads(out)}
     assert code == 0
     assert list(checks)[-2:] == ["decisions", "trades"]

@@ -1,0 +1,139 @@
+"""What each kind of page is about, before any of it is drawn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+import pandas as pd
+
+from trm_bt.evaluation.assessment import ComparisonRecord
+from trm_bt.evaluation.crisis_figures import CrisisFigures
+from trm_bt.report.crisis_windows import Window
+from trm_bt.report.models import ModelText
+from trm_bt.runfolder.records import OUT_OF_SAMPLE
+from trm_bt.runfolder.store import RunFolder
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """The index of a run.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run.
+    windows : sequence of Window
+        The crises, in the order of the table.
+    models : mapping of str to ModelText
+        What `read_models` returns.
+    """
+
+    folder: RunFolder
+    windows: Sequence[Window]
+    models: Mapping[str, ModelText]
+
+    @property
+    def title(self) -> str:
+        """The title names the crises that the run covers, not those it might have."""
+        twelve = [window for window in self.windows if not window.is_own]
+        n_covered = sum(not window.reason for window in twelve)
+        if n_covered == len(twelve):
+            return f"TRM through {n_covered} crises"
+        if n_covered == 0:
+            return "TRM out of sample"
+        return f"TRM through {n_covered} of {len(twelve)} crises"
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """Decisions of the continuous run, indexed by session."""
+        return _continuous(self.folder.decisions)
+
+    @cached_property
+    def weights(self) -> pd.DataFrame:
+        """Weights held at the closes of the continuous run, indexed by session."""
+        return _continuous(self.folder.weights)
+
+
+def _continuous(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["run"] == OUT_OF_SAMPLE].set_index("session")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One tearsheet.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the page; any text, it is escaped.
+    returns : Series of shape (n_sessions + 1,)
+        Simple daily returns as decimals on tz-naive sessions; the first row is the
+        base and 0. Its name, and those below, are what tables and legends say.
+    benchmark, second : Series of shape (n_sessions + 1,) or None
+        Returns of the benchmark on the same sessions, and of another one, against which
+        QuantStats' measures are taken once more.
+    facts : tuple of (str, str)
+        What is said on top: term and description.
+    compared : tuple of (str, CrisisFigures)
+        Rows of the comparison, ours first: what the page calls it, and its figures.
+    last : date or None
+        The last session by which a drawdown may have been recovered.
+    notes : tuple of str
+        Sentences over QuantStats' part.
+    back : str
+        Link to the run's index; empty for a page that stands alone.
+    window : Window or None
+        The crisis of a page of one; `returns` then add a quarter before and after.
+    """
+
+    title: str
+    returns: pd.Series
+    benchmark: pd.Series | None = None
+    second: pd.Series | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    compared: tuple[tuple[str, CrisisFigures], ...] = ()
+    last: date | None = None
+    notes: tuple[str, ...] = ()
+    back: str = ""
+    window: Window | None = None
+
+    @property
+    def n_judged(self) -> int:
+        """Sessions of the crisis, or of the whole span where there is none."""
+        return self.window.n_sessions if self.window else len(self.returns) - 1
+
+    @property
+    def start(self) -> date:
+        """The first session after the base."""
+        sessions = pd.DatetimeIndex(self.returns.index)
+        return sessions[min(1, len(sessions) - 1)].date()
+
+    @property
+    def end(self) -> date:
+        """The last session."""
+        return pd.DatetimeIndex(self.returns.index)[-1].date()
+
+
+@dataclass(frozen=True)
+class ComparisonContent:
+    """The page of a comparison.
+
+    Parameters
+    ----------
+    record : ComparisonRecord
+        What comparison.json holds.
+    equity : DataFrame of shape (n_sessions + 1, n_strategies)
+        Portfolio values at the closes.
+    excess : DataFrame of shape (n_sessions, n_strategies)
+        Session returns in excess of cash.
+    """
+
+    record: ComparisonRecord
+    equity: pd.DataFrame
+    excess: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """The title counts the benchmarks."""
+        return f"TRM against {len(self.record.strategies) - 1} benchmarks"

@@ -1,0 +1,183 @@
+"""What the figures of a run say in plain words, and nothing beyond the figures."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trm_bt.evaluation.metrics import StrategyFigures
+from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.report.templating import label, percent
+from trm_bt.runfolder.records import SpanRecord
+
+MEASURES: Final = {
+    "sharpe": "Sharpe ratio",
+    "total_return": "total return",
+    "max_drawdown": "max drawdown",
+}
+"""What is compared; more is better in each, drawdowns being negative."""
+
+NEARLY_ALWAYS: Final = 0.8
+"""Share of sessions from which one choice is called a habit."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The model beside one benchmark.
+
+    Parameters
+    ----------
+    benchmark : str
+        What a reader calls it.
+    better, worse, level : tuple of str
+        Measures on which the model was ahead, behind, and level. A measure without a
+        figure on either side is in none.
+    """
+
+    benchmark: str
+    better: tuple[str, ...] = ()
+    worse: tuple[str, ...] = ()
+    level: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Measures without a figure on either side."""
+        known = {*self.better, *self.worse, *self.level}
+        return tuple(name for name in MEASURES.values() if name not in known)
+
+    @property
+    def claim(self) -> str:
+        """What may be said of it as a whole, with a blank for the benchmark."""
+        if self.worse or not self.better:
+            return "did not beat {}"
+        claim = "beat {} on every measure"
+        if self.level:
+            claim = "was no worse than {} on any measure"
+        return f"{claim} that has a figure" if self.missing else claim
+
+    def __str__(self) -> str:
+        sides = {"better": self.better, "worse": self.worse, "level": self.level}
+        text = ", ".join(f"{side} in {_listed(it)}" for side, it in sides.items() if it)
+        blank = f"; {_listed(self.missing)} without a figure" if self.missing else ""
+        return f"Against {self.benchmark} it was {text}{blank}."
+
+
+def best_and_worst(values: Mapping[str, float | None]) -> tuple[str, str]:
+    """Return the fixed allocations with the highest and the lowest value.
+
+    Examples
+    --------
+    >>> best_and_worst({"trm": 9.0, "growth": 0.2, "defensive": 0.1, "spy": None})
+    ('growth', 'defensive')
+    """
+    known = {
+        name: value
+        for name, value in values.items()
+        if name in ALLOCATION_NAMES and value is not None
+    }
+    return max(known, key=known.__getitem__), min(known, key=known.__getitem__)
+
+
+def contrasts(strategies: Mapping[str, StrategyFigures]) -> list[Contrast]:
+    """Compare the model with SPY, 60/40 and the best fixed allocation.
+
+    Parameters
+    ----------
+    strategies : mapping of str to StrategyFigures
+        Figures by strategy, as `summary.json` has them.
+
+    Returns
+    -------
+    list of Contrast
+        The best fixed allocation is picked in hindsight, by Sharpe ratio, or by total
+        return where the span is too short for one.
+    """
+    by_sharpe = {name: figures.sharpe for name, figures in strategies.items()}
+    if all(by_sharpe[name] is None for name in ALLOCATION_NAMES):
+        by_sharpe = {name: f.total_return for name, f in strategies.items()}
+    best, _ = best_and_worst(by_sharpe)
+    benchmarks = {
+        "spy": label("spy"),
+        "sixty_forty": label("sixty_forty"),
+        best: f"the best fixed allocation in hindsight ({label(best).lower()})",
+    }
+    return [
+        _contrast(strategies["trm"], strategies[name], text)
+        for name, text in benchmarks.items()
+    ]
+
+
+def _contrast(
+    ours: StrategyFigures, theirs: StrategyFigures, benchmark: str
+) -> Contrast:
+    better: list[str] = []
+    worse: list[str] = []
+    level: list[str] = []
+    for measure, name in MEASURES.items():
+        mine, other = getattr(ours, measure), getattr(theirs, measure)
+        if mine is None or other is None:
+            continue
+        if math.isclose(mine, other, rel_tol=1e-9, abs_tol=1e-12):  # Rounding alone.
+            level.append(name)
+        else:
+            (better if mine > other else worse).append(name)
+    return Contrast(benchmark, tuple(better), tuple(worse), tuple(level))
+
+
+def headline(results: Sequence[Contrast], span: SpanRecord) -> list[str]:
+    r"""Return the verdict as sentences, the most important first.
+
+    Examples
+    --------
+    >>> span = SpanRecord(
+    ...     start="1998-01-02", end="1998-12-31", sessions=252, abstained=0
+    ... )
+    >>> mixed = Contrast("SPY", ("max drawdown",), ("Sharpe ratio", "total return"))
+    >>> print(*headline([mixed], span), sep="\n")
+    Out of sample, 1998-01-02 to 1998-12-31 (252 sessions), TRM did not beat SPY.
+    Against SPY it was better in max drawdown, worse in Sharpe ratio and total return.
+    """
+    by_claim: dict[str, list[str]] = {}
+    for result in results:
+        by_claim.setdefault(result.claim, []).append(result.benchmark)
+    claims = [
+        claim.format(_listed(texts, "and" if claim.startswith("beat") else "or"))
+        for claim, texts in sorted(by_claim.items())
+    ]
+    head = (
+        f"Out of sample, {span.start} to {span.end} ({span.sessions:,} sessions), "
+        f"TRM {_listed(claims)}."
+    )
+    return [head, *map(str, results)]
+
+
+def habit(shares: Mapping[str, float]) -> str | None:
+    """Say which allocation was most probable nearly always, None if there is none.
+
+    A policy that hardly ever changes its mind has much the record of one fixed mix, and
+    a reader should hear that before any comparison.
+
+    Parameters
+    ----------
+    shares : mapping of str to float
+        Share of the sessions on which each allocation was the most probable.
+
+    Examples
+    --------
+    >>> print(habit({"growth": 0.9, "defensive": 0.1}))  # doctest: +ELLIPSIS
+    Growth was its most probable allocation on 90.0 % of sessions: ...
+    >>> habit({"growth": 0.6, "defensive": 0.4})
+    """
+    name = max(shares, key=shares.__getitem__)
+    if shares[name] < NEARLY_ALWAYS:
+        return None
+    return (
+        f"{label(name)} was its most probable allocation on {percent(shares[name])} of "
+        "sessions: read this record beside that fixed mix's own."
+    )
+
+
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"

@@ -1,0 +1,343 @@
+"""What a run folder holds: the schema that writes it and reads it.
+
+Names of its files, of its strategies and of the columns of its tables are here and
+nowhere else. `run.json` says what was asked for and how it was made, `summary.json`
+what came out.
+"""
+
+import platform
+from collections.abc import Mapping
+from datetime import date
+from importlib.metadata import version
+from typing import Annotated, Final, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    computed_field,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from trm_bt.config import Device, TRMConfig
+from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
+from trm_bt.evaluation.benchmarks import FIXED, OURS
+from trm_bt.evaluation.metrics import StrategyFigures
+from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.bars import Bars
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+
+RUN: Final = "run.json"
+SUMMARY: Final = "summary.json"
+INDEX: Final = "index.html"
+CRISES_TABLE: Final = "crises.csv"
+TEARSHEETS: Final = "tearsheets"
+CHECKPOINTS: Final = "checkpoints"
+COMPARISON: Final = "comparison"
+
+OUT_OF_SAMPLE: Final = "out_of_sample"
+"""What the continuous run is called where its rows stand beside a crisis's."""
+
+BASELINES: Final[Mapping[str, tuple[float, ...]]] = {
+    name: weights for name, weights in FIXED.items() if name != "equal_weight"
+}
+"""Weights of equity, bond and cash of the fixed mixes that every run holds."""
+
+STRATEGIES: Final = (OURS, *BASELINES)
+"""Strategies that every run compares, the allocator first."""
+
+TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "equity": STRATEGIES,
+    "crisis_equity": STRATEGIES,
+    "weights": ("run", "session", *ASSETS),
+    "decisions": (
+        *("run", "session", "allocation", "confidence", "halt_prob", "n_steps"),
+        *("model", "base_model", "n_models", *FEATURE_NAMES),
+        *[f"prob_{name}" for name in ALLOCATION_NAMES],
+        *[f"target_{name}" for name in ASSETS],
+    ),
+    "orders": ("run", "strategy", "filled_on", "value"),
+    "labels": ("winner",),
+}
+"""Columns that a reader needs, by table; others may stand beside them."""
+
+_VERSIONED: Final = (
+    *("trm-bt", "backtrader", "numpy", "pandas", "pyarrow", "quantstats", "torch"),
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what the figures depend on."""
+    found = {name: version(name) for name in _VERSIONED}
+    return {"python": platform.python_version(), **found}
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+@checked_dataclass(frozen=True)
+class RunRequest:
+    """What a run was asked for; two runs of one request are the same run.
+
+    Parameters
+    ----------
+    bars : str
+        "sample", "yahoo", or a folder.
+    config : TRMConfig
+        All settings, the seed included.
+    start, end : str or None
+        First and last date of the bars.
+    observed : tuple of str
+        Optional inputs that must be observed.
+    device : {"auto", "cpu", "cuda"}
+        Where the models decide.
+    """
+
+    bars: str
+    config: TRMConfig = Field(default_factory=TRMConfig)
+    start: str | None = None
+    end: str | None = None
+    observed: tuple[str, ...] = ()
+    device: Device = "auto"
+
+
+class RoleRecord(_Record):
+    """Where the bars of one role came from."""
+
+    source: str
+    start: date
+    end: date
+    status: Literal["observed", "proxy"]
+    notes: tuple[str, ...]
+
+
+class BarsRecord(_Record):
+    """Source, span, digest and provenance of bars."""
+
+    source: str
+    derived: bool
+    start: date
+    end: date
+    sessions: int
+    sha256: str
+    roles: dict[str, RoleRecord]
+
+    @classmethod
+    def of(cls, bars: Bars) -> Self:
+        """Describe bars."""
+        return cls.model_validate(
+            {
+                "source": bars.source,
+                "derived": bars.is_derived,
+                "start": bars.sessions[0].date(),
+                "end": bars.sessions[-1].date(),
+                "sessions": len(bars.sessions),
+                "sha256": bars.sha256(),
+                "roles": {name: e.to_dict() for name, e in bars.provenance.items()},
+            }
+        )
+
+
+class CashRecord(_Record):
+    """What cash earned.
+
+    Parameters
+    ----------
+    source : str or None
+        Source of the cash rate; None where cash earned nothing.
+    reason : str
+        Why cash earned nothing; empty where it earned something.
+    """
+
+    source: str | None
+    reason: str
+
+    @classmethod
+    def of(cls, bars: Bars) -> Self:
+        """Describe the cash rate of bars."""
+        entry = bars.provenance.get("cash_rate")
+        if bars.cash_rate is not None:
+            source = entry.source if entry else "the cash rate given"
+            return cls(source=source, reason="")
+        if entry is None:
+            return cls(source=None, reason="the bars have no cash rate")
+        return cls(source=None, reason=f"{entry.source} {'; '.join(entry.notes)}")
+
+    def __str__(self) -> str:
+        if self.source is None:
+            return f"earned nothing: {self.reason}"
+        return f"earned {self.source}"
+
+
+class ValidationRecord(_Record):
+    """Figures of the kept epoch on the validation rows; utilities per session."""
+
+    accuracy: float
+    majority_accuracy: float
+    utility: float
+    best_fixed_utility: float
+
+
+class ModelRecord(_Record):
+    """Span, size and validation figures of one trained model.
+
+    `trained_until` is the last session whose labels the model knew.
+    """
+
+    name: str
+    trained_from: date
+    trained_until: date
+    n_rows: int
+    n_train: int
+    n_validation: int
+    n_purged: int
+    n_visited: int
+    seed: int
+    batch_size: int
+    n_optimizer_steps: int
+    best_epoch: int
+    validation: ValidationRecord
+
+
+class RunRecord(_Record):
+    """`run.json`: what was asked for, and how the run was made.
+
+    It is written before the first model is trained, so that a stopped run is known
+    again, and completed at the end.
+
+    Parameters
+    ----------
+    finished : bool
+        Whether all other files of the folder are there.
+    schedule : {"crises", "calendar"}
+        Whether new models were trained before each crisis or by the calendar.
+    command : str
+        The command line.
+    request : RunRequest
+        Bars and settings.
+    versions : dict of str to str
+        Of Python and of what the figures depend on.
+    feature_schema : FeatureSchema
+        What the features of the run mean.
+    models : tuple of ModelRecord
+        All trained models.
+    seconds : dict of str to float
+        Wall seconds by stage.
+    """
+
+    finished: bool
+    schedule: Literal["crises", "calendar"]
+    command: str
+    request: RunRequest
+    versions: dict[str, str]
+    bars: BarsRecord
+    feature_schema: FeatureSchema
+    models: tuple[ModelRecord, ...] = ()
+    seconds: dict[str, float] = {}
+
+    @computed_field
+    def config(self) -> TRMConfig:
+        """All settings, once more where readers look for them."""
+        return self.request.config
+
+    def is_of(self, other: "RunRecord") -> bool:
+        """Tell whether both are one run: the same request, bars, schema, versions."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("schedule", "request", "versions", "bars", "feature_schema")
+        )
+
+
+class FeaturesRecord(_Record):
+    """What the features of a run were computed from; status by feature."""
+
+    formula_version: int
+    members: tuple[str, ...]
+    status: dict[str, Literal["observed", "proxy"]]
+
+
+class SpanRecord(_Record):
+    """The sessions of the continuous run, and how many had no model."""
+
+    start: date
+    end: date
+    sessions: int
+    abstained: int
+
+
+class GapRecord(_Record):
+    """How far weights were from their targets, as shares of the portfolio."""
+
+    median: float
+    p95: float
+    p99: float
+    largest: float
+
+
+class OrdersRecord(_Record):
+    """Orders of all portfolios, and gaps at the fill and at the close."""
+
+    submitted: int
+    completed: int
+    rejected: int
+    gaps: dict[Literal["fill", "close"], GapRecord] = {}
+
+
+_Value = TypeVar("_Value")
+
+
+def _has_all(values: dict[str, _Value]) -> dict[str, _Value]:
+    missing = [name for name in STRATEGIES if name not in values]
+    if missing:
+        raise ValueError(f"must hold every strategy, {missing[0]} is missing")
+    return values
+
+
+_ByStrategy = Annotated[dict[str, float], AfterValidator(_has_all)]
+
+
+class CrisisRecord(_Record):
+    """One crisis: the model that decided it, and figures of every strategy.
+
+    `model` is what the decider is called, `base_model` its name in `run.json`, the
+    first one's where several models decide together. A crisis without data has a
+    `reason` and no figures.
+    """
+
+    name: str
+    start: date
+    end: date
+    covered: bool
+    reason: str
+    sessions: int | None
+    model: str | None
+    base_model: str | None
+    trained_from: date | None
+    trained_until: date | None
+    n_optimizer_steps: int | None
+    total_return: _ByStrategy | None
+    max_drawdown: _ByStrategy | None
+
+    @model_validator(mode="after")
+    def _needs_figures(self) -> Self:
+        empty = [name for name, value in self if value is None]
+        if self.covered and empty:
+            raise ValueError(f"a covered crisis must hold {empty[0]}, which is null")
+        return self
+
+
+class Summary(_Record):
+    """`summary.json`: what came out. `cash` says `cash_rate` in words."""
+
+    bars: BarsRecord
+    cash: str
+    cash_rate: CashRecord
+    features: FeaturesRecord
+    out_of_sample: SpanRecord
+    strategies: Annotated[dict[str, StrategyFigures], AfterValidator(_has_all)]
+    crises: tuple[CrisisRecord, ...]
+    orders: OrdersRecord
+    seed: int

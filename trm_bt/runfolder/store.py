@@ -1,0 +1,171 @@
+"""Writing and reading a run folder, through the one schema of its files."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ValidationError
+
+from trm_bt.errors import RunError
+from trm_bt.files import write_text_atomically
+from trm_bt.runfolder.records import (
+    RUN,
+    STRATEGIES,
+    SUMMARY,
+    TABLE_COLUMNS,
+    RunRecord,
+    Summary,
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What one finished run left behind.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    run, summary : RunRecord, Summary
+        The two JSON files.
+    equity : DataFrame of shape (n_sessions + 1, n_strategies)
+        Portfolio values at the closes out of sample; the first row is the base.
+    crisis_equity : DataFrame of shape (n_rows, n_strategies)
+        The same for each crisis, indexed by crisis and session; without rows where no
+        crisis is covered.
+    weights, decisions, orders : DataFrame of shape (n_rows, n_columns)
+        Actual weights at the closes, decisions and orders, with the column `run`.
+    labels : DataFrame of shape (n_labels, n_columns)
+        The best allocation of each session, `winner`, known only later.
+    """
+
+    path: Path
+    run: RunRecord
+    summary: Summary
+    equity: pd.DataFrame
+    crisis_equity: pd.DataFrame
+    weights: pd.DataFrame
+    decisions: pd.DataFrame
+    orders: pd.DataFrame
+    labels: pd.DataFrame
+
+    def crisis(self, name: str) -> pd.DataFrame:
+        """Return portfolio values in one crisis, base row first, index = session."""
+        is_inside = self.crisis_equity.index.get_level_values("crisis") == name
+        return self.crisis_equity[is_inside].droplevel("crisis")
+
+
+def write_json(path: Path, content: BaseModel | Mapping[str, object]) -> None:
+    """Write JSON that any parser reads: no NaN, no infinity."""
+    if isinstance(content, BaseModel):
+        content = content.model_dump(mode="json")
+    write_text_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_run(path: Path) -> RunFolder:
+    """Read the folder of a finished run.
+
+    Raises
+    ------
+    RunError
+        If the run is unfinished, or a file is missing, damaged, or lacks something;
+        the sentence names the file and what it lacks.
+    """
+    run = read_run_record(path)
+    summary = _read_record(path / SUMMARY, Summary)
+    tables = {name: read_table(path, name) for name in TABLE_COLUMNS}
+    folder = RunFolder(path=path, run=run, summary=summary, **tables)
+    _check_spans(folder)
+    return folder
+
+
+def read_run_record(path: Path) -> RunRecord:
+    """Read `run.json` of a finished run; raises as `read_run` does."""
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run folder. Make one with `trm-bt run`.")
+    run = _read_record(path / RUN, RunRecord)
+    if not run.finished:
+        raise RunError(
+            f"{path}: the run is unfinished. Give its command again, and it resumes: "
+            f"{run.command}"
+        )
+    return run
+
+
+def read_table(path: Path, name: str) -> pd.DataFrame:
+    """Read a table of a run folder; raise `RunError` as `read_run` does."""
+    file = path / f"{name}.parquet"
+    try:
+        table = pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{file}: cannot be read as parquet: {error}. Make the run again."
+        ) from error
+    missing = [column for column in TABLE_COLUMNS[name] if column not in table]
+    if missing:
+        raise RunError(
+            f"{file}: must have the column `{missing[0]}`, got {list(table.columns)}. "
+            "Make the run again."
+        )
+    return table
+
+
+_AnyRecord = TypeVar("_AnyRecord", bound=BaseModel)
+
+
+def _read_record(path: Path, record: type[_AnyRecord]) -> _AnyRecord:
+    try:
+        return record.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:  # a ValueError as well
+        raise RunError(f"{path}: {_explain(error)} Make the run again.") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read as JSON: {error}.") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn the first validation error into one sentence."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the whole"
+    if first["type"] == "missing":
+        return f"must hold `{key}`, which is missing."
+    rule = first["msg"].removeprefix("Value error, ")
+    came = "" if first["type"] == "value_error" else f", got {first['input']!r:.80}"
+    return f"`{key}`: {rule}{came}."
+
+
+def _check_spans(folder: RunFolder) -> None:
+    """Raise `RunError` unless each span has a base row and a session of its own."""
+    levels = list(folder.crisis_equity.index.names)
+    if levels != ["crisis", "session"]:
+        raise RunError(
+            f"{folder.path / 'crisis_equity.parquet'}: must be indexed by crisis and "
+            f"session, got {levels}."
+        )
+    spans = {"equity.parquet": folder.equity}
+    for crisis in folder.summary.crises:
+        if crisis.covered:
+            name = f"crisis_equity.parquet, {crisis.name}"
+            spans[name] = folder.crisis(crisis.name)
+    for name, span in spans.items():
+        _check_values(f"{folder.path / name}", span)
+
+
+def _check_values(name: str, span: pd.DataFrame) -> None:
+    if len(span) < 2:
+        raise RunError(
+            f"{name}: must hold a base row and at least one session, got {len(span)} "
+            "rows."
+        )
+    for strategy in STRATEGIES:
+        values = span[strategy]
+        is_bad = (~(values > 0) | (values == np.inf)).to_numpy()
+        if is_bad.any():
+            at = int(is_bad.argmax())
+            raise RunError(
+                f"{name}: portfolio values must be positive numbers, {strategy} is "
+                f"{values.iloc[at]} on {span.index[at].date()}. Make the run again."
+            )

@@ -1,0 +1,28 @@
+"""The bars of a request, and the clock of its stages."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from trm_bt.feeds import load_bars
+from trm_bt.market.bars import Bars
+from trm_bt.runfolder.records import RunRequest
+
+
+def requested_bars(request: RunRequest) -> Bars:
+    """Load the bars that were asked for."""
+    return load_bars(
+        request.bars,
+        start=request.start,
+        end=request.end,
+        observed=request.observed,
+        long_bond=request.config.bars.long_bond,
+    )
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note the wall seconds of a stage."""
+    started = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - started, 2)

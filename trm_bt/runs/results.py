@@ -1,0 +1,296 @@
+"""What came out of a run, as the tables and the summary of its folder."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from trm_bt.backtest import BacktestResult
+from trm_bt.config import LabelConfig
+from trm_bt.evaluation.benchmarks import OURS
+from trm_bt.evaluation.metrics import max_drawdown, summarize_strategy, total_return
+from trm_bt.evaluation.walkforward import CrisisPlan
+from trm_bt.learning.records import TrainedModel
+from trm_bt.market.bars import Bars
+from trm_bt.market.features import Features, FeatureSchema
+from trm_bt.market.label_table import LABELS_FILE, describe_labels
+from trm_bt.market.labels import cash_growth
+from trm_bt.runfolder.records import (
+    OUT_OF_SAMPLE,
+    BarsRecord,
+    CashRecord,
+    CrisisRecord,
+    FeaturesRecord,
+    GapRecord,
+    ModelRecord,
+    OrdersRecord,
+    SpanRecord,
+    Summary,
+    ValidationRecord,
+)
+from trm_bt.runfolder.store import write_json
+
+CrisisResults = Mapping[str, tuple[BacktestResult, pd.DataFrame]]
+"""By crisis: the allocator's run, and every strategy's equity in the crisis."""
+
+
+def model_record(model: TrainedModel) -> ModelRecord:
+    """Describe a trained model."""
+    record, best = model.record, model.record.best
+    return ModelRecord(
+        name=model.name,
+        trained_from=record.train_start,
+        trained_until=record.last_label_known_on,
+        n_rows=record.n_train + record.n_validation,
+        n_train=record.n_train,
+        n_validation=record.n_validation,
+        n_purged=record.n_purged,
+        n_visited=record.n_visited,
+        seed=model.config.seed,
+        batch_size=record.batch_size,
+        n_optimizer_steps=record.n_optimizer_steps,
+        best_epoch=record.best_epoch,
+        validation=ValidationRecord(
+            accuracy=best.validation_accuracy,
+            majority_accuracy=record.majority_accuracy,
+            utility=best.validation_utility,
+            best_fixed_utility=record.best_fixed_utility,
+        ),
+    )
+
+
+def summarize(
+    bars: Bars,
+    results: Mapping[str, BacktestResult],
+    crises: CrisisResults,
+    plans: Sequence[CrisisPlan],
+    models: Iterable[ModelRecord],
+    *,
+    seed: int,
+) -> Summary:
+    """Return what summary.json holds.
+
+    Parameters
+    ----------
+    bars : Bars
+        The bars of the run.
+    results : mapping of str to BacktestResult
+        Continuous out-of-sample runs by strategy.
+    crises : mapping
+        By crisis, the allocator's run and every strategy's equity.
+    plans : sequence of CrisisPlan
+        All crises, those without data included.
+    models : iterable of ModelRecord
+        The models that decided the crises.
+    seed : int
+        Seed of the run.
+    """
+    cash, cash_returns = CashRecord.of(bars), None
+    if bars.cash_rate is not None:
+        cash_returns = pd.Series(cash_growth(bars.cash_rate) - 1.0, bars.sessions)
+    ours = results[OURS]
+    schema = FeatureSchema.model_validate(ours.decisions.attrs["feature_schema"])
+    by_name = {model.name: model for model in models}
+    return Summary(
+        bars=BarsRecord.of(bars),
+        cash=str(cash),
+        cash_rate=cash,
+        features=FeaturesRecord(
+            formula_version=schema.formula_version,
+            members=schema.members,
+            status=dict(schema.status_by_name),
+        ),
+        out_of_sample=SpanRecord(
+            start=ours.equity.index[1].date(),
+            end=ours.equity.index[-1].date(),
+            sessions=len(ours.equity) - 1,
+            abstained=ours.n_abstained,
+        ),
+        strategies={
+            name: summarize_strategy(
+                result.equity, orders=result.orders, cash_returns=cash_returns
+            )
+            for name, result in results.items()
+        },
+        crises=tuple(
+            _crisis_record(plan, crises.get(plan.crisis.name), by_name)
+            for plan in plans
+        ),
+        orders=_orders_record([*results.values(), *(r for r, _ in crises.values())]),
+        seed=seed,
+    )
+
+
+def crisis_equity(plan: CrisisPlan, equities: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Cut every strategy's portfolio value to one crisis.
+
+    Parameters
+    ----------
+    plan : CrisisPlan
+        A crisis with a model.
+    equities : mapping of str to Series of shape (n_sessions,)
+        Portfolio value at the closes by strategy, over at least the crisis.
+
+    Returns
+    -------
+    DataFrame of shape (n_crisis_sessions + 1, n_strategies)
+        From the base, the close before the crisis, to its last session.
+    """
+    return pd.DataFrame(
+        {
+            name: equity.loc[plan.base : plan.crisis.end]
+            for name, equity in equities.items()
+        }
+    )
+
+
+def _crisis_record(
+    plan: CrisisPlan,
+    found: tuple[BacktestResult, pd.DataFrame] | None,
+    models: Mapping[str, ModelRecord],
+) -> CrisisRecord:
+    crisis = plan.crisis
+    facts: dict[str, object] = dict.fromkeys(CrisisRecord.model_fields)
+    facts |= {
+        "name": crisis.name,
+        "start": crisis.start.date(),
+        "end": crisis.end.date(),
+        "covered": found is not None,
+        "reason": plan.reason,
+    }
+    if found is not None:
+        result, equity = found
+        first = result.decisions.iloc[0]
+        model = models[first["base_model"]]
+        facts |= {
+            "sessions": len(equity) - 1,
+            "model": first["model"],
+            "base_model": model.name,
+            "trained_from": model.trained_from,
+            "trained_until": model.trained_until,
+            "n_optimizer_steps": model.n_optimizer_steps,
+            "total_return": {name: total_return(equity[name]) for name in equity},
+            "max_drawdown": {name: max_drawdown(equity[name]) for name in equity},
+        }
+    return CrisisRecord.model_validate(facts)
+
+
+def _orders_record(runs: Sequence[BacktestResult]) -> OrdersRecord:
+    """Count the orders of all runs; gaps are those of the first, the allocator's."""
+    return OrdersRecord(
+        submitted=sum(result.n_submitted for result in runs),
+        completed=sum(result.n_completed for result in runs),
+        rejected=sum(result.n_rejected for result in runs),
+        gaps={
+            "fill": gap_record(runs[0].executions["fill_gap"]),
+            "close": gap_record(runs[0].executions["close_gap"]),
+        }
+        if len(runs[0].executions)
+        else {},
+    )
+
+
+def gap_record(gaps: pd.Series) -> GapRecord:
+    """Return quantiles of how far weights were from their targets.
+
+    Parameters
+    ----------
+    gaps : Series of shape (n_executions,)
+        Shares of the portfolio; at least one.
+
+    Examples
+    --------
+    >>> gap_record(pd.Series([0.1, 0.2, 0.3])).median
+    0.2
+    """
+    levels = {"median": 0.5, "p95": 0.95, "p99": 0.99, "largest": 1.0}
+    found = {name: float(gaps.quantile(level)) for name, level in levels.items()}
+    return GapRecord(**found)
+
+
+def save_features(features: Features, bars: Bars, folder: Path) -> dict[str, object]:
+    """Write features.parquet, features.csv and features.json into `folder`.
+
+    The parquet file carries the schema too, as `Features` says. Returns what the JSON
+    file holds: span, schema, status by feature, and the provenance of the bars.
+    """
+    features.frame.to_parquet(folder / "features.parquet")
+    features.frame.to_csv(folder / "features.csv", index_label="session")
+    facts = {
+        "rows": len(features.frame),
+        "start": features.frame.index[0].date().isoformat(),
+        "end": features.frame.index[-1].date().isoformat(),
+        "status": features.schema.status_by_name,
+        "schema": features.schema.model_dump(mode="json"),
+        "n_zero_denominators": features.n_zero_denominators,
+        "bars": BarsRecord.of(bars).model_dump(mode="json"),
+    }
+    write_json(folder / "features.json", facts)
+    return facts
+
+
+def save_labels(
+    labels: pd.DataFrame,
+    features: Features,
+    bars: Bars,
+    config: LabelConfig,
+    folder: Path,
+) -> dict[str, object]:
+    """Write labels.parquet, labels.csv and labels_summary.json into `folder`.
+
+    The parquet file carries the feature schema too.
+
+    Returns
+    -------
+    dict
+        What labels_summary.json holds.
+    """
+    described = labels.copy(deep=False)
+    described.attrs = features.frame.attrs
+    described.to_parquet(folder / LABELS_FILE)
+    labels.to_csv(folder / "labels.csv")
+    summary: dict[str, object] = {
+        **describe_labels(labels, config),
+        "features": features.schema.status_by_name,
+        "n_zero_denominators": features.n_zero_denominators,
+        "bars": BarsRecord.of(bars).model_dump(mode="json"),
+    }
+    write_json(folder / "labels_summary.json", summary)
+    return summary
+
+
+def save_results(
+    results: Mapping[str, BacktestResult], crises: CrisisResults, folder: Path
+) -> None:
+    """Write equity, weights, decisions, orders and executions of all runs."""
+    equity = pd.DataFrame({name: result.equity for name, result in results.items()})
+    equity.rename_axis("session").to_parquet(folder / "equity.parquet")
+    # where there is no crisis, a table of no rows
+    windows = {name: frame for name, (_, frame) in crises.items()} or {"": equity[:0]}
+    pd.concat(windows, names=["crisis", "session"]).to_parquet(
+        folder / "crisis_equity.parquet"
+    )
+    runs = [
+        *((OUT_OF_SAMPLE, name, result) for name, result in results.items()),
+        *((crisis, OURS, result) for crisis, (result, _) in crises.items()),
+    ]
+    ours = [row for row in runs if row[1] == OURS]
+    tables = {
+        "orders": [_tagged(r.orders, *tag) for *tag, r in runs],
+        "executions": [_tagged(r.executions.reset_index(), *tag) for *tag, r in ours],
+        "weights": [
+            _tagged(r.weights.rename_axis("session").reset_index(), *tag)
+            for *tag, r in ours
+        ],
+        "decisions": [_tagged(r.decisions, *tag) for *tag, r in ours],
+    }
+    for table, parts in tables.items():
+        whole = pd.concat(parts, ignore_index=True)
+        whole.to_parquet(folder / f"{table}.parquet")
+
+
+def _tagged(frame: pd.DataFrame, run: str, strategy: str) -> pd.DataFrame:
+    tagged = frame.copy()
+    tagged.insert(0, "run", run)
+    tagged.insert(1, "strategy", strategy)
+    return tagged
