@@ -21,7 +21,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_bt.errors import BarsError
-from trm_bt.files import write_atomically
+from trm_bt.files import remove_leftovers, write_atomically
 from trm_bt.market.adjustment import RAW_COLUMNS
 
 _VERSION: Final = 2
@@ -195,6 +195,7 @@ class BarStore:
         check_symbol(symbol)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / f".{symbol}.{self.vendor}.lock"):
+            remove_leftovers(self.path(symbol))  # also where nothing is written
             yield
 
     def _open(self, symbol: str) -> tuple[StoreEntry, pq.ParquetFile]:

@@ -194,6 +194,8 @@ def test_a_write_removes_what_a_killed_one_left_and_nothing_else(store):
     save(store, "SPY", raw_history(31, {}))
     assert not left.exists()
     assert all(path.exists() for path in (*others, putcall))
+    with store.updating("TLT"):
+        assert [path.exists() for path in (*others, putcall)] == [False, True, True]
 
 
 def test_bars_of_other_columns_are_refused(store):

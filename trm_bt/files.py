@@ -153,7 +153,7 @@ def _draft(target: Path) -> Iterator[Path]:
         _empty(work)
         lock.release()
         shutil.rmtree(work, ignore_errors=True)
-    _remove_leftovers(target)
+    remove_leftovers(target)
 
 
 def _locked_folder(target: Path) -> tuple[Path, FileLock]:
@@ -172,7 +172,7 @@ def _locked_folder(target: Path) -> tuple[Path, FileLock]:
         lock.release()
 
 
-def _remove_leftovers(target: Path) -> None:
+def remove_leftovers(target: Path) -> None:
     """Remove the work folders of writers of `target` that were killed."""
     form = re.compile(
         re.escape(f".{target.name}.") + "[a-z0-9_]{8}" + re.escape(_WORK_SUFFIX)

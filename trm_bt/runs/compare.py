@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError, RunError
 from trm_bt.evaluation.assessment import ComparisonRecord, SignificanceSettings
 from trm_bt.evaluation.benchmarks import OURS, DecisionRecord
@@ -14,6 +15,7 @@ from trm_bt.evaluation.comparison import Comparison, run_comparison
 from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.trials import (
     LOG_NAME,
+    Trial,
     read_returns,
     read_trials,
     record_trial,
@@ -112,17 +114,9 @@ def compare(
     is_same_bars = loaded.sha256() == run.bars.sha256
     if is_same_bars and request.start is None and request.end is None:
         check_replayed(request.folder, comparison.equity[OURS])
-    record_trial(
-        log,
-        config,
-        whole.weights,
-        comparison.equity[OURS],
-        comparison.cash_returns,
-    )
-    trials = read_trials(log)
-    returns = read_returns(log, trials, pd.DatetimeIndex(comparison.excess.index))
     report = progress or no_progress
     report("tests", 0, 1)
+    trials, returns = _counted(log, config, whole, comparison)
     assessment = assess(comparison, trials, request.settings, returns)
     report("tests", 1, 1)
     record = ComparisonRecord(
@@ -149,6 +143,16 @@ def _decided_between(request: CompareRequest, whole: DecisionRecord) -> Decision
             f"{whole.sessions[-1].date()}."
         )
     return decided
+
+
+def _counted(
+    log: Path, config: TRMConfig, whole: DecisionRecord, comparison: Comparison
+) -> tuple[list[Trial], pd.DataFrame]:
+    """Record the run as a trial; return all trials, and the returns that are known."""
+    equity, cash = comparison.equity[OURS], comparison.cash_returns
+    record_trial(log, config, whole.weights, equity, cash)
+    trials = read_trials(log)
+    return trials, read_returns(log, trials, pd.DatetimeIndex(comparison.excess.index))
 
 
 def target_of(folder: Path, out: Path | None) -> Path:
