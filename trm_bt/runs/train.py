@@ -130,14 +130,14 @@ def save_trained(
     """
     record = model.record
     history = [epoch.model_dump() for epoch in record.history]
-    yardsticks = {
+    baselines = {
         "accuracy": record.majority_accuracy,
         "utility": record.best_fixed_utility,
     }
     extras = {
         "MODEL_CARD.md": report.model_card(card_facts(model, labels, bars)).encode(),
         "history.json": (json.dumps(history, indent=2) + "\n").encode(),
-        "training.png": report.loss_curve(history, yardsticks),
+        "training.png": report.loss_curve(history, baselines),
     }
     save_checkpoint(model, folder, extras=extras, force=force)
 
