@@ -1,13 +1,12 @@
 """The labelling analyzer: labels from any Cerebro run over the three roles."""
 
-import backtrader as bt
 import pandas as pd
 
 from trm_bt.analyzers.records import TableAnalyzer
 from trm_bt.config import FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.feeds._typing import Feed
-from trm_bt.feeds.backtrader import add_bars, sessions_of
+from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.calendars import check_current_bar
 from trm_bt.feeds.roles import feeds_by_name, find_roles
 from trm_bt.market._typing import JsonObject
@@ -139,36 +138,3 @@ class AllocationLabeler(TableAnalyzer):
 def _columns(name: str) -> tuple[str, ...]:
     """Return the columns that a feed gives; optional inputs have a close alone."""
     return (*PRICE_COLUMNS, "volume") if name in CORE_ROLES else ("close",)
-
-
-def label_bars(
-    bars: Bars, features: FeatureConfig, labels: LabelConfig
-) -> pd.DataFrame:
-    """Label bars by running `AllocationLabeler` over them in Cerebro.
-
-    Parameters
-    ----------
-    bars : Bars
-        Checked bars.
-    features : FeatureConfig
-        Lookbacks of the features.
-    labels : LabelConfig
-        Horizon, fill and objective.
-
-    Returns
-    -------
-    DataFrame of shape (n_labels, n_columns)
-        What `compute_labels` returns for these bars.
-    """
-    cerebro = bt.Cerebro(stdstats=False)
-    add_bars(cerebro, bars)
-    cerebro.addstrategy(bt.Strategy)
-    cerebro.addanalyzer(
-        AllocationLabeler,
-        _name="labels",
-        features=features,
-        labels=labels,
-        members=() if bars.members is None else tuple(bars.members.columns),
-    )
-    labeler: AllocationLabeler = cerebro.run()[0].analyzers.labels
-    return labeler.to_frame()

@@ -27,7 +27,7 @@ class TRMPandasData(bt.feeds.PandasData):
     dataname : DataFrame of shape (n_sessions, n_columns)
         Columns of open, high, low, close, volume and openinterest that are there, any
         case, the rest are NaN; the index holds sessions, oldest first. A frame of
-        yfinance is taken as it comes: with one ticker's MultiIndex columns, and with
+        yfinance is taken unmodified: with one ticker's MultiIndex columns, and with
         midnights of its exchange as sessions (not of UTC, where no exchange is). Its
         `Adj Close` is not used, as in `PandasData`: ask yfinance for
         `auto_adjust=True`, or dividends are lost.

@@ -285,7 +285,6 @@ def _crisis(crisis, window):
 def _run(covered, sessions):
     return RunRecord(
         finished=True,
-        schedule="crises",
         command="trm-bt run --bars sample --out runs/sample",
         request=RunRequest("sample"),
         versions={"python": "3.11.9", "trm-bt": "0.1.0", "torch": "2.13.0"},

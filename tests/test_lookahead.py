@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from tests.fakes import FakePolicy
-from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.audit.api import AuditSettings, audit_policy, audit_training
 from trm_bt.audit.setup import (
     N_ROWS,
@@ -17,10 +16,12 @@ from trm_bt.audit.setup import (
     train_frozen,
 )
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.evaluation.walkforward import plan_crises
 from trm_bt.feeds import load_bars
 from trm_bt.learning.policy import TRMPolicy
+from trm_bt.learning.splits import before_crises
 from trm_bt.market.crises import CRISES
+from trm_bt.market.features import compute_features
+from trm_bt.market.labels import compute_labels
 from trm_bt.market.objectives import mix
 
 CONFIG = TRMConfig(model=ModelConfig(hidden_dim=16), training=TrainingConfig(epochs=2))
@@ -38,10 +39,10 @@ def case(request):
     (crisis,) = (crisis for crisis in CRISES if crisis.name == name)
     end = (crisis.end + pd.Timedelta(days=150)).date().isoformat()
     bars = load_bars("sample", start=start, end=end)
-    labels = label_bars(bars, CONFIG.features, CONFIG.labels)
-    (plan,) = plan_crises(bars.sessions, labels, 504, [crisis])
-    assert plan.frozen_on is not None
-    return bars, plan.frozen_on
+    labels = compute_labels(bars, compute_features(bars))
+    known_on = pd.DatetimeIndex(labels["known_on"])
+    (split,), _ = before_crises(bars.sessions, known_on, 504, [crisis])
+    return bars, split.frozen_on
 
 
 def test_training_knows_nothing_after_the_freeze_of_its_crisis(case):

@@ -17,8 +17,9 @@ from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.report import model_card
 from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.cards import card_facts
 from trm_bt.runs.request import requested_bars
-from trm_bt.runs.train import card_facts, train_checkpoint
+from trm_bt.runs.train import train_checkpoint
 
 SETTINGS = {
     "seed": 3,

@@ -22,7 +22,6 @@ import pandas as pd
 import torch
 
 from trm_bt import TRMAllocator, TRMPolicy, load_bars
-from trm_bt.analyzers.allocation_labeler import label_bars
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.learning.checkpoint import save_checkpoint
@@ -32,6 +31,7 @@ from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FeatureSchema, compute_features, schema_for
+from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.broker import FractionalShares, QuietBroker
 from trm_bt.strategies.rebalancing import MIN_DRIFT
 from trm_bt.strategies.sizing import target_values
@@ -135,8 +135,8 @@ def save_model(bars: Bars, folder: Path, *, max_steps: int) -> Path:
         ),
     )
     head = bars.between(None, bars.sessions[800])
-    labels = label_bars(head, config.features, config.labels)
     features = compute_features(head)
+    labels = compute_labels(head, features)
     name = f"steps{max_steps}"
     model = train(samples_from_labels(labels), features.schema, config, name=name)
     save_checkpoint(model, folder / name)

@@ -17,8 +17,8 @@ def features(
     from trm_bt.files import check_replaceable, staged_folder
     from trm_bt.market.features import compute_features
     from trm_bt.report import feature_picture
+    from trm_bt.runs.dataset import save_features
     from trm_bt.runs.request import requested_bars
-    from trm_bt.runs.results import save_features
 
     out = output.out
     if out.suffix in {".csv", ".parquet"}:
@@ -51,7 +51,7 @@ def labels(
     crises : bool
         Only sessions inside the twelve crises.
     """
-    from trm_bt.runs.run import write_labels
+    from trm_bt.runs.dataset import write_labels
 
     summary = write_labels(
         inputs.request(), output.out, only_crises=crises, force=output.force

@@ -108,12 +108,12 @@ def walkforward_command(
     jobs : int, optional
         Models trained at a time.
     """
-    from trm_bt.runs.walkforward import run_walkforward
+    from trm_bt.runs.run import run
 
     request = inputs.request(device)
     with terminal.progress() as progress:
-        summary = run_walkforward(
-            replace(request, config=folds.apply(request.config)),
+        summary = run(
+            replace(request, config=folds.apply(request.config), schedule="calendar"),
             output.out,
             command=command_line(),
             force=output.force,

@@ -1,4 +1,6 @@
-"""The folds of a walk-forward: who decides which sessions, and what it may know.
+"""The splits of a run: which models decide which sessions, and what they may know.
+
+A schedule is a function that lays out splits: before each crisis, or by the calendar.
 
 References
 ----------
@@ -6,9 +8,10 @@ López de Prado, M. (2018). Advances in Financial Machine Learning, chapter 7: p
 and embargo.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -17,22 +20,30 @@ import pandas as pd
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.learning.dataset import Samples, known_by
+from trm_bt.market.crises import CRISES, Crisis
 
+CRISIS_LEAD: Final = 2
+"""Sessions from the first decision of a crisis to the crisis.
+
+A model frozen at the close of session s - 3 first decides at the close of s - 2 and is
+invested at the close of s - 1, the base of every crisis figure; s is the first session
+of the crisis.
+"""
 _MIN_SESSIONS: Final = 2
 
 
 @dataclass(frozen=True)
-class Fold:
+class Split:
     """One stretch of sessions, and the last session whose outcomes its models know.
 
     Parameters
     ----------
     name : str
-        The first deciding session, ISO.
+        The crisis, or the first deciding session, ISO.
     frozen_on : Timestamp
         Labels known at its close or before may be trained on; it lies before `first`.
     first, last : Timestamp
-        The sessions that the fold's models decide.
+        The sessions that the models of the split decide.
     """
 
     name: str
@@ -41,14 +52,101 @@ class Fold:
     last: pd.Timestamp
 
     def mask(self, sessions: pd.DatetimeIndex) -> np.ndarray:
-        """Tell which sessions the fold decides, bool, shape (n_sessions,)."""
+        """Tell which sessions the split decides, bool, shape (n_sessions,)."""
         return np.asarray((sessions >= self.first) & (sessions <= self.last))
 
+    def decides(self, plan: "CrisisPlan") -> bool:
+        """Tell whether the models of the split decide a crisis, wholly."""
+        return plan.first is not None and self.first <= plan.first <= self.last
 
-def plan_folds(
+    def samples(self, samples: Samples, window: int | None = None) -> Samples:
+        """Return the rows that the models may see, the newest `window` of them."""
+        rows = known_by(samples, self.frozen_on)
+        if window is None:
+            return rows
+        return rows.where(np.arange(len(rows)) >= len(rows) - window)
+
+
+@dataclass(frozen=True)
+class CrisisPlan:
+    """One crisis and the session on which it is first decided.
+
+    Parameters
+    ----------
+    crisis : Crisis
+        The window.
+    first : Timestamp or None
+        First deciding session; None if no model decides the crisis.
+    base : Timestamp or None
+        Last session before the crisis: its figures start from this close.
+    reason : str
+        Why no model decides the crisis; empty if one does.
+    """
+
+    crisis: Crisis
+    first: pd.Timestamp | None = None
+    base: pd.Timestamp | None = None
+    reason: str = ""
+
+    def mask(self, sessions: pd.DatetimeIndex) -> np.ndarray:
+        """Tell which sessions are decided for it, bool, shape (n_sessions,)."""
+        if self.first is None:
+            return np.zeros(len(sessions), dtype=bool)
+        return np.asarray((sessions >= self.first) & (sessions <= self.crisis.end))
+
+
+def before_crises(
+    sessions: pd.DatetimeIndex,
+    known_on: pd.DatetimeIndex,
+    min_labels: int,
+    crises: Sequence[Crisis] = CRISES,
+) -> tuple[list[Split], list[CrisisPlan]]:
+    """Lay out one split a crisis; each lasts until the next one begins.
+
+    Parameters
+    ----------
+    sessions : DatetimeIndex of shape (n_sessions,)
+        Sessions of the bars.
+    known_on : DatetimeIndex of shape (n_labels,)
+        When each label became known, in order.
+    min_labels : int
+        Labels known at the freeze below which no model is trained.
+    crises : sequence of Crisis
+        The windows in date order.
+
+    Returns
+    -------
+    splits : list of Split
+        One for each crisis that a model decides, under its name.
+    plans : list of CrisisPlan
+        One per crisis; a crisis without a model carries the reason.
+    """
+
+    def why_not(first: int) -> str:
+        frozen_on = sessions[max(first - 1, 0)]
+        n_known = int(known_on.searchsorted(frozen_on, side="right"))
+        if first >= 1 and n_known >= min_labels:
+            return ""
+        return f"{n_known} labels known before it, a model needs {min_labels}"
+
+    plans = [_plan(crisis, sessions, why_not) for crisis in crises]
+    starts = {
+        plan.crisis.name: int(sessions.searchsorted(plan.first))
+        for plan in plans
+        if plan.first is not None
+    }
+    spans = pairwise([*starts.values(), len(sessions)])
+    splits = [
+        Split(name, sessions[start - 1], sessions[start], sessions[end - 1])
+        for name, (start, end) in zip(starts, spans, strict=True)
+    ]
+    return splits, plans
+
+
+def by_calendar(
     sessions: pd.DatetimeIndex, known_on: pd.DatetimeIndex, config: TRMConfig
-) -> list[Fold]:
-    """Lay out the folds, one after the other without a gap.
+) -> list[Split]:
+    """Lay out splits of so many sessions, or from dates on, without a gap.
 
     Parameters
     ----------
@@ -61,7 +159,7 @@ def plan_folds(
 
     Returns
     -------
-    list of Fold
+    list of Split
         The first begins on `first_decision`, or else as soon as enough labels are
         known; the last ends with the sessions.
 
@@ -86,24 +184,53 @@ def plan_folds(
     if settings.first_decision is not None:
         begin = _position(sessions, begin, settings.first_decision, "first_decision")
     starts = _starts(sessions, begin, settings.retrain_every, settings.retrain_on)
-    ends = [*starts[1:], len(sessions)]
     return [
-        Fold(
+        Split(
             sessions[start].date().isoformat(),
             sessions[start - lag],
             sessions[start],
             sessions[end - 1],
         )
-        for start, end in zip(starts, ends, strict=True)
+        for start, end in pairwise([*starts, len(sessions)])
     ]
 
 
-def fold_samples(samples: Samples, fold: Fold, window: int | None) -> Samples:
-    """Return the rows that a fold's models may see, the newest `window` of them."""
-    rows = known_by(samples, fold.frozen_on)
-    if window is None:
-        return rows
-    return rows.where(np.arange(len(rows)) >= len(rows) - window)
+def plan_crises(
+    sessions: pd.DatetimeIndex,
+    first_decision: pd.Timestamp,
+    crises: Sequence[Crisis] = CRISES,
+) -> list[CrisisPlan]:
+    """Plan the crises that splits by the calendar decide, in date order.
+
+    Parameters
+    ----------
+    sessions : DatetimeIndex of shape (n_sessions,)
+        Sessions of the bars.
+    first_decision : Timestamp
+        First deciding session of the first split; a crisis decided before has no
+        model.
+    crises : sequence of Crisis
+        The windows.
+    """
+
+    def why_not(first: int) -> str:
+        if first >= 1 and sessions[first] >= first_decision:
+            return ""
+        return f"before the first fold, which begins {first_decision.date()}"
+
+    return [_plan(crisis, sessions, why_not) for crisis in crises]
+
+
+def _plan(
+    crisis: Crisis, sessions: pd.DatetimeIndex, why_not: Callable[[int], str]
+) -> CrisisPlan:
+    """Plan one crisis; `why_not` says why none decides from a position on."""
+    if missing := crisis.missing(sessions):
+        return CrisisPlan(crisis, reason=missing)
+    first = int(sessions.searchsorted(crisis.start)) - CRISIS_LEAD
+    if reason := why_not(first):
+        return CrisisPlan(crisis, reason=reason)
+    return CrisisPlan(crisis, sessions[first], sessions[first + CRISIS_LEAD - 1])
 
 
 def _starts(

@@ -23,7 +23,7 @@ def model_card(facts: Mapping[str, object]) -> str:
     Parameters
     ----------
     facts : mapping
-        What `trm_bt.runs.train.card_facts` returns.
+        What `trm_bt.runs.cards.card_facts` returns.
     """
     templates = environment().overlay(autoescape=False)
     templates.filters = templates.filters | {

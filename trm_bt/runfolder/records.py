@@ -94,6 +94,8 @@ class RunRequest:
         Optional inputs that must be observed.
     device : {"auto", "cpu", "cuda"}
         Where the models decide.
+    schedule : {"crises", "calendar"}
+        Whether new models are trained before each crisis or by the calendar.
     """
 
     bars: str
@@ -102,6 +104,7 @@ class RunRequest:
     end: str | None = None
     observed: tuple[str, ...] = ()
     device: Device = "auto"
+    schedule: Literal["crises", "calendar"] = "crises"
 
 
 class RoleRecord(_Record):
@@ -211,9 +214,7 @@ class RunRecord(_Record):
     Parameters
     ----------
     finished : bool
-        Whether all other files of the folder are there.
-    schedule : {"crises", "calendar"}
-        Whether new models were trained before each crisis or by the calendar.
+        Whether all tables of the folder are there; the pages are made of them.
     command : str
         The command line.
     request : RunRequest
@@ -229,7 +230,6 @@ class RunRecord(_Record):
     """
 
     finished: bool
-    schedule: Literal["crises", "calendar"]
     command: str
     request: RunRequest
     versions: dict[str, str]
@@ -247,7 +247,7 @@ class RunRecord(_Record):
         """Tell whether both are one run: the same request, bars, schema, versions."""
         return all(
             getattr(self, name) == getattr(other, name)
-            for name in ("schedule", "request", "versions", "bars", "feature_schema")
+            for name in ("request", "versions", "bars", "feature_schema")
         )
 
 

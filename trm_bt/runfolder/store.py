@@ -77,18 +77,18 @@ def read_run(path: Path) -> RunFolder:
     """
     run = read_run_record(path)
     summary = _read_record(path / SUMMARY, Summary)
-    tables = {name: read_table(path, name) for name in TABLE_COLUMNS}
+    tables = {name: read_run_table(path, name) for name in TABLE_COLUMNS}
     folder = RunFolder(path=path, run=run, summary=summary, **tables)
     _check_spans(folder)
     return folder
 
 
-def read_run_record(path: Path) -> RunRecord:
-    """Read `run.json` of a finished run; raises as `read_run` does."""
+def read_run_record(path: Path, *, may_be_unfinished: bool = False) -> RunRecord:
+    """Read `run.json` of a run, a finished one; raise `RunError` as `read_run` does."""
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder. Make one with `trm-bt run`.")
     run = _read_record(path / RUN, RunRecord)
-    if not run.finished:
+    if not (run.finished or may_be_unfinished):
         raise RunError(
             f"{path}: the run is unfinished. Give its command again, and it resumes: "
             f"{run.command}"
@@ -96,7 +96,7 @@ def read_run_record(path: Path) -> RunRecord:
     return run
 
 
-def read_table(path: Path, name: str) -> pd.DataFrame:
+def read_run_table(path: Path, name: str) -> pd.DataFrame:
     """Read a table of a run folder; raise `RunError` as `read_run` does."""
     file = path / f"{name}.parquet"
     try:

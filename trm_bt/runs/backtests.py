@@ -1,36 +1,94 @@
 """The backtests of a run: the allocator and its baselines, continuous and by crisis."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from trm_bt.backtest import BacktestResult, run_backtest
-from trm_bt.errors import BarsError
+from trm_bt.errors import BarsError, CheckpointError
 from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.trials import record_run_trial
-from trm_bt.evaluation.walkforward import CrisisPlan
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.learning.policy import TRMPolicy
+from trm_bt.learning.splits import CrisisPlan
 from trm_bt.market.bars import Bars
-from trm_bt.market.decisions import Policy
+from trm_bt.market.decisions import Decision, Policy
+from trm_bt.market.features import FeatureSchema
 from trm_bt.processes import Progress, no_progress
-from trm_bt.runfolder.records import BASELINES, SUMMARY, RunRequest, Summary
+from trm_bt.runfolder.records import (
+    BASELINES,
+    OUT_OF_SAMPLE,
+    SUMMARY,
+    RunRequest,
+    Summary,
+)
 from trm_bt.runfolder.store import write_json
 from trm_bt.runs.request import requested_bars
-from trm_bt.runs.results import crisis_equity, save_results, summarize
+from trm_bt.runs.results import CrisisResults, crisis_equity, save_results, summarize
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.trm_allocator import TRMAllocator
+
+
+class RecordedPolicy:
+    """Give the recorded decision of each session.
+
+    Parameters
+    ----------
+    schema : FeatureSchema
+        Schema of the features that the decisions were taken on.
+    decisions : iterable of Decision
+        One a session, at least one.
+
+    Attributes
+    ----------
+    first : Timestamp
+        The first session that was decided.
+    """
+
+    def __init__(self, schema: FeatureSchema, decisions: Iterable[Decision]) -> None:
+        self.schema = schema
+        self._decisions = {decision.decided_on: decision for decision in decisions}
+        self.first: pd.Timestamp = min(self._decisions)
+
+    def check_schema(self, schema: object) -> None:
+        """Raise `CheckpointError` if features are not those that were decided on."""
+        assert isinstance(schema, FeatureSchema)
+        difference = self.schema.difference(schema)
+        if difference is not None:
+            raise CheckpointError(
+                "Recorded decisions must be replayed on features of their own schema, "
+                f"these differ (decided on against given): {difference}."
+            )
+
+    def decide(
+        self, sessions: pd.DatetimeIndex, features: np.ndarray
+    ) -> list[Decision]:
+        """Return the recorded decisions of `sessions`; the features are not read.
+
+        Raises
+        ------
+        BarsError
+            If a session was not decided.
+        """
+        missing = [session for session in sessions if session not in self._decisions]
+        if missing:
+            raise BarsError(
+                f"Decisions are recorded from {self.first.date()} to "
+                f"{max(self._decisions).date()}, and none for {missing[0].date()}. "
+                "Replay no other sessions."
+            )
+        return [self._decisions[session] for session in sessions]
 
 
 def backtest_all(
     bars: Bars,
     request: RunRequest,
     plans: Sequence[CrisisPlan],
-    policy_for: Callable[[CrisisPlan | None], Policy],
-    decide_from: pd.Timestamp,
-    tell: Progress,
-) -> tuple[dict[str, BacktestResult], dict[str, tuple[BacktestResult, pd.DataFrame]]]:
+    policies: Mapping[str, RecordedPolicy],
+    progress: Progress = no_progress,
+) -> tuple[dict[str, BacktestResult], CrisisResults]:
     """Run the allocator and every baseline out of sample, and each crisis alone.
 
     The baselines of a crisis are cut from their continuous runs: a fixed mix,
@@ -44,42 +102,35 @@ def backtest_all(
     request : RunRequest
         Settings.
     plans : sequence of CrisisPlan
-        All crises; those with a freeze are run.
-    policy_for : callable
-        The policy of a crisis's run, or for None that of the continuous run.
-    decide_from : Timestamp
-        First session of the continuous run.
-    tell : callable
+        All crises; those with a first decision are run.
+    policies : mapping of str to RecordedPolicy
+        The decisions of the continuous run, and of each of these crises.
+    progress : callable
         Called after each run.
 
     Returns
     -------
     results : dict of str to BacktestResult
-        Continuous runs by strategy, "trm" first.
-    crises : dict of str to (BacktestResult, DataFrame)
+        Continuous runs by strategy, the allocator's first.
+    crises : mapping of str to (BacktestResult, DataFrame)
         By crisis name, the allocator's run and every strategy's equity in the crisis.
     """
-    planned = [plan for plan in plans if plan.frozen_on is not None]
-    total = 1 + len(BASELINES) + len(planned)
-    tell("backtests", 0, total)
-    ours = allocate(bars, policy_for(None), decide_from, request)
-    tell("backtests", 1, total)
-    baselines = run_baselines(
-        bars, request, decide_from, lambda done: tell("backtests", 1 + done, total)
-    )
-    results = {OURS: ours, **baselines}
+    total = len(policies) + len(BASELINES)
+    progress("backtests", 0, total)
+    continuous = policies[OUT_OF_SAMPLE]
+    ours = allocate(bars, continuous, continuous.first, request)
+    results = {OURS: ours, **run_baselines(bars, request, ours, total, progress)}
     crises: dict[str, tuple[BacktestResult, pd.DataFrame]] = {}
-    for plan in planned:
-        tell("backtests", len(results) + len(crises), total)
+    for plan in plans:
+        if plan.first is None:
+            continue
         crisis = plan.crisis
-        since = session_after(bars, plan.frozen_on)
         seen = bars.between(end=crisis.end)
-        result = allocate(seen, policy_for(plan), since, request)
-        equities = {OURS: result.equity} | {
-            name: results[name].equity for name in BASELINES
-        }
+        result = allocate(seen, policies[crisis.name], plan.first, request)
+        equities = {name: done.equity for name, done in results.items()}
+        equities[OURS] = result.equity
         crises[crisis.name] = result, crisis_equity(plan, equities)
-    tell("backtests", total, total)
+        progress("backtests", len(results) + len(crises), total)
     return results, crises
 
 
@@ -120,24 +171,27 @@ def allocate(
 def run_baselines(
     bars: Bars,
     request: RunRequest,
-    decide_from: pd.Timestamp,
-    tell: Callable[[int], None],
+    ours: BacktestResult,
+    total: int,
+    progress: Progress,
 ) -> dict[str, BacktestResult]:
     """Run SPY, 60/40 and the eight allocations over the allocator's sessions.
 
-    `tell` is called with the number of runs done.
+    `progress` is called after the allocator's run, which comes first of `total`, and
+    after each of these.
     """
-    results = {}
+    results: dict[str, BacktestResult] = {}
+    progress("backtests", 1, total)
     for name, weights in BASELINES.items():
         results[name] = run_backtest(
             bars,
             FixedMix,
             params={"weights": weights},
             config=request.config.backtest,
-            decide_from=decide_from,
+            decide_from=ours.equity.index[0],
             name=name,
         )
-        tell(len(results))
+        progress("backtests", 1 + len(results), total)
     return results
 
 
@@ -150,7 +204,7 @@ def backtest_checkpoint(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Backtest a checkpoint that is there already, beside the baselines.
+    """Backtest an existing checkpoint, beside the baselines.
 
     Parameters
     ----------
@@ -178,21 +232,14 @@ def backtest_checkpoint(
         If the input is bad; nothing is written then.
     """
     check_replaceable(out, marker="equity.parquet", force=force)
-    tell = progress or no_progress
-    total = 1 + len(BASELINES)
     bars = requested_bars(request)
     policy = TRMPolicy.load(
         checkpoint, device=request.device, allow_in_sample=allow_in_sample
     )
     decide_from = _first_decision(bars, policy, checkpoint)
     ours = allocate(bars, policy, decide_from, request)
-    tell("backtests", 1, total)
-    baselines = run_baselines(
-        bars,
-        request,
-        ours.equity.index[0],
-        lambda done: tell("backtests", 1 + done, total),
-    )
+    total = 1 + len(BASELINES)
+    baselines = run_baselines(bars, request, ours, total, progress or no_progress)
     results = {OURS: ours, **baselines}
     seed = policy.models[0].config.seed
     summary = summarize(bars, results, {}, [], [], seed=seed)
@@ -216,9 +263,3 @@ def _first_decision(bars: Bars, policy: TRMPolicy, path: Path) -> pd.Timestamp:
             f"{bars.sessions[-1].date()}: no session is left to decide."
         )
     return possible[0]
-
-
-def session_after(bars: Bars, session: pd.Timestamp | None) -> pd.Timestamp:
-    """Return the first session after a freeze."""
-    assert session is not None
-    return bars.sessions[bars.sessions > session][0]

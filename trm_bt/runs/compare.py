@@ -7,15 +7,17 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError, RunError
-from trm_bt.evaluation.assessment import ComparisonRecord, SignificanceSettings
+from trm_bt.evaluation.assessment import (
+    Assessment,
+    ComparisonRecord,
+    SignificanceSettings,
+)
 from trm_bt.evaluation.benchmarks import OURS, DecisionRecord
 from trm_bt.evaluation.comparison import Comparison, run_comparison
 from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.trials import (
     LOG_NAME,
-    Trial,
     read_returns,
     read_trials,
     record_trial,
@@ -35,7 +37,7 @@ from trm_bt.runfolder.records import (
     CashRecord,
     RunRecord,
 )
-from trm_bt.runfolder.store import read_run_record, read_table, write_json
+from trm_bt.runfolder.store import read_run_record, read_run_table, write_json
 from trm_bt.runs.request import requested_bars
 
 MARKER: Final = "comparison.json"
@@ -106,19 +108,19 @@ def compare(
     run = read_run_record(request.folder)
     whole = read_decisions(request.folder, run)
     loaded = requested_bars(replace(run.request, bars=request.bars or run.request.bars))
-    config = run.request.config
+    config, settings = run.request.config, request.settings
     decisions = _decided_between(request, whole)
     bars = loaded.between(end=decisions.sessions[-1])
-    seed = request.settings.seed
-    comparison = run_comparison(bars, decisions, config, seed=seed, progress=progress)
+    progress = progress or no_progress
+    comparison = run_comparison(
+        bars, decisions, config, seed=settings.seed, progress=progress
+    )
     is_same_bars = loaded.sha256() == run.bars.sha256
     if is_same_bars and request.start is None and request.end is None:
         check_replayed(request.folder, comparison.equity[OURS])
-    report = progress or no_progress
-    report("tests", 0, 1)
-    trials, returns = _counted(log, config, whole, comparison)
-    assessment = assess(comparison, trials, request.settings, returns)
-    report("tests", 1, 1)
+    progress("tests", 0, 1)
+    assessment = _assess(comparison, whole, log, settings)
+    progress("tests", 1, 1)
     record = ComparisonRecord(
         **vars(assessment),
         run=request.folder.absolute().name,
@@ -145,19 +147,23 @@ def _decided_between(request: CompareRequest, whole: DecisionRecord) -> Decision
     return decided
 
 
-def _counted(
-    log: Path, config: TRMConfig, whole: DecisionRecord, comparison: Comparison
-) -> tuple[list[Trial], pd.DataFrame]:
-    """Record the run as a trial; return all trials, and the returns that are known."""
-    equity, cash = comparison.equity[OURS], comparison.cash_returns
-    record_trial(log, config, whole.weights, equity, cash)
-    trials = read_trials(log)
-    return trials, read_returns(log, trials, pd.DatetimeIndex(comparison.excess.index))
-
-
 def target_of(folder: Path, out: Path | None) -> Path:
     """Return where the comparison of a run folder goes."""
     return folder / COMPARISON if out is None else out
+
+
+def _assess(
+    comparison: Comparison,
+    whole: DecisionRecord,
+    log: Path,
+    settings: SignificanceSettings,
+) -> Assessment:
+    """Record the run in its trials log, and assess the comparison by all trials."""
+    equity, cash = comparison.equity[OURS], comparison.cash_returns
+    record_trial(log, comparison.config, whole.weights, equity, cash)
+    trials = read_trials(log)
+    returns = read_returns(log, trials, pd.DatetimeIndex(comparison.excess.index))
+    return assess(comparison, trials, settings, returns)
 
 
 def _write(record: ComparisonRecord, comparison: Comparison, target: Path) -> None:
@@ -177,7 +183,7 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
     RunError
         At the first session on which the two differ.
     """
-    recorded = read_table(folder, "equity")[OURS]
+    recorded = read_run_table(folder, "equity")[OURS]
     both = pd.concat([recorded, equity], axis=1, keys=["recorded", "now"]).sort_index()
     # a session that only one of the two has is a difference
     is_same = (both["now"] / both["recorded"] - 1.0).abs() <= _SAME_VALUE
@@ -199,7 +205,7 @@ def read_decisions(folder: Path, run: RunRecord) -> DecisionRecord:
     RunError
         If the table is missing or lacks a column, or a model of it is unknown.
     """
-    table = read_table(folder, "decisions")
+    table = read_run_table(folder, "decisions")
     table = table[table["run"] == OUT_OF_SAMPLE].set_index("session", drop=False)
     table = table.sort_index()
     return DecisionRecord(

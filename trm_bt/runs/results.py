@@ -6,15 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from trm_bt.backtest import BacktestResult
-from trm_bt.config import LabelConfig
 from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.metrics import max_drawdown, summarize_strategy, total_return
-from trm_bt.evaluation.walkforward import CrisisPlan
 from trm_bt.learning.records import TrainedModel
+from trm_bt.learning.splits import CrisisPlan
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import Features, FeatureSchema
-from trm_bt.market.label_table import LABELS_FILE, describe_labels
-from trm_bt.market.labels import cash_growth
+from trm_bt.market.features import FeatureSchema
+from trm_bt.market.labels import cash_returns
 from trm_bt.runfolder.records import (
     OUT_OF_SAMPLE,
     BarsRecord,
@@ -28,7 +26,6 @@ from trm_bt.runfolder.records import (
     Summary,
     ValidationRecord,
 )
-from trm_bt.runfolder.store import write_json
 
 CrisisResults = Mapping[str, tuple[BacktestResult, pd.DataFrame]]
 """By crisis: the allocator's run, and every strategy's equity in the crisis."""
@@ -85,10 +82,10 @@ def summarize(
     seed : int
         Seed of the run.
     """
-    cash, cash_returns = CashRecord.of(bars), None
-    if bars.cash_rate is not None:
-        cash_returns = pd.Series(cash_growth(bars.cash_rate) - 1.0, bars.sessions)
+    cash = CashRecord.of(bars)
+    earned = None if cash.source is None else cash_returns(bars)
     ours = results[OURS]
+    everything = [*results.values(), *(result for result, _ in crises.values())]
     schema = FeatureSchema.model_validate(ours.decisions.attrs["feature_schema"])
     by_name = {model.name: model for model in models}
     return Summary(
@@ -107,16 +104,11 @@ def summarize(
             abstained=ours.n_abstained,
         ),
         strategies={
-            name: summarize_strategy(
-                result.equity, orders=result.orders, cash_returns=cash_returns
-            )
-            for name, result in results.items()
+            name: summarize_strategy(r.equity, orders=r.orders, cash_returns=earned)
+            for name, r in results.items()
         },
-        crises=tuple(
-            _crisis_record(plan, crises.get(plan.crisis.name), by_name)
-            for plan in plans
-        ),
-        orders=_orders_record([*results.values(), *(r for r, _ in crises.values())]),
+        crises=tuple(_crisis_record(plan, crises, by_name) for plan in plans),
+        orders=_orders_record(everything),
         seed=seed,
     )
 
@@ -145,11 +137,9 @@ def crisis_equity(plan: CrisisPlan, equities: Mapping[str, pd.Series]) -> pd.Dat
 
 
 def _crisis_record(
-    plan: CrisisPlan,
-    found: tuple[BacktestResult, pd.DataFrame] | None,
-    models: Mapping[str, ModelRecord],
+    plan: CrisisPlan, crises: CrisisResults, models: Mapping[str, ModelRecord]
 ) -> CrisisRecord:
-    crisis = plan.crisis
+    crisis, found = plan.crisis, crises.get(plan.crisis.name)
     facts: dict[str, object] = dict.fromkeys(CrisisRecord.model_fields)
     facts |= {
         "name": crisis.name,
@@ -206,57 +196,6 @@ def gap_record(gaps: pd.Series) -> GapRecord:
     levels = {"median": 0.5, "p95": 0.95, "p99": 0.99, "largest": 1.0}
     found = {name: float(gaps.quantile(level)) for name, level in levels.items()}
     return GapRecord(**found)
-
-
-def save_features(features: Features, bars: Bars, folder: Path) -> dict[str, object]:
-    """Write features.parquet, features.csv and features.json into `folder`.
-
-    The parquet file carries the schema too, as `Features` says. Returns what the JSON
-    file holds: span, schema, status by feature, and the provenance of the bars.
-    """
-    features.frame.to_parquet(folder / "features.parquet")
-    features.frame.to_csv(folder / "features.csv", index_label="session")
-    facts = {
-        "rows": len(features.frame),
-        "start": features.frame.index[0].date().isoformat(),
-        "end": features.frame.index[-1].date().isoformat(),
-        "status": features.schema.status_by_name,
-        "schema": features.schema.model_dump(mode="json"),
-        "n_zero_denominators": features.n_zero_denominators,
-        "bars": BarsRecord.of(bars).model_dump(mode="json"),
-    }
-    write_json(folder / "features.json", facts)
-    return facts
-
-
-def save_labels(
-    labels: pd.DataFrame,
-    features: Features,
-    bars: Bars,
-    config: LabelConfig,
-    folder: Path,
-) -> dict[str, object]:
-    """Write labels.parquet, labels.csv and labels_summary.json into `folder`.
-
-    The parquet file carries the feature schema too.
-
-    Returns
-    -------
-    dict
-        What labels_summary.json holds.
-    """
-    described = labels.copy(deep=False)
-    described.attrs = features.frame.attrs
-    described.to_parquet(folder / LABELS_FILE)
-    labels.to_csv(folder / "labels.csv")
-    summary: dict[str, object] = {
-        **describe_labels(labels, config),
-        "features": features.schema.status_by_name,
-        "n_zero_denominators": features.n_zero_denominators,
-        "bars": BarsRecord.of(bars).model_dump(mode="json"),
-    }
-    write_json(folder / "labels_summary.json", summary)
-    return summary
 
 
 def save_results(

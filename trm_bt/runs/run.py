@@ -1,53 +1,54 @@
-"""The stages of a run, from bars to pages, each readable alone."""
+"""The one runner: bars, splits, models, decisions, backtests and pages in one folder.
+
+Models are saved as soon as they are trained, so that a run that was stopped anywhere
+resumes with those it has.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from trm_bt import report
-from trm_bt.analyzers.allocation_labeler import label_bars
-from trm_bt.backtest import BacktestResult
-from trm_bt.config import TRMConfig
-from trm_bt.errors import BarsError, RunError
+from trm_bt.errors import BarsError, CheckpointError, RunError
+from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.trials import record_run_trial
-from trm_bt.evaluation.walkforward import (
-    CrisisPlan,
-    plan_crises,
-    train_before_crises,
-)
-from trm_bt.files import check_replaceable, staged_folder
+from trm_bt.files import check_replaceable, exclusive_lock, staged_folder
+from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
+from trm_bt.learning.dataset import samples_from_labels, split_chronologically
 from trm_bt.learning.policy import TRMPolicy
-from trm_bt.learning.records import (
-    ProgressCallback,
-    TrainedModel,
-    TrainingProgress,
+from trm_bt.learning.records import ProgressCallback, TrainedModel, TrainingProgress
+from trm_bt.learning.splits import (
+    CrisisPlan,
+    Split,
+    before_crises,
+    by_calendar,
+    plan_crises,
 )
+from trm_bt.learning.workers import TrainingJob, train_each
 from trm_bt.market.bars import Bars
-from trm_bt.market.decisions import Policy
+from trm_bt.market.decisions import Decision
 from trm_bt.market.features import Features, compute_features
+from trm_bt.market.labels import compute_labels
 from trm_bt.processes import Progress, no_progress
 from trm_bt.runfolder.records import (
+    CHECKPOINTS,
+    OUT_OF_SAMPLE,
     RUN,
     SUMMARY,
     BarsRecord,
+    ModelRecord,
     RunRecord,
     RunRequest,
     Summary,
     versions,
 )
 from trm_bt.runfolder.store import read_run_record, write_json
-from trm_bt.runs.backtests import backtest_all, session_after
+from trm_bt.runs.backtests import RecordedPolicy, backtest_all
+from trm_bt.runs.dataset import save_labels
 from trm_bt.runs.request import requested_bars, timed
-from trm_bt.runs.results import (
-    CrisisResults,
-    model_record,
-    save_labels,
-    save_results,
-    summarize,
-)
+from trm_bt.runs.results import model_record, save_results, summarize
 from trm_bt.runs.train import save_trained
 
 
@@ -55,17 +56,69 @@ from trm_bt.runs.train import save_trained
 class _Work:
     """What a run works on, and the folder that it fills."""
 
-    request: RunRequest
+    record: RunRecord
     bars: Bars
     features: Features
     labels: pd.DataFrame
+    splits: Sequence[Split]
     plans: Sequence[CrisisPlan]
-    folder: Path
+    out: Path
 
     @property
-    def checkpoints(self) -> Path:
-        """The folder of the models, one frozen before each crisis."""
-        return self.folder / "checkpoints"
+    def request(self) -> RunRequest:
+        """Bars and settings."""
+        return self.record.request
+
+    @property
+    def by_calendar(self) -> bool:
+        """Whether the splits follow the calendar, not the crises."""
+        return self.request.schedule == "calendar"
+
+    def jobs(self) -> dict[Path, TrainingJob]:
+        """Return the training of each checkpoint folder, seed by seed."""
+        config, samples = self.request.config, samples_from_labels(self.labels)
+        window = config.walkforward.window if self.by_calendar else None
+        return {
+            self.checkpoint(split, seed): TrainingJob(
+                f"{split.name} seed {seed}" if self.by_calendar else split.name,
+                split.samples(samples, window),
+                seed,
+            )
+            for seed in self.seeds
+            for split in self.splits
+        }
+
+    @property
+    def seeds(self) -> range:
+        """The seeds averaged in every split."""
+        config = self.request.config
+        n_seeds = config.walkforward.n_seeds if self.by_calendar else 1
+        return range(config.seed, config.seed + n_seeds)
+
+    def checkpoint(self, split: Split, seed: int) -> Path:
+        """Return the checkpoint folder of a split's model."""
+        folder = self.out / CHECKPOINTS
+        return (folder / f"seed_{seed}" if self.by_calendar else folder) / split.name
+
+
+@dataclass
+class _Decided:
+    """What the models of the splits decided.
+
+    Parameters
+    ----------
+    by_run : dict of str to list of Decision
+        The decisions of the continuous run, and those of each crisis, all by the split
+        in which it begins.
+    models : list of ModelRecord
+        Split by split, the models that decided it.
+    rows : list of dict
+        A row of the table of decisions for each decision of the continuous run.
+    """
+
+    by_run: dict[str, list[Decision]] = field(default_factory=dict)
+    models: list[ModelRecord] = field(default_factory=list)
+    rows: list[Mapping[str, object]] = field(default_factory=list)
 
 
 def run(
@@ -74,20 +127,24 @@ def run(
     *,
     command: str,
     force: bool = False,
+    n_processes: int | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Run everything: features, labels, one model per crisis, backtests, pages.
+    """Train the models of every split, decide out of sample, backtest and report.
 
     Parameters
     ----------
     request : RunRequest
-        Bars and settings.
+        Bars, settings and the schedule of the splits.
     out : Path
-        The run folder; it appears whole when the run is done, or not at all.
+        The run folder. If it holds the same run, finished or not, its checkpoints are
+        kept and the rest is made.
     command : str
         The command line, shown on the page.
     force : bool
-        Replace another run's folder.
+        Replace another run.
+    n_processes : int, optional
+        Models trained at a time, by default one per processor.
     progress : callable, optional
         Called as each stage moves on.
 
@@ -98,166 +155,200 @@ def run(
 
     Raises
     ------
-    BarsError, ConfigError, RunError
-        If the input is bad; nothing is written then.
+    BarsError, CheckpointError, ConfigError, RunError
+        If the input is bad, another process is at work in the folder, or an existing
+        checkpoint cannot be believed; the folder stays as it is then.
     """
-    request.config.check_trainable()
-    check_replaceable(out, marker=RUN, force=force or _is_same(out, request))
-    tell = progress or no_progress
-    seconds: dict[str, float] = {}
-    with staged_folder(out) as folder:
-        work = _prepare(request, folder, seconds, tell)
+    if request.schedule == "calendar":
+        request.config.check_walkable()
+    else:
+        request.config.check_trainable()
+    progress, seconds = progress or no_progress, dict[str, float]()
+    with exclusive_lock(out):
+        work = _prepare(request, out, command, seconds)
+        jobs = work.jobs()
+        for job in jobs.values():  # refuse one of too few labels before any is trained
+            fraction = request.config.training.validation_fraction
+            split_chronologically(job.samples, fraction)
+        _claim(work, force=force)
         with timed(seconds, "training"):
-            models = _train(work, tell)
+            _train(work, jobs, n_processes, progress)
+        with timed(seconds, "deciding"):
+            decided = _decide(work, progress)
+        write_json(out / RUN, work.record)  # what is there is not of these decisions
         with timed(seconds, "backtests"):
-            results, crises = _backtest(work, tell)
-        records = tuple(model_record(model) for model in models.values())
-        summary = summarize(
-            work.bars, results, crises, work.plans, records, seed=request.config.seed
-        )
-        save_results(results, crises, folder)
-        write_json(folder / SUMMARY, summary)
-        record = RunRecord(
-            finished=True,
-            schedule="crises",
-            command=command,
-            request=request,
-            versions=versions(),
-            bars=BarsRecord.of(work.bars),
-            feature_schema=work.features.schema,
-            models=records,
-        )
-        write_json(folder / RUN, record.model_copy(update={"seconds": seconds}))
+            summary = _save_tables(work, decided, progress)
+        facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
+        write_json(out / RUN, work.record.model_copy(update=facts))
         with timed(seconds, "report"):
-            report.build(folder, progress=tell)
-        write_json(folder / RUN, record.model_copy(update={"seconds": seconds}))
-    record_run_trial(out, request.config, results["trm"], work.bars)
+            report.build(out, progress=progress)
+        write_json(out / RUN, work.record.model_copy(update=facts))
     return summary
 
 
-def write_labels(
-    request: RunRequest, out: Path, *, only_crises: bool = False, force: bool = False
-) -> dict[str, Any]:
-    """Label the bars and write the table as parquet and CSV, with a summary.
-
-    Parameters
-    ----------
-    request : RunRequest
-        Bars and settings.
-    out : Path
-        The folder of the three files.
-    only_crises : bool
-        Keep the labels of sessions inside the twelve crises only. They look ahead as
-        any others do: the last ones of a crisis are known after its end.
-    force : bool
-        Replace labels that are there.
-
-    Returns
-    -------
-    dict
-        What labels_summary.json holds.
-
-    Raises
-    ------
-    BarsError, ConfigError, RunError
-        If the input is bad; nothing is written then.
-    """
-    check_replaceable(out, marker="labels.csv", force=force)
-    config, bars = request.config, requested_bars(request)
-    features = compute_features(bars, config.features)
-    labels = label_bars(bars, config.features, config.labels)
-    if only_crises:
-        labels = labels[labels["crises"] != ""]
-        if labels.empty:
-            raise BarsError(
-                "The bars must give labels inside at least one crisis, and give none: "
-                f"they run from {bars.sessions[0].date()} to "
-                f"{bars.sessions[-1].date()}. Give more history."
-            )
-    with staged_folder(out) as folder:
-        return save_labels(labels, features, bars, config.labels, folder)
-
-
 def _prepare(
-    request: RunRequest, folder: Path, seconds: dict[str, float], tell: Progress
+    request: RunRequest, out: Path, command: str, seconds: dict[str, float]
 ) -> _Work:
-    """Load the bars, save their features and labels, and plan the crises."""
+    """Load the bars, compute features and labels, and lay out the splits."""
     config = request.config
     with timed(seconds, "bars"):
         bars = requested_bars(request)
     with timed(seconds, "features"):
         features = compute_features(bars, config.features)
-        features.frame.to_parquet(folder / "features.parquet")
     with timed(seconds, "labels"):
-        tell("labels", 0, 1)
-        labels = label_bars(bars, config.features, config.labels)
-        save_labels(labels, features, bars, config.labels, folder)
-        tell("labels", 1, 1)
-    plans = _planned(bars, labels, config)
-    return _Work(request, bars, features, labels, plans, folder)
-
-
-def _train(work: _Work, tell: Progress) -> dict[str, TrainedModel]:
-    """Train and save a model a crisis; return them by crisis."""
-    models = train_before_crises(
-        work.labels,
-        work.features.schema,
-        work.request.config,
-        work.plans,
-        progress=_training_progress(work.plans, tell),
+        labels = compute_labels(bars, features, config.labels)
+    record = RunRecord(
+        finished=False,
+        command=command,
+        request=request,
+        versions=versions(),
+        bars=BarsRecord.of(bars),
+        feature_schema=features.schema,
     )
-    tell("training", 1, 1)
-    for name, model in models.items():
-        save_trained(model, work.labels, work.bars, work.checkpoints / name)
-    return models
-
-
-def _backtest(
-    work: _Work, tell: Progress
-) -> tuple[Mapping[str, BacktestResult], CrisisResults]:
-    """Run every strategy out of sample, and the allocator in each crisis.
-
-    A crisis is decided by its own model, the continuous run by the newest of each
-    session.
-    """
-    bars, request, plans = work.bars, work.request, work.plans
-
-    def policy_for(plan: CrisisPlan | None) -> Policy:
-        folder = work.checkpoints / plan.crisis.name if plan else work.checkpoints
-        return TRMPolicy.load(folder, device=request.device)
-
-    first_freeze = next(plan.frozen_on for plan in plans if plan.frozen_on)
-    decide_from = session_after(bars, first_freeze)
-    return backtest_all(bars, request, plans, policy_for, decide_from, tell)
-
-
-def _is_same(out: Path, request: RunRequest) -> bool:
-    """Tell whether the folder holds an earlier run of the same request."""
-    try:
-        return read_run_record(out).request == request
-    except RunError:
-        return False
-
-
-def _planned(bars: Bars, labels: pd.DataFrame, config: TRMConfig) -> list[CrisisPlan]:
-    """Plan all crises; refuse bars on which no model could be trained."""
-    plans = plan_crises(bars.sessions, labels, config.training.min_labels)
-    if all(plan.frozen_on is None for plan in plans):
+    known_on = pd.DatetimeIndex(labels["known_on"])
+    if request.schedule == "calendar":
+        sessions = pd.DatetimeIndex(features.frame.index)
+        splits = by_calendar(sessions, known_on, config)
+        plans = plan_crises(bars.sessions, splits[0].first)
+    else:
+        minimum = config.training.min_labels
+        splits, plans = before_crises(bars.sessions, known_on, minimum)
+    if not splits:
         reasons = "; ".join(f"{plan.crisis.name}: {plan.reason}" for plan in plans)
         raise BarsError(
             "The bars must cover at least one crisis with enough history before it, "
             f"and cover none ({reasons})."
         )
-    return plans
+    return _Work(record, bars, features, labels, splits, plans, out)
 
 
-def _training_progress(plans: Sequence[CrisisPlan], tell: Progress) -> ProgressCallback:
-    """Turn the steps of trainings that run side by side into one count of steps."""
-    n_models = sum(plan.frozen_on is not None for plan in plans)
-    steps: dict[str, int] = {}
+def _claim(work: _Work, *, force: bool) -> None:
+    """Make the folder this run's, or find that it is already."""
+    try:
+        earlier = read_run_record(work.out, may_be_unfinished=True)
+    except RunError:  # no run, or one that nobody can read
+        pass
+    else:
+        if earlier.is_of(work.record):
+            return
+        if not force:
+            raise RunError(
+                f"{work.out}: holds a run of other settings, bars or versions. Choose "
+                "another --out, or pass --force to replace it."
+            )
+    check_replaceable(work.out, marker=RUN, force=force)
+    with staged_folder(work.out) as draft:
+        write_json(draft / RUN, work.record)
 
-    def advance(state: TrainingProgress) -> None:
-        steps[state.name] = state.step
-        tell("training", sum(steps.values()), n_models * state.total_steps)
+
+def _train(
+    work: _Work,
+    jobs: Mapping[Path, TrainingJob],
+    n_processes: int | None,
+    progress: Progress,
+) -> None:
+    """Train and save the models that are not there yet."""
+    missing = {folder: job for folder, job in jobs.items() if not is_checkpoint(folder)}
+    folders = {job.name: folder for folder, job in missing.items()}
+    trainings = train_each(
+        list(missing.values()),
+        work.features.schema,
+        work.request.config,
+        n_processes=n_processes,
+        progress=_training_progress(len(jobs), len(jobs) - len(missing), progress),
+    )
+    for model in trainings:
+        save_trained(model, work.labels, work.bars, folders[model.name])
+    progress("training", 1, 1)
+
+
+def _training_progress(
+    n_models: int, n_there: int, progress: Progress
+) -> ProgressCallback:
+    """Turn the news of trainings side by side into one count, in thousandths."""
+    shares: dict[str, float] = {}
+
+    def advance(news: TrainingProgress) -> None:
+        shares[news.name] = news.step / news.total_steps
+        done = n_there + sum(shares.values())
+        progress("training", round(1000 * done), 1000 * n_models)
 
     return advance
+
+
+def _decide(work: _Work, progress: Progress) -> _Decided:
+    """Have each split's models decide its sessions, and the crises begun in it."""
+    frame = work.features.frame
+    sessions = pd.DatetimeIndex(frame.index)
+    decided = _Decided({OUT_OF_SAMPLE: []})
+    for n_done, split in enumerate(work.splits):
+        progress("deciding", n_done, len(work.splits))
+        models = _models_of(work, split)
+        policy = TRMPolicy(*[[model] for model in models], device=work.request.device)
+        policy.check_schema(work.features.schema)
+
+        for plan in filter(split.decides, work.plans):
+            rows = frame[plan.mask(sessions)]
+            decided.by_run[plan.crisis.name] = _decide_rows(policy, rows)
+        decisions = _decide_rows(policy, frame[split.mask(sessions)])
+        decided.by_run[OUT_OF_SAMPLE] += decisions
+        decided.models += map(model_record, models)
+        decided.rows += [_row(decision, split, models[0]) for decision in decisions]
+    progress("deciding", 1, 1)
+    return decided
+
+
+def _decide_rows(policy: TRMPolicy, rows: pd.DataFrame) -> list[Decision]:
+    return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
+
+
+def _models_of(work: _Work, split: Split) -> list[TrainedModel]:
+    """Load a split's models and hold each to what was asked for."""
+    models = []
+    for seed in work.seeds:
+        folder = work.checkpoint(split, seed)
+        model = load_checkpoint(folder)
+        if model.config != work.request.config.model_copy(update={"seed": seed}):
+            raise CheckpointError(
+                f"{folder}: must be a model of this run's settings, and is of others. "
+                "Remove it, and it is trained anew."
+            )
+        models.append(model)
+    return models
+
+
+def _row(decision: Decision, split: Split, model: TrainedModel) -> Mapping[str, object]:
+    """Return a decision with whose it is and what its models knew."""
+    return {
+        "session": decision.decided_on,
+        "fold": split.name,
+        "model": decision.decided_by,
+        "base_model": decision.model,
+        "n_seeds": decision.n_models,
+        "trained_until": pd.Timestamp(model.record.validation_end),
+        "last_label_known_on": pd.Timestamp(model.record.last_label_known_on),
+        "allocation": decision.allocation,
+        "confidence": decision.confidence,
+        "halt_prob": decision.halt_prob,
+        "n_steps": decision.n_steps,
+        **{f"prob_{k}": p for k, p in enumerate(decision.probabilities)},
+    }
+
+
+def _save_tables(work: _Work, decided: _Decided, progress: Progress) -> Summary:
+    """Backtest what was decided, write every table of the run, and count it."""
+    out, request, bars = work.out, work.request, work.bars
+    work.features.frame.to_parquet(out / "features.parquet")
+    save_labels(work.labels, work.features, bars, request.config.labels, out)
+    pd.DataFrame(decided.rows).to_parquet(out / f"{OUT_OF_SAMPLE}.parquet")
+    policies = {
+        name: RecordedPolicy(work.features.schema, decisions)
+        for name, decisions in decided.by_run.items()
+    }
+    results, crises = backtest_all(bars, request, work.plans, policies, progress)
+    seed = request.config.seed
+    summary = summarize(bars, results, crises, work.plans, decided.models, seed=seed)
+    save_results(results, crises, out)
+    write_json(out / SUMMARY, summary)
+    record_run_trial(out, request.config, results[OURS], bars)
+    return summary

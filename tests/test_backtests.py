@@ -5,9 +5,9 @@ import pytest
 
 from tests.planted import planted_samples
 from trm_bt.errors import BarsError, CheckpointError
-from trm_bt.evaluation.recorded import RecordedPolicy
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import FeatureSchema
+from trm_bt.runs.backtests import RecordedPolicy
 
 
 def test_recorded_decisions_are_given_again_and_no_others():

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tests.planted import planted_samples
 from trm_bt.config import TrainingConfig, TRMConfig, WalkForwardConfig
 from trm_bt.errors import BarsError
-from trm_bt.evaluation.walkforward import plan_fold_crises
-from trm_bt.learning.splits import Fold, fold_samples, plan_folds
+from trm_bt.learning.splits import Split, before_crises, by_calendar, plan_crises
 from trm_bt.market.crises import CRISES
 
 SAMPLES = planted_samples(400)
@@ -27,8 +26,8 @@ def settings(min_labels: int = 100, **walkforward) -> TRMConfig:
     )
 
 
-def plan(config: TRMConfig) -> list[Fold]:
-    return plan_folds(CALENDAR, SAMPLES.known_on, config)
+def plan(config: TRMConfig) -> list[Split]:
+    return by_calendar(CALENDAR, SAMPLES.known_on, config)
 
 
 @given(
@@ -46,7 +45,7 @@ def test_every_session_is_decided_once_and_by_labels_known_before(
     decided = [s for fold in folds for s in CALENDAR[fold.mask(CALENDAR)]]
     assert decided == list(CALENDAR[folds[0].first <= CALENDAR])
     for fold in folds:
-        rows = fold_samples(SAMPLES, fold, window)
+        rows = fold.samples(SAMPLES, window)
         newest_known = CALENDAR[CALENDAR.get_loc(fold.first) - 1 - embargo]
         known = [k for k, day in enumerate(SAMPLES.known_on) if day <= newest_known]
         kept = known if window is None else known[-window:]
@@ -104,7 +103,7 @@ def test_folds_are_those_of_skfolio():
 
     shift = begin - 66
     for fold, (train, test) in zip(folds, splits, strict=True):  # six whole folds
-        rows = fold_samples(SAMPLES, fold, 60)
+        rows = fold.samples(SAMPLES, 60)
         assert rows.sessions.tolist() == CALENDAR[train + shift].tolist()
         assert CALENDAR[fold.mask(CALENDAR)].tolist() == CALENDAR[test + shift].tolist()
 
@@ -115,12 +114,31 @@ def test_a_crisis_is_planned_where_its_first_decision_lies_in_a_fold():
     first = int(sessions.searchsorted(crisis.start))
 
     def planned(begin):
-        fold = Fold("x", sessions[begin - 1], sessions[begin], sessions[-1])
-        (found,) = plan_fold_crises(sessions, [fold], [crisis])
+        (found,) = plan_crises(sessions, sessions[begin], [crisis])
         return found
 
+    assert planned(first - 2).first == sessions[first - 2]
     assert planned(first - 2).base == sessions[first - 1]
-    assert planned(first - 2).frozen_on == sessions[first - 3]
     late = planned(first - 1)
-    assert late.frozen_on is None
+    assert late.first is None
     assert "before the first fold, which begins 2000-03-09" in late.reason
+
+
+def test_splits_before_crises_follow_one_another_to_the_end():
+    sessions = pd.bdate_range("1996-01-02", "2002-12-31")
+    known_on = sessions[20:]
+
+    splits, plans = before_crises(sessions, known_on, 504)
+
+    decided = [plan for plan in plans if plan.first is not None]
+    assert [split.name for split in splits] == ["dot_com_crash", "september_11"]
+    for split, plan in zip(splits, decided, strict=True):
+        start = sessions.get_loc(split.first)
+        assert split.first == plan.first
+        assert split.frozen_on == sessions[start - 1]
+        assert sessions[start + 2] >= plan.crisis.start > sessions[start + 1]
+        assert split.decides(plan)
+        assert split.samples(SAMPLES).known_on.max() <= split.frozen_on
+    assert sessions.get_loc(splits[0].last) + 1 == sessions.get_loc(splits[1].first)
+    assert splits[1].last == sessions[-1]
+    assert not splits[0].decides(plans[0])  # a crisis without a model

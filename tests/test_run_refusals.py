@@ -44,11 +44,11 @@ def test_too_few_labels_to_split_leave_the_walkforward_that_is_there(
     bars = write_folder(tmp_path / "bars", make_bars(120))
     out, config = tmp_path / "out", tmp_path / "config.json"
     out.mkdir()
-    (out / "walkforward.json").write_text("{}")
+    (out / "run.json").write_text("{}")
     config.write_text(json.dumps(settings(8, 8)))
     arguments = ("walkforward", "--bars", bars, "--out", out, "--config", config)
     code, _, error = call(monkeypatch, capsys, *arguments, "--force")
 
     assert code == 2
     assert "before validation starts, got 8 labels in all, of which 2" in error
-    assert (out / "walkforward.json").read_text() == "{}"
+    assert (out / "run.json").read_text() == "{}"

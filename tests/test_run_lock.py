@@ -36,7 +36,7 @@ def test_a_second_walk_forward_ends_at_once_and_a_killed_one_is_no_obstacle(
     command = [sys.executable, "-c", MAIN, *arguments]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         try:
-            while first.poll() is None and not (out / "walkforward.json").is_file():
+            while first.poll() is None and not (out / "run.json").is_file():
                 time.sleep(0.01)
             there = [path.name for path in out.iterdir()]
             code, _, error = call(monkeypatch, capsys, *arguments)
@@ -53,4 +53,4 @@ def test_a_second_walk_forward_ends_at_once_and_a_killed_one_is_no_obstacle(
 
     code, _, error = call(monkeypatch, capsys, *arguments, "--seed", "7")
     assert code == 2
-    assert "holds a walk-forward of other settings" in error
+    assert "holds a run of other settings" in error

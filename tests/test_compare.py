@@ -49,7 +49,6 @@ def made(tmp_path_factory):
     save_results(dict.fromkeys(STRATEGIES, result), {}, folder)
     record = RunRecord(
         finished=True,
-        schedule="crises",
         command="trm-bt run",
         request=request,
         versions=versions(),

@@ -1,4 +1,4 @@
-"""A whole run on real-length history with the default model: files, figures, rules."""
+"""A whole run on real-length history with a small model: files, figures, rules."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trm_bt.config import TrainingConfig, TRMConfig
+from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.trials import read_trials
-from trm_bt.evaluation.walkforward import plan_crises
 from trm_bt.feeds import load_bars
+from trm_bt.learning.splits import before_crises
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, compute_features
@@ -21,7 +21,7 @@ from trm_bt.runs.request import requested_bars
 from trm_bt.runs.run import run
 
 STRATEGIES = ["trm", "spy", "sixty_forty", *ALLOCATION_NAMES]
-QUICK = TRMConfig(training=TrainingConfig(epochs=2))
+QUICK = TRMConfig(model=ModelConfig(hidden_dim=64), training=TrainingConfig(epochs=2))
 REQUEST = RunRequest("sample", QUICK, start="1993-01-04", end="1998-06-30")
 COMMAND = "trm-bt run --bars sample <b>"
 CRISIS = "asian_financial_crisis"
@@ -34,7 +34,7 @@ def folder(tmp_path_factory) -> Path:
     told = []
     run(REQUEST, out, command=COMMAND, progress=lambda *state: told.append(state))
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
-    assert stages == ["labels", "training", "backtests", "report"]
+    assert stages == ["training", "deciding", "backtests", "report"]
     for stage in stages:
         shares = [done / total for name, done, total in told if name == stage]
         assert shares == sorted(shares)
@@ -66,6 +66,7 @@ def test_the_run_folder_holds_what_it_promises(folder):
         "labels.csv",
         "labels_summary.json",
         "decisions.parquet",
+        "out_of_sample.parquet",
         "equity.parquet",
         "crisis_equity.parquet",
         "weights.parquet",
@@ -84,7 +85,7 @@ def test_the_run_folder_holds_what_it_promises(folder):
         ),
     }
     beside = {path.name for path in folder.parent.iterdir()}
-    assert beside == {folder.name, "trials"}
+    assert beside == {folder.name, f".{folder.name}.lock", "trials"}
 
 
 def test_a_run_is_counted_among_the_trials(folder, summary):
@@ -250,12 +251,14 @@ def test_another_request_may_not_take_the_folder(folder):
 def test_a_crisis_needs_history_before_it():
     bars = load_bars("sample", start="1996-01-02", end="2003-12-31")
     labels = compute_labels(bars, compute_features(bars))
-    plans = {p.crisis.name: p for p in plan_crises(bars.sessions, labels, 504)}
+    known_on = pd.DatetimeIndex(labels["known_on"])
+    splits, listed = before_crises(bars.sessions, known_on, 504)
+    plans = {plan.crisis.name: plan for plan in listed}
     asian, dot_com = plans[CRISIS], plans["dot_com_crash"]
-    known = (labels["known_on"] <= pd.Timestamp("1997-06-27")).sum()
-    assert asian.frozen_on is None
+    known = (known_on <= pd.Timestamp("1997-06-27")).sum()
+    assert asian.first is None
     assert asian.reason == f"{known} labels known before it, a model needs 504"
-    assert dot_com.frozen_on == pd.Timestamp("2000-03-07")
+    assert splits[0].frozen_on == pd.Timestamp("2000-03-07")
     assert dot_com.base == pd.Timestamp("2000-03-09")
     # The attacks closed the exchange: the first session of the window is 2001-09-17.
     assert plans["september_11"].base == pd.Timestamp("2001-09-10")

@@ -22,7 +22,7 @@ from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.features import compute_features
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.request import requested_bars
-from trm_bt.runs.walkforward import run_walkforward
+from trm_bt.runs.run import run
 
 SETTINGS = {  # new models in the middle of September 2001
     "seed": 5,
@@ -40,13 +40,14 @@ SETTINGS = {  # new models in the middle of September 2001
 @pytest.fixture(scope="module")
 def request_(tmp_path_factory):
     inputs = write_folder(tmp_path_factory.mktemp("bars") / "bars", make_bars(600))
-    return RunRequest(str(inputs), TRMConfig.model_validate(SETTINGS))
+    config = TRMConfig.model_validate(SETTINGS)
+    return RunRequest(str(inputs), config, schedule="calendar")
 
 
 @pytest.fixture(scope="module")
 def out(request_, tmp_path_factory):
     folder = tmp_path_factory.mktemp("walk") / "out"
-    run_walkforward(request_, folder, command="trm-bt walkforward", n_processes=1)
+    run(request_, folder, command="trm-bt walkforward", n_processes=1)
     return folder
 
 
@@ -173,7 +174,7 @@ def test_a_killed_walk_forward_goes_on_to_the_same_result(request_, out, tmp_pat
     assert not (folder / "summary.json").exists()
     done = {path: path.stat().st_mtime_ns for path in whole(folder)}
 
-    run_walkforward(request_, folder, command="x", n_processes=2)
+    run(request_, folder, command="x", n_processes=2)
 
     assert done
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())
@@ -181,13 +182,13 @@ def test_a_killed_walk_forward_goes_on_to_the_same_result(request_, out, tmp_pat
 
 
 def test_another_walk_forward_is_not_overwritten(request_, out, tmp_path):
-    other = RunRequest(request_.bars, request_.config, end="2002-12-31")
+    other = replace(request_, end="2002-12-31")
 
     with pytest.raises(RunError, match="other settings, bars or versions"):
-        run_walkforward(other, out, command="x")
+        run(other, out, command="x")
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(RunError, match=r"holds walkforward\.json, and is neither"):
-        run_walkforward(request_, tmp_path, command="x", force=True)
+    with pytest.raises(RunError, match=r"holds run\.json, and is neither"):
+        run(request_, tmp_path, command="x", force=True)
 
     assert (out / "summary.json").is_file()
     assert (tmp_path / "letter.txt").is_file()
@@ -200,8 +201,8 @@ def test_a_checkpoint_of_other_settings_is_not_taken(request_, out, tmp_path):
     shutil.rmtree(seeds / "seed_6" / "2001-09-17")
     shutil.copytree(seeds / "seed_5" / "2001-09-17", seeds / "seed_6" / "2001-09-17")
 
-    with pytest.raises(CheckpointError, match="must be a model of this walk-forward's"):
-        run_walkforward(request_, again, command="x")
+    with pytest.raises(CheckpointError, match="must be a model of this run's"):
+        run(request_, again, command="x")
 
 
 def test_a_walk_forward_that_cannot_be_leaves_the_old_one(request_, out, tmp_path):
@@ -213,9 +214,7 @@ def test_a_walk_forward_that_cannot_be_leaves_the_old_one(request_, out, tmp_pat
     config = request_.config.model_copy(update={"walkforward": folds})
 
     with pytest.raises(BarsError, match=r"`first_decision` must lie between"):
-        run_walkforward(
-            replace(request_, config=config), again, command="x", force=True
-        )
+        run(replace(request_, config=config), again, command="x", force=True)
 
     assert_same(again, out)
 

@@ -1,0 +1,111 @@
+"""Features and labels of bars, and the files that hold them."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trm_bt.config import LabelConfig
+from trm_bt.errors import BarsError
+from trm_bt.files import check_replaceable, staged_folder
+from trm_bt.market.bars import Bars
+from trm_bt.market.features import Features, compute_features
+from trm_bt.market.label_table import LABELS_FILE, describe_labels
+from trm_bt.market.labels import compute_labels
+from trm_bt.runfolder.records import BarsRecord, RunRequest
+from trm_bt.runfolder.store import write_json
+from trm_bt.runs.request import requested_bars
+
+
+def write_labels(
+    request: RunRequest, out: Path, *, only_crises: bool = False, force: bool = False
+) -> dict[str, Any]:
+    """Label the bars and write the table as parquet and CSV, with a summary.
+
+    Parameters
+    ----------
+    request : RunRequest
+        Bars and settings.
+    out : Path
+        The folder of the three files.
+    only_crises : bool
+        Keep the labels of sessions inside the twelve crises only. They look ahead as
+        any others do: the last ones of a crisis are known after its end.
+    force : bool
+        Replace existing labels.
+
+    Returns
+    -------
+    dict
+        What labels_summary.json holds.
+
+    Raises
+    ------
+    BarsError, ConfigError, RunError
+        If the input is bad; nothing is written then.
+    """
+    check_replaceable(out, marker="labels.csv", force=force)
+    config, bars = request.config, requested_bars(request)
+    features = compute_features(bars, config.features)
+    labels = compute_labels(bars, features, config.labels)
+    if only_crises:
+        labels = labels[labels["crises"] != ""]
+        if labels.empty:
+            raise BarsError(
+                "The bars must give labels inside at least one crisis, and give none: "
+                f"they run from {bars.sessions[0].date()} to "
+                f"{bars.sessions[-1].date()}. Give more history."
+            )
+    with staged_folder(out) as folder:
+        return save_labels(labels, features, bars, config.labels, folder)
+
+
+def save_labels(
+    labels: pd.DataFrame,
+    features: Features,
+    bars: Bars,
+    config: LabelConfig,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write labels.parquet, labels.csv and labels_summary.json into `folder`.
+
+    The parquet file carries the feature schema too.
+
+    Returns
+    -------
+    dict
+        What labels_summary.json holds.
+    """
+    described = labels.copy(deep=False)
+    described.attrs = features.frame.attrs
+    described.to_parquet(folder / LABELS_FILE)
+    labels.to_csv(folder / "labels.csv")
+    summary: dict[str, Any] = {
+        **describe_labels(labels, config),
+        "features": features.schema.status_by_name,
+        "n_zero_denominators": features.n_zero_denominators,
+        "bars": BarsRecord.of(bars).model_dump(mode="json"),
+    }
+    write_json(folder / "labels_summary.json", summary)
+    return summary
+
+
+def save_features(features: Features, bars: Bars, folder: Path) -> dict[str, object]:
+    """Write features.parquet, features.csv and features.json into `folder`.
+
+    The parquet file carries the schema too, as `Features` says. Returns what the JSON
+    file holds: span, schema, status by feature, and the provenance of the bars.
+    """
+    features.frame.to_parquet(folder / "features.parquet")
+    features.frame.to_csv(folder / "features.csv", index_label="session")
+    facts = {
+        "rows": len(features.frame),
+        "start": features.frame.index[0].date().isoformat(),
+        "end": features.frame.index[-1].date().isoformat(),
+        "status": features.schema.status_by_name,
+        "schema": features.schema.model_dump(mode="json"),
+        "n_zero_denominators": features.n_zero_denominators,
+        "bars": BarsRecord.of(bars).model_dump(mode="json"),
+    }
+    write_json(folder / "features.json", facts)
+    return facts
