@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from trm_bt.errors import RunError
 from trm_bt.files import (
@@ -174,6 +176,27 @@ def test_an_empty_work_folder_goes_with_the_next_write(tmp_path):
 
     replace(target)
 
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_work_folder_that_goes_before_it_is_locked_is_made_again(
+    tmp_path, monkeypatch
+):
+    """Another writer may take it for a leftover at that very moment."""
+    taken = []
+
+    class TakenLock(FileLock):
+        def acquire(self, *arguments, **options):
+            if not taken:
+                taken.append(Path(self.lock_file).parent)
+                taken[0].rmdir()
+                raise FileNotFoundError(self.lock_file)
+            return super().acquire(*arguments, **options)
+
+    monkeypatch.setattr("trm_bt.files.FileLock", TakenLock)
+    replace(tmp_path / "run")
+
+    assert len(taken) == 1
     assert names(tmp_path) == ["run"]
 
 
