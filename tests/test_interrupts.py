@@ -1,6 +1,7 @@
 """Signals: one sentence, an exit code, and neither processes nor files left behind."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -76,7 +77,7 @@ def run(tmp_path):
     )
     try:
         assert wait_until(lambda: len(trainings(process.pid)) >= 2, 60)
-        assert any((tmp_path / "runs").iterdir())  # the staging folder
+        assert (out / "run.json").is_file()
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -112,7 +113,9 @@ def test_an_interrupted_run_leaves_one_sentence(
     assert errors == "trm-bt: Interrupted.\n"
     assert run.returncode == code
     assert wait_until(lambda: not members(run.pid), 5)
-    assert not any((tmp_path / "runs").iterdir())
+    left = tmp_path / "runs" / "out"  # the same command resumes there
+    assert {path.name for path in left.parent.iterdir()} == {"out", ".out.lock"}
+    assert not json.loads((left / "run.json").read_text())["finished"]
 
 
 def test_trainings_end_with_a_killed_parent(run):
