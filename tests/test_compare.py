@@ -113,7 +113,7 @@ def test_the_page_holds_the_verdict_and_asks_for_nothing(compared):
     for part in ("http:", "https:", "<script", "<img", "@import", "file:"):
         assert part not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", page)
     assert {*re.findall(r"url\((.)", page)} <= {"#"}
-    for name in ("strategies", "costs", "periods"):
+    for name in ("benchmark-table", "costs", "periods"):
         assert f'id="{name}"' in page
 
 

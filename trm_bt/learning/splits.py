@@ -52,11 +52,11 @@ class Split:
     last: pd.Timestamp
 
     def mask(self, sessions: pd.DatetimeIndex) -> np.ndarray:
-        """Tell which sessions the split decides, bool, shape (n_sessions,)."""
+        """Return which sessions the split decides, bool, shape (n_sessions,)."""
         return np.asarray((sessions >= self.first) & (sessions <= self.last))
 
     def decides(self, plan: "CrisisPlan") -> bool:
-        """Tell whether the models of the split decide a crisis, wholly."""
+        """Return whether the models of the split decide a whole crisis."""
         return plan.first is not None and self.first <= plan.first <= self.last
 
     def samples(self, samples: Samples, window: int | None = None) -> Samples:
@@ -89,7 +89,7 @@ class CrisisPlan:
     reason: str = ""
 
     def mask(self, sessions: pd.DatetimeIndex) -> np.ndarray:
-        """Tell which sessions are decided for it, bool, shape (n_sessions,)."""
+        """Return which sessions are decided for it, bool, shape (n_sessions,)."""
         if self.first is None:
             return np.zeros(len(sessions), dtype=bool)
         return np.asarray((sessions >= self.first) & (sessions <= self.crisis.end))

@@ -1,4 +1,4 @@
-"""What the checkpoints of a run tell people: scaling, training history and card.
+"""What the checkpoints of a run say in text: scaling, training history and card.
 
 Only the texts of a checkpoint are read, never its parameters.
 """
@@ -94,13 +94,13 @@ def read_models(run_dir: Path) -> dict[str, ModelText]:
 def _read_model(path: Path) -> ModelText:
     card = path.with_name(_CARD)
     try:
-        told = _Checkpoint.model_validate_json(_text(path))
+        text = _Checkpoint.model_validate_json(_text(path))
         return ModelText(
-            name=told.name,
-            mean=pd.Series(told.scaler.mean, told.scaler.names, dtype=np.float64),
-            std=pd.Series(told.scaler.std, told.scaler.names, dtype=np.float64),
-            history=pd.DataFrame(told.training.history),
-            best_epoch=told.training.best_epoch,
+            name=text.name,
+            mean=pd.Series(text.scaler.mean, text.scaler.names, dtype=np.float64),
+            std=pd.Series(text.scaler.std, text.scaler.names, dtype=np.float64),
+            history=pd.DataFrame(text.training.history),
+            best_epoch=text.training.best_epoch,
             card=_text(card) if card.is_file() else "",
         )
     except RunError:

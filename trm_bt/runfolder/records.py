@@ -1,7 +1,7 @@
 """What a run folder holds: the schema that writes it and reads it.
 
 Names of its files, of its strategies and of the columns of its tables are here and
-nowhere else. `run.json` says what was asked for and how it was made, `summary.json`
+nowhere else. `run.json` says what was requested and how it was made, `summary.json`
 what came out.
 """
 
@@ -80,7 +80,7 @@ class _Record(BaseModel):
 
 @checked_dataclass(frozen=True)
 class RunRequest:
-    """What a run was asked for; two runs of one request are the same run.
+    """What a run is made from; two runs of one request are the same run.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class ModelRecord(_Record):
 
 
 class RunRecord(_Record):
-    """`run.json`: what was asked for, and how the run was made.
+    """`run.json`: what was requested, and how the run was made.
 
     It is written before the first model is trained, so that a stopped run is known
     again, and completed at the end.
@@ -244,7 +244,7 @@ class RunRecord(_Record):
         return self.request.config
 
     def is_of(self, other: "RunRecord") -> bool:
-        """Tell whether both are one run: the same request, bars, schema, versions."""
+        """Return whether both are one run: the same request, bars, schema, versions."""
         return all(
             getattr(self, name) == getattr(other, name)
             for name in ("request", "versions", "bars", "feature_schema")

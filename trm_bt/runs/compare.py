@@ -48,7 +48,7 @@ _SAME_VALUE: Final = 1e-9
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """What a comparison was asked for.
+    """What to compare a run on.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def compare(
 
 
 def _decided_between(request: CompareRequest, whole: DecisionRecord) -> DecisionRecord:
-    """Return the decisions of the span that was asked for."""
+    """Return the decisions of the requested span."""
     decided = whole.between(request.start, request.end)
     if not len(decided.sessions):
         raise BarsError(

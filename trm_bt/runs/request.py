@@ -10,7 +10,7 @@ from trm_bt.runfolder.records import RunRequest
 
 
 def requested_bars(request: RunRequest) -> Bars:
-    """Load the bars that were asked for."""
+    """Load the requested bars."""
     return load_bars(
         request.bars,
         start=request.start,

@@ -303,7 +303,7 @@ def _decide_rows(policy: TRMPolicy, rows: pd.DataFrame) -> list[Decision]:
 
 
 def _models_of(work: _Work, split: Split) -> list[TrainedModel]:
-    """Load a split's models and hold each to what was asked for."""
+    """Load a split's models and refuse one of other settings."""
     models = []
     for seed in work.seeds:
         folder = work.checkpoint(split, seed)
