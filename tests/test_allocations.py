@@ -32,7 +32,7 @@ from trm_bt.market.features import compute_features
 from trm_bt.market.label_table import describe_labels
 from trm_bt.market.labels import compute_labels
 from trm_bt.config import LabelConfig
-from trm_bt.report.compare_pictures import confusion_chart
+from trm_bt.report.sections.confusion import confusion_chart
 from trm_bt.strategies import learned_rules, rules
 
 bars = make_bars(130, 0)
@@ -52,7 +52,7 @@ assert {"spy", "sixty_forty", *table} < set(FIXED)
 assert (learned_rules.CALM_CLASS, learned_rules.ROUGH_CLASS) == (0, 2)
 held = rules.mean_variance_of_eight(rules.history_of(make_bars(400, 0)))
 assert {tuple(row) for row in held[300:]} <= set(table.values())
-assert "<svg" in confusion_chart([[1, 0, 2], [0, 3, 0], [1, 1, 1]], list(table))
+assert "<svg" in confusion_chart([[1, 0, 2], [0, 3, 0], [1, 1, 1]])
 """
 
 

@@ -164,12 +164,11 @@ def run(
     else:
         request.config.check_trainable()
     progress, seconds = progress or no_progress, dict[str, float]()
+    work = _prepare(request, out, command, seconds)
+    jobs = work.jobs()
+    for job in jobs.values():  # refuse one of too few labels before any is trained
+        split_chronologically(job.samples, request.config.training.validation_fraction)
     with exclusive_lock(out):
-        work = _prepare(request, out, command, seconds)
-        jobs = work.jobs()
-        for job in jobs.values():  # refuse one of too few labels before any is trained
-            fraction = request.config.training.validation_fraction
-            split_chronologically(job.samples, fraction)
         _claim(work, force=force)
         with timed(seconds, "training"):
             _train(work, jobs, n_processes, progress)

@@ -22,13 +22,13 @@ def confusion(page: ComparisonContent) -> Markup:
         "confusion",
         page,
         reliability=reliability_chart(page.record.calibration),
-        confusion=_confusion_chart(page.record.confusion),
+        confusion=confusion_chart(page.record.confusion),
         weights=_weights_chart(page.record.weights_by_volatility),
     )
 
 
 @as_svg
-def _confusion_chart(counts: Sequence[Sequence[int]]) -> Figure:
+def confusion_chart(counts: Sequence[Sequence[int]]) -> Figure:
     """Draw decided classes by best ones, shaded by the share of each decided class.
 
     Parameters
