@@ -26,6 +26,7 @@ def assemble(
     *,
     observed: Sequence[str] = (),
     long_bond: LongBond = "fund",
+    inputs: Sequence[str] = ("all",),
 ) -> Bars:
     """Load the bars of a source on the calendar that SPY, TLT and VIX share.
 
@@ -42,6 +43,9 @@ def assemble(
         Inputs that must be observed: the span starts where they do.
     long_bond : {"fund", "yields", "none"}
         What stands before TLT's first session.
+    inputs : sequence of str
+        The members and put/call to read, as `choose_inputs` takes it, beside those
+        that must be observed.
 
     Warns
     -----
@@ -57,7 +61,7 @@ def assemble(
     frames, notes = _read_core(source, span)
     spliced_on = frames["bond"].index[0]
     older = _splice_older(source, frames, notes, span, long_bond)
-    optional = read_optional_inputs(source, span)
+    optional = read_optional_inputs(source, span, [*inputs, *observed])
     calendar = _shared_calendar(frames, source.title, span)
     calendar = shorten_for(observed, optional, calendar, source.title)
     for role in frames:

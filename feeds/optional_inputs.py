@@ -10,10 +10,11 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.series import load_cash_yield, load_put_call
-from trm_bt.feeds.sources import DataSource
+from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
 from trm_bt.market.bars import MAX_CARRIED_SESSIONS, Provenance
 
 INSISTABLE: Final = ("members", "put_call")
+_SERIES: Final = ("rates", "putcall")
 _PUT_CALL_BREAKS: Final = {
     "2003-05-19": "placeholders up to 2003-05-21, another basis by 2006",
     "2012-06-11": "the basis changed",
@@ -73,7 +74,57 @@ class OptionalInput:
         return values, Provenance(self.source, first, last, "observed", tuple(notes))
 
 
-def read_optional_inputs(source: DataSource, span: slice) -> dict[str, OptionalInput]:
+def choose_inputs(
+    requested: Sequence[str], members: Sequence[str], symbols: Sequence[str]
+) -> tuple[tuple[str, ...], bool]:
+    """Return which members serve, and whether the put/call ratio may.
+
+    Parameters
+    ----------
+    requested : sequence of str
+        "core" for no optional input, "all" for every one there is, else "members",
+        "put_call" or symbols of members; names may be joined by commas.
+    members : sequence of str
+        The members that the source has.
+    symbols : sequence of str
+        All its symbols: any but the core and the series may be named as a member.
+
+    Raises
+    ------
+    BarsError
+        If a name is none of these, or not there.
+
+    Examples
+    --------
+    >>> choose_inputs(["core"], ["XLE", "XLF"], ["SPY", "XLE", "XLF"])
+    ((), False)
+    >>> choose_inputs(["xlf,put_call"], ["XLE", "XLF"], ["XLE", "XLF", "putcall"])
+    (('XLF',), True)
+    """
+    names = [name.strip() for text in requested for name in text.split(",")]
+    if "all" in names:
+        return tuple(members), True
+    own = {*CORE_SYMBOLS.values(), *_SERIES}
+    known = {name.upper(): name for name in (*symbols, *members) if name not in own}
+    chosen: dict[str, None] = {}
+    for name in names:
+        if name == "members" and members:
+            chosen |= dict.fromkeys(members)
+        elif name.upper() in known:
+            chosen[known[name.upper()]] = None
+        elif name != "core" and not (name == "put_call" and "putcall" in symbols):
+            there = ["put_call"] * ("putcall" in symbols) + list(known.values())
+            raise BarsError(
+                "`inputs` must be 'core', 'all', or name optional inputs of the bars: "
+                f"'members', 'put_call' or a member's symbol. Got '{name}'; the bars "
+                f"have {', '.join(there) or 'none'}."
+            )
+    return tuple(chosen), "put_call" in names
+
+
+def read_optional_inputs(
+    source: DataSource, span: slice, inputs: Sequence[str] = ("all",)
+) -> dict[str, OptionalInput]:
     """Read the optional roles that the source has.
 
     Parameters
@@ -82,14 +133,18 @@ def read_optional_inputs(source: DataSource, span: slice) -> dict[str, OptionalI
         Where they are read from.
     span : slice of str
         First and last date that members are examined on, inclusive.
+    inputs : sequence of str
+        Which members, and whether put/call, as `choose_inputs` takes it.
 
     Raises
     ------
     BarsError
-        If a table breaks a rule; a yield in decimals instead of percent is one.
+        If a table breaks a rule; a yield in decimals instead of percent is one. Or
+        if an input is requested that the source does not have.
     """
     found: dict[str, OptionalInput] = {}
-    symbols, closes = source.members(), {}
+    symbols, has_put_call = choose_inputs(inputs, source.members(), source.symbols())
+    closes = {}
     warnings: list[str] = []
     for symbol in symbols:
         frame, said = checked_prices(source, symbol, "member", span)
@@ -100,7 +155,7 @@ def read_optional_inputs(source: DataSource, span: slice) -> dict[str, OptionalI
         found["members"] = OptionalInput(
             pd.DataFrame(closes), name, warnings=tuple(warnings)
         )
-    put_call = load_put_call(source)
+    put_call = load_put_call(source) if has_put_call else None
     if put_call is not None:
         name = f"{source.origin('putcall')}: put/call ratio {put_call.name}"
         found["put_call"] = OptionalInput(put_call.to_frame(), name, _PUT_CALL_BREAKS)

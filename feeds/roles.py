@@ -76,10 +76,25 @@ def find_roles(
                 f"'{found[role]._name}' for both. Name another one: {role}='<feed "
                 "name>'."
             )
-    for role in names:
-        if role not in found:
-            raise BarsError(
-                f"No feed for the role {role} among {present}: name one of them "
-                f"'{KNOWN_NAMES[role][1].upper()}' or pass {role}='<feed name>'."
-            )
+    missing = [role for role in names if role not in found]
+    if not found:  # of feeds that nobody named, the first roles are there
+        missing = missing[len(unknown) :]
+    if missing:
+        role, name = missing[0], KNOWN_NAMES[missing[0]][1].upper()
+        raise BarsError(
+            f"No feed for the role {role} among {present}: add {line_to_add(name)}, "
+            f"name one of them '{name}', or pass {role}='<feed name>'."
+        )
     return found
+
+
+def line_to_add(name: str) -> str:
+    """Return the line of a script that adds a feed by its name.
+
+    Examples
+    --------
+    >>> line_to_add("VIX")
+    "`cerebro.adddata(bt.feeds.PandasData(dataname=vix), name='VIX')`"
+    """
+    variable = "".join(c for c in name.lower() if c.isalnum() or c == "_")
+    return f"`cerebro.adddata(bt.feeds.PandasData(dataname={variable}), name='{name}')`"

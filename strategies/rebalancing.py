@@ -21,6 +21,7 @@ from trm_bt.feeds.roles import feeds_by_name, find_roles
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 from trm_bt.strategies.broker import FINAL_STATES, slippage_of
 from trm_bt.strategies.ledger import ASSETS, WEIGHT_COLUMNS, Ledger
+from trm_bt.strategies.schedule import DueSessions
 from trm_bt.strategies.sessions import SharedSessions
 from trm_bt.strategies.sizing import affordable_share, drift, target_values
 
@@ -28,6 +29,8 @@ MIN_DRIFT: Final = 1e-8
 """Weights nearer to their targets than this are left alone: it is round-off."""
 _FILLING: Final = (bt.Order.Partial, bt.Order.Completed)
 _REFUSED: Final = (bt.Order.Margin, bt.Order.Rejected)
+_SENT: Final = "order %d: %s %g of %s sent"
+_ENDED: Final = "order %d: %s, %g of %s at %g"
 _LOG = logging.getLogger(__name__)
 
 
@@ -55,6 +58,11 @@ class RebalancingStrategy(bt.Strategy):
         Trades worth less than this, in quote currency, are not made.
     max_gap : float
         Opening gap against us that buys must survive in a plain Cerebro.
+    schedule : str, callable, mapping or Timer
+        Closes whose decision is traded; between them what is held drifts. "bar",
+        "weekly", "monthly", "change" (when other weights are decided), or as
+        `trm_bt.strategies.schedule.DueSessions` takes it. Decisions are taken at each
+        close all the same; the weights in force are those of the last due one.
     decide_from : Timestamp, str or None
         First session on which to decide; before it no cash accrues and nothing is
         logged. None decides as soon as there is something to decide on.
@@ -74,6 +82,7 @@ class RebalancingStrategy(bt.Strategy):
         ("rebalance_band", 0.0),
         ("min_trade_value", 0.0),
         ("max_gap", 0.08),
+        ("schedule", "bar"),
         ("decide_from", None),
     )
     roles: ClassVar[tuple[str, ...]] = ASSETS
@@ -88,7 +97,7 @@ class RebalancingStrategy(bt.Strategy):
         self._assets = [self._feeds[name] for name in ASSETS]
         self._targets: tuple[float, float] | None = None
         self._decided_on = self._credit = 0.0
-        self._must_trade = False
+        self._must_trade = self._is_due = False
         self.n_submitted = 0
         self._open_orders: dict[int, tuple[float, str, bt.Order]] = {}
         self._opens: dict[int, float] = {}
@@ -134,6 +143,7 @@ class RebalancingStrategy(bt.Strategy):
         is_at_close = is_coc and not self._is_at_open
         self._ledger.fills_at_close = is_at_close
         self._gap = 0.0 if self._is_at_open or is_at_close else float(self.p.max_gap)
+        self._due = DueSessions(self.p.schedule, self._assets[0])
 
     def prenext(self) -> None:
         """Account for the close; go on if only feeds of no role are not there yet."""
@@ -146,8 +156,7 @@ class RebalancingStrategy(bt.Strategy):
         """Decide at the close; in a plain Cerebro send the orders for the next open."""
         if not self._sessions.has_new() or not self._account():
             return
-        if self.is_ready():
-            self._decide()
+        self._decide()
         if not self._is_at_open:
             # a negative credit is taken after the fills: keep the cash for it
             cash = self.broker.getcash() + min(self._credit, 0.0)
@@ -180,6 +189,10 @@ class RebalancingStrategy(bt.Strategy):
             self._must_trade = True
             _LOG.warning("%s: order %d refused", order.data._name, order.ref)
         decided_on, asset, _ = opened
+        done = order.executed
+        _LOG.info(
+            _ENDED, order.ref, order.getstatusname(), done.size, asset, done.price
+        )
         open_ = self._opens.pop(order.ref, math.nan)
         self._ledger.note_order(order, order.getstatusname(), decided_on, asset, open_)
 
@@ -264,12 +277,20 @@ class RebalancingStrategy(bt.Strategy):
 
     def _decide(self) -> None:
         """Ask for weights at the current close, and log those now in force."""
-        targets = self.target_weights()
-        if targets is not None:
-            self._targets = _checked(targets)
-        self._decided_on = self._assets[0].datetime[0]
+        is_ready, now = self.is_ready(), self._assets[0].datetime[0]
+        targets = self.target_weights() if is_ready else None
+        wanted = None if targets is None else _checked(targets)
+        session = pd.Timestamp.fromordinal(int(now))
+        is_due = self._due.is_due(session, wanted, self._targets)
+        self._is_due |= is_due
+        if not is_ready:
+            return
+        if is_due:
+            self._targets, self._decided_on = wanted or self._targets, now
         in_force = self._targets or self._held_weights()
-        self._ledger.decided.append((self._decided_on, *in_force))
+        self._ledger.decided.append((now, *in_force))
+        how = "kept" if wanted is None else "decided" if is_due else "not due, kept"
+        _LOG.info("%.10s: %s equity %.3f, bond %.3f", session, how, *in_force)
 
     def _held_weights(self) -> tuple[float, float]:
         """Return the weights of equity and bond at the current close, as they are."""
@@ -281,14 +302,18 @@ class RebalancingStrategy(bt.Strategy):
 
     def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""
-        if self._targets is None or self._has_working_orders():
+        is_open = self._is_due or self._must_trade or bool(self._open_orders)
+        if self._targets is None or not is_open or self._has_working_orders():
             return
+        self._is_due = False
         sizes = [self.broker.getposition(feed).size for feed in self._assets]
         held = [size * price for size, price in zip(sizes, prices, strict=True)]
         value = cash + sum(held)
         is_second_try, self._must_trade = self._must_trade, False
         band = 0.0 if is_second_try else self.p.rebalance_band
-        if drift(self._targets, held, cash) <= max(band, MIN_DRIFT):
+        off = drift(self._targets, held, cash)
+        if off <= max(band, MIN_DRIFT):
+            _LOG.debug("weights are within %.4f of their targets, and held", off)
             return
         # of a large trade: a minimum fee would look like the rate of one share
         rates = [
@@ -335,6 +360,7 @@ class RebalancingStrategy(bt.Strategy):
             order = trade(self._assets[i], size=abs(size), **how)
             self.n_submitted += 1
             self._open_orders[order.ref] = (self._decided_on, ASSETS[i], order)
+            _LOG.info(_SENT, order.ref, order.ordtypename(), abs(size), ASSETS[i])
 
 
 def _checked(weights: tuple[float, float]) -> tuple[float, float]:

@@ -1,25 +1,27 @@
 """The allocator: a policy's decisions, traded."""
 
+import logging
 import warnings
-from collections import deque
+from typing import Final
 
 import backtrader as bt
-import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
 from trm_bt.config import StrategyConfig
 from trm_bt.errors import BarsError, ConfigError, UniverseWarning
-from trm_bt.feeds.roles import feeds_by_name, is_known
+from trm_bt.feeds.roles import feeds_by_name, is_known, line_to_add
 from trm_bt.indicators import TRMDecision, given_or_loaded_policy, needed_inputs
-from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.decisions import Decision
+from trm_bt.market.features import FeatureSchema
+from trm_bt.strategies.averaging import Averaging
 from trm_bt.strategies.decision_table import decision_table
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
 
-_CASH = (0.0, 0.0)
 _SHIPPED = StrategyConfig()
+_DECIDED: Final = "%.10s: the policy %s, confidence %.3f"
+_LOG = logging.getLogger(__name__)
 
 
 class TRMAllocator(RebalancingStrategy):
@@ -82,12 +84,17 @@ class TRMAllocator(RebalancingStrategy):
     def __init__(self) -> None:
         super().__init__()
         self._check_params()
-        self._recent: deque[np.ndarray] = deque(maxlen=self.p.n_averaged)
         self.n_kept = 0
         self._warn_of_another_universe()
         policy = given_or_loaded_policy(self.p)
+        self._averaging = Averaging(
+            policy.schema.table.weights,
+            n_averaged=self.p.n_averaged,
+            decision=self.p.decision,
+            min_confidence=self.p.min_confidence,
+        )
         self._inputs = needed_inputs(policy.schema)
-        self._find_inputs()
+        self._find_inputs(policy.schema)
         self.signal: bt.Indicator = TRMDecision(  # type: ignore[call-arg] # Backtrader's params
             *[self._feeds[name] for name in self._inputs],
             policy=policy,
@@ -98,21 +105,11 @@ class TRMAllocator(RebalancingStrategy):
     def target_weights(self) -> tuple[float, float] | None:
         """Return the weights that the policy wants at this close; None keeps."""
         decision: Decision = self.signal.current
-        if decision.allocation is None:
-            self._recent.clear()
-            return _CASH
-        self._recent.append(decision.probabilities)
-        shares = np.mean(self._recent, axis=0)
-        if shares.max() < self.p.min_confidence:
-            self.n_kept += 1
-            return None
-        if self.p.decision == "blend":
-            weights = shares @ ALLOCATION_WEIGHTS
-        else:
-            alone = len(self._recent) == 1  # then it is the policy that breaks ties
-            chosen = decision.allocation if alone else int(shares.argmax())
-            weights = ALLOCATION_WEIGHTS[chosen]
-        return float(weights[0]), float(weights[1])
+        weights = self._averaging.weigh(decision)
+        if _LOG.isEnabledFor(logging.INFO):
+            self._log(decision)
+        self.n_kept += weights is None
+        return weights
 
     def is_ready(self) -> bool:
         """Return whether there is a decision at the current close."""
@@ -144,6 +141,13 @@ class TRMAllocator(RebalancingStrategy):
         """Sessions on which the policy abstained and cash was held."""
         asked = [self.signal.decided[row[0]][0] for row in self._ledger.decided]
         return sum(decision.allocation is None for decision in asked)
+
+    def _log(self, decision: Decision) -> None:
+        """Say what the policy decides."""
+        chosen, name = decision.allocation, "abstains"
+        if chosen is not None:
+            name = f"decides {self.signal.schema.table.names[chosen]}"
+        _LOG.info(_DECIDED, decision.decided_on, name, decision.confidence)
 
     def _check_params(self) -> None:
         names = (
@@ -179,7 +183,7 @@ class TRMAllocator(RebalancingStrategy):
                 stacklevel=2,
             )
 
-    def _find_inputs(self) -> None:
+    def _find_inputs(self, schema: FeatureSchema) -> None:
         """Find the optional feeds that the policy needs, by name."""
         feeds = feeds_by_name(self.datas)
         for name in self._inputs[len(self.roles) :]:
@@ -187,6 +191,8 @@ class TRMAllocator(RebalancingStrategy):
                 present = [str(data._name) for data in self.datas]
                 raise BarsError(
                     f"The policy reads a feed named '{name}', which must be in the "
-                    f"Cerebro; the feeds are {present}."
+                    f"Cerebro; the feeds are {present}. Its inputs are "
+                    f"{schema.inputs}. Add {line_to_add(name)}, or train with "
+                    "`--inputs core`, which reads SPY, TLT and VIX alone."
                 )
             self._feeds[name] = feeds[name.lower()]

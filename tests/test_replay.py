@@ -22,16 +22,18 @@ def random_weights(sessions, seed, *, n_held=1):
 @pytest.mark.parametrize("cost_bps", [0.0, 5.0, 100.0])
 @pytest.mark.parametrize("band", [0.0, 0.05])
 @pytest.mark.parametrize("n_held", [1, 20])
-def test_a_replay_equals_the_engine(bars, cost_bps, band, n_held):
+@pytest.mark.parametrize("schedule", ["bar", "weekly", "change"])
+def test_a_replay_equals_the_engine(bars, cost_bps, band, n_held, schedule):
     weights = random_weights(bars.sessions, 4, n_held=n_held)
     config = BacktestConfig(initial_cash=1000.0, cost_bps=cost_bps)
     result = run_backtest(
         bars,
         ScheduledWeights,
-        params={"weights": weights, "rebalance_band": band},
+        params={"weights": weights, "rebalance_band": band, "schedule": schedule},
         config=config,
     )
-    replayed = replay_one(bars, weights, np.array([cost_bps / 1e4]), band=band)
+    costs = np.array([cost_bps / 1e4])
+    replayed = replay_one(bars, weights, costs, band=band, schedule=schedule)
     np.testing.assert_allclose(
         1000.0 * replayed.values[:, 0], result.equity, rtol=1e-11
     )

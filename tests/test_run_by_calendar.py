@@ -21,6 +21,7 @@ from trm_bt.learning.checkpoint import load_checkpoint
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.features import compute_features
 from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.decide import decide, open_model
 from trm_bt.runs.request import requested_bars
 from trm_bt.runs.run import run
 
@@ -253,3 +254,27 @@ def test_a_step_takes_the_place_of_dates_and_does_not_go_with_them(
     assert code == 0, err
     told = pd.read_parquet(tmp_path / "out" / "out_of_sample.parquet")
     assert told.groupby("fold").size().tolist()[:-1] == [150]
+
+
+def test_decide_says_what_the_run_decided_in_every_fold(out, request_):
+    """Also where the embargo lets a newer model wait for its fold."""
+    bars = requested_bars(request_)
+    rows = pd.read_parquet(out / "decisions.parquet")
+    rows = rows[rows["run"] == "out_of_sample"].reset_index(drop=True)
+    folds = pd.read_parquet(out / "out_of_sample.parquet")["fold"]
+    starts = np.flatnonzero((folds != folds.shift()).to_numpy())
+    policy = open_model(out)
+    for at in {0, 1, *(starts[1:] - 1), *starts, *(starts + 2), len(rows) - 1}:
+        row = rows.iloc[at]
+        report = decide(policy, bars, session=row["session"])
+        assert report.session == row["session"].date()
+        assert report.allocation == row["allocation_name"]
+        assert report.model == row["model"]
+        for name, value in report.probabilities.items():
+            assert value == row[f"prob_{name}"]
+        for asset, value in report.weights.items():
+            assert value == row[f"target_{asset}"]
+        assert all(r.z_score is not None for r in report.features.values())
+    early = decide(policy, bars, session=rows["session"].iloc[0] - pd.Timedelta(days=1))
+    assert early.allocation is None
+    assert "lies before the first decision of the run" in early.abstains_because

@@ -16,13 +16,24 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from trm_bt.errors import ConfigError
 
+_ASSETS: Final = ("equity", "bond")
+_FEWEST: Final = 2
+_MOST: Final = 64
+
 
 class _Settings(BaseModel):
+    """Base of all settings.
+
+    A setting that came after the first checkpoints is left out of what is written
+    while it has its default (`exclude_if`): earlier files stay the same bytes.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -49,17 +60,63 @@ class FeatureConfig(_Settings):
     efficiency_lookback: PositiveInt = 20
 
 
+class AllocationConfig(_Settings):
+    """One allocation: a name for columns and pages, and shares; the rest is cash."""
+
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$", max_length=40)
+    equity: float = Field(ge=0, le=1)
+    bond: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Self:
+        if self.equity + self.bond > 1 + 1e-9:
+            raise ValueError(
+                f"the shares of {self.name} must be together at most 1, got "
+                f"{self.equity:g} of equity and {self.bond:g} of bond"
+            )
+        return self
+
+
 class LabelConfig(_Settings):
     """How a label looks forward: sessions held, fill price, and what wins.
 
     `risk_aversion` acts with the objective "mean_variance" alone; see
-    `trm_bt.market.objectives`.
+    `trm_bt.market.objectives`. `allocations` are those to choose from, in the order of
+    the class indices, None for the eight of `trm_bt.market.allocations`. They are also
+    read as `{"name": [equity, bond], ...}` or `{"name": {"equity": ..., "bond": ...}}`.
     """
 
     horizon: PositiveInt = 5
     fill: Literal["next_open", "close"] = "next_open"
     objective: Literal["pnl", "sharpe", "mean_variance"] = "pnl"
     risk_aversion: float = Field(3.0, ge=0)
+    allocations: tuple[AllocationConfig, ...] | None = Field(
+        None, exclude_if=lambda table: table is None
+    )
+
+    @field_validator("allocations", mode="before")
+    @classmethod
+    def _read_table(cls, table: object) -> object:
+        """Take a table by name."""
+        if not isinstance(table, Mapping):
+            return table
+        return tuple(_allocation(name, shares) for name, shares in table.items())
+
+    @field_validator("allocations")
+    @classmethod
+    def _check_table(
+        cls, table: tuple[AllocationConfig, ...] | None
+    ) -> tuple[AllocationConfig, ...] | None:
+        if table is None:
+            return None
+        names = [entry.name for entry in table]
+        if not _FEWEST <= len(names) <= _MOST:
+            raise ValueError(
+                f"`allocations` must be {_FEWEST} to {_MOST}, got {len(names)}"
+            )
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"each allocation is named once, got '{twice[0]}' again")
+        return table
 
     @model_validator(mode="after")
     def _check_horizon(self) -> Self:
@@ -166,6 +223,10 @@ class WalkForwardConfig(_Settings):
     n_seeds: PositiveInt = 3
 
 
+ScheduleName = Literal["bar", "weekly", "monthly", "change"]
+"""When decisions are traded; see `trm_bt.strategies.schedule`."""
+
+
 class StrategyConfig(_Settings):
     """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
 
@@ -175,6 +236,7 @@ class StrategyConfig(_Settings):
     rebalance_band: float = Field(0.0, ge=0, lt=1)
     min_trade_value: float = Field(0.0, ge=0)
     max_gap: float = Field(0.08, ge=0, lt=1)
+    schedule: ScheduleName = Field("bar", exclude_if=lambda name: name == "bar")
 
 
 class BacktestConfig(_Settings):
@@ -289,6 +351,9 @@ class TRMConfig(_Settings):
     def describe(self) -> str:
         """Return the settings as JSON with the derived `effective_depth` shown."""
         shown = self.model_dump(mode="json")
+        for name, part in self:
+            for key in type(part).model_fields if isinstance(part, BaseModel) else ():
+                shown[name].setdefault(key, getattr(part, key))
         shown["model"]["effective_depth"] = self.model.effective_depth
         return json.dumps(shown, indent=2)
 
@@ -316,6 +381,17 @@ class TRMConfig(_Settings):
             raise ConfigError(f"{path}: {explain(cls, error)}") from error
 
 
+def _allocation(name: object, shares: object) -> object:
+    """Return an entry of a table by name as an object with named shares."""
+    if isinstance(shares, Mapping):
+        return {"name": name, **shares}
+    if isinstance(shares, list | tuple) and len(shares) == len(_ASSETS):
+        return {"name": name, **dict(zip(_ASSETS, shares, strict=True))}
+    raise ValueError(
+        f"`{name}` must have two shares, of equity and bond, got {shares!r}"
+    )
+
+
 def explain(model: type[BaseModel], error: ValidationError) -> str:
     """Turn the first validation error of a model into one sentence."""
     first = error.errors()[0]
@@ -328,7 +404,9 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
         return f"{where}{first['msg']}{came}."
     for part in first["loc"][:-1]:
         section = model.model_fields[str(part)].annotation
-        assert isinstance(section, type)
+        if not isinstance(section, type):  # the one list among the settings
+            model = AllocationConfig
+            break
         assert issubclass(section, BaseModel)
         model = section
     nearest = get_close_matches(str(first["loc"][-1]), model.model_fields, 1, 0.0)

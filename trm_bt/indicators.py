@@ -2,8 +2,9 @@
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 import backtrader as bt
@@ -28,7 +29,7 @@ from trm_bt.market._typing import (
     FloatSessions,
     FloatSessionsByFeature,
 )
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import CORE_ROLES, Status, check_volatility
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import (
@@ -37,12 +38,10 @@ from trm_bt.market.features import (
     feature_rows,
     schema_from,
 )
+from trm_bt.strategies.decision_lines import MetaDecision, decision_lines
 
-DECISION_LINES: Final = (
-    *[f"prob_{name}" for name in ALLOCATION_NAMES],
-    "halt_prob",
-    "allocation",
-)
+DECISION_LINES: Final = decision_lines(Allocations.of(None))
+"""Lines of a decision between the eight allocations."""
 
 
 class MarketFeatures(bt.Indicator):
@@ -154,10 +153,10 @@ class MarketFeatures(bt.Indicator):
         return np.asarray(self._kernel(list(np.array(self._shared).T))[0])
 
 
-class TRMDecision(bt.Indicator):
+class TRMDecision(bt.Indicator, metaclass=MetaDecision):
     """A policy's decision at each close, for those who trade on it in their own way.
 
-    Lines: `prob_<allocation>` for each allocation, `halt_prob`, and
+    Lines: `prob_<allocation>` for each allocation of the policy, `halt_prob`, and
     `allocation`, the class index. All are NaN while the policy abstains, and before
     the first full lookback. Where the engine knows the whole history (preload and
     runonce) everything is decided in one batch, else bar by bar, with the same
@@ -225,6 +224,12 @@ class TRMDecision(bt.Indicator):
         self._decide_from = 0 if first is None else pd.Timestamp(first).toordinal()
         self.decided: dict[float, tuple[Decision, FloatFeatures]] = {}
 
+    @classmethod
+    def loaded_policy(cls, given: Mapping[str, object]) -> Policy:
+        """Return the policy of an instance with these params."""
+        params = {**cls.params._getpairs(), **given}
+        return given_or_loaded_policy(SimpleNamespace(**params))
+
     def _plotlabel(self) -> list[str]:
         return []  # a chart has no room for the params
 
@@ -242,7 +247,7 @@ class TRMDecision(bt.Indicator):
         if not is_live(self._inputs):
             check_current_values(self._inputs, self._needs)
         row = np.array([[line[0] for line in self.features.lines]])
-        values = np.full(len(DECISION_LINES), np.nan)
+        values = np.full(self.lines.size(), np.nan)
         if number >= self._decide_from and not np.isnan(row).all():
             values = self._decide(np.array([number]), row)[0]
         for line, value in zip(_lines(self), values.tolist(), strict=True):
@@ -323,12 +328,13 @@ class TRMDecision(bt.Indicator):
             for role in roles
             if role in feed_of
         }
-        return schema_from(status, wanted.members, wanted.lookbacks)
+        given = schema_from(status, wanted.members, wanted.lookbacks)
+        return given.model_copy(update={"allocations": wanted.allocations})
 
 
 def needed_inputs(schema: FeatureSchema) -> list[str]:
     """Return the inputs that features of `schema` read, in the order of the datas."""
-    return [*CORE_ROLES, *schema.members, *["put_call"] * schema.has_put_call]
+    return [*CORE_ROLES, *schema.optional_inputs]
 
 
 def given_or_loaded_policy(params: Params) -> Policy:

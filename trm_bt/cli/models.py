@@ -13,10 +13,16 @@ from trm_bt.cli.options import (
     ForceOption,
     InputOptions,
     OutputOptions,
-    SeededOptions,
+    TrainingOptions,
     app,
 )
-from trm_bt.cli.tables import audit_table, check_table, model_table, strategy_table
+from trm_bt.cli.tables import (
+    audit_table,
+    check_table,
+    model_table,
+    schedule_table,
+    strategy_table,
+)
 from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
 
@@ -40,7 +46,7 @@ class TrainOptions:
 
 @app.command(name="train")
 def train_command(
-    inputs: SeededOptions = SeededOptions(),
+    inputs: TrainingOptions = TrainingOptions(),
     *,
     training: TrainOptions = TrainOptions(),
     terminal: Terminal = Terminal(),
@@ -121,6 +127,7 @@ def backtest(
         summary,
         summary.bars.source,
         strategy_table(summary),
+        schedule_table(summary),
         path=output.out / "summary.json",
     )
 
@@ -164,7 +171,7 @@ class AuditOptions:
 
 @app.command(name="audit")
 def audit_command(
-    inputs: SeededOptions = SeededOptions(),
+    inputs: TrainingOptions = TrainingOptions(),
     *,
     audit: AuditOptions = AuditOptions(),
     device: DeviceOption = "auto",
@@ -172,17 +179,18 @@ def audit_command(
 ) -> None:
     """Audit this set-up, or functions of your own, for look-ahead."""
     from trm_bt.audit.api import AuditSettings
-    from trm_bt.runs.request import requested_bars
+    from trm_bt.runs.request import bars_for, requested_bars, training_bars
 
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
     if functions and audit.checkpoint is not None:
         raise ConfigError("`--checkpoint` goes with this set-up, not with your own.")
-    bars = requested_bars(inputs.request())
+    request = inputs.request()
     with terminal.progress() as progress:
         settings = AuditSettings(n_cuts, config.seed, audit.rtol, progress)
         if functions:
             from trm_bt.audit.named import audit_named
 
+            bars = requested_bars(request)
             results = list(audit_named(functions, bars, settings))
         else:
             from trm_bt.audit.setup import audit_setup
@@ -191,6 +199,9 @@ def audit_command(
             policy = None
             if audit.checkpoint is not None:
                 policy = TRMPolicy.load(audit.checkpoint, device=device)
+            bars = (
+                bars_for(request, policy.schema) if policy else training_bars(request)
+            )
             results = list(audit_setup(bars, config, settings, policy))
     facts = [result.to_dict() for result in results]
     terminal.show(facts, bars.source, audit_table(results))

@@ -6,7 +6,7 @@ text below a field is its help.
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -118,8 +118,17 @@ class InputOptions(SettingsOptions, BarsOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeededOptions(SeededSettingsOptions, InputOptions):
-    """Which bars, settings and seed."""
+class TrainingOptions(SeededSettingsOptions, InputOptions):
+    """Which bars, settings and seed a model is trained with."""
+
+    inputs: tuple[str, ...] = ()
+    """What a model reads: 'core' is SPY, TLT and VIX with proxies for the rest, 'all'
+    takes what the bars have, or name members, put_call or symbols; may be repeated. By
+    default core, on the sample all."""
+
+    def request(self, device: Device = "auto") -> "RunRequest":
+        """Return the request that these options make."""
+        return replace(super().request(device), inputs=self.inputs)
 
 
 @Parameter(name="*")

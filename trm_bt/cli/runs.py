@@ -14,13 +14,19 @@ from trm_bt.cli.options import (
     NotNegative,
     OutputOptions,
     Positive,
-    SeededOptions,
     SeededSettingsOptions,
     SpanOptions,
+    TrainingOptions,
     app,
     command_line,
 )
-from trm_bt.cli.tables import compare_table, crisis_table, order_line, strategy_table
+from trm_bt.cli.tables import (
+    compare_table,
+    crisis_table,
+    order_line,
+    schedule_table,
+    strategy_table,
+)
 from trm_bt.cli.terminal import Terminal
 from trm_bt.config import Preset, TRMConfig, WalkForwardConfig, explain
 from trm_bt.errors import ConfigError
@@ -33,7 +39,7 @@ _Run = Annotated[Path, Parameter(help="Folder of a finished run.")]
 
 @app.command(name="run")
 def run_command(
-    inputs: SeededOptions = SeededOptions(),
+    inputs: TrainingOptions = TrainingOptions(),
     *,
     output: OutputOptions,
     device: DeviceOption = "auto",
@@ -91,7 +97,7 @@ class FoldOptions:
 
 @app.command(name="walkforward")
 def walkforward_command(
-    inputs: SeededOptions = SeededOptions(),
+    inputs: TrainingOptions = TrainingOptions(),
     *,
     output: OutputOptions,
     folds: FoldOptions = FoldOptions(),
@@ -246,6 +252,7 @@ def _show_run(terminal: Terminal, summary: "Summary", out: Path) -> None:
         summary.bars.source,
         crisis_table(summary.crises),
         strategy_table(summary),
+        schedule_table(summary),
         order_line(summary.orders),
         path=out / "index.html",
     )

@@ -16,6 +16,7 @@ from rich.progress import Progress, TaskID, TimeElapsedColumn
 from rich.table import Table
 
 _LOG = logging.getLogger(__name__)
+_ALL = 2
 
 
 class Stages:
@@ -56,7 +57,8 @@ class Terminal:
     verbose: Annotated[
         int, Parameter(name=("--verbose", "-v"), count=True, allow_repeating=None)
     ] = 0
-    """Log what is done; `-vv` logs more, and shows the traceback of a bug."""
+    """Log what is done; `-vv` logs more, and shows the traceback of a bug; `-vvv` logs
+    each decision and order."""
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False
     """Print nothing but the path of the result."""
     as_json: Annotated[bool, Parameter(name="--json")] = False
@@ -110,6 +112,9 @@ class Terminal:
         logger = logging.getLogger("trm_bt")
         logger.setLevel(max(level, logging.DEBUG))
         logger.handlers = [_StandardError()]
+        # a run has a hundred thousand decisions and orders
+        bar_by_bar = logging.INFO if self.verbose > _ALL else logging.WARNING
+        logging.getLogger("trm_bt.strategies").setLevel(bar_by_bar)
 
 
 class _StandardError(logging.Handler):

@@ -1,7 +1,8 @@
 """The allocator and its benchmarks through one engine, and what each of them did.
 
-Everyone meets the same costs, cash, band and sessions. Nothing here is a test: what
-of the figures is more than luck is the matter of `trm_bt.evaluation.significance`.
+Everyone meets the same costs, cash, band, schedule and sessions. Nothing here is a
+test: what of the figures is more than luck is the matter of
+`trm_bt.evaluation.significance`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -127,18 +128,33 @@ class Comparison:
             ],
             axis=1,
         )
-        band = self.config.strategy.rebalance_band
-        run = replay(self.bars, stacked, np.zeros(stacked.shape[1]), band=band)
+        run = self.replayed(stacked, np.zeros(stacked.shape[1]))
         return pd.Series(run.values[-1], list(self.strategies))
 
     def at_costs(self, name: str, cost_bps: np.ndarray) -> Replay:
-        """Replay a strategy at other costs, in basis points, one path each.
+        """Replay a strategy at other costs, in basis points, one path each."""
+        settings = self.config.strategy
+        return replay_one(
+            self.bars,
+            self.strategies[name].weights,
+            cost_bps / 1e4,
+            band=settings.rebalance_band,
+            schedule=settings.schedule,
+        )
+
+    def replayed(self, targets: np.ndarray, cost_rates: np.ndarray) -> Replay:
+        """Replay targets with the band and the schedule of the run, as `replay` does.
 
         Arrays make every trade, however small `min_trade_value` finds it.
         """
-        band = self.config.strategy.rebalance_band
-        weights = self.strategies[name].weights
-        return replay_one(self.bars, weights, cost_bps / 1e4, band=band)
+        settings = self.config.strategy
+        return replay(
+            self.bars,
+            targets,
+            cost_rates,
+            band=settings.rebalance_band,
+            schedule=settings.schedule,
+        )
 
 
 def run_comparison(
@@ -206,6 +222,7 @@ def _run(span: Bars, strategy: Benchmark, config: TRMConfig) -> BacktestResult:
             "weights": strategy.weights,
             "rebalance_band": config.strategy.rebalance_band,
             "min_trade_value": config.strategy.min_trade_value,
+            "schedule": config.strategy.schedule,
         },
         config=config.backtest,
         name=strategy.name,

@@ -11,9 +11,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from trm_bt.config import ScheduleName
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import cash_returns
 from trm_bt.strategies.rebalancing import MIN_DRIFT
+from trm_bt.strategies.schedule import traded_rows
 from trm_bt.strategies.sizing import CASH_RESERVE
 
 _N_STEPS: Final = 3
@@ -48,9 +50,14 @@ class Replay:
 
 
 def replay(
-    bars: Bars, targets: np.ndarray, cost_rates: np.ndarray, *, band: float = 0.0
+    bars: Bars,
+    targets: np.ndarray,
+    cost_rates: np.ndarray,
+    *,
+    band: float = 0.0,
+    schedule: ScheduleName = "bar",
 ) -> Replay:
-    """Trade each schedule over the bars, filled at the open after each decision.
+    """Trade each path over the bars, filled at the open after each decision.
 
     Parameters
     ----------
@@ -63,6 +70,8 @@ def replay(
         Costs as a share of the traded value, one a path.
     band : float
         Weights may drift this far from their targets before anything is traded.
+    schedule : {"bar", "weekly", "monthly", "change"}
+        Closes whose decision is traded.
 
     Returns
     -------
@@ -74,12 +83,14 @@ def replay(
     closes = np.column_stack([asset["close"] for asset in assets])
     growth = 1.0 + cash_returns(bars).to_numpy()
     n_paths = max(targets.shape[1], len(cost_rates))
+    is_due = traded_rows(bars.sessions, targets, schedule)
     shares, cash = np.zeros((n_paths, 2)), np.ones(n_paths)
     values, turnover = np.ones((len(opens), n_paths)), np.zeros(n_paths)
     for t in range(1, len(opens)):
         cash *= growth[t]
         held = shares * opens[t]
         trades = _trades(targets[t - 1], held, cash, cost_rates, band)
+        trades *= is_due[t - 1][:, np.newaxis]
         traded = np.abs(trades).sum(axis=1)
         shares += trades / opens[t]
         cash -= trades.sum(axis=1) + cost_rates * traded
@@ -89,7 +100,12 @@ def replay(
 
 
 def replay_one(
-    bars: Bars, weights: pd.DataFrame, cost_rates: np.ndarray, *, band: float = 0.0
+    bars: Bars,
+    weights: pd.DataFrame,
+    cost_rates: np.ndarray,
+    *,
+    band: float = 0.0,
+    schedule: ScheduleName = "bar",
 ) -> Replay:
     """Replay one table of weights at several costs, one path each.
 
@@ -99,11 +115,12 @@ def replay_one(
         The sessions of the table.
     weights : DataFrame of shape (n_sessions, 3)
         Columns equity, bond and cash.
-    cost_rates, band
+    cost_rates, band, schedule
         As in `replay`.
     """
     targets = weights[["equity", "bond"]].to_numpy(np.float64)
-    return replay(bars, targets[:, np.newaxis], cost_rates, band=band)
+    paths = targets[:, np.newaxis]
+    return replay(bars, paths, cost_rates, band=band, schedule=schedule)
 
 
 def _trades(

@@ -34,7 +34,6 @@ from trm_bt.evaluation.comparison import (
     weights_by_volatility,
 )
 from trm_bt.evaluation.metrics import MIN_SESSIONS
-from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.statistics import (
     Resampling,
     alpha,
@@ -197,12 +196,11 @@ def random_starts(
     turns = 1 + rng.choice(n_sessions - 1, n_turns, replace=False)
     cash = comparison.cash_returns.to_numpy()[1:]
     rate = comparison.config.backtest.cost_bps / 1e4
-    band = comparison.config.strategy.rebalance_band
     ratios = []
     for first in range(0, n_turns, _PATHS_AT_ONCE):
         some = turns[first : first + _PATHS_AT_ONCE]
         paths = weights[(np.arange(n_sessions)[:, np.newaxis] + some) % n_sessions]
-        run = replay(comparison.bars, paths, np.full(len(some), rate), band=band)
+        run = comparison.replayed(paths, np.full(len(some), rate))
         ratios.append(sharpe_ratios(run.excess(cash)))
     annual = np.concatenate(ratios) * _YEAR
     own = sharpe_ratios(comparison.excess[[OURS]].to_numpy())[0] * _YEAR

@@ -10,25 +10,21 @@ trust.
 import hashlib
 import json
 import stat
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from torch import Tensor
 
-from trm_bt.config import ModelConfig, TRMConfig
 from trm_bt.errors import CheckpointError
 from trm_bt.files import staged_folder
-from trm_bt.learning.dataset import Scaler
+from trm_bt.learning.description import Description, Strict
 from trm_bt.learning.model import TinyRecursiveModel
-from trm_bt.learning.records import TrainedModel, TrainingRecord
-from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.learning.records import TrainedModel
 
 FORMAT_VERSION: Final = 2
 """Version of the layout that this package writes, and the only one that it reads."""
@@ -53,12 +49,6 @@ _N_READS: Final = 20
 _N_SHOWN: Final = 160
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_N = len(FEATURE_NAMES)
-_Positive = Annotated[float, Field(gt=0)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class _Version(BaseModel):
@@ -67,7 +57,7 @@ class _Version(BaseModel):
     format_version: int
 
 
-class _Manifest(_Strict):
+class _Manifest(Strict):
     """SHA-256 of each other file of the folder, in hexadecimal."""
 
     format_version: Literal[2]
@@ -82,31 +72,6 @@ class _Manifest(_Strict):
                 f"{', '.join(EXTRAS)}, got {sorted(names ^ needed)}"
             )
         return self
-
-
-class _Scaling(_Strict):
-    """Mean and standard deviation of each feature, in the order of `names`."""
-
-    names: tuple[str, ...]
-    mean: tuple[float, ...] = Field(min_length=_N, max_length=_N)
-    std: tuple[_Positive, ...] = Field(min_length=_N, max_length=_N)
-
-    @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        if self.names != FEATURE_NAMES:
-            raise ValueError("`names` must be the features of this release")
-        return self
-
-
-class _Description(_Strict):
-    """All of a trained model but its parameters."""
-
-    name: str
-    config: TRMConfig
-    feature_schema: FeatureSchema
-    scaler: _Scaling
-    training: TrainingRecord
-    versions: dict[str, str]
 
 
 def save_checkpoint(
@@ -233,26 +198,9 @@ def _canonical_json(model: BaseModel) -> bytes:
 def _encode(trained: TrainedModel, extras: Mapping[str, bytes]) -> dict[str, bytes]:
     """Turn a trained model into the contents of its files."""
     parameters = {k: v.cpu().contiguous() for k, v in trained.parameters.items()}
-    description = _Description(
-        name=trained.name,
-        config=trained.config,
-        feature_schema=trained.schema,
-        scaler=_Scaling(
-            names=FEATURE_NAMES,
-            mean=tuple(trained.scaler.mean.tolist()),
-            std=tuple(trained.scaler.std.tolist()),
-        ),
-        training=trained.record,
-        versions={
-            "python": ".".join(map(str, sys.version_info[:3])),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "safetensors": safetensors.__version__,
-        },
-    )
     files = {
         WEIGHTS_FILE: safetensors.torch.save(parameters),
-        DESCRIPTION_FILE: _canonical_json(description),
+        DESCRIPTION_FILE: _canonical_json(Description.of(trained)),
         **extras,
     }
     hashes = {name: _sha256(content) for name, content in files.items()}
@@ -276,13 +224,13 @@ def _load(folder: Path) -> TrainedModel:
         if _sha256(content) != manifest.sha256[name]:
             rule = f"its SHA-256 must be the one in {MANIFEST_FILE}"
             raise _damaged(folder / name, f"{rule}, got {_sha256(content)}")
-    described = _parse(folder / DESCRIPTION_FILE, _Description, files[DESCRIPTION_FILE])
+    described = _parse(folder / DESCRIPTION_FILE, Description, files[DESCRIPTION_FILE])
     return TrainedModel(
         described.name,
         described.config,
         described.feature_schema,
-        Scaler(np.array(described.scaler.mean), np.array(described.scaler.std)),
-        _decode(folder / WEIGHTS_FILE, files[WEIGHTS_FILE], described.config.model),
+        described.scaler.scaler(),
+        _decode(folder / WEIGHTS_FILE, files[WEIGHTS_FILE], described),
         described.training,
     )
 
@@ -349,14 +297,16 @@ def _check_version(path: Path, version: int) -> None:
     )
 
 
-def _decode(path: Path, content: bytes, config: ModelConfig) -> dict[str, Tensor]:
-    """Decode the parameters and hold them to the model that `config` describes."""
+def _decode(path: Path, content: bytes, described: Description) -> dict[str, Tensor]:
+    """Decode the parameters and hold them to the model that is described."""
     try:
         tensors = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise _damaged(path, f"is no safetensors file: {_shown(error)}") from error
     with torch.device("meta"):
-        model = TinyRecursiveModel(config)
+        model = TinyRecursiveModel(
+            described.config.model, n_allocations=len(described.feature_schema.table)
+        )
     needed, got = _forms(model.state_dict()), _forms(tensors)
     for name in sorted(needed.keys() | got.keys()):
         one, other = needed.get(name, "absent"), got.get(name, "absent")

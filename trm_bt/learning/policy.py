@@ -17,8 +17,7 @@ from trm_bt.errors import CheckpointError, ConfigError
 from trm_bt.learning.checkpoint import MANIFEST_FILE, is_checkpoint, load_checkpoint
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import TrainedModel
-from trm_bt.market.allocations import ALLOCATION_NAMES
-from trm_bt.market.decisions import Decision
+from trm_bt.market.decisions import Decision, abstain
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.processes import is_fork
 
@@ -161,7 +160,8 @@ class TRMPolicy:
             If the shape is not that of feature rows, or a feature is not finite.
         """
         _check_rows(sessions, features)
-        decisions = [_abstain(session) for session in sessions]
+        n_allocations = len(self.schema.table)
+        decisions = [abstain(session, n_allocations) for session in sessions]
         positions = [self._position(session) for session in sessions]
         for position in {p for p in positions if p is not None}:
             rows = [row for row, p in enumerate(positions) if p == position]
@@ -222,7 +222,10 @@ class TRMPolicy:
         key = member, position
         if key not in self._networks:
             trained = self.members[member][position]
-            network = TinyRecursiveModel(trained.config.model)
+            n_allocations = len(self.schema.table)
+            network = TinyRecursiveModel(
+                trained.config.model, n_allocations=n_allocations
+            )
             network.load_state_dict(trained.parameters)
             self._networks[key] = network.eval().to(self._device)
         return self._networks[key]
@@ -268,6 +271,13 @@ def _check_members(members: Sequence[_Models]) -> None:
                 f"Models of a policy must share one feature schema, {first[0].name} "
                 f"and {model.name} differ: {difference}."
             )
+        tables = first[0].schema.table, model.schema.table
+        if not tables[0].is_same(tables[1]):
+            raise CheckpointError(
+                f"Models of a policy must choose from the same allocations, "
+                f"{first[0].name} has {tables[0].describe()}, and {model.name} "
+                f"{tables[1].describe()}."
+            )
     for models in members[1:]:
         for ours, theirs in zip_longest(first, models):
             known = [m and _known_on(m) for m in (ours, theirs)]
@@ -308,11 +318,6 @@ def _stamp(model: TrainedModel, session: pd.Timestamp) -> str:
     """Name the model that decided, and say so if it was trained on the session."""
     is_in_sample = session.date() <= _known_on(model)
     return f"{model.name} (in sample)" if is_in_sample else model.name
-
-
-def _abstain(session: pd.Timestamp) -> Decision:
-    nothing = np.full(len(ALLOCATION_NAMES), np.nan)
-    return Decision(session, None, nothing, float("nan"), 0, "")
 
 
 def _check_rows(sessions: pd.DatetimeIndex, features: np.ndarray) -> None:

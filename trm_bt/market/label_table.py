@@ -1,7 +1,7 @@
 """The label table as a whole: counted, turned into plain values, and read back."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,19 +12,14 @@ from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError
 from trm_bt.market._typing import JsonObject
-from trm_bt.market.allocations import ALLOCATION_NAMES, N_ALLOCATIONS
+from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.crises import CRISES
-from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.market.labels import (
-    RETURN_COLUMNS,
-    SCORE_COLUMNS,
-    VARIANCE_COLUMNS,
-    pick_winners,
-)
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.market.labels import labelled_allocations, pick_winners
 from trm_bt.market.objectives import ROUND_OFF
 
 LABELS_FILE = "labels.parquet"
-_NUMBERS = (*FEATURE_NAMES, *RETURN_COLUMNS, "winner_return", "margin")
+_NUMBERS = (*FEATURE_NAMES, "winner_return", "margin")
 _COLUMNS = (*_NUMBERS, "winner", "is_tie", "known_on", "crises")
 
 
@@ -52,7 +47,7 @@ def summarize_labels(labels: pd.DataFrame) -> JsonObject:
             "win_share": n_wins[name] / len(labels) if len(labels) else None,
             "mean_return": means[name],
         }
-        for name in ALLOCATION_NAMES
+        for name in labelled_allocations(labels)
     }
     by_crisis = {crisis.name: labels[crisis.mask(sessions)] for crisis in CRISES}
     return {
@@ -78,14 +73,20 @@ def _count(labels: pd.DataFrame) -> dict[str, int]:
 
 
 def _wins(labels: pd.DataFrame) -> dict[str, int]:
-    counts = np.bincount(labels["winner"], minlength=N_ALLOCATIONS)
-    return dict(zip(ALLOCATION_NAMES, counts.tolist(), strict=True))
+    names = labelled_allocations(labels)
+    counts = np.bincount(labels["winner"], minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
 
 
 def _mean_returns(labels: pd.DataFrame) -> dict[str, float | None]:
-    means = labels[list(RETURN_COLUMNS)].mean().tolist()
+    names = labelled_allocations(labels)
+    means = labels[_named("return", names)].mean().tolist()
     known = [None if math.isnan(mean) else mean for mean in means]
-    return dict(zip(ALLOCATION_NAMES, known, strict=True))
+    return dict(zip(names, known, strict=True))
+
+
+def _named(prefix: str, names: Sequence[str]) -> list[str]:
+    return [f"{prefix}_{name}" for name in names]
 
 
 def label_records(labels: pd.DataFrame) -> list[JsonObject]:
@@ -110,7 +111,7 @@ def label_records(labels: pd.DataFrame) -> list[JsonObject]:
 
 def describe_labels(labels: pd.DataFrame, config: LabelConfig) -> JsonObject:
     """Return how labels were made and what they came to, as JSON values."""
-    return {**dict(config), **summarize_labels(labels)}
+    return {**config.model_dump(mode="json"), **summarize_labels(labels)}
 
 
 def load_labels(path: Path | str) -> pd.DataFrame:
@@ -160,7 +161,9 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _check(labels: pd.DataFrame, path: Path) -> None:
     """Raise `RunError` at the first rule that a label table breaks."""
-    missing = [name for name in _COLUMNS if name not in labels]
+    names = _expected(labels)
+    needed = (*_COLUMNS, *_named("return", names))
+    missing = [name for name in needed if name not in labels]
     if missing:
         raise RunError(
             f"{path}: a label table has the column `{missing[0]}`, got "
@@ -192,6 +195,19 @@ def _check(labels: pd.DataFrame, path: Path) -> None:
             )
 
 
+def _expected(labels: pd.DataFrame) -> tuple[str, ...]:
+    """Return the allocations that a label table must have.
+
+    A parquet file says so. One of CSV has its own, or all of the eight if its names are
+    among them: then one may be missing.
+    """
+    schema = labels.attrs.get("feature_schema")
+    if schema is not None:
+        return FeatureSchema.model_validate(schema).table.names
+    found = labelled_allocations(labels)
+    return ALLOCATION_NAMES if set(found) <= set(ALLOCATION_NAMES) else found
+
+
 def _holds_sessions(column: pd.Series) -> bool:
     return column.dtype == "datetime64[ns]"
 
@@ -211,10 +227,12 @@ _KINDS: Final[Mapping[str, Callable[[pd.Series], bool]]] = {
 
 def _kinds(labels: pd.DataFrame) -> dict[str, str]:
     """Return what each column must hold, a key of `_KINDS`."""
-    optional = (*VARIANCE_COLUMNS, *SCORE_COLUMNS)
+    names = labelled_allocations(labels)
+    optional = (*_named("variance", names), *_named("score", names))
     added = [name for name in optional if name in labels]
+    numbers = (*_NUMBERS, *_named("return", names), *added)
     return {
-        **dict.fromkeys((*_NUMBERS, *added), "numbers"),
+        **dict.fromkeys(numbers, "numbers"),
         "winner": "class indexes",
         "is_tie": "true or false",
         "known_on": "sessions",
@@ -224,10 +242,12 @@ def _kinds(labels: pd.DataFrame) -> dict[str, str]:
 
 def _rules(labels: pd.DataFrame) -> Mapping[str, np.ndarray]:
     """Return for each rule the rows that keep it, bool, shape (n_labels,)."""
-    numbers = labels[list(_NUMBERS)].to_numpy(np.float64)
-    returns = labels[list(RETURN_COLUMNS)].to_numpy().T
-    is_scored = set(SCORE_COLUMNS) <= set(labels.columns)
-    scores = labels[list(SCORE_COLUMNS)].to_numpy().T if is_scored else returns
+    names = labelled_allocations(labels)
+    of_return, of_score = _named("return", names), _named("score", names)
+    numbers = labels[[*_NUMBERS, *of_return]].to_numpy(np.float64)
+    returns = labels[of_return].to_numpy().T
+    is_scored = set(of_score) <= set(labels.columns)
+    scores = labels[of_score].to_numpy().T if is_scored else returns
     winner, margin, is_tie = pick_winners(scores)
     won = returns[np.clip(winner, 0, len(returns) - 1), np.arange(len(labels))]
     known = {crisis.name for crisis in CRISES} | {""}

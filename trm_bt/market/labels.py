@@ -1,5 +1,6 @@
 """What each allocation earned after a decision, and which one won."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,7 @@ from trm_bt.market._typing import (
     FloatSessionsByAsset,
     IntSessions,
 )
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.crises import crises_on
 from trm_bt.market.features import FEATURE_NAMES, Features
@@ -24,8 +25,7 @@ from trm_bt.market.objectives import ROUND_OFF, mix, realised_variances, score
 RETURN_COLUMNS: Final = tuple(f"return_{name}" for name in ALLOCATION_NAMES)
 VARIANCE_COLUMNS: Final = tuple(f"variance_{name}" for name in ALLOCATION_NAMES)
 SCORE_COLUMNS: Final = tuple(f"score_{name}" for name in ALLOCATION_NAMES)
-_RANKS: Final = np.arange(len(ALLOCATION_NAMES), 0, -1, dtype=np.uint8)[:, np.newaxis]
-"""Of tied classes the lowest ranks highest; `argmax` along a short axis is slower."""
+"""Columns of a value by allocation in tables of the eight."""
 
 
 def cash_growth(cash_rate: pd.Series) -> FloatSessions:
@@ -181,14 +181,15 @@ def find_outcomes(prices: FloatSessionsByAsset, config: LabelConfig) -> Outcomes
     prices : ndarray of shape (n_rows + horizon, 3)
         What `fill_prices` returns.
     config : LabelConfig
-        Horizon and objective.
+        Horizon, objective and allocations.
 
     Returns
     -------
     Outcomes
         Of each fill with `horizon` sessions after it.
     """
-    returns = mix(_earned(prices, config.horizon))
+    table = Allocations.of(config.allocations)
+    returns = mix(_earned(prices, config.horizon), table)
     scores = score(prices, returns, config)
     return Outcomes(returns, scores, *pick_winners(scores))
 
@@ -216,10 +217,12 @@ def pick_winners(
     best = scores.max(axis=0)
     is_best = scores >= best - ROUND_OFF
     others = np.where(is_best, -np.inf, scores).max(axis=0)
-    ranks = is_best.view(np.uint8)
+    ranks, n = is_best.view(np.uint8), len(scores)
+    # of tied classes the lowest ranks highest; `argmax` along a short axis is slower
+    heights = np.arange(n, 0, -1, dtype=np.uint8)[:, np.newaxis]
     is_tie = ranks.sum(axis=0, dtype=np.uint8) > 1
     margin = np.where(is_tie, 0.0, best - others)
-    winner = len(_RANKS) - (ranks * _RANKS).max(axis=0).astype(np.int64)
+    winner = n - (ranks * heights).max(axis=0).astype(np.int64)
     return winner, margin, is_tie
 
 
@@ -235,18 +238,18 @@ def compute_labels(
     features : Features
         Features of the deciding sessions.
     config : LabelConfig, optional
-        Horizon, fill and objective.
+        Horizon, fill, objective and allocations.
 
     Returns
     -------
-    DataFrame of shape (n_labels, 32)
+    DataFrame of shape (n_labels, 16 + 2 n_allocations)
         One row per deciding session: the features, ``return_<allocation>`` for each,
         ``variance_<allocation>`` over the horizon (where it has two sessions or
         more), `winner` (class index of the best score; ties go to the lower),
         `winner_return` (what the winner earned), `margin` (its score less that of the
         runner-up), `is_tie`, `known_on` (the session whose open or close decides the
         outcome) and `crises` (names joined by ";", often empty). Another objective
-        than "pnl" adds ``score_<allocation>`` for all eight.
+        than "pnl" adds ``score_<allocation>`` for each.
 
     Raises
     ------
@@ -268,13 +271,14 @@ def compute_labels(
         )
     rows = bars.sessions.get_indexer(sessions)
     found = find_outcomes(prices, config).at(rows)
-    _check_scores(found.scores, sessions)
+    table = Allocations.of(config.allocations)
+    _check_scores(found.scores, sessions, table.names)
     risks = {}
     if config.horizon > 1:
-        variances = realised_variances(prices, config.horizon)[:, rows]
-        risks = _by_name(VARIANCE_COLUMNS, variances)
+        variances = realised_variances(prices, config)[:, rows]
+        risks = _by_name(table.columns("variance"), variances)
     columns = {
-        **_by_name(RETURN_COLUMNS, found.returns),
+        **_by_name(table.columns("return"), found.returns),
         **risks,
         "winner": found.winner,
         "winner_return": found.returns[found.winner, np.arange(len(rows))],
@@ -284,27 +288,36 @@ def compute_labels(
         "crises": [";".join(names) for names in crises_on(sessions)],
     }
     if config.objective != "pnl":
-        columns |= _by_name(SCORE_COLUMNS, found.scores)
+        columns |= _by_name(table.columns("score"), found.scores)
     known = features.frame.loc[sessions, list(FEATURE_NAMES)]
     outcomes = pd.DataFrame(columns, index=sessions)
     return pd.concat([known, outcomes], axis=1).rename_axis("session")
 
 
+def labelled_allocations(labels: pd.DataFrame) -> tuple[str, ...]:
+    """Return the allocations of a label table, in the order of the class indices."""
+    prefix = "return_"
+    columns = map(str, labels.columns)
+    return tuple(c.removeprefix(prefix) for c in columns if c.startswith(prefix))
+
+
 def _by_name(
-    names: tuple[str, ...], values: FloatAllocationsBySession
+    names: Sequence[str], values: FloatAllocationsBySession
 ) -> dict[str, FloatSessions]:
     return dict(zip(names, values, strict=True))
 
 
 def _check_scores(
-    scores: FloatAllocationsBySession, sessions: pd.DatetimeIndex
+    scores: FloatAllocationsBySession,
+    sessions: pd.DatetimeIndex,
+    names: Sequence[str],
 ) -> None:
     """Raise `BarsError` at the first session with an allocation that has no score."""
     is_missing = np.isnan(scores)
     if not is_missing.any():
         return
     at = int(is_missing.any(axis=0).argmax())
-    name = ALLOCATION_NAMES[int(is_missing[:, at].argmax())]
+    name = names[int(is_missing[:, at].argmax())]
     raise BarsError(
         f"The objective sharpe needs returns that vary, but {name}, decided on "
         f"{sessions[at].date()}, earns the same in excess of cash in each session of "

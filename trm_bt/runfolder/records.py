@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from trm_bt.config import Device, TRMConfig
+from trm_bt.config import Device, ScheduleName, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
 from trm_bt.evaluation.benchmarks import FIXED, OURS
 from trm_bt.evaluation.metrics import StrategyFigures
@@ -96,6 +96,9 @@ class RunRequest:
         Where the models decide.
     schedule : {"crises", "calendar"}
         Whether new models are trained before each crisis or by the calendar.
+    inputs : tuple of str
+        Optional inputs that models are trained with: "core" for none, "all", or names;
+        empty for "core", and for "all" on the sample.
     """
 
     bars: str
@@ -105,6 +108,7 @@ class RunRequest:
     observed: tuple[str, ...] = ()
     device: Device = "auto"
     schedule: Literal["crises", "calendar"] = "crises"
+    inputs: tuple[str, ...] = ()
 
 
 class RoleRecord(_Record):
@@ -259,6 +263,22 @@ class FeaturesRecord(_Record):
     status: dict[str, Literal["observed", "proxy"]]
 
 
+class ScheduleRecord(_Record):
+    """What the same decisions come to if they are traded on another schedule.
+
+    Returns, turnover and costs are decimals, the latter two of a year; None under 60
+    sessions. `trading_sessions` had a fill.
+    """
+
+    total_return: float
+    sharpe: float | None
+    max_drawdown: float
+    turnover_annual: float | None
+    costs_annual: float | None
+    orders: int
+    trading_sessions: int
+
+
 class SpanRecord(_Record):
     """The sessions of the continuous run, and how many had no model."""
 
@@ -330,7 +350,11 @@ class CrisisRecord(_Record):
 
 
 class Summary(_Record):
-    """`summary.json`: what came out. `cash` says `cash_rate` in words."""
+    """`summary.json`: what came out. `cash` says `cash_rate` in words.
+
+    `schedules` are of the allocator alone, the run's own `schedule` among them; empty
+    in folders of earlier versions.
+    """
 
     bars: BarsRecord
     cash: str
@@ -341,3 +365,5 @@ class Summary(_Record):
     crises: tuple[CrisisRecord, ...]
     orders: OrdersRecord
     seed: int
+    schedules: dict[ScheduleName, ScheduleRecord] = {}
+    schedule: ScheduleName = "bar"

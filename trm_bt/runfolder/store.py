@@ -1,7 +1,7 @@
 """Writing and reading a run folder, through the one schema of its files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -98,14 +98,18 @@ def read_run_record(path: Path, *, may_be_unfinished: bool = False) -> RunRecord
 
 def read_run_table(path: Path, name: str) -> pd.DataFrame:
     """Read a table of a run folder; raise `RunError` as `read_run` does."""
-    file = path / f"{name}.parquet"
+    return read_parquet(path / f"{name}.parquet", TABLE_COLUMNS[name])
+
+
+def read_parquet(file: Path, columns: Iterable[str]) -> pd.DataFrame:
+    """Read a parquet file that must have these columns; raise `RunError` otherwise."""
     try:
         table = pd.read_parquet(file)
     except (OSError, ValueError) as error:
         raise RunError(
             f"{file}: cannot be read as parquet: {error}. Make the run again."
         ) from error
-    missing = [column for column in TABLE_COLUMNS[name] if column not in table]
+    missing = [column for column in columns if column not in table]
     if missing:
         raise RunError(
             f"{file}: must have the column `{missing[0]}`, got {list(table.columns)}. "

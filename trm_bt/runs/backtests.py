@@ -1,6 +1,7 @@
 """The backtests of a run: the allocator and its baselines, continuous and by crisis."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from trm_bt.learning.splits import CrisisPlan
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import FeatureSchema
+from trm_bt.market.labels import cash_returns
 from trm_bt.processes import Progress, no_progress
 from trm_bt.runfolder.records import (
     BASELINES,
@@ -26,8 +28,15 @@ from trm_bt.runfolder.records import (
 )
 from trm_bt.runfolder.store import write_json
 from trm_bt.runs.request import requested_bars
-from trm_bt.runs.results import CrisisResults, crisis_equity, save_results, summarize
+from trm_bt.runs.results import (
+    CrisisResults,
+    crisis_equity,
+    save_results,
+    schedule_record,
+    summarize,
+)
 from trm_bt.strategies.baselines import FixedMix
+from trm_bt.strategies.schedule import SCHEDULES
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 
@@ -168,6 +177,37 @@ def allocate(
     )
 
 
+def compare_schedules(
+    bars: Bars, policy: Policy, ours: BacktestResult, request: RunRequest
+) -> dict[str, object]:
+    """Trade the allocator's decisions on every schedule.
+
+    Parameters
+    ----------
+    bars, policy, request
+        As in `allocate`.
+    ours : BacktestResult
+        The run on the schedule of the request.
+
+    Returns
+    -------
+    dict
+        `schedules` and `schedule` of a `Summary`.
+    """
+    config, first = request.config, ours.equity.index[0]
+    earned = None if bars.cash_rate is None else cash_returns(bars)
+    found = {}
+    for name in SCHEDULES:
+        settings = config.strategy.model_copy(update={"schedule": name})
+        other = replace(
+            request, config=config.model_copy(update={"strategy": settings})
+        )
+        is_ours = name == config.strategy.schedule
+        run = ours if is_ours else allocate(bars, policy, first, other)
+        found[name] = schedule_record(run, earned)
+    return {"schedules": found, "schedule": config.strategy.schedule}
+
+
 def run_baselines(
     bars: Bars,
     request: RunRequest,
@@ -242,7 +282,9 @@ def backtest_checkpoint(
     baselines = run_baselines(bars, request, ours, total, progress or no_progress)
     results = {OURS: ours, **baselines}
     seed = policy.models[0].config.seed
-    summary = summarize(bars, results, {}, [], [], seed=seed)
+    summary = summarize(bars, results, {}, [], [], seed=seed).model_copy(
+        update=compare_schedules(bars, policy, ours, request)
+    )
     with staged_folder(out) as folder:
         save_results(results, {}, folder)
         write_json(folder / SUMMARY, summary)

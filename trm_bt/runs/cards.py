@@ -45,6 +45,7 @@ def card_facts(
             "mean_steps": record.best.validation_mean_steps,
         },
         "schema": schema.model_dump(mode="json"),
+        "inputs": schema.inputs,
         "features": [
             (name, status, mean, std)
             for (name, status), mean, std in zip(
@@ -58,7 +59,10 @@ def card_facts(
         "crises": _crises_seen(training, validation, known_on),
         "config": config.model_dump(mode="json"),
         "settings": config.to_json(),
-        "n_parameters": TinyRecursiveModel(config.model).n_parameters,
+        "n_parameters": TinyRecursiveModel(
+            config.model, n_allocations=len(schema.table)
+        ).n_parameters,
+        "allocations": schema.table.describe(),
         "versions": versions(),
     }
 

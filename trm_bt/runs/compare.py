@@ -38,7 +38,7 @@ from trm_bt.runfolder.records import (
     RunRecord,
 )
 from trm_bt.runfolder.store import read_run_record, read_run_table, write_json
-from trm_bt.runs.request import requested_bars
+from trm_bt.runs.request import bars_for
 
 MARKER: Final = "comparison.json"
 PAGE: Final = "comparison.html"
@@ -107,7 +107,8 @@ def compare(
     read_trials(log)  # a log that cannot be counted is refused before the work
     run = read_run_record(request.folder)
     whole = read_decisions(request.folder, run)
-    loaded = requested_bars(replace(run.request, bars=request.bars or run.request.bars))
+    moved = replace(run.request, bars=request.bars or run.request.bars)
+    loaded = bars_for(moved, run.feature_schema)
     config, settings = run.request.config, request.settings
     decisions = _decided_between(request, whole)
     bars = loaded.between(end=decisions.sessions[-1])

@@ -77,7 +77,8 @@ def save_labels(
         What labels_summary.json holds.
     """
     described = labels.copy(deep=False)
-    described.attrs = features.frame.attrs
+    schema = features.schema.choosing(config)
+    described.attrs = {"feature_schema": schema.model_dump(mode="json")}
     described.to_parquet(folder / LABELS_FILE)
     labels.to_csv(folder / "labels.csv")
     summary: dict[str, Any] = {

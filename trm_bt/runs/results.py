@@ -7,7 +7,12 @@ import pandas as pd
 
 from trm_bt.backtest import BacktestResult
 from trm_bt.evaluation.benchmarks import OURS
-from trm_bt.evaluation.metrics import max_drawdown, summarize_strategy, total_return
+from trm_bt.evaluation.metrics import (
+    costs_annual,
+    max_drawdown,
+    summarize_strategy,
+    total_return,
+)
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.splits import CrisisPlan
 from trm_bt.market.bars import Bars
@@ -22,6 +27,7 @@ from trm_bt.runfolder.records import (
     GapRecord,
     ModelRecord,
     OrdersRecord,
+    ScheduleRecord,
     SpanRecord,
     Summary,
     ValidationRecord,
@@ -110,6 +116,33 @@ def summarize(
         crises=tuple(_crisis_record(plan, crises, by_name) for plan in plans),
         orders=_orders_record(everything),
         seed=seed,
+    )
+
+
+def schedule_record(
+    result: BacktestResult, cash_returns: pd.Series | None
+) -> ScheduleRecord:
+    """Return the figures of one run of the allocator, by which schedules are compared.
+
+    Parameters
+    ----------
+    result : BacktestResult
+        The allocator's run.
+    cash_returns : Series or None
+        What cash earned, None where it earned nothing.
+    """
+    orders = result.orders
+    figures = summarize_strategy(
+        result.equity, orders=orders, cash_returns=cash_returns
+    )
+    return ScheduleRecord(
+        total_return=figures.total_return,
+        sharpe=figures.sharpe,
+        max_drawdown=figures.max_drawdown,
+        turnover_annual=figures.turnover_annual,
+        costs_annual=costs_annual(result.equity, orders),
+        orders=result.n_completed,
+        trading_sessions=orders["filled_on"].nunique(),
     )
 
 

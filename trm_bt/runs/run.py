@@ -5,7 +5,7 @@ resumes with those it has.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -45,9 +45,9 @@ from trm_bt.runfolder.records import (
     versions,
 )
 from trm_bt.runfolder.store import read_run_record, write_json
-from trm_bt.runs.backtests import RecordedPolicy, backtest_all
+from trm_bt.runs.backtests import RecordedPolicy, backtest_all, compare_schedules
 from trm_bt.runs.dataset import save_labels
-from trm_bt.runs.request import requested_bars, timed
+from trm_bt.runs.request import timed, training_bars
 from trm_bt.runs.results import model_record, save_results, summarize
 from trm_bt.runs.train import save_trained
 
@@ -191,11 +191,12 @@ def _prepare(
     """Load the bars, compute features and labels, and lay out the splits."""
     config = request.config
     with timed(seconds, "bars"):
-        bars = requested_bars(request)
+        bars = training_bars(request)
     with timed(seconds, "features"):
         features = compute_features(bars, config.features)
     with timed(seconds, "labels"):
         labels = compute_labels(bars, features, config.labels)
+    features = replace(features, schema=features.schema.choosing(config.labels))
     record = RunRecord(
         finished=False,
         command=command,
@@ -347,6 +348,10 @@ def _save_tables(work: _Work, decided: _Decided, progress: Progress) -> Summary:
     results, crises = backtest_all(bars, request, work.plans, policies, progress)
     seed = request.config.seed
     summary = summarize(bars, results, crises, work.plans, decided.models, seed=seed)
+    policy = policies[OUT_OF_SAMPLE]
+    summary = summary.model_copy(
+        update=compare_schedules(bars, policy, results[OURS], request)
+    )
     save_results(results, crises, out)
     write_json(out / SUMMARY, summary)
     record_run_trial(out, request.config, results[OURS], bars)

@@ -20,7 +20,7 @@ from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.cards import card_facts
-from trm_bt.runs.request import requested_bars
+from trm_bt.runs.request import training_bars
 
 
 def train_checkpoint(
@@ -62,7 +62,7 @@ def train_checkpoint(
     unfinished = out.with_name(f"{out.name}.unfinished")
     may_replace = force or (resume and is_unfinished(unfinished))
     _check_target(out, unfinished, may_replace=may_replace)
-    bars = requested_bars(request)
+    bars = training_bars(request)
     labels, schema = _labels_of(bars, request)
     minimum = request.config.training.min_labels
     if len(labels) < minimum:
@@ -101,7 +101,7 @@ def check_training(
 ) -> list[Check]:
     """Check that the settings can train at all; see `trm_bt.learning.self_check`."""
     request.config.check_trainable()
-    labels, _ = _labels_of(requested_bars(request), request)
+    labels, _ = _labels_of(training_bars(request), request)
     return self_check(samples_from_labels(labels), request.config, progress=progress)
 
 
