@@ -12,6 +12,12 @@ EXAMPLES = [path for path in SCRIPTS if path.stem != "small_model"]
 PRINTED = {
     "quickstart": ("orders rejected  0",),
     "drop_in": ("before ", "after "),
+    "own_allocations": (
+        "chooses from     shelter, careful, even, bold, all_in",
+        "kept in schema   True",
+        "on the page      True",
+        "orders rejected  0",
+    ),
     "own_rules": ("TRMAllocator ", "Cautious "),
     "optimise": ("band  confidence", "  0.10         0.9"),
     "live_like": ("bit for bit      100%", "held through     ['2008", "rejected  0"),

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,18 +23,10 @@ from pydantic import (
 
 from trm_bt.errors import ConfigError
 
-_ASSETS: Final = ("equity", "bond")
-_FEWEST: Final = 2
-_MOST: Final = 64
-
 
 class _Settings(BaseModel):
-    """Base of all settings.
-
-    A setting that came after the first checkpoints is left out of what is written
-    while it has its default (`exclude_if`): earlier files stay the same bytes.
-    """
-
+    # what came after the first checkpoints is not written while it has its default
+    # (`exclude_if`): earlier files stay the same bytes
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -77,46 +70,42 @@ class AllocationConfig(_Settings):
         return self
 
 
+def _each_once(table: tuple[AllocationConfig, ...]) -> tuple[AllocationConfig, ...]:
+    names = [entry.name for entry in table]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"each allocation is named once, got '{twice[0]}' again")
+    return table
+
+
+AllocationTable = Annotated[
+    tuple[AllocationConfig, ...],
+    Field(min_length=2, max_length=64),
+    AfterValidator(_each_once),
+]
+"""Allocations of one's own, in the order of the class indices."""
+
+
 class LabelConfig(_Settings):
     """How a label looks forward: sessions held, fill price, and what wins.
 
     `risk_aversion` acts with the objective "mean_variance" alone; see
-    `trm_bt.market.objectives`. `allocations` are those to choose from, in the order of
-    the class indices, None for the eight of `trm_bt.market.allocations`. They are also
-    read as `{"name": [equity, bond], ...}` or `{"name": {"equity": ..., "bond": ...}}`.
+    `trm_bt.market.objectives`. `allocations` are those to choose from, None for the
+    eight; also read as `{"name": [equity, bond]}` or `{"name": {"equity": ...}}`.
     """
 
     horizon: PositiveInt = 5
     fill: Literal["next_open", "close"] = "next_open"
     objective: Literal["pnl", "sharpe", "mean_variance"] = "pnl"
     risk_aversion: float = Field(3.0, ge=0)
-    allocations: tuple[AllocationConfig, ...] | None = Field(
-        None, exclude_if=lambda table: table is None
-    )
+    allocations: AllocationTable | None = Field(None, exclude_if=lambda t: t is None)
 
     @field_validator("allocations", mode="before")
     @classmethod
     def _read_table(cls, table: object) -> object:
         """Take a table by name."""
-        if not isinstance(table, Mapping):
-            return table
+        if not isinstance(table, Mapping):  # of JSON, read strictly, it is a list
+            return tuple(table) if isinstance(table, list) else table
         return tuple(_allocation(name, shares) for name, shares in table.items())
-
-    @field_validator("allocations")
-    @classmethod
-    def _check_table(
-        cls, table: tuple[AllocationConfig, ...] | None
-    ) -> tuple[AllocationConfig, ...] | None:
-        if table is None:
-            return None
-        names = [entry.name for entry in table]
-        if not _FEWEST <= len(names) <= _MOST:
-            raise ValueError(
-                f"`allocations` must be {_FEWEST} to {_MOST}, got {len(names)}"
-            )
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"each allocation is named once, got '{twice[0]}' again")
-        return table
 
     @model_validator(mode="after")
     def _check_horizon(self) -> Self:
@@ -385,11 +374,9 @@ def _allocation(name: object, shares: object) -> object:
     """Return an entry of a table by name as an object with named shares."""
     if isinstance(shares, Mapping):
         return {"name": name, **shares}
-    if isinstance(shares, list | tuple) and len(shares) == len(_ASSETS):
-        return {"name": name, **dict(zip(_ASSETS, shares, strict=True))}
-    raise ValueError(
-        f"`{name}` must have two shares, of equity and bond, got {shares!r}"
-    )
+    if isinstance(shares, list | tuple) and len(shares) == 2:
+        return {"name": name, "equity": shares[0], "bond": shares[1]}
+    raise ValueError(f"`{name}` must have shares of equity and bond, got {shares!r}")
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:

@@ -16,7 +16,6 @@ from trm_bt.audit.counterfactual import Counterfactual
 from trm_bt.audit.differences import DatedTable, table_by_session
 from trm_bt.audit.training import audit_split, audit_training
 from trm_bt.errors import LookAheadError
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import compute_features
@@ -173,7 +172,7 @@ def audit_policy(
             table = table_by_session(built, "decisions")
             return _from_first_value(table, table.values)
         sessions, rows = _rows_to_decide(built, given, n_rows)
-        values = _decided(built.decide(sessions, rows))
+        values = _decided(built.decide(sessions, rows), built.schema.table.names)
         evaluation = _from_first_value(
             DatedTable(values, sessions), values[["allocation"]]
         )
@@ -204,10 +203,10 @@ def _rows_to_decide(
     return pd.DatetimeIndex(frame.index), frame.to_numpy()
 
 
-def _decided(decisions: Sequence[Decision]) -> pd.DataFrame:
+def _decided(decisions: Sequence[Decision], names: Sequence[str]) -> pd.DataFrame:
     """Return decisions as a table by session."""
     probabilities = np.array([decision.probabilities for decision in decisions])
-    values = pd.DataFrame(probabilities, columns=list(ALLOCATION_NAMES))
+    values = pd.DataFrame(probabilities, columns=list(names))
     values["allocation"] = pd.array([d.allocation for d in decisions], dtype="Int64")
     values["halt_prob"] = [decision.halt_prob for decision in decisions]
     values["n_steps"] = [decision.n_steps for decision in decisions]

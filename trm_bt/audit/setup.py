@@ -232,7 +232,7 @@ def audit_trades(
         closes = result.weights.assign(value=result.equity)
         decisions = result.decisions.set_index("session")
         # a step that no decision of these bars took is a column of nothing
-        steps = step_columns(config.model.max_supervision_steps)
+        steps = step_columns(config.model.max_supervision_steps, policy.schema.table)
         untaken = [name for name in steps if name not in decisions]
         decisions = decisions.reindex(columns=[*decisions.columns, *untaken])
         return Evaluation(

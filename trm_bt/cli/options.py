@@ -79,10 +79,21 @@ class SettingsOptions:
 
     config: Path | None = None
     """Settings as JSON; see `trm-bt config`."""
+    allocations: Path | None = None
+    """Allocations of your own instead of the eight: JSON of shares of equity and bond
+    by name; the rest is cash."""
 
     def settings(self) -> TRMConfig:
-        """Return the settings of the file, else the defaults."""
-        return TRMConfig() if self.config is None else TRMConfig.load(self.config)
+        """Return the settings of the files, else the defaults."""
+        found = TRMConfig() if self.config is None else TRMConfig.load(self.config)
+        if self.allocations is None:
+            return found
+        from trm_bt.market.allocations import read_allocations
+
+        table = {"allocations": read_allocations(self.allocations)}
+        return found.model_copy(
+            update={"labels": found.labels.model_copy(update=table)}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,9 +45,9 @@ from trm_bt.evaluation.metrics import (
     total_return,
 )
 from trm_bt.evaluation.replay import Replay, replay, replay_one
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
-from trm_bt.market.labels import RETURN_COLUMNS, cash_returns, forward_returns
+from trm_bt.market.labels import cash_returns, forward_returns
 from trm_bt.processes import Progress, no_progress
 from trm_bt.strategies.scheduled import ScheduledWeights
 
@@ -85,6 +85,11 @@ class Comparison:
     labels: pd.DataFrame
     left_out: Mapping[str, str]
 
+    @property
+    def allocations(self) -> Allocations:
+        """What the allocator chooses from."""
+        return Allocations.of(self.config.labels.allocations)
+
     @cached_property
     def equity(self) -> pd.DataFrame:
         """Portfolio values at the closes, shape (n_sessions + 1, n_strategies)."""
@@ -103,7 +108,7 @@ class Comparison:
 
     @cached_property
     def regret(self) -> pd.DataFrame:
-        """Return of the best of the eight less that of each strategy's weights.
+        """Return of the best allocation less that of each strategy's weights.
 
         Over the horizon after each labelled session, before costs; shape
         (n_labels, n_strategies).
@@ -111,7 +116,8 @@ class Comparison:
         earned = forward_returns(self.bars, self.config.labels)
         sessions = self.labels.index.intersection(earned.index)
         assets = earned.loc[sessions].to_numpy()
-        best = self.labels.loc[sessions, list(RETURN_COLUMNS)].max(axis=1).to_numpy()
+        returns = self.allocations.columns("return")
+        best = self.labels.loc[sessions, returns].max(axis=1).to_numpy()
         held = {
             name: (strategy.weights.loc[sessions].to_numpy() * assets).sum(axis=1)
             for name, strategy in self.strategies.items()
@@ -188,16 +194,17 @@ def run_comparison(
     """
     span = _span_of(bars, decisions)
     features, labels = label_table(bars, config)
+    table = Allocations.of(config.labels.allocations)
     sessions, report = decisions.sessions, progress or no_progress
     ours = Benchmark(OURS, "ours", decisions.weights, classes=decisions.classes)
     results = {OURS: _run(span, ours, config)}
     report("benchmarks", 0, 1)
     others = [
         matched_mix(results[OURS].weights.iloc[1:].mean(), sessions),
-        *fixed_benchmarks(sessions),
-        *rule_benchmarks(bars, sessions),
-        *learned_benchmarks(bars, decisions, features, labels, seed),
-        oracle(labels, sessions),
+        *fixed_benchmarks(sessions, table),
+        *rule_benchmarks(bars, sessions, table),
+        *learned_benchmarks(bars, decisions, features, labels, seed, table),
+        oracle(labels, sessions, table),
     ]
     for done, benchmark in enumerate(others, 1):
         results[benchmark.name] = _run(span, benchmark, config)
@@ -335,7 +342,7 @@ def calibration_and_confusion(
     Returns
     -------
     list of CalibrationBin
-    list of shape (8, 8)
+    list of shape (n_allocations, n_allocations)
         Counts of sessions. Row i, column j: class i was the allocator's most probable,
         and j turned out the best.
     """
@@ -343,7 +350,7 @@ def calibration_and_confusion(
     rows = decisions.sessions.get_indexer(pd.DatetimeIndex(labels.index))
     is_decided = decisions.classes[rows] >= 0
     rows, winners = rows[is_decided], labels["winner"].to_numpy(np.int64)[is_decided]
-    classes, n_classes = decisions.classes[rows], len(ALLOCATION_NAMES)
+    classes, n_classes = decisions.classes[rows], len(comparison.allocations)
     pairs = np.bincount(classes * n_classes + winners, minlength=n_classes**2)
     counts: list[list[int]] = pairs.reshape(n_classes, n_classes).tolist()
     return calibration(decisions.confidence[rows], classes == winners), counts

@@ -48,7 +48,6 @@ from trm_bt.evaluation.statistics import (
     superiority,
 )
 from trm_bt.evaluation.trials import Trial, n_distinct, sharpe_variance
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 COSTS_BPS: Final = np.arange(101.0)
@@ -80,7 +79,7 @@ def assess(
         Excess returns of the trials that are known on every session.
     """
     excess, everyone = comparison.excess, comparison.strategies
-    best = best_of(comparison, ALLOCATION_NAMES)
+    best = best_of(comparison, comparison.allocations.names)
     strongest = best_of(comparison, [n for n, s in everyone.items() if s.is_open])
     watched = list(dict.fromkeys((OURS, MATCHED, "spy", "sixty_forty", best)))
     is_long = len(excess) >= MIN_SESSIONS

@@ -1,13 +1,17 @@
 """The allocations: the eight, or a table of one's own; all else derives from them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+from pydantic import ValidationError
 
-from trm_bt.config import AllocationConfig
+from trm_bt.config import AllocationConfig, LabelConfig, explain
+from trm_bt.errors import ConfigError
 from trm_bt.market._typing import FloatArray
 
 ALLOCATIONS: Final[Mapping[str, tuple[float, float, float]]] = MappingProxyType(
@@ -88,3 +92,25 @@ class Allocations:
     def is_same(self, other: "Allocations") -> bool:
         """Return whether both name the same weights in the same order."""
         return self.names == other.names and np.array_equal(self.weights, other.weights)
+
+
+def read_allocations(path: Path) -> tuple[AllocationConfig, ...]:
+    """Read a table of one's own: a JSON object of shares of equity and bond by name.
+
+    ``{"calm": [0.2, 0.6], "bold": {"equity": 1, "bond": 0}}``; the rest is cash.
+
+    Raises
+    ------
+    ConfigError
+        If the file is no such table; the sentence names the file and the rule.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        read = LabelConfig.model_validate({"allocations": table}).allocations
+    except ValidationError as error:  # a ValueError as well
+        raise ConfigError(f"{path}: {explain(LabelConfig, error)}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as JSON: {error}.") from error
+    if read is None:
+        raise ConfigError(f"{path}: must hold a table of allocations, got null.")
+    return read

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from trm_bt.config import AllocationConfig, FeatureConfig, LabelConfig
+from trm_bt.config import AllocationTable, FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.market._typing import (
     BoolSessionsByFeature,
@@ -53,7 +53,7 @@ class FeatureSchema(BaseModel):
     provenance : dict of str to str
         Where each role came from, in words. It is for readers: schemas that differ in
         it alone mean the same.
-    allocations : tuple of AllocationConfig or None
+    allocations : AllocationTable or None
         What a model of this schema chooses from; None for the eight.
     """
 
@@ -65,9 +65,7 @@ class FeatureSchema(BaseModel):
     lookbacks: FeatureConfig = FeatureConfig()
     formula_version: int = FORMULA_VERSION
     provenance: dict[str, str] = {}
-    allocations: tuple[AllocationConfig, ...] | None = Field(
-        None, exclude_if=lambda table: table is None
-    )
+    allocations: AllocationTable | None = Field(None, exclude_if=lambda t: t is None)
 
     @property
     def table(self) -> Allocations:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from trm_bt.evaluation.metrics import StrategyFigures
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report.templating import label, percent
 from trm_bt.runfolder.records import SpanRecord
 
@@ -16,6 +15,8 @@ MEASURES: Final = {
     "max_drawdown": "max drawdown",
 }
 """What is compared; more is better in each, drawdowns being negative."""
+
+_NO_ALLOCATION: Final = frozenset({"trm", "spy", "sixty_forty"})
 
 NEARLY_ALWAYS: Final = 0.8
 """Share of sessions from which one choice is called a habit."""
@@ -73,7 +74,7 @@ def best_and_worst(values: Mapping[str, float | None]) -> tuple[str, str]:
     known = {
         name: value
         for name, value in values.items()
-        if name in ALLOCATION_NAMES and value is not None
+        if name not in _NO_ALLOCATION and value is not None
     }
     return max(known, key=known.__getitem__), min(known, key=known.__getitem__)
 
@@ -93,7 +94,7 @@ def contrasts(strategies: Mapping[str, StrategyFigures]) -> list[Contrast]:
         return where the span is too short for one.
     """
     by_sharpe = {name: figures.sharpe for name, figures in strategies.items()}
-    if all(by_sharpe[name] is None for name in ALLOCATION_NAMES):
+    if not {n for n, value in by_sharpe.items() if value is not None} - _NO_ALLOCATION:
         by_sharpe = {name: f.total_return for name, f in strategies.items()}
     best, _ = best_and_worst(by_sharpe)
     benchmarks = {

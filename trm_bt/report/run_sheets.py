@@ -12,7 +12,6 @@ from trm_bt.report.returns import returns_from_equity
 from trm_bt.report.templating import label
 from trm_bt.runfolder.records import (
     OUT_OF_SAMPLE,
-    STRATEGIES,
     TEARSHEETS,
     ModelRecord,
     Summary,
@@ -36,13 +35,13 @@ def run_sheets(
 def _whole(folder: RunFolder) -> Sheet:
     models = folder.run.models
     spans = ", ".join(f"{m.name} (until {m.trained_until})" for m in models)
-    equity = folder.equity[list(STRATEGIES)]
+    equity = folder.equity[list(folder.summary.strategy_names)]
     ours = folder.orders[folder.orders["run"] == OUT_OF_SAMPLE]
     figures = {
         name: crisis_figures(
             equity[name], equity[name].iloc[:0], ours[ours["strategy"] == name]
         )
-        for name in STRATEGIES
+        for name in folder.summary.strategy_names
     }
     told = (("Models, and the last session each knew", spans),)
     return _sheet("The whole run, out of sample", folder, equity, figures, told)

@@ -6,7 +6,7 @@ what came out.
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
 from typing import Annotated, Final, Literal, Self, TypeVar
@@ -23,9 +23,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from trm_bt.config import Device, ScheduleName, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
-from trm_bt.evaluation.benchmarks import FIXED, OURS
+from trm_bt.evaluation.benchmarks import OURS, fixed_mixes
 from trm_bt.evaluation.metrics import StrategyFigures
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 
@@ -37,31 +37,43 @@ TEARSHEETS: Final = "tearsheets"
 CHECKPOINTS: Final = "checkpoints"
 COMPARISON: Final = "comparison"
 
+_ALWAYS: Final = (OURS, "spy", "sixty_forty")
+"""Strategies of every run, whatever is chosen from."""
+
 OUT_OF_SAMPLE: Final = "out_of_sample"
 """What the continuous run is called where its rows stand beside a crisis's."""
 
-BASELINES: Final[Mapping[str, tuple[float, ...]]] = {
-    name: weights for name, weights in FIXED.items() if name != "equal_weight"
-}
-"""Weights of equity, bond and cash of the fixed mixes that every run holds."""
 
-STRATEGIES: Final = (OURS, *BASELINES)
-"""Strategies that every run compares, the allocator first."""
+def baselines(allocations: Allocations) -> dict[str, tuple[float, ...]]:
+    """Return weights of equity, bond and cash of the fixed mixes that a run holds."""
+    mixes = fixed_mixes(allocations)
+    return {name: mix for name, mix in mixes.items() if name != "equal_weight"}
 
-TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "equity": STRATEGIES,
-    "crisis_equity": STRATEGIES,
-    "weights": ("run", "session", *ASSETS),
-    "decisions": (
-        *("run", "session", "allocation", "confidence", "halt_prob", "n_steps"),
-        *("model", "base_model", "n_models", *FEATURE_NAMES),
-        *[f"prob_{name}" for name in ALLOCATION_NAMES],
-        *[f"target_{name}" for name in ASSETS],
-    ),
-    "orders": ("run", "strategy", "filled_on", "value"),
-    "labels": ("winner",),
-}
-"""Columns that a reader needs, by table; others may stand beside them."""
+
+STRATEGIES: Final = (OURS, *baselines(Allocations.of(None)))
+"""Strategies that a run of the eight allocations compares, the allocator first."""
+
+
+def table_columns(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the columns that a reader needs, by table, for allocations by name.
+
+    Others may stand beside them.
+    """
+    strategies = (*_ALWAYS, *names)
+    return {
+        "equity": strategies,
+        "crisis_equity": strategies,
+        "weights": ("run", "session", *ASSETS),
+        "decisions": (
+            *("run", "session", "allocation", "confidence", "halt_prob", "n_steps"),
+            *("model", "base_model", "n_models", *FEATURE_NAMES),
+            *[f"prob_{name}" for name in names],
+            *[f"target_{name}" for name in ASSETS],
+        ),
+        "orders": ("run", "strategy", "filled_on", "value"),
+        "labels": ("winner",),
+    }
+
 
 _VERSIONED: Final = (
     *("trm-bt", "backtrader", "numpy", "pandas", "pyarrow", "quantstats", "torch"),
@@ -310,7 +322,7 @@ _Value = TypeVar("_Value")
 
 
 def _has_all(values: dict[str, _Value]) -> dict[str, _Value]:
-    missing = [name for name in STRATEGIES if name not in values]
+    missing = [name for name in _ALWAYS if name not in values]
     if missing:
         raise ValueError(f"must hold every strategy, {missing[0]} is missing")
     return values
@@ -365,5 +377,23 @@ class Summary(_Record):
     crises: tuple[CrisisRecord, ...]
     orders: OrdersRecord
     seed: int
+    allocations: tuple[str, ...] = ALLOCATION_NAMES
     schedules: dict[ScheduleName, ScheduleRecord] = {}
     schedule: ScheduleName = "bar"
+
+    @property
+    def strategy_names(self) -> tuple[str, ...]:
+        """The strategies in the order of the tables, the allocator first."""
+        return (*_ALWAYS, *self.allocations)
+
+    @model_validator(mode="after")
+    def _has_allocations(self) -> Self:
+        parts = {"strategies": set(self.strategies)}
+        for i, crisis in enumerate(self.crises):
+            for name in ("total_return", "max_drawdown"):
+                values = getattr(crisis, name)
+                parts[f"crises.{i}.{name}"] = set(values or self.allocations)
+        for part, names in parts.items():
+            for missing in [a for a in self.allocations if a not in names]:
+                raise ValueError(f"`{part}` must hold every strategy, {missing} too")
+        return self

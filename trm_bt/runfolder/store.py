@@ -14,11 +14,10 @@ from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
 from trm_bt.runfolder.records import (
     RUN,
-    STRATEGIES,
     SUMMARY,
-    TABLE_COLUMNS,
     RunRecord,
     Summary,
+    table_columns,
 )
 
 
@@ -77,7 +76,11 @@ def read_run(path: Path) -> RunFolder:
     """
     run = read_run_record(path)
     summary = _read_record(path / SUMMARY, Summary)
-    tables = {name: read_run_table(path, name) for name in TABLE_COLUMNS}
+    needed = table_columns(summary.allocations)
+    tables = {
+        name: read_parquet(path / f"{name}.parquet", columns)
+        for name, columns in needed.items()
+    }
     folder = RunFolder(path=path, run=run, summary=summary, **tables)
     _check_spans(folder)
     return folder
@@ -94,11 +97,6 @@ def read_run_record(path: Path, *, may_be_unfinished: bool = False) -> RunRecord
             f"{run.command}"
         )
     return run
-
-
-def read_run_table(path: Path, name: str) -> pd.DataFrame:
-    """Read a table of a run folder; raise `RunError` as `read_run` does."""
-    return read_parquet(path / f"{name}.parquet", TABLE_COLUMNS[name])
 
 
 def read_parquet(file: Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -149,13 +147,13 @@ def _check_spans(folder: RunFolder) -> None:
             f"{folder.path / 'crisis_equity.parquet'}: must be indexed by crisis and "
             f"session, got {levels}."
         )
-    spans = {"equity.parquet": folder.equity}
+    spans, strategies = {"equity.parquet": folder.equity}, folder.summary.strategy_names
     for crisis in folder.summary.crises:
         if crisis.covered:
             name = f"crisis_equity.parquet, {crisis.name}"
             spans[name] = folder.crisis(crisis.name)
     for name, span in spans.items():
-        _check_values(f"{folder.path / name}", span)
+        _check_values(f"{folder.path / name}", span[list(strategies)])
 
 
 def _check_values(name: str, span: pd.DataFrame) -> None:
@@ -164,7 +162,7 @@ def _check_values(name: str, span: pd.DataFrame) -> None:
             f"{name}: must hold a base row and at least one session, got {len(span)} "
             "rows."
         )
-    for strategy in STRATEGIES:
+    for strategy in span:
         values = span[strategy]
         is_bad = (~(values > 0) | (values == np.inf)).to_numpy()
         if is_bad.any():

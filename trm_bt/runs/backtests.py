@@ -14,20 +14,21 @@ from trm_bt.evaluation.trials import record_run_trial
 from trm_bt.files import check_replaceable, staged_folder
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.splits import CrisisPlan
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.labels import cash_returns
 from trm_bt.processes import Progress, no_progress
 from trm_bt.runfolder.records import (
-    BASELINES,
     OUT_OF_SAMPLE,
     SUMMARY,
     RunRequest,
     Summary,
+    baselines,
 )
 from trm_bt.runfolder.store import write_json
-from trm_bt.runs.request import requested_bars
+from trm_bt.runs.request import choosing, requested_bars
 from trm_bt.runs.results import (
     CrisisResults,
     crisis_equity,
@@ -124,7 +125,7 @@ def backtest_all(
     crises : mapping of str to (BacktestResult, DataFrame)
         By crisis name, the allocator's run and every strategy's equity in the crisis.
     """
-    total = len(policies) + len(BASELINES)
+    total = len(policies) + len(_baselines(request))
     progress("backtests", 0, total)
     continuous = policies[OUT_OF_SAMPLE]
     ours = allocate(bars, continuous, continuous.first, request)
@@ -215,14 +216,14 @@ def run_baselines(
     total: int,
     progress: Progress,
 ) -> dict[str, BacktestResult]:
-    """Run SPY, 60/40 and the eight allocations over the allocator's sessions.
+    """Run SPY, 60/40 and the allocations over the allocator's sessions.
 
     `progress` is called after the allocator's run, which comes first of `total`, and
     after each of these.
     """
     results: dict[str, BacktestResult] = {}
     progress("backtests", 1, total)
-    for name, weights in BASELINES.items():
+    for name, weights in _baselines(request).items():
         results[name] = run_backtest(
             bars,
             FixedMix,
@@ -276,11 +277,12 @@ def backtest_checkpoint(
     policy = TRMPolicy.load(
         checkpoint, device=request.device, allow_in_sample=allow_in_sample
     )
+    request = choosing(request, policy.schema)
     decide_from = _first_decision(bars, policy, checkpoint)
     ours = allocate(bars, policy, decide_from, request)
-    total = 1 + len(BASELINES)
-    baselines = run_baselines(bars, request, ours, total, progress or no_progress)
-    results = {OURS: ours, **baselines}
+    total = 1 + len(_baselines(request))
+    others = run_baselines(bars, request, ours, total, progress or no_progress)
+    results = {OURS: ours, **others}
     seed = policy.models[0].config.seed
     summary = summarize(bars, results, {}, [], [], seed=seed).model_copy(
         update=compare_schedules(bars, policy, ours, request)
@@ -291,6 +293,10 @@ def backtest_checkpoint(
     if not allow_in_sample:
         record_run_trial(out, request.config, ours, bars)
     return summary
+
+
+def _baselines(request: RunRequest) -> dict[str, tuple[float, ...]]:
+    return baselines(Allocations.of(request.config.labels.allocations))
 
 
 def _first_decision(bars: Bars, policy: TRMPolicy, path: Path) -> pd.Timestamp:

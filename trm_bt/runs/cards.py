@@ -63,6 +63,7 @@ def card_facts(
             config.model, n_allocations=len(schema.table)
         ).n_parameters,
         "allocations": schema.table.describe(),
+        "n_allocations": len(schema.table),
         "versions": versions(),
     }
 

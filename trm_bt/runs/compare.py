@@ -26,7 +26,6 @@ from trm_bt.evaluation.trials import (
 from trm_bt.evaluation.verdict import verdict
 from trm_bt.feeds.sources import check_span
 from trm_bt.files import check_replaceable, staged_folder
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.compare_page import render_comparison
 from trm_bt.runfolder.records import (
@@ -36,13 +35,13 @@ from trm_bt.runfolder.records import (
     BarsRecord,
     CashRecord,
     RunRecord,
+    table_columns,
 )
-from trm_bt.runfolder.store import read_run_record, read_run_table, write_json
+from trm_bt.runfolder.store import read_parquet, read_run_record, write_json
 from trm_bt.runs.request import bars_for
 
 MARKER: Final = "comparison.json"
 PAGE: Final = "comparison.html"
-_PROBABILITIES: Final = [f"prob_{name}" for name in ALLOCATION_NAMES]
 _SAME_VALUE: Final = 1e-9
 
 
@@ -130,6 +129,8 @@ def compare(
         cash=str(CashRecord.of(bars)),
         cost_bps=config.backtest.cost_bps,
         rebalance_band=config.strategy.rebalance_band,
+        schedule=config.strategy.schedule,
+        allocations=comparison.allocations.names,
         verdict=verdict(assessment),
     )
     _write(record, comparison, target)
@@ -184,7 +185,7 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
     RunError
         At the first session on which the two differ.
     """
-    recorded = read_run_table(folder, "equity")[OURS]
+    recorded = read_parquet(folder / "equity.parquet", [OURS])[OURS]
     both = pd.concat([recorded, equity], axis=1, keys=["recorded", "now"]).sort_index()
     # a session that only one of the two has is a difference
     is_same = (both["now"] / both["recorded"] - 1.0).abs() <= _SAME_VALUE
@@ -206,13 +207,15 @@ def read_decisions(folder: Path, run: RunRecord) -> DecisionRecord:
     RunError
         If the table is missing or lacks a column, or a model of it is unknown.
     """
-    table = read_run_table(folder, "decisions")
+    allocations = run.feature_schema.table
+    columns = table_columns(allocations.names)["decisions"]
+    table = read_parquet(folder / "decisions.parquet", columns)
     table = table[table["run"] == OUT_OF_SAMPLE].set_index("session", drop=False)
     table = table.sort_index()
     return DecisionRecord(
         target_weights(table),
         table["allocation"].fillna(-1).to_numpy(np.int64),
-        table[_PROBABILITIES].max(axis=1).to_numpy(np.float64),
+        table[allocations.columns("prob")].max(axis=1).to_numpy(np.float64),
         _known_by(table, run, folder),
     )
 

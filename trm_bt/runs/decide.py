@@ -14,7 +14,7 @@ from trm_bt.config import Device, StrategyConfig, TRMConfig
 from trm_bt.feeds import load_bars
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars, Status
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, compute_features, with_inputs_of
@@ -219,14 +219,14 @@ def _newest_of(policy: Decider, bars: Bars, settings: StrategyConfig) -> _Newest
         policy.check_schema(features.schema)
         sessions = pd.DatetimeIndex(features.frame.index)
         decisions = policy.decide(sessions, features.frame.to_numpy())
-        held, n_sure = _held(decisions, settings)
+        held, n_sure = _held(decisions, policy.schema.table, settings)
         if n_before == 0 or n_sure >= _N_SHOWN:
             break
     return _Newest(features.frame[-2:], decisions[-2:], held[-2:])
 
 
 def _held(
-    decisions: Sequence[Decision], settings: StrategyConfig
+    decisions: Sequence[Decision], table: Allocations, settings: StrategyConfig
 ) -> tuple[list[tuple[Weights | None, pd.Timestamp | None]], int]:
     """Follow the allocator from the first decision given to the last.
 
@@ -240,7 +240,7 @@ def _held(
         no schedule.
     """
     averaging = Averaging(
-        ALLOCATION_WEIGHTS,
+        table.weights,
         n_averaged=settings.n_averaged,
         decision=settings.decision,
         min_confidence=settings.min_confidence,
@@ -267,15 +267,16 @@ def _report(
 ) -> DecisionReport:
     """Put together what is known of the last session, and of the one before."""
     decision, (weights, decided_on) = newest.decisions[-1], newest.held[-1]
-    trained = policy.model_for(decision.decided_on)
+    trained, table = policy.model_for(decision.decided_on), policy.schema.table
     readings = _readings(newest.features, trained, policy)
     before, held_before = None, None
     if len(newest.decisions) > 1:
         before, held_before = newest.decisions[-2], newest.held[-2][0]
-    named, probabilities = _named(weights), _probabilities(decision)
+    named, probabilities = _named(weights), _probabilities(decision, table)
+    chances_before = before and _probabilities(before, table)
     return DecisionReport(
         session=decision.decided_on.date(),
-        allocation=_name(decision),
+        allocation=_name(decision, table),
         weights=named,
         weights_decided_on=decided_on and decided_on.date(),
         probabilities=probabilities,
@@ -288,9 +289,9 @@ def _report(
         features=readings,
         outside=tuple(name for name, r in readings.items() if r.is_outside),
         session_before=before and before.decided_on.date(),
-        allocation_before=before and _name(before),
+        allocation_before=before and _name(before, table),
         weight_changes=_changes(named, _named(held_before)),
-        probability_changes=_changes(probabilities, before and _probabilities(before)),
+        probability_changes=_changes(probabilities, chances_before),
         orders=orders,
     )
 
@@ -320,10 +321,8 @@ def _readings(
     }
 
 
-def _name(decision: Decision) -> str | None:
-    return (
-        None if decision.allocation is None else ALLOCATION_NAMES[decision.allocation]
-    )
+def _name(decision: Decision, table: Allocations) -> str | None:
+    return None if decision.allocation is None else table.names[decision.allocation]
 
 
 def _named(weights: Weights | None) -> dict[str, float] | None:
@@ -333,10 +332,10 @@ def _named(weights: Weights | None) -> dict[str, float] | None:
     return dict(zip(WEIGHT_COLUMNS, (*weights, 1.0 - sum(weights)), strict=True))
 
 
-def _probabilities(decision: Decision) -> dict[str, float] | None:
+def _probabilities(decision: Decision, table: Allocations) -> dict[str, float] | None:
     if decision.allocation is None:
         return None
-    return dict(zip(ALLOCATION_NAMES, decision.probabilities.tolist(), strict=True))
+    return dict(zip(table.names, decision.probabilities.tolist(), strict=True))
 
 
 def _changes(

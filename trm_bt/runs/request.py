@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from trm_bt.feeds import load_bars
 from trm_bt.market.bars import Bars
@@ -18,6 +19,13 @@ def training_bars(request: RunRequest) -> Bars:
     """
     default = "all" if request.bars == "sample" else "core"
     return requested_bars(request, request.inputs or (default,))
+
+
+def choosing(request: RunRequest, schema: FeatureSchema) -> RunRequest:
+    """Return the request with the allocations that a trained model chooses from."""
+    config = request.config
+    labels = config.labels.model_copy(update={"allocations": schema.allocations})
+    return replace(request, config=config.model_copy(update={"labels": labels}))
 
 
 def bars_for(request: RunRequest, schema: FeatureSchema) -> Bars:

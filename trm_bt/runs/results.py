@@ -116,6 +116,7 @@ def summarize(
         crises=tuple(_crisis_record(plan, crises, by_name) for plan in plans),
         orders=_orders_record(everything),
         seed=seed,
+        allocations=schema.table.names,
     )
 
 

@@ -27,6 +27,7 @@ from trm_bt.learning.splits import (
     plan_crises,
 )
 from trm_bt.learning.workers import TrainingJob, train_each
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import Features, compute_features
@@ -42,6 +43,7 @@ from trm_bt.runfolder.records import (
     RunRecord,
     RunRequest,
     Summary,
+    baselines,
     versions,
 )
 from trm_bt.runfolder.store import read_run_record, write_json
@@ -190,6 +192,7 @@ def _prepare(
 ) -> _Work:
     """Load the bars, compute features and labels, and lay out the splits."""
     config = request.config
+    baselines(Allocations.of(config.labels.allocations))  # refuses a name that is taken
     with timed(seconds, "bars"):
         bars = training_bars(request)
     with timed(seconds, "features"):

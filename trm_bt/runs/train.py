@@ -15,10 +15,11 @@ from trm_bt.learning.records import ProgressCallback, TrainedModel
 from trm_bt.learning.resume import is_unfinished
 from trm_bt.learning.self_check import Check, self_check
 from trm_bt.learning.trainer import train
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
-from trm_bt.runfolder.records import RunRequest
+from trm_bt.runfolder.records import RunRequest, baselines
 from trm_bt.runs.cards import card_facts
 from trm_bt.runs.request import training_bars
 
@@ -58,6 +59,8 @@ def train_checkpoint(
         If the input is bad; nothing is written then.
     """
     request.config.check_trainable()
+    allocations = Allocations.of(request.config.labels.allocations)
+    baselines(allocations)  # refuses a name that is taken
     out = out.resolve()
     unfinished = out.with_name(f"{out.name}.unfinished")
     may_replace = force or (resume and is_unfinished(unfinished))

@@ -2,7 +2,6 @@
 
 from markupsafe import Markup
 
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report.contents import RunContent
 from trm_bt.report.headline import contrasts, habit, headline
 from trm_bt.report.templating import fill
@@ -14,7 +13,7 @@ def opening(page: RunContent) -> Markup:
     chosen = page.decisions["allocation"]
     shares = {
         name: float((chosen == allocation).sum()) / max(len(chosen), 1)
-        for allocation, name in enumerate(ALLOCATION_NAMES)
+        for allocation, name in enumerate(page.allocations.names)
     }
     sentences = headline(contrasts(summary.strategies), summary.out_of_sample)
     if habitual := habit(shares):
