@@ -227,7 +227,8 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
     @classmethod
     def loaded_policy(cls, given: Mapping[str, object]) -> Policy:
         """Return the policy of an instance with these params."""
-        params = {**cls.params._getpairs(), **given}
+        own: Params = cls.params  # by now a class of Backtrader's
+        params = {**own._getpairs(), **given}
         return given_or_loaded_policy(SimpleNamespace(**params))
 
     def _plotlabel(self) -> list[str]:
@@ -247,7 +248,7 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
         if not is_live(self._inputs):
             check_current_values(self._inputs, self._needs)
         row = np.array([[line[0] for line in self.features.lines]])
-        values = np.full(self.lines.size(), np.nan)
+        values = np.full(len(decision_lines(self.schema.table)), np.nan)
         if number >= self._decide_from and not np.isnan(row).all():
             values = self._decide(np.array([number]), row)[0]
         for line, value in zip(_lines(self), values.tolist(), strict=True):

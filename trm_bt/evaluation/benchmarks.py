@@ -27,6 +27,7 @@ from trm_bt.strategies.learned_rules import (
 )
 from trm_bt.strategies.rules import (
     WEIGHT_RULES,
+    Rule,
     history_of,
     mean_variance_of_eight,
 )
@@ -211,7 +212,7 @@ def rule_benchmarks(
     history = history_of(bars)
     rows = bars.sessions.get_indexer(sessions)
     of_ours = partial(mean_variance_of_eight, allocations=allocations)
-    rules = {**WEIGHT_RULES, "mean_variance_of_eight": of_ours}
+    rules: dict[str, Rule] = {**WEIGHT_RULES, "mean_variance_of_eight": of_ours}
     for name, rule in rules.items():
         yield _from_rows(name, "rule", rule(history)[rows], sessions)
 

@@ -273,7 +273,7 @@ def _report(
     if len(newest.decisions) > 1:
         before, held_before = newest.decisions[-2], newest.held[-2][0]
     named, probabilities = _named(weights), _probabilities(decision, table)
-    chances_before = before and _probabilities(before, table)
+    chances_before = None if before is None else _probabilities(before, table)
     return DecisionReport(
         session=decision.decided_on.date(),
         allocation=_name(decision, table),
