@@ -243,7 +243,7 @@ def probabilistic_sharpe(
 
 
 def expected_best_sharpe(variance: float, n_trials: int) -> float:
-    r"""Return the best Sharpe ratio that `n_trials` worthless trials would sresampling.
+    r"""Return the best Sharpe ratio that `n_trials` worthless trials would show.
 
     Parameters
     ----------
