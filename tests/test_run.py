@@ -225,6 +225,7 @@ def test_provenance_is_shown_wherever_the_sample_is_used(folder, summary):
         assert words.replace("&", "&amp;") in page.read_text(encoding="utf-8"), page
 
 
+@pytest.mark.slow
 def test_the_same_request_gives_the_same_bits(folder, tmp_path):
     again = tmp_path / "again"
     run(REQUEST, again, command=COMMAND)
