@@ -127,10 +127,10 @@ def with_other_future(
     is_kept = (generator.random(len(ahead)) >= _DROPPED) | keeps_calendar
     is_kept[0] |= keeps_open or not is_kept.any()
     rows = np.r_[np.arange(n_past), ahead[is_kept]]
-    frames: dict[str, Any] = {}
-    for role, values in bars.by_role().items():
+    frames: dict[str, Any] = bars.by_role()
+    for role, values in frames.items():
         is_series = isinstance(values, pd.Series)
-        frame = values.to_frame() if isinstance(values, pd.Series) else values
+        frame = values.to_frame() if is_series else values
         picked = frame.iloc[rows]
         other = _mirrored(role, picked.iloc[n_past - 1 :], generator)
         if keeps_open and "open" in frame:
