@@ -107,6 +107,11 @@ class LabelConfig(_Settings):
             return tuple(table) if isinstance(table, list) else table
         return tuple(_allocation(name, shares) for name, shares in table.items())
 
+    @property
+    def n_ahead(self) -> int:
+        """Sessions from a decision to its outcome: to the fill, then the horizon."""
+        return self.horizon + (1 if self.fill == "next_open" else 0)
+
     @model_validator(mode="after")
     def _check_horizon(self) -> Self:
         """Refuse to measure risk on one session."""

@@ -28,7 +28,6 @@ from trm_bt.evaluation.benchmarks import (
     Benchmark,
     DecisionRecord,
     fixed_benchmarks,
-    label_table,
     learned_benchmarks,
     matched_mix,
     missing_modules,
@@ -44,10 +43,14 @@ from trm_bt.evaluation.metrics import (
     summarize_strategy,
     total_return,
 )
-from trm_bt.evaluation.replay import Replay, replay, replay_one
+from trm_bt.evaluation.replay import Replay, replay
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
-from trm_bt.market.labels import cash_returns, forward_returns
+from trm_bt.market.labels import (
+    cash_returns,
+    features_and_labels,
+    forward_returns,
+)
 from trm_bt.processes import Progress, no_progress
 from trm_bt.strategies.scheduled import ScheduledWeights
 
@@ -138,20 +141,28 @@ class Comparison:
         return pd.Series(run.values[-1], list(self.strategies))
 
     def at_costs(self, name: str, cost_bps: np.ndarray) -> Replay:
-        """Replay a strategy at other costs, in basis points, one path each."""
-        settings = self.config.strategy
-        return replay_one(
-            self.bars,
-            self.strategies[name].weights,
-            cost_bps / 1e4,
-            band=settings.rebalance_band,
-            schedule=settings.schedule,
-        )
-
-    def replayed(self, targets: np.ndarray, cost_rates: np.ndarray) -> Replay:
-        """Replay targets with the band and the schedule of the run, as `replay` does.
+        """Replay a strategy at other costs, one path each.
 
         Arrays make every trade, however small `min_trade_value` finds it.
+
+        Parameters
+        ----------
+        name : str
+            The strategy.
+        cost_bps : ndarray of shape (n_paths,)
+            Costs in basis points of the traded value.
+        """
+        weights = self.strategies[name].weights[["equity", "bond"]].to_numpy(np.float64)
+        return self.replayed(weights[:, np.newaxis], cost_bps / 1e4)
+
+    def replayed(self, targets: np.ndarray, cost_rates: np.ndarray) -> Replay:
+        """Replay targets with the band and the schedule of the run.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (n_sessions, n_paths, 2)
+        cost_rates : ndarray of shape (n_paths,)
+            As `replay` takes them.
         """
         settings = self.config.strategy
         return replay(
@@ -193,7 +204,7 @@ def run_comparison(
         If the sessions of bars and decisions differ from the first decision on.
     """
     span = _span_of(bars, decisions)
-    features, labels = label_table(bars, config)
+    features, labels = features_and_labels(bars, config)
     table = Allocations.of(config.labels.allocations)
     sessions, report = decisions.sessions, progress or no_progress
     ours = Benchmark(OURS, "ours", decisions.weights, classes=decisions.classes)
@@ -203,7 +214,7 @@ def run_comparison(
         matched_mix(results[OURS].weights.iloc[1:].mean(), sessions),
         *fixed_benchmarks(sessions, table),
         *rule_benchmarks(bars, sessions, table),
-        *learned_benchmarks(bars, decisions, features, labels, seed, table),
+        *learned_benchmarks(bars, decisions, features.frame, labels, seed, table),
         oracle(labels, sessions, table),
     ]
     for done, benchmark in enumerate(others, 1):

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from trm_bt.config import AllocationTable, FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
@@ -22,7 +22,7 @@ from trm_bt.market._typing import (
     FloatSessionsByFeature,
 )
 from trm_bt.market.allocations import Allocations
-from trm_bt.market.bars import CORE_ROLES, ROLES, Bars, Status
+from trm_bt.market.bars import CORE_ROLES, Bars, Status
 from trm_bt.market.feature_table import FEATURES, Feature, Formula
 from trm_bt.market.windows import Column
 
@@ -34,7 +34,7 @@ _OBSERVED: Final[tuple[Status, ...]] = tuple("observed" for _ in FEATURES)
 _CORE_INPUTS: Final = frozenset({*CORE_ROLES, *_ROLES})
 
 
-class FeatureSchema(BaseModel):
+class FeatureSchema(BaseModel, frozen=True, extra="forbid"):
     """What a row of features means; a model may only read rows of its own schema.
 
     Parameters
@@ -56,8 +56,6 @@ class FeatureSchema(BaseModel):
     allocations : AllocationTable or None
         What a model of this schema chooses from; None for the eight.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     members: tuple[str, ...] = ()
     has_put_call: bool = False
@@ -160,8 +158,8 @@ class Features:
 def schema_for(bars: Bars, config: FeatureConfig | None = None) -> FeatureSchema:
     """Return the schema of the features that `bars` can give."""
     members = () if bars.members is None else tuple(map(str, bars.members.columns))
-    present = [role for role in ROLES if getattr(bars, role) is not None]
-    schema = schema_from({role: bars.status(role) for role in present}, members, config)
+    status = {role: bars.status(role) for role in bars.by_role()}
+    schema = schema_from(status, members, config)
     return schema.model_copy(update={"provenance": describe_provenance(bars)})
 
 

@@ -1,8 +1,6 @@
-"""The bars of a request, and the clock of its stages."""
+"""The bars of a request."""
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 from trm_bt.feeds import load_bars
@@ -43,11 +41,3 @@ def requested_bars(request: RunRequest, inputs: Sequence[str] = ("all",)) -> Bar
         long_bond=request.config.bars.long_bond,
         inputs=inputs,
     )
-
-
-@contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note the wall seconds of a stage."""
-    started = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - started, 2)
