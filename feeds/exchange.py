@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 FIRST_SESSION: Final = pd.Timestamp("1962-01-02")
 """No bar before this one is looked for: Yahoo's daily history begins here."""
+SETTLED_AFTER: Final = pd.Timedelta(minutes=30)
+"""Time after the close from which on a session's bar is final."""
 
 
 def _calendar(last: pd.Timestamp) -> "ExchangeCalendar":
@@ -47,6 +49,25 @@ def nyse_sessions(start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
     sessions = _calendar(max(end, FIRST_SESSION)).sessions
     found = sessions[(sessions >= start) & (sessions <= end)]
     return pd.DatetimeIndex(found.to_numpy(), name="session")
+
+
+def last_final_day(now: pd.Timestamp) -> pd.Timestamp:
+    """Return the last date whose bars are final at `now`: today after the close.
+
+    Parameters
+    ----------
+    now : Timestamp
+        A moment with a time zone.
+
+    Examples
+    --------
+    >>> last_final_day(pd.Timestamp("2024-07-05 11:00", tz="America/New_York")).date()
+    datetime.date(2024, 7, 4)
+    >>> last_final_day(pd.Timestamp("2024-07-05 16:30", tz="America/New_York")).date()
+    datetime.date(2024, 7, 5)
+    """
+    today = now.tz_convert("America/New_York").tz_localize(None).normalize()
+    return max(last_closed_session(now - SETTLED_AFTER), today - pd.Timedelta(days=1))
 
 
 def last_closed_session(now: pd.Timestamp) -> pd.Timestamp:

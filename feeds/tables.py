@@ -69,9 +69,30 @@ def file_of(folder: Path, symbol: str) -> Path | None:
     return next(holding, None)
 
 
+def rate_files(folder: Path) -> list[Path]:
+    """Return the file called rates, else those whose names or columns are yields."""
+    paths = files_of(folder)
+    named = [path for path in paths if symbol_of(path) == "rates"]
+    called = [path for path in named if path.name.lower().startswith("rates.")]
+    if len(called) > 1:
+        names = " and ".join(path.name for path in called)
+        raise BarsError(f"{folder}: must hold rates once, has {names}. Remove one.")
+    return called or named or [path for path in paths if "rates" in symbols_of(path)]
+
+
 def files_of(folder: Path) -> list[Path]:
     """Return the files of tables in `folder`, by name."""
-    return sorted(path for path in folder.iterdir() if table_suffix(path))
+    return sorted(path for path in folder.iterdir() if _is_table(path))
+
+
+def _is_table(path: Path) -> bool:
+    """Tell whether a file is a table by its name, or a text by its header too."""
+    if not table_suffix(path).startswith(".txt"):
+        return bool(table_suffix(path))
+    try:
+        return any(map(is_date, _header(path)[0]))
+    except (BarsError, OSError):
+        return False
 
 
 def symbols_of(path: Path) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.market.bars import PRICE_COLUMNS
+from trm_bt.market.bars import PRICE_COLUMNS, is_outside_range
 
 EVENT_COLUMNS: Final = ("dividends", "capital_gains", "splits")
 RAW_COLUMNS: Final = (*PRICE_COLUMNS, "volume", *EVENT_COLUMNS)
@@ -132,6 +132,36 @@ def adjust(raw: pd.DataFrame) -> pd.DataFrame:
     adjusted = raw[list(PRICE_COLUMNS)].mul(factor, axis=0)
     adjusted["volume"] = raw["volume"] * _later_splits(raw["splits"])
     return adjusted
+
+
+def with_closes(table: pd.DataFrame) -> pd.DataFrame:
+    """Return bars whose open, high and low are the close, of a table of closes alone.
+
+    Parameters
+    ----------
+    table : DataFrame of shape (n_sessions, n_columns)
+        With `close`; where it has one of open, high and low it is returned as it is.
+    """
+    others = [name for name in PRICE_COLUMNS if name != "close"]
+    given = table.columns.intersection(others)
+    if "close" not in table or table[given].notna().to_numpy().any():
+        return table
+    return table.assign(**dict.fromkeys(others, table["close"]))
+
+
+def with_widest(table: pd.DataFrame) -> pd.DataFrame:
+    """Return bars whose high and low hold open and close, where they did not.
+
+    Of an index the close alone is read; the others are kept so that its bars are bars.
+    """
+    prices = table[list(PRICE_COLUMNS)]
+    is_wrong = is_outside_range(prices)
+    if not is_wrong.any():
+        return table
+    widest = table.copy()
+    widest.loc[is_wrong, "high"] = prices[is_wrong].max(axis=1)
+    widest.loc[is_wrong, "low"] = prices[is_wrong].min(axis=1)
+    return widest
 
 
 def adjusted_prices(table: pd.DataFrame) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def find_bad_prices(bars: Subject) -> Iterator[Finding]:
     if is_wrong.any():
         first = prices.index[is_wrong][0]
         yield on_rows(
-            "error",
+            "warning" if bars.role == "volatility" else "error",
             "high and low",
             prices.index[is_wrong],
             f"{bars.name}: high must be the highest and low the lowest price of a bar, "
