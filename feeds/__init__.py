@@ -11,6 +11,7 @@ from trm_bt.feeds.sample import load_sample
 from trm_bt.feeds.sources import check_span
 from trm_bt.feeds.vendors import open_source
 from trm_bt.market.bars import Bars
+from trm_bt.quality.rules import judge_by
 
 __all__ = ["load_bars"]
 
@@ -22,6 +23,8 @@ def load_bars(
     end: str | None = None,
     observed: Sequence[str] = (),
     long_bond: LongBond = "fund",
+    accept: Sequence[str] = (),
+    strict: bool = False,
 ) -> Bars:
     """Load checked bars from the embedded sample, a store or a folder of files.
 
@@ -37,6 +40,10 @@ def load_bars(
     long_bond : {"fund", "yields", "none"}
         What stands before TLT's first session: the returns of VUSTX where it is there,
         a par bond repriced from constant-maturity yields, or nothing.
+    accept : sequence of str
+        Rules that are overruled, as RULE or RULE:SYMBOL; the provenance says so.
+    strict : bool
+        Whether what is odd about bars refuses them, unless it is accepted.
 
     Returns
     -------
@@ -55,6 +62,7 @@ def load_bars(
         names where.
     """
     check_span(start, end)
+    judgement = judge_by(accept, is_strict=strict)
     if long_bond not in get_args(LongBond):
         raise BarsError(
             f"`long_bond` must be one of {', '.join(get_args(LongBond))}, got "
@@ -67,6 +75,6 @@ def load_bars(
                 "have it."
             )
         return load_sample().between(start, end)
-    return assemble(
-        open_source(source), slice(start, end), observed=observed, long_bond=long_bond
-    )
+    opened = open_source(source)
+    opened.judgement = judgement
+    return assemble(opened, slice(start, end), observed=observed, long_bond=long_bond)

@@ -50,15 +50,16 @@ def checked_prices(
         raise BarsError(f"{where}: is needed and missing; there is {present}{others}.")
     if table.empty:
         raise BarsError(f"{where}: there must be at least one session, got none.")
-    findings = find_all(source, symbol, role, span)
+    label = source.label(symbol)
+    findings = find_all(source, symbol, role, span, label)
     if role == "member":  # closes alone are read of it
         findings = tuple(f for f in findings if f.rule not in VOLUME_RULES)
-    refuse(findings, where, source.label(symbol))
+    refuse(findings, where, label)
     notes = tuple(finding.note for finding in findings)
     if role in CLOSES_READ:
         whole = with_closes(table)
         if whole is not table:
-            notes = (f"{source.label(symbol)}: closes only", *notes)
+            notes = (f"{label}: closes only", *notes)
         table = with_widest(whole) if role == "volatility" else whole
     frame = adjusted_prices(table)
     sessions = nyse_sessions(frame.index[0], frame.index[-1])
@@ -71,9 +72,11 @@ def cut_span(table: pd.DataFrame, span: slice) -> pd.DataFrame:
 
 
 def find_all(
-    source: DataSource, symbol: str, role: Role, span: slice
+    source: DataSource, symbol: str, role: Role, span: slice, label: str
 ) -> tuple[Finding, ...]:
     """Examine what of a symbol lies between two dates, against the NYSE calendar.
+
+    Sentences about its rows begin with `label`.
 
     Returns
     -------
@@ -88,6 +91,5 @@ def find_all(
         cut = with_closes(cut)
     if not cut.empty:
         sessions = nyse_sessions(cut.index.min(), cut.index.max())
-        label = source.label(symbol)
         found += examine(Subject(cut, role, sessions, label, symbol))
     return source.judgement.of(found, symbol)

@@ -1,18 +1,17 @@
 """What stands before the first session of TLT: an older fund, yields, or nothing."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.series import LONG_YIELDS, load_yields
-from trm_bt.feeds.sources import DataSource
+from trm_bt.feeds.sources import OLDER_FUND, DataSource
 from trm_bt.market.bars import PRICE_COLUMNS
 from trm_bt.market.par_bond import par_bond_closes
 
-OLDER_FUND: Final = "VUSTX"
 LongBond = Literal["fund", "yields", "none"]
 
 

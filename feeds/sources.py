@@ -20,7 +20,7 @@ from trm_bt.feeds.tables import (
     read_file,
     symbols_of,
 )
-from trm_bt.quality.findings import Finding, Judgement, Role, on_rows
+from trm_bt.quality.findings import AS_RULED, Finding, Judgement, Role, on_rows
 
 CORE_SYMBOLS: Final[Mapping[Role, str]] = {
     "equity": "SPY",
@@ -28,11 +28,17 @@ CORE_SYMBOLS: Final[Mapping[Role, str]] = {
     "volatility": "VIX",
 }
 """The symbols that a source must have, by role."""
+OLDER_FUND: Final = "VUSTX"
+ROLE_OF_SYMBOL: Final[Mapping[str, Role]] = {
+    **{symbol: role for role, symbol in CORE_SYMBOLS.items()},
+    OLDER_FUND: "fund_nav",
+    "rates": "series",
+    "putcall": "series",
+}
+"""What a symbol is examined as; any other with prices is a member."""
 SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
 """The nine sector funds of 1998, which all reach back as far as any."""
-_NAMED: Final = {*map(str.lower, (*CORE_SYMBOLS.values(), *SECTORS)), "vustx"} | {
-    *("rates", "putcall")
-}
+_NAMED: Final = {*map(str.lower, (*ROLE_OF_SYMBOL, *SECTORS))}
 """Symbols that a file is believed to hold by its name."""
 _NO_BARS: Final = re.compile(r"[.~]|(members|readme|licen[cs]e|notes)\b", re.IGNORECASE)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -53,7 +59,7 @@ class DataSource(ABC):
     """
 
     title: str
-    judgement: Judgement = Judgement()
+    judgement: Judgement = AS_RULED
 
     @abstractmethod
     def symbols(self) -> tuple[str, ...]:

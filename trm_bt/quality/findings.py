@@ -92,6 +92,10 @@ class Judgement:
         return replace(finding, severity="error") if self.is_strict else finding
 
 
+AS_RULED: Final = Judgement()
+"""The judgement of the rules alone."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """One symbol's bars under examination.

@@ -96,6 +96,10 @@ class RunRequest:
         Where the models decide.
     schedule : {"crises", "calendar"}
         Whether new models are trained before each crisis or by the calendar.
+    accept : tuple of str
+        Rules of bars that are overruled, as RULE or RULE:SYMBOL.
+    strict : bool
+        Whether odd bars are refused.
     """
 
     bars: str
@@ -105,6 +109,8 @@ class RunRequest:
     observed: tuple[str, ...] = ()
     device: Device = "auto"
     schedule: Literal["crises", "calendar"] = "crises"
+    accept: tuple[str, ...] = ()
+    strict: bool = False
 
 
 class RoleRecord(_Record):

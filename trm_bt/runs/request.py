@@ -17,6 +17,8 @@ def requested_bars(request: RunRequest) -> Bars:
         end=request.end,
         observed=request.observed,
         long_bond=request.config.bars.long_bond,
+        accept=request.accept,
+        strict=request.strict,
     )
 
 
