@@ -22,6 +22,7 @@ _PAID_AROUND: Final = 13
 _MANY_TIMES: Final = 4.0
 _DECISIVE: Final = 3.0
 """Robust deviations of the fall of a price over night."""
+_LEAST_NOISE: Final = 5e-4
 
 
 def undo_splits(vendor: pd.DataFrame) -> pd.DataFrame:
@@ -170,7 +171,7 @@ def doubtful_cash(raw: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["share", "usual", "fall", "cash"], dtype=float)
     is_closes = (raw["open"] == raw["close"]).mean() > 0.5
     fall = 1.0 - (raw["close"] if is_closes else raw["open"]) / before
-    noise = 1.4826 * fall[share.isna()].abs().median()
+    noise = max(1.4826 * fall[share.isna()].abs().median(), _LEAST_NOISE)
     usual = share.dropna().rolling(_PAID_AROUND, center=True, min_periods=1).median()
     events = pd.DataFrame(
         {"share": share, "usual": usual, "fall": fall, "cash": np.nan}
@@ -187,10 +188,9 @@ def doubtful_cash(raw: pd.DataFrame) -> pd.DataFrame:
         miss = abs(event["fall"] - event["share"])
         if miss - misses[best] > _DECISIVE * noise:
             events.loc[session, "cash"] = best
-        elif miss < _DECISIVE * noise and not is_double[session]:
-            events.loc[session, "usual"] = np.nan  # the price shows it
-    is_shown = events["usual"].isna()
-    return events[(is_large & ~is_shown) | events["cash"].notna()]
+        elif misses[best] - miss > _DECISIVE * noise:
+            is_large[session] = False  # the price shows it
+    return events[is_large | events["cash"].notna()]
 
 
 def with_believed_cash(raw: pd.DataFrame) -> pd.DataFrame:

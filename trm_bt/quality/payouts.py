@@ -178,7 +178,8 @@ def _fits_one(values: np.ndarray) -> bool:
         by_steps = _coherence(steps, fine)
         if by_steps.max() > _COHERENCE:
             exact = fine[by_steps.argmax()] * (1 + np.linspace(-2e-4, 2e-4, 101))
-            return bool(_coherence(values, exact).max() > _COHERENCE)
+            if _coherence(values, exact).max() > _COHERENCE:
+                return True
     return False
 
 

@@ -60,7 +60,7 @@ STAGES: Final[tuple[tuple[BarCheck, ...], ...]] = (
         BarCheck(("role",), moves.find_foreign, _PRICED),
     ),
 )
-"""Each stage is looked at only if the stages before it found no error."""
+"""Each stage is looked at only if those before it have left bars to look at."""
 
 
 def examine(bars: Subject) -> tuple[Finding, ...]:
@@ -69,14 +69,14 @@ def examine(bars: Subject) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        In the order of the rules, up to the first stage that has an error.
+        In the order of the rules, up to the first stage that leaves no bars to look at.
     """
     found: list[Finding] = []
     for stage in STAGES:
         for check in stage:
             if bars.role in check.roles:
                 found += check.find(bars)
-        if has_errors(found):
+        if {finding.rule for finding in found} & {*UNACCEPTABLE} and has_errors(found):
             break
     return tuple(found)
 
