@@ -10,12 +10,14 @@ if TYPE_CHECKING:
 
 FIRST_SESSION: Final = pd.Timestamp("1962-01-02")
 """No bar before this one is looked for: Yahoo's daily history begins here."""
+_LAST_YEAR: Final = 2029
 SETTLED_AFTER: Final = pd.Timedelta(minutes=30)
 """Time after the close from which on a session's bar is final."""
 
 
 def _calendar(last: pd.Timestamp) -> "ExchangeCalendar":
-    return _calendar_of_decades(last.year // 10 * 10 + 9)
+    # one calendar serves all that ends before its last year
+    return _calendar_of_decades(max(last.year // 10 * 10 + 9, _LAST_YEAR))
 
 
 @cache

@@ -33,6 +33,8 @@ _COHERENCE: Final = 0.8
 """Length of the mean phase of daily steps against one grid: .3 where a fund pays four
 times a year, .97 where it pays nothing."""
 _FINEST: Final = 0.0015
+_LEAST_FACTOR: Final = 0.4
+"""Of an adjusted to a traded price: all that a fund pays in twenty to thirty years."""
 _SMALL_STEPS: Final = 40
 _MOST_CENTS: Final = 1e5
 _MANY_PAID: Final = 12
@@ -168,12 +170,12 @@ def _fits_one(values: np.ndarray) -> bool:
     small = np.sort(np.abs(steps))[: len(steps) // 4]
     if len(small) < _SMALL_STEPS:
         return False
-    n_units = int(np.log(1 / 0.2) / _FINEST)
+    n_units = int(np.log(1 / _LEAST_FACTOR) / _FINEST)
     units = 0.01 * np.exp(-_FINEST * np.arange(n_units))
     # a traded price has at most so many cents; finer grids are those of rounding
     units = units[units > np.median(values) / _MOST_CENTS]
     coarse = _coherence(small, units)
-    for unit in units[np.argsort(coarse)[-4:]]:
+    for unit in units[np.argsort(coarse)[-3:]]:
         fine = unit * (1 + np.linspace(-1.5 * _FINEST, 1.5 * _FINEST, 61))
         by_steps = _coherence(steps, fine)
         if by_steps.max() > _COHERENCE:
