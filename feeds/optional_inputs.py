@@ -62,8 +62,8 @@ class OptionalInput:
             return ()
         sessions, inside = calendar[is_beyond], calendar[~is_beyond]
         served = f"{inside[0].date()} to {inside[-1].date()}"
-        what = f"{self.beyond:g} where there is no value before or after"
-        words = f"serves from {served}, {what}: on {len(sessions)} sessions"
+        what = f"{self.beyond:g} stands where there is no value before or after"
+        words = f"serves {served}; {what}, on {len(sessions)} sessions"
         return (Note(words, sessions, what),)
 
     def on(self, calendar: pd.DatetimeIndex) -> tuple[pd.DataFrame | None, Provenance]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,11 @@ from trm_bt.learning.resume import is_unfinished
 from trm_bt.learning.self_check import Check, self_check
 from trm_bt.learning.trainer import train
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import FeatureSchema, compute_features
+from trm_bt.market.features import (
+    FeatureSchema,
+    compute_features,
+    describe_provenance,
+)
 from trm_bt.market.labels import compute_labels
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.cards import card_facts
@@ -129,6 +134,10 @@ def save_trained(
         Replace an existing checkpoint.
     """
     record = model.record
+    # what is told of the bars is no later than what the model knows
+    seen = describe_provenance(bars.between(end=record.last_label_known_on))
+    schema = model.schema.model_copy(update={"provenance": seen})
+    model = replace(model, schema=schema)
     history = [epoch.model_dump() for epoch in record.history]
     baselines = {
         "accuracy": record.majority_accuracy,
