@@ -67,7 +67,7 @@ def checked_prices(
 
 
 def cut_span(table: pd.DataFrame, span: slice) -> pd.DataFrame:
-    """Return what lies between two dates, inclusive; all if it is out of order."""
+    """Cut a table, shape (n_rows, n_columns), to two dates; all if out of order."""
     return table.loc[span] if table.index.is_monotonic_increasing else table
 
 
@@ -77,6 +77,8 @@ def find_all(
     """Examine what of a symbol lies between two dates, against the NYSE calendar.
 
     Sentences about its rows begin with `label`.
+
+    The table has shape (n_rows, n_columns), indexed by date.
 
     Returns
     -------

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from trm_bt.backtest import BacktestResult
 from trm_bt.config import TRMConfig
@@ -30,7 +30,7 @@ LOG_NAME: Final = "trials"
 _KEY: Final = b"trm_bt.trial"
 
 
-class Trial(BaseModel):
+class Trial(BaseModel, frozen=True, extra="forbid"):
     """One configuration, and what it earned over a span out of sample.
 
     Parameters
@@ -50,8 +50,6 @@ class Trial(BaseModel):
     recorded_at : datetime
         When it was first recorded.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     configuration: str

@@ -4,7 +4,9 @@ Models are saved as soon as they are trained, so that a run that was stopped any
 resumes with those it has.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +49,7 @@ from trm_bt.runfolder.records import (
 from trm_bt.runfolder.store import read_run_record, write_json
 from trm_bt.runs.backtests import RecordedPolicy, backtest_all
 from trm_bt.runs.dataset import save_labels
-from trm_bt.runs.request import requested_bars, timed
+from trm_bt.runs.request import requested_bars
 from trm_bt.runs.results import model_record, save_results, summarize
 from trm_bt.runs.train import save_trained
 
@@ -122,10 +124,10 @@ class _Decided:
 
 
 def run(
-    request: RunRequest,
-    out: Path,
+    bars: RunRequest | str | Path,
+    out: str | Path,
     *,
-    command: str,
+    command: str | None = None,
     force: bool = False,
     n_processes: int | None = None,
     progress: Progress | None = None,
@@ -134,13 +136,14 @@ def run(
 
     Parameters
     ----------
-    request : RunRequest
-        Bars, settings and the schedule of the splits.
-    out : Path
+    bars : str, Path or RunRequest
+        "sample", "yahoo" or a folder, with the default settings; or a request, which
+        has settings, span and the schedule of the splits beside them.
+    out : str or Path
         The run folder. If it holds the same run, finished or not, its checkpoints are
         kept and the rest is made.
-    command : str
-        The command line, shown on the page.
+    command : str, optional
+        The command line, shown on the page; by default a call of this function.
     force : bool
         Replace another run.
     n_processes : int, optional
@@ -159,6 +162,8 @@ def run(
         If the input is bad, another process is at work in the folder, or an existing
         checkpoint cannot be believed; the folder stays as it is then.
     """
+    request = bars if isinstance(bars, RunRequest) else RunRequest(str(bars))
+    out, command = Path(out), command or f"trm_bt.run({request.bars!r}, {str(out)!r})"
     if request.schedule == "calendar":
         request.config.check_walkable()
     else:
@@ -170,19 +175,27 @@ def run(
         split_chronologically(job.samples, request.config.training.validation_fraction)
     with exclusive_lock(out):
         _claim(work, force=force)
-        with timed(seconds, "training"):
+        with _timed(seconds, "training"):
             _train(work, jobs, n_processes, progress)
-        with timed(seconds, "deciding"):
+        with _timed(seconds, "deciding"):
             decided = _decide(work, progress)
         write_json(out / RUN, work.record)  # what is there is not of these decisions
-        with timed(seconds, "backtests"):
+        with _timed(seconds, "backtests"):
             summary = _save_tables(work, decided, progress)
         facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
         write_json(out / RUN, work.record.model_copy(update=facts))
-        with timed(seconds, "report"):
+        with _timed(seconds, "report"):
             report.build(out, progress=progress)
         write_json(out / RUN, work.record.model_copy(update=facts))
     return summary
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note the wall seconds of a stage."""
+    started = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - started, 2)
 
 
 def _prepare(
@@ -190,11 +203,11 @@ def _prepare(
 ) -> _Work:
     """Load the bars, compute features and labels, and lay out the splits."""
     config = request.config
-    with timed(seconds, "bars"):
+    with _timed(seconds, "bars"):
         bars = requested_bars(request)
-    with timed(seconds, "features"):
+    with _timed(seconds, "features"):
         features = compute_features(bars, config.features)
-    with timed(seconds, "labels"):
+    with _timed(seconds, "labels"):
         labels = compute_labels(bars, features, config.labels)
     record = RunRecord(
         finished=False,
