@@ -179,7 +179,7 @@ def _dropped(
     words = f"{role} lacks {len(lacking)} sessions that other roles have, first "
     what = f"{role} lacks sessions that other roles have, dropped from all"
     note = f"{words}{lacking[0].date()}: dropped from all."
-    return (Note(note, lacking, what),)
+    return (Note(note, pd.DatetimeIndex(lacking), what),)
 
 
 def _unused(frame: pd.DataFrame, calendar: pd.DatetimeIndex) -> tuple[str, ...]:

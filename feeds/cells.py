@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,10 @@ _MIDNIGHT: Final = re.compile(
 )
 """What stands after the date of a daily bar: midnight in New York, in Chicago for the
 indexes of the CBOE, or of the date itself; or the close without a zone."""
-_EPOCH_UNITS: Final = {1e17: "ns", 1e14: "us", 1e11: "ms", 1e8: "s"}
-"""By the least size of the largest, which is later than 1973; YYYYMMDD is smaller."""
+_EPOCH_UNITS: Final[dict[Literal["ns", "us", "ms", "s"], float]] = {
+    **{"ns": 1e17, "us": 1e14, "ms": 1e11, "s": 1e8}
+}
+"""With the least size of the largest, which is later than 1973; YYYYMMDD is smaller."""
 _DAILY_TIMES: Final = ("00:00:00", "09:30:00", "16:00:00")
 _OUTSIDE: Final = re.compile(r"[\s\u00a0\u202f$€£%']")
 _SUFFIXES: Final[Mapping[str, float]] = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
@@ -69,7 +71,7 @@ def _parse_others(text: pd.Series, path: Path) -> pd.Series:
 
 def _of_moments(stamps: pd.Series, path: Path) -> pd.Series:
     """Return the dates of seconds since 1970, or of finer units."""
-    unit = next(u for least, u in _EPOCH_UNITS.items() if stamps.max() >= least)
+    unit = next(u for u, least in _EPOCH_UNITS.items() if stamps.max() >= least)
     moments = pd.Series(pd.to_datetime(stamps, unit=unit))
     if (moments == moments.dt.normalize()).all():
         return moments
@@ -81,7 +83,8 @@ def _of_moments(stamps: pd.Series, path: Path) -> pd.Series:
             f"{path}: a daily bar must be stamped with midnight, 9:30 or 16:00 in New "
             f"York, data row {row + 1} has {stamps.iloc[row]}, {local.iloc[row]}."
         )
-    return local.dt.tz_localize(None).dt.normalize()
+    days: pd.Series = local.dt.tz_localize(None).dt.normalize()
+    return days
 
 
 def parse_numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

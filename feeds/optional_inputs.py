@@ -72,7 +72,7 @@ class OptionalInput:
         first, last = calendar[0], calendar[-1]
         is_carried = self.values.reindex(calendar).isna().any(axis=1).to_numpy()
         is_carried &= values.notna().all(axis=1).to_numpy()
-        notes = list(self.unreached(calendar))
+        notes: list[str] = [*self.unreached(calendar)]
         if self.beyond is not None:
             is_beyond = _is_beyond(values)
             values = values.where(~is_beyond[:, None], self.beyond)

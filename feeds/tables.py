@@ -288,15 +288,15 @@ def _of_symbol(
 def _of_numbers(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
     """Return the columns of numbers, without text that nobody reads."""
     is_bars = "close" in frame.columns
-    unread = [name for name in frame if is_unread(name)]
-    for name in frame.select_dtypes(exclude="number"):
+    unread = [name for name in map(str, frame) if is_unread(name)]
+    for name in map(str, frame.select_dtypes(exclude="number")):
         is_text = pd.to_numeric(frame[name], errors="coerce").isna()
         if not is_read(name) and (is_text.any() if is_bars else is_text.all()):
             unread.append(name)
     frame = parse_numbers(frame.drop(columns=unread), path)
     for name in frame.columns.intersection(list(_SPLITS)):
         frame[name] = frame[name].where(frame[name] != 1.0, 0.0)  # one for one is none
-    unknown = [name for name in frame if is_bars and not is_read(name)]
+    unknown = [name for name in map(str, frame) if is_bars and not is_read(name)]
     if not unknown:
         return frame, []
     words = (

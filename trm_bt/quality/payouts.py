@@ -188,7 +188,9 @@ def _fits_one(values: np.ndarray) -> bool:
 def _coherence(steps: np.ndarray, units: np.ndarray) -> np.ndarray:
     """Return the length of the mean phase of steps against each unit, 0 to 1."""
     phases = 2 * np.pi * steps[None, :] / units[:, None]
-    return np.hypot(np.cos(phases).mean(axis=1), np.sin(phases).mean(axis=1))
+    return np.asarray(
+        np.hypot(np.cos(phases).mean(axis=1), np.sin(phases).mean(axis=1))
+    )
 
 
 def _spans(years: list[int]) -> str:
