@@ -58,18 +58,11 @@ def assemble(
     served = {name: entry.on(calendar) for name, entry in optional.items()}
     _warn_caller(
         *notes.values(),
-        *(entry.warnings for entry in optional.values()),
+        *(entry.said(calendar) for entry in optional.values()),
         *(_unserved(entry) for values, entry in served.values() if values is None),
-        *(
-            [f"{entry.source}: {note}." for note in entry.unreached(calendar)]
-            for entry in optional.values()
-        ),
     )
     for role, frame in frames.items():
         notes[role] += _unused(frame.loc[span.start :], calendar)
-    unread = source.unread()
-    if unread:
-        notes["equity"] += (f"files of the folder not read: {', '.join(unread)}",)
     values = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
     if older and calendar[0] < spliced_on:
         _fill_at_closes(values["equity"], notes, spliced_on, older)
@@ -129,6 +122,10 @@ def _core_provenance(
     notes: Mapping[Role, tuple[str, ...]],
     calendar: pd.DatetimeIndex,
 ) -> dict[str, Provenance]:
+    unread = source.unread()
+    if unread:
+        words = f"files of the folder not read: {', '.join(unread)}"
+        notes = {**notes, "equity": (*notes["equity"], words)}
     return {
         str(role): Provenance(
             source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]

@@ -63,29 +63,20 @@ def layout_of(path: Path) -> Layout:
         If it cannot be read.
     """
     encoding, lines = _first_lines(path)
-    text = "".join(lines)
-    if not text.strip():
+    if not "".join(lines).strip():
         raise BarsError(f"{path}: must be a table, and is empty.")
-    tail = [line for line in lines if line.strip()][-2:]
-    separator = next(
-        (sign for sign in _SEPARATORS if all(sign in line for line in tail)), ","
-    )
-    rows = list(csv.reader(lines, delimiter=separator))
+    separator, rows = _rows(lines)
     values = [i for i, row in enumerate(rows) if any(map(_is_value, row))]
     n_skipped = values[0] if values else len(rows)
-    above = rows[:n_skipped]
-    n_known = [sum(map(is_known, row)) for row in above]
-    if (
-        _PAGE.match(text)
-        or (not any(n_known) and not values)
-        or max(map(len, rows)) < 2
-    ):
-        shown = " ".join(text.split())[:60]
+    n_known = [sum(map(is_known, row)) for row in rows[:n_skipped]]
+    is_message = not values and not any(n_known)
+    if _PAGE.match("".join(lines)) or is_message or max(map(len, rows)) < 2:
+        shown = " ".join("".join(lines).split())[:60]
         raise BarsError(
             f"{path}: must be a table, and is a saved page or a message: '{shown}'. "
             "Download it again."
         )
-    if not above:
+    if not n_known:
         shown = separator.join(rows[0])[:60]
         raise BarsError(
             f"{path}: must begin with a header that names the columns, and begins "
@@ -96,14 +87,23 @@ def layout_of(path: Path) -> Layout:
     header = [cell.strip() for cell in rows[at]]
     tickers = _tickers(rows, at, n_skipped)
     if tickers:  # the first cell names the header lines, and dates may stand in either
+        above = rows[:n_skipped]
         dates = [
-            k for row in above for k, cell in enumerate(row[1:], 1) if is_date(cell)
+            k for row in above for k, cell in enumerate(row) if k and is_date(cell)
         ]
         header[dates[0] if dates else 0] = "date"
         header[0] = "index" if dates else "date"
     for row in rows[n_skipped : n_skipped + 1]:
         _refuse_longer(path, row, header, separator)
     return Layout(encoding, separator, n_skipped, tuple(header), tickers)
+
+
+def _rows(lines: Sequence[str]) -> tuple[str, list[list[str]]]:
+    """Return the separator of some lines, and their cells."""
+    tail = [line for line in lines if line.strip()][-2:]
+    found = (sign for sign in _SEPARATORS if all(sign in line for line in tail))
+    separator = next(found, ",")
+    return separator, list(csv.reader(lines, delimiter=separator))
 
 
 def _first_lines(path: Path) -> tuple[str, list[str]]:

@@ -66,6 +66,11 @@ class OptionalInput:
         words = f"serves {served}; {what}, on {len(sessions)} sessions"
         return (Note(words, sessions, what),)
 
+    def said(self, calendar: pd.DatetimeIndex) -> list[str]:
+        """Return what a caller is warned of where the values serve."""
+        beyond = [f"{self.source}: {note}." for note in self.unreached(calendar)]
+        return [*self.warnings, *beyond]
+
     def on(self, calendar: pd.DatetimeIndex) -> tuple[pd.DataFrame | None, Provenance]:
         """Return values, (n_sessions, n_columns), unless one lacks; provenance."""
         values = self.carried(calendar)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.cells import parse_dates, parse_numbers
-from trm_bt.feeds.layout import layout_of
+from trm_bt.feeds.layout import Layout, layout_of
 from trm_bt.feeds.spellings import (
     PRICES,
     is_date,
@@ -184,46 +184,50 @@ def _header(path: Path) -> tuple[list[str], Sequence[str]]:
 def _raw(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
     """Return a file's cells under the names of its header, and tickers of columns."""
     if table_suffix(path) == ".parquet":
-        frame = pd.read_parquet(path)
-        if not isinstance(frame.index, pd.RangeIndex):
-            frame = frame.reset_index()
-        if frame.columns.nlevels == 1:
-            return frame.set_axis(frame.columns.astype(str), axis=1), ()
-        levels = [list(map(str, frame.columns.get_level_values(k))) for k in (0, 1)]
-        n_known = [sum(is_read(name) for name in our_names(names)) for names in levels]
-        fields, tickers = levels if n_known[0] >= n_known[1] else levels[::-1]
-        # the names of an index stand in the first level
-        fields = [
-            field or first for field, first in zip(fields, levels[0], strict=True)
-        ]
-        tickers = [
-            "" if is_date(t) or t == f else t
-            for t, f in zip(tickers, fields, strict=True)
-        ]
-        return frame.set_axis(pd.Index(fields), axis=1), tickers
+        return _of_parquet(path)
     layout = layout_of(path)
-
-    def read(dtype: type[str] | None) -> pd.DataFrame:
-        cells = pd.read_csv(
-            path,
-            header=None,
-            names=range(len(layout.header)),
-            index_col=False,
-            skiprows=layout.n_skipped,
-            sep=layout.separator,
-            encoding=layout.encoding,
-            na_values=_MISSING,
-            dtype=dtype,
-            low_memory=False,
-        )
-        return cells.set_axis(pd.Index(layout.header), axis=1)
-
-    frame = read(None)
+    frame = _cells(path, layout)
     names = our_names(list(layout.header))
     prices = [k for k, name in enumerate(names) if name in (*PRICES, "adj close")]
     if any(_has_commas(frame.iloc[:, k]) for k in prices or range(1, len(names))):
-        frame = read(str)  # of 24,13 and 1.234 all cells are needed as they are
+        # of 24,13 and 1.234 all cells are needed as they are
+        frame = _cells(path, layout, dtype=str)
     return frame, layout.tickers
+
+
+def _cells(path: Path, layout: Layout, dtype: type[str] | None = None) -> pd.DataFrame:
+    cells = pd.read_csv(
+        path,
+        header=None,
+        names=range(len(layout.header)),
+        index_col=False,
+        skiprows=layout.n_skipped,
+        sep=layout.separator,
+        encoding=layout.encoding,
+        na_values=_MISSING,
+        dtype=dtype,
+        low_memory=False,
+    )
+    return cells.set_axis(pd.Index(layout.header), axis=1)
+
+
+def _of_parquet(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
+    """Return a frame's columns, and their tickers where they have two levels."""
+    frame = pd.read_parquet(path)
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    if frame.columns.nlevels == 1:
+        return frame.set_axis(frame.columns.astype(str), axis=1), ()
+    first, second = (list(map(str, frame.columns.get_level_values(k))) for k in (0, 1))
+    is_named = [sum(map(is_read, our_names(names))) for names in (first, second)]
+    pairs = zip(first, second, strict=True)
+    if is_named[0] < is_named[1]:
+        pairs = zip(second, first, strict=True)
+    # the names of an index stand in the first level, and nothing in the other
+    found = [(name or other, other if name else "") for name, other in pairs]
+    fields = [name for name, _ in found]
+    tickers = ["" if is_date(ticker) else ticker for _, ticker in found]
+    return frame.set_axis(pd.Index(fields), axis=1), tickers
 
 
 def _has_commas(cells: pd.Series) -> bool:
