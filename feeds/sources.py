@@ -1,6 +1,5 @@
 """Where the table of each symbol is read from; a folder of files is the simplest."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,8 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.tables import file_of, files_of, read_table, symbol_of
 from trm_bt.quality.findings import Role
+from trm_bt.reading import read_text
+from trm_bt.text import iso_date, shown
 
 CORE_SYMBOLS: Final[Mapping[Role, str]] = {
     "equity": "SPY",
@@ -20,7 +21,7 @@ CORE_SYMBOLS: Final[Mapping[Role, str]] = {
 """The symbols that a source must have, by role."""
 SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
 """The nine sector funds of 1998, which all reach back as far as any."""
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MAX_MEMBERS: Final = 1000
 
 
 class DataSource(ABC):
@@ -104,9 +105,17 @@ class FolderSource(DataSource):
         if not listed.is_file():
             return SECTORS if set(SECTORS) <= set(self.symbols()) else ()
         try:
-            return tuple(listed.read_text(encoding="utf-8").split())
-        except UnicodeDecodeError as error:
-            raise BarsError(f"{listed}: must be text in UTF-8.") from error
+            names = read_text(listed).split()
+        except (OSError, ValueError) as error:
+            raise BarsError(f"{listed}: cannot be read: {error}.") from error
+        repeated = [name for name in names if names.count(name) > 1]
+        if len(names) > _MAX_MEMBERS or repeated:
+            what = f"has {shown(repeated[0])} twice" if repeated else f"{len(names)}"
+            raise BarsError(
+                f"{listed}: must list at most {_MAX_MEMBERS} symbols, each once, got "
+                f"{what}."
+            )
+        return tuple(names)
 
 
 def _spelled(path: Path) -> str:
@@ -121,10 +130,6 @@ def check_span(start: str | None, end: str | None) -> None:
         if value is None:
             continue
         try:
-            if not _DATE.fullmatch(value):
-                raise ValueError("another form")
-            pd.Timestamp(value)
+            iso_date(value)
         except ValueError as error:
-            raise BarsError(
-                f"`{name}` must be a date as YYYY-MM-DD, got '{value}'."
-            ) from error
+            raise BarsError(f"`{name}` {error}.") from error

@@ -7,6 +7,7 @@ the CBOE's put/call files, whose header follows lines of prose.
 
 import csv
 import re
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,9 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
+from trm_bt.parquet import read_parquet
+from trm_bt.reading import TABLE_BYTES, read_text
+from trm_bt.text import shown
 
 SUFFIXES: Final = (".csv", ".parquet")
 _DATE_COLUMNS: Final = ("date", "datetime", "session", "trade date")
@@ -78,10 +82,11 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = read_parquet(path)
         else:
-            skipped = _lines_beside_header(path)
-            frame = pd.read_csv(path, skiprows=skipped, thousands=",")
+            text = read_text(path, TABLE_BYTES)
+            skipped = _lines_beside_header(text, path)
+            frame = pd.read_csv(StringIO(text), skiprows=skipped, thousands=",")
     except (OSError, ValueError, csv.Error) as error:
         reason = str(error).splitlines()[0]
         raise BarsError(f"{path}: cannot be read as a table: {reason}.") from error
@@ -108,14 +113,13 @@ def _spell(column: str) -> str:
     return _SPELLINGS.get(column, column)
 
 
-def _lines_beside_header(path: Path) -> list[int]:
+def _lines_beside_header(text: str, path: Path) -> list[int]:
     """Return the lines that are to be skipped: prose before the header, and more.
 
     What `yfinance.download` writes has a header of three lines, the columns in the
     first.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = list(islice(csv.reader(file), _MOST_HEADER_LINES))
+    lines = list(islice(csv.reader(StringIO(text)), _MOST_HEADER_LINES))
     starts = [cells[0].strip(" <>").lower() if cells else "" for cells in lines]
     if starts[:3] == ["price", "ticker", "date"]:
         tickers = {cell for cell in lines[1][1:] if cell}
@@ -142,7 +146,7 @@ def _parse_dates(written: pd.Series, path: Path) -> pd.DatetimeIndex:
         row = int(dates.isna().to_numpy().argmax())
         raise BarsError(
             f"{path}: every row needs a New York trading date as YYYY-MM-DD, data row "
-            f"{row + 1} has '{text.iloc[row]}'."
+            f"{row + 1} has {shown(text.iloc[row])}."
         )
     return pd.DatetimeIndex(dates, name="session").as_unit("ns")
 
@@ -154,6 +158,6 @@ def _parse_numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         row, column = np.argwhere(is_text)[0]
         raise BarsError(
             f"{path}: '{frame.columns[column]}' must be a number, on "
-            f"{frame.index[row].date()} got {frame.iat[row, column]!r}."
+            f"{frame.index[row].date()} got {shown(frame.iat[row, column])}."
         )
     return pd.DataFrame(numbers.astype(np.float64))

@@ -17,6 +17,7 @@ from trm_bt.market.decisions import Decision
 from trm_bt.strategies.decision_table import decision_table
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
+from trm_bt.text import shown
 
 _CASH = (0.0, 0.0)
 _SHIPPED = StrategyConfig()
@@ -160,7 +161,7 @@ class TRMAllocator(RebalancingStrategy):
             first = error.errors()[0]
             raise ConfigError(
                 f"TRMAllocator: `{first['loc'][0]}`: {first['msg']}, got "
-                f"{first['input']!r}."
+                f"{shown(first['input'])}."
             ) from error
 
     def _warn_of_another_universe(self) -> None:

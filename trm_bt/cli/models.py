@@ -1,5 +1,6 @@
 """Models: train one, backtest it, and audit what looks ahead."""
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ from trm_bt.cli.options import (
 from trm_bt.cli.tables import audit_table, check_table, model_table, strategy_table
 from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
+from trm_bt.text import shown
 
 if TYPE_CHECKING:
     from trm_bt.runfolder.records import RunRequest
@@ -155,9 +157,9 @@ class AuditOptions:
         """Return the number of cuts, None for all."""
         if self.cuts == "all":
             return None
-        if not self.cuts.isdecimal() or int(self.cuts) == 0:
+        if not re.fullmatch("[1-9][0-9]{0,8}", self.cuts):
             raise ConfigError(
-                f"`--cuts` must be a number above 0 or 'all', got '{self.cuts}'."
+                f"`--cuts` must be a number above 0 or 'all', got {shown(self.cuts)}."
             )
         return int(self.cuts)
 

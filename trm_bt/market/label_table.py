@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ from trm_bt.market.labels import (
     pick_winners,
 )
 from trm_bt.market.objectives import ROUND_OFF
+from trm_bt.parquet import read_parquet
+from trm_bt.reading import TABLE_BYTES, read_text
 
 LABELS_FILE = "labels.parquet"
 _NUMBERS = (*FEATURE_NAMES, *RETURN_COLUMNS, "winner_return", "margin")
@@ -145,9 +148,9 @@ def load_labels(path: Path | str) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix != ".csv":
-        return pd.read_parquet(path)
+        return read_parquet(path)
     labels = pd.read_csv(
-        path,
+        StringIO(read_text(path, TABLE_BYTES)),
         index_col="session",
         parse_dates=["session", "known_on"],
         float_precision="round_trip",

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
+from trm_bt.parquet import read_parquet
+from trm_bt.reading import read_json
 from trm_bt.runfolder.records import (
     RUN,
     STRATEGIES,
@@ -20,6 +22,7 @@ from trm_bt.runfolder.records import (
     RunRecord,
     Summary,
 )
+from trm_bt.text import shown
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def read_run(path: Path) -> RunFolder:
         the sentence names the file and what it lacks.
     """
     run = read_run_record(path)
-    summary = _read_record(path / SUMMARY, Summary)
+    summary = read_summary(path)
     tables = {name: read_run_table(path, name) for name in TABLE_COLUMNS}
     folder = RunFolder(path=path, run=run, summary=summary, **tables)
     _check_spans(folder)
@@ -96,11 +99,16 @@ def read_run_record(path: Path, *, may_be_unfinished: bool = False) -> RunRecord
     return run
 
 
+def read_summary(path: Path) -> Summary:
+    """Read `summary.json` of a run; raise `RunError` as `read_run` does."""
+    return _read_record(path / SUMMARY, Summary)
+
+
 def read_run_table(path: Path, name: str) -> pd.DataFrame:
     """Read a table of a run folder; raise `RunError` as `read_run` does."""
     file = path / f"{name}.parquet"
     try:
-        table = pd.read_parquet(file)
+        table = read_parquet(file)
     except (OSError, ValueError) as error:
         raise RunError(
             f"{file}: cannot be read as parquet: {error}. Make the run again."
@@ -119,7 +127,7 @@ _AnyRecord = TypeVar("_AnyRecord", bound=BaseModel)
 
 def _read_record(path: Path, record: type[_AnyRecord]) -> _AnyRecord:
     try:
-        return record.model_validate_json(path.read_text(encoding="utf-8"))
+        return record.model_validate_json(read_json(path), strict=True)
     except ValidationError as error:  # a ValueError as well
         raise RunError(f"{path}: {_explain(error)} Make the run again.") from error
     except (OSError, ValueError) as error:
@@ -133,7 +141,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"must hold `{key}`, which is missing."
     rule = first["msg"].removeprefix("Value error, ")
-    came = "" if first["type"] == "value_error" else f", got {first['input']!r:.80}"
+    came = "" if first["type"] == "value_error" else f", got {shown(first['input'])}"
     return f"`{key}`: {rule}{came}."
 
 

@@ -17,7 +17,8 @@ from trm_bt.evaluation.benchmarks import OURS, DecisionRecord
 from trm_bt.evaluation.comparison import Comparison, run_comparison
 from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.trials import (
-    LOG_NAME,
+    check_log,
+    log_beside,
     read_returns,
     read_trials,
     record_trial,
@@ -25,7 +26,8 @@ from trm_bt.evaluation.trials import (
 )
 from trm_bt.evaluation.verdict import verdict
 from trm_bt.feeds.sources import check_span
-from trm_bt.files import check_replaceable, staged_folder
+from trm_bt.files import staged_folder
+from trm_bt.manifest import check_replaceable
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.compare_page import render_comparison
@@ -103,8 +105,8 @@ def compare(
     check_span(request.start, request.end)
     target = target_of(request.folder, out)
     check_replaceable(target, marker=MARKER, force=force)
-    log = request.trials or request.folder.absolute().parent / LOG_NAME
-    read_trials(log)  # a log that cannot be counted is refused before the work
+    log = request.trials or log_beside(request.folder)
+    check_log(log)
     run = read_run_record(request.folder)
     whole = read_decisions(request.folder, run)
     loaded = requested_bars(replace(run.request, bars=request.bars or run.request.bars))

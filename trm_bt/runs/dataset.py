@@ -7,7 +7,8 @@ import pandas as pd
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import BarsError
-from trm_bt.files import check_replaceable, staged_folder
+from trm_bt.files import staged_folder
+from trm_bt.manifest import check_replaceable
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import Features, compute_features
 from trm_bt.market.label_table import LABELS_FILE, describe_labels

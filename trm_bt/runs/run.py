@@ -4,7 +4,8 @@ Models are saved as soon as they are trained, so that a run that was stopped any
 resumes with those it has.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import pandas as pd
 from trm_bt import report
 from trm_bt.errors import BarsError, CheckpointError, RunError
 from trm_bt.evaluation.benchmarks import OURS
-from trm_bt.evaluation.trials import record_run_trial
-from trm_bt.files import check_replaceable, exclusive_lock, staged_folder
+from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
+from trm_bt.files import exclusive_lock, staged_files, staged_folder
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.dataset import samples_from_labels, split_chronologically
+from trm_bt.learning.memory import check_memory
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import ProgressCallback, TrainedModel, TrainingProgress
 from trm_bt.learning.splits import (
@@ -27,6 +29,15 @@ from trm_bt.learning.splits import (
     plan_crises,
 )
 from trm_bt.learning.workers import TrainingJob, train_each
+from trm_bt.manifest import (
+    MANIFEST,
+    check_replaceable,
+    check_target,
+    check_unchanged,
+    manifest_text,
+    names_in,
+    read_manifest,
+)
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import Features, compute_features
@@ -34,9 +45,11 @@ from trm_bt.market.labels import compute_labels
 from trm_bt.processes import Progress, no_progress
 from trm_bt.runfolder.records import (
     CHECKPOINTS,
+    COMPARISON,
     OUT_OF_SAMPLE,
     RUN,
     SUMMARY,
+    TEARSHEETS,
     BarsRecord,
     ModelRecord,
     RunRecord,
@@ -44,12 +57,14 @@ from trm_bt.runfolder.records import (
     Summary,
     versions,
 )
-from trm_bt.runfolder.store import read_run_record, write_json
+from trm_bt.runfolder.store import read_run_record, read_summary, write_json
 from trm_bt.runs.backtests import RecordedPolicy, backtest_all
 from trm_bt.runs.dataset import save_labels
 from trm_bt.runs.request import requested_bars, timed
 from trm_bt.runs.results import model_record, save_results, summarize
 from trm_bt.runs.train import save_trained
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,8 +152,8 @@ def run(
     request : RunRequest
         Bars, settings and the schedule of the splits.
     out : Path
-        The run folder. If it holds the same run, finished or not, its checkpoints are
-        kept and the rest is made.
+        The run folder. If it holds the same run unfinished, its checkpoints are kept
+        and the rest is made; if it holds it finished, nothing is made.
     command : str
         The command line, shown on the page.
     force : bool
@@ -163,25 +178,30 @@ def run(
         request.config.check_walkable()
     else:
         request.config.check_trainable()
+    check_memory(request.config)
+    check_target(out)
+    check_log(log_beside(out))
     progress, seconds = progress or no_progress, dict[str, float]()
     work = _prepare(request, out, command, seconds)
     jobs = work.jobs()
     for job in jobs.values():  # refuse one of too few labels before any is trained
         split_chronologically(job.samples, request.config.training.validation_fraction)
     with exclusive_lock(out):
-        _claim(work, force=force)
+        if _claim(work, jobs, force=force):
+            _LOG.warning("%s: this run is already done, and nothing was made.", out)
+            return read_summary(out)
         with timed(seconds, "training"):
             _train(work, jobs, n_processes, progress)
         with timed(seconds, "deciding"):
             decided = _decide(work, progress)
-        write_json(out / RUN, work.record)  # what is there is not of these decisions
+        _note(work)  # what is there is not of these decisions
         with timed(seconds, "backtests"):
             summary = _save_tables(work, decided, progress)
         facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
-        write_json(out / RUN, work.record.model_copy(update=facts))
+        _note(work, facts)
         with timed(seconds, "report"):
             report.build(out, progress=progress)
-        write_json(out / RUN, work.record.model_copy(update=facts))
+        _note(work, facts)
     return summary
 
 
@@ -221,23 +241,40 @@ def _prepare(
     return _Work(record, bars, features, labels, splits, plans, out)
 
 
-def _claim(work: _Work, *, force: bool) -> None:
-    """Make the folder this run's, or find that it is already."""
+def _note(work: _Work, facts: Mapping[str, object] | None = None) -> None:
+    """Write run.json, with what became known since it was first written."""
+    with staged_files(work.out) as new:
+        write_json(new / RUN, work.record.model_copy(update=facts))
+
+
+def _claim(work: _Work, models: Iterable[Path], *, force: bool) -> bool:
+    """Make the folder this run's, or find that it is already; return if it is done."""
     try:
         earlier = read_run_record(work.out, may_be_unfinished=True)
     except RunError:  # no run, or one that nobody can read
         pass
     else:
         if earlier.is_of(work.record):
-            return
+            check_unchanged(work.out)
+            check_replaceable(work.out / TEARSHEETS, force=True)
+            files = [name for name in read_manifest(work.out) if name[-1] != "/"]
+            is_whole = all((work.out / name).is_file() for name in files)
+            return earlier.is_reported and is_whole
         if not force:
             raise RunError(
                 f"{work.out}: holds a run of other settings, bars or versions. Choose "
                 "another --out, or pass --force to replace it."
             )
     check_replaceable(work.out, marker=RUN, force=force)
+    folders = {parent for model in models for parent in (model, *model.parents)}
+    parts = [folder for folder in folders if work.out in folder.parents]
+    own = [*parts, work.out / TEARSHEETS, work.out / COMPARISON]
     with staged_folder(work.out) as draft:
         write_json(draft / RUN, work.record)
+        names = {f"{path.relative_to(work.out).as_posix()}/": None for path in own}
+        text = manifest_text(names_in(draft) | names)
+        (draft / MANIFEST).write_text(text, encoding="utf-8")
+    return False
 
 
 def _train(
@@ -337,9 +374,6 @@ def _row(decision: Decision, split: Split, model: TrainedModel) -> Mapping[str, 
 def _save_tables(work: _Work, decided: _Decided, progress: Progress) -> Summary:
     """Backtest what was decided, write every table of the run, and count it."""
     out, request, bars = work.out, work.request, work.bars
-    work.features.frame.to_parquet(out / "features.parquet")
-    save_labels(work.labels, work.features, bars, request.config.labels, out)
-    pd.DataFrame(decided.rows).to_parquet(out / f"{OUT_OF_SAMPLE}.parquet")
     policies = {
         name: RecordedPolicy(work.features.schema, decisions)
         for name, decisions in decided.by_run.items()
@@ -347,7 +381,11 @@ def _save_tables(work: _Work, decided: _Decided, progress: Progress) -> Summary:
     results, crises = backtest_all(bars, request, work.plans, policies, progress)
     seed = request.config.seed
     summary = summarize(bars, results, crises, work.plans, decided.models, seed=seed)
-    save_results(results, crises, out)
-    write_json(out / SUMMARY, summary)
+    with staged_files(out) as new:
+        work.features.frame.to_parquet(new / "features.parquet")
+        save_labels(work.labels, work.features, bars, request.config.labels, new)
+        pd.DataFrame(decided.rows).to_parquet(new / f"{OUT_OF_SAMPLE}.parquet")
+        save_results(results, crises, new)
+        write_json(new / SUMMARY, summary)
     record_run_trial(out, request.config, results[OURS], bars)
     return summary
