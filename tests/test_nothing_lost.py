@@ -202,10 +202,10 @@ def test_a_bug_says_where_its_traceback_is_and_what_to_do(monkeypatch, tmp_path)
 )
 def test_a_value_is_quoted_short_and_in_one_line(arguments):
     code, _, error = invoke(*arguments)
-    assert code == 2
+    assert code in {1, 2}
     assert error.count("\n") == 1
     assert error[:-1].isprintable()
-    assert max(map(len, error.split())) < 1100
+    assert max(map(len, error.split())) <= 90
 
 
 def test_a_locale_without_utf_8_is_no_bug(tmp_path):

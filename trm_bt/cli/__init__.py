@@ -28,6 +28,7 @@ _FAILED: Final = 1
 _BAD_INPUT: Final = 2
 _BUG: Final = 70
 _INTERRUPTED: Final = 130
+_LONGEST_PATH: Final = 255
 
 
 def main() -> None:
@@ -49,14 +50,16 @@ def main() -> None:
         is_terminated = interrupt.args == (signal.SIGTERM,)
         _fail("Interrupted.", _FAILED if is_terminated else _INTERRUPTED)
     except CycloptsError as error:
-        _fail(_shortened(" ".join(str(error).split())), _BAD_INPUT)
+        _fail(_shortened(" ".join(str(error).split()), 80), _BAD_INPUT)
     except TRMError as error:
         # a leak that was found is an answer, not a mistake of the one who asked
         is_bad_input = isinstance(error, ValueError)
         is_bad_input &= not isinstance(error, LookAheadError)
         _fail(str(error), _BAD_INPUT if is_bad_input else _FAILED)
     except OSError as error:
-        _fail(f"The job failed: {error}.", _FAILED)
+        named = error.filename is None or len(str(error.filename)) <= _LONGEST_PATH
+        reason = error if named else f"{error.strerror}: {shown(error.filename)}"
+        _fail(f"The job failed: {reason}.", _FAILED)
     except MemoryError:
         _fail("The job failed: there is not enough memory for it.", _FAILED)
     except Exception as error:
@@ -94,10 +97,11 @@ def _is_text(token: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in token)
 
 
-def _shortened(sentence: str) -> str:
-    """Return a sentence with every argument that it quotes cut to 80 characters."""
+def _shortened(sentence: str, longest: int) -> str:
+    """Return a sentence that quotes no argument of more characters than `longest`."""
     for token in sorted(sys.argv[1:], key=len, reverse=True):
-        sentence = sentence.replace(token, shorten(token))
+        if len(token) > longest:
+            sentence = sentence.replace(token, shorten(token))
     return sentence
 
 
@@ -121,5 +125,6 @@ def _interrupt(number: int, _: object) -> NoReturn:
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
-    print(f"trm-bt: {one_line(sentence)}", file=sys.stderr)
+    sentence = one_line(_shortened(sentence, _LONGEST_PATH))
+    print(f"trm-bt: {sentence}", file=sys.stderr)
     raise SystemExit(code)

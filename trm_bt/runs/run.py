@@ -180,6 +180,8 @@ def run(
         request.config.check_trainable()
     check_memory(request.config)
     check_target(out)
+    if not (out / RUN).exists():
+        check_replaceable(out, force=True)
     check_log(log_beside(out))
     progress, seconds = progress or no_progress, dict[str, float]()
     work = _prepare(request, out, command, seconds)
