@@ -59,6 +59,8 @@ def test_the_run_folder_holds_what_it_promises(folder):
         "crises.csv",
         "tearsheets/out_of_sample.html",
         f"tearsheets/{CRISIS}.html",
+        "tearsheets/manifest.json",
+        "manifest.json",
         "summary.json",
         "run.json",
         "features.parquet",

@@ -195,7 +195,7 @@ def check_replaceable(target: Path, *, force: bool, marker: str | None = None) -
     if foreign is not None:
         raise RunError(
             f"{target}: must be new, empty, or of what this package wrote alone, and "
-            f"{foreign} is not, or was changed. Move it away, or choose another --out."
+            f"{foreign} is not, or was changed. Choose another --out, or move it away."
         )
     if marker is not None and not (target / marker).is_file():
         raise RunError(

@@ -38,10 +38,11 @@ def read_bytes(path: Path, limit: int) -> bytes:
     """
     handle = os.open(path, _FLAGS)
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise ValueError("must be a regular file, and is a folder, pipe or device")
-        content = file.read(limit + 1)
-    if len(content) > limit:
+        content = b"" if status.st_size > limit else file.read(limit + 1)
+    if max(status.st_size, len(content)) > limit:
         raise ValueError(f"must have at most {limit:,} bytes, and has more")
     return content
 

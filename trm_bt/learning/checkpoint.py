@@ -314,7 +314,9 @@ def _read(path: Path, limit: int) -> bytes:
     """Read a file whole, unless it is larger than its limit."""
     try:
         return read_bytes(path, limit)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    except OSError as error:
         raise _damaged(path, f"cannot be read: {error}") from error
 
 

@@ -127,8 +127,12 @@ def _rows_of(text: str, path: Path) -> list[JsonObject]:
         raise ConfigError(
             f"{path}: must end in .json or .csv, got {shown(path.suffix)}."
         )
-    if not isinstance(listed, list) or not 1 <= len(listed) <= _MAX_WINDOWS:
-        raise ConfigError(f"{path}: must list from one window to {_MAX_WINDOWS}.")
+    n_windows = len(listed) if isinstance(listed, list) else 0
+    if not 1 <= n_windows <= _MAX_WINDOWS:
+        raise ConfigError(
+            f"{path}: must list at least one window, at most {_MAX_WINDOWS}, got "
+            f"{n_windows or 'none'}."
+        )
     return listed
 
 
