@@ -31,7 +31,7 @@ class DecisionLog(TableAnalyzer):
     Raises
     ------
     RunError
-        If the strategy takes no decisions, or the log is asked for before the end.
+        If the strategy takes no decisions, or the log is requested before the end.
     """
 
     def start(self) -> None:

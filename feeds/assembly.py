@@ -38,15 +38,8 @@ def assemble(
         Folder or store.
     span : slice of str
         First and last date wanted, inclusive.
-    observed : sequence of {"members", "put_call"}
-        Inputs that must be observed: the span starts where they do.
-    long_bond : {"fund", "yields", "none"}
-        What stands before TLT's first session.
-
-    Warns
-    -----
-    BarsWarning
-        For each symbol that is odd, though not wrong; the provenance keeps it.
+    observed, long_bond
+        As in `trm_bt.feeds.load_bars`, which also says what is warned of.
 
     Raises
     ------

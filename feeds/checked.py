@@ -54,7 +54,7 @@ def checked_prices(
 
 
 def cut_span(table: pd.DataFrame, span: slice) -> pd.DataFrame:
-    """Return what lies between two dates, inclusive; all if it is out of order."""
+    """Cut a table, shape (n_rows, n_columns), to two dates; all if out of order."""
     return table.loc[span] if table.index.is_monotonic_increasing else table
 
 
@@ -62,6 +62,8 @@ def examine_span(
     table: pd.DataFrame, role: Role, name: str, span: slice
 ) -> tuple[Finding, ...]:
     """Examine what of a table lies between two dates, against the NYSE calendar.
+
+    The table has shape (n_rows, n_columns), indexed by date.
 
     Returns
     -------

@@ -44,13 +44,13 @@ class OptionalInput:
     warnings: tuple[str, ...] = ()
 
     def carried(self, calendar: pd.DatetimeIndex) -> pd.DataFrame:
-        """Return the values on `calendar`, carried over short holes, NaN elsewhere."""
+        """Carry values over short holes, NaN elsewhere: (n_sessions, n_columns)."""
         index = self.values.index.union(calendar)
         values = self.values.reindex(index).ffill(limit=MAX_CARRIED_SESSIONS)
         return values.loc[calendar]
 
     def on(self, calendar: pd.DatetimeIndex) -> tuple[pd.DataFrame | None, Provenance]:
-        """Return the values if they cover `calendar`, and what the provenance says."""
+        """Return values, (n_sessions, n_columns), unless one lacks; provenance."""
         values = self.carried(calendar)
         first, last = calendar[0], calendar[-1]
         is_absent = values.isna().any(axis=1).to_numpy()
@@ -118,6 +118,8 @@ def shorten_for(
     title: str,
 ) -> pd.DatetimeIndex:
     """Start the calendar after the last session on which an insisted input lacks.
+
+    The calendar, shape (n_sessions,), loses its first sessions alone.
 
     Raises
     ------

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from trm_bt.errors import BarsError
 from trm_bt.files import remove_leftovers, write_atomically
@@ -36,7 +36,7 @@ _SEAL: Final = b'"sha256":"'
 _UNSEALED: Final = b"0" * 64
 
 
-class StoreEntry(BaseModel):
+class StoreEntry(BaseModel, frozen=True, extra="forbid"):
     """What a file of the store says of its bars.
 
     Parameters
@@ -56,8 +56,6 @@ class StoreEntry(BaseModel):
     sha256 : str
         Digest of the file with 64 zeros in the place of the digest.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[2]
     vendor: str

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds.assembly import assemble
@@ -36,7 +36,7 @@ TOGETHER: Final = "SPY, TLT and VIX together"
 _READING: Final = "read by a run"
 
 
-class SymbolReport(BaseModel):
+class SymbolReport(BaseModel, frozen=True):
     """What was found in one symbol.
 
     Parameters
@@ -56,8 +56,6 @@ class SymbolReport(BaseModel):
     unchecked : mapping of str to str
         Rules that the symbol gives nothing to check by, and what it lacks.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     symbol: str
     role: Role | None

@@ -59,7 +59,7 @@ class Vendor(FolderSource):
     name : str
         Name for reports.
     default_symbols : tuple of str
-        What a fetch takes unless told otherwise, as the vendor spells it.
+        What a fetch takes by default, as the vendor spells it.
     spellings : mapping of str to str
         The vendor's symbol for each of ours that differs.
     yields : mapping of str to str
@@ -162,7 +162,7 @@ class Vendor(FolderSource):
         return tuple(sorted(found))
 
     def read(self, symbol: str) -> pd.DataFrame | None:
-        """Read the symbol's raw bars from the store."""
+        """Read the symbol's raw bars from the store, shape (n_sessions, 8)."""
         if symbol == "putcall":
             return super().read(symbol)
         kept = self.store.symbols()

@@ -204,6 +204,7 @@ for turn in range(30):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     sys.platform not in {"linux", "darwin"}, reason="no exchange in one step"
 )

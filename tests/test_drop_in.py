@@ -88,6 +88,7 @@ def wide_checkpoint(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_optimising_in_processes_after_torch_was_used_does_not_hang(wide_checkpoint):
     together = optimise(wide_checkpoint, 2)
     assert len(together.splitlines()) == 4

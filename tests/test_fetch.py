@@ -267,6 +267,7 @@ def test_the_command_fetches_every_symbol_and_says_what_it_did(tmp_path, market)
     assert again.count("unchanged") == len(Yahoo.default_symbols)
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
     store = BarStore(tmp_path / "store", "yahoo")
     with yahoo_server.serving(market) as port:
@@ -285,6 +286,7 @@ def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
     assert set(store.symbols()) == set(Yahoo.default_symbols)
 
 
+@pytest.mark.slow
 def test_two_commands_fill_one_store_at_once(tmp_path, market):
     with yahoo_server.serving(market) as port:
         commands = [start_command(tmp_path, port) for _ in range(2)]

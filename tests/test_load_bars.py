@@ -248,6 +248,7 @@ def test_breaks_of_the_put_call_ratio_are_listed(market_dir):
     assert not any("breaks" in note for note in later.provenance["put_call"].notes)
 
 
+@pytest.mark.slow
 def test_the_real_index_is_one_over_any_span(market_dir):
     close = read_table(market_dir / "VIX.csv")["close"]
     for n_sessions in (60, 504, 756, 1010, 1300, 2600):

@@ -271,6 +271,7 @@ def test_pages_of_an_earlier_build_are_gone(run):
     assert not (run[0] / "tearsheets" / "left_over.html").exists()
 
 
+@pytest.mark.slow
 def test_one_process_writes_the_same_tearsheets_as_two(run, tmp_path):
     folder = tmp_path / "again"
     shutil.copytree(run[0], folder)

@@ -155,6 +155,7 @@ def assert_same(left, right):
     assert weights == other_weights
 
 
+@pytest.mark.slow
 def test_a_killed_walk_forward_goes_on_to_the_same_result(request_, out, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     folder = tmp_path / "out"
@@ -219,6 +220,7 @@ def test_a_walk_forward_that_cannot_be_leaves_the_old_one(request_, out, tmp_pat
     assert_same(again, out)
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_folds_from_its_options(
     monkeypatch, capsys, request_, tmp_path
 ):
@@ -238,6 +240,7 @@ def test_the_command_takes_the_folds_from_its_options(
     assert "`retrain_on.0`: Input should be a valid date" in err
 
 
+@pytest.mark.slow
 def test_a_step_takes_the_place_of_dates_and_does_not_go_with_them(
     monkeypatch, capsys, request_, tmp_path
 ):

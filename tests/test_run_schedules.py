@@ -59,6 +59,7 @@ def weights(folder, pattern):
     return [path.read_bytes() for path in sorted(folder.glob(pattern))]
 
 
+@pytest.mark.slow
 def test_a_run_is_a_walk_forward_that_retrains_after_the_freezes(
     request_, folder, tmp_path
 ):
@@ -82,6 +83,7 @@ def test_a_run_is_a_walk_forward_that_retrains_after_the_freezes(
     assert len(ours) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_result(request_, folder, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     out = tmp_path / "run"

@@ -83,6 +83,11 @@ class LabelConfig(_Settings):
     objective: Literal["pnl", "sharpe", "mean_variance"] = "pnl"
     risk_aversion: _Weight = 3.0
 
+    @property
+    def n_ahead(self) -> int:
+        """Sessions from a decision to its outcome: to the fill, then the horizon."""
+        return self.horizon + (1 if self.fill == "next_open" else 0)
+
     @model_validator(mode="after")
     def _check_horizon(self) -> Self:
         """Refuse to measure risk on one session."""

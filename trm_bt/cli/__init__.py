@@ -52,7 +52,7 @@ def main() -> None:
     except CycloptsError as error:
         _fail(_shortened(" ".join(str(error).split()), 80), _BAD_INPUT)
     except TRMError as error:
-        # a leak that was found is an answer, not a mistake of the one who asked
+        # a leak that was found is a result, not bad input
         is_bad_input = isinstance(error, ValueError)
         is_bad_input &= not isinstance(error, LookAheadError)
         _fail(str(error), _BAD_INPUT if is_bad_input else _FAILED)

@@ -31,17 +31,14 @@ def sample(
     from trm_bt.feeds import load_bars
     from trm_bt.files import staged_folder
     from trm_bt.manifest import check_replaceable
-    from trm_bt.market.bars import ROLES
     from trm_bt.runfolder.records import BarsRecord
 
     bars = load_bars("sample")
     if out is not None:
         check_replaceable(out, marker="equity.csv", force=force)
         with staged_folder(out) as folder:
-            for role in ROLES:
-                values = getattr(bars, role)
-                if values is not None:
-                    values.to_csv(folder / f"{role}.csv")
+            for role, values in bars.by_role().items():
+                values.to_csv(folder / f"{role}.csv")
             (folder / "README.txt").write_text(bars.source + "\n", encoding="utf-8")
     record = BarsRecord.of(bars)
     terminal.show(record, provenance_table(record), path=out)

@@ -57,6 +57,4 @@ def labels(
     summary = write_labels(
         inputs.request(), output.out, only_crises=crises, force=output.force
     )
-    terminal.show(
-        summary, summary["bars"]["source"], *label_tables(summary), path=output.out
-    )
+    terminal.show(summary, summary.bars.source, *label_tables(summary), path=output.out)

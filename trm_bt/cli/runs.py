@@ -27,7 +27,7 @@ from trm_bt.config import Preset, TRMConfig, WalkForwardConfig, explain
 from trm_bt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trm_bt.runfolder.records import Summary
+    from trm_bt.runfolder.records import RunRequest
 
 _Run = Annotated[Path, Parameter(help="Folder of a finished run.")]
 
@@ -41,17 +41,7 @@ def run_command(
     terminal: Terminal = Terminal(),
 ) -> None:
     """Go from bars to crisis tearsheets: label, train, backtest and report."""
-    from trm_bt.runs.run import run
-
-    with terminal.progress() as progress:
-        summary = run(
-            inputs.request(device),
-            output.out,
-            command=command_line(),
-            force=output.force,
-            progress=progress,
-        )
-    _show_run(terminal, summary, output.out)
+    _run(inputs.request(device), output, terminal)
 
 
 @Parameter(name="*")
@@ -109,19 +99,10 @@ def walkforward_command(
     jobs : int, optional
         Models trained at a time.
     """
-    from trm_bt.runs.run import run
-
     request = inputs.request(device)
-    with terminal.progress() as progress:
-        summary = run(
-            replace(request, config=folds.apply(request.config), schedule="calendar"),
-            output.out,
-            command=command_line(),
-            force=output.force,
-            n_processes=jobs,
-            progress=progress,
-        )
-    _show_run(terminal, summary, output.out)
+    settings = folds.apply(request.config)
+    request = replace(request, config=settings, schedule="calendar")
+    _run(request, output, terminal, n_processes=jobs)
 
 
 @Parameter(name="*")
@@ -209,12 +190,7 @@ def report_command(
 
     own = read_crises(crises) if crises else ()
     with terminal.progress() as progress:
-        build(
-            run_folder,
-            crises=own,
-            jobs=jobs,
-            progress=progress,
-        )
+        build(run_folder, crises=own, jobs=jobs, progress=progress)
     page = run_folder / "index.html"
     terminal.show({"page": str(page)}, path=page)
 
@@ -240,13 +216,30 @@ def config_command(
     print(settings.describe())
 
 
-def _show_run(terminal: Terminal, summary: "Summary", out: Path) -> None:
-    """Print the two tables of a run and where its page is."""
+def _run(
+    request: "RunRequest",
+    output: OutputOptions,
+    terminal: Terminal,
+    *,
+    n_processes: int | None = None,
+) -> None:
+    """Make a run; print its two tables and where its page is."""
+    from trm_bt.runs.run import run
+
+    with terminal.progress() as progress:
+        summary = run(
+            request,
+            output.out,
+            command=command_line(),
+            force=output.force,
+            n_processes=n_processes,
+            progress=progress,
+        )
     terminal.show(
         summary,
         summary.bars.source,
         crisis_table(summary.crises),
         strategy_table(summary),
         order_line(summary.orders),
-        path=out / "index.html",
+        path=output.out / "index.html",
     )

@@ -1,7 +1,8 @@
 """Tables for a terminal: figures in, `rich` tables out; nothing is printed here."""
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.markup import escape
 from rich.table import Table
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from trm_bt.feeds.validate import SymbolReport
     from trm_bt.learning.self_check import Check
     from trm_bt.market.features import Features
+    from trm_bt.market.label_table import LabelSummary
     from trm_bt.runfolder.records import (
         BarsRecord,
         CrisisRecord,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 _STRATEGY_COLUMNS: Final = {
     ">return": ("total_return", ".1%"),
-    ">a year": ("cagr", ".1%"),
+    ">CAGR": ("cagr", ".1%"),
     ">volatility": ("volatility_annual", ".1%"),
     ">Sharpe": ("sharpe", ".2f"),
     ">drawdown": ("max_drawdown", ".1%"),
@@ -36,7 +38,7 @@ _COMPARE_COLUMNS: Final = {
     ">Sharpe": ("sharpe", ".2f"),
     ">lead": ("difference", "+.2f"),
     ">p": ("p_value", ".3f"),
-    ">a year": ("cagr", ".1%"),
+    ">CAGR": ("cagr", ".1%"),
     ">volatility": ("volatility_annual", ".1%"),
     ">drawdown": ("max_drawdown", ".1%"),
     ">turnover": ("turnover_annual", ".1f"),
@@ -83,7 +85,7 @@ def strategy_table(summary: "Summary") -> Table:
         *("strategy", *_STRATEGY_COLUMNS),
     )
     for name, figures in summary.strategies.items():
-        table.add_row(name, *_figures(vars(figures), _STRATEGY_COLUMNS))
+        table.add_row(name, *_figures(_STRATEGY_COLUMNS, figures))
     table.caption = f"Turnover is annual. Cash {summary.cash}."
     return table
 
@@ -103,10 +105,11 @@ def compare_table(record: "ComparisonRecord") -> Table:
         f"{record.run}: {span.sessions} sessions, {span.start} to {span.end}",
         *("strategy", *_COMPARE_COLUMNS),
     )
+    table.show_edge = table.pad_edge = False  # else 120 columns are too few
     for name, row in record.strategies.items():
-        figures = vars(row) | (vars(leads[name]) if name in leads else {})
         style = "dim" if row.kind == "hindsight" else None
-        table.add_row(name, *_figures(figures, _COMPARE_COLUMNS), style=style)
+        figures = _figures(_COMPARE_COLUMNS, row, leads.get(name))
+        table.add_row(name, *figures, style=style)
     table.caption = (
         "Lead: of trm by Sharpe ratio, with its one-sided p. Turnover: annual. "
         f"Costs: of the end value, {record.cost_bps:g} basis points of each trade. "
@@ -128,32 +131,31 @@ def feature_table(features: "Features") -> Table:
     return table
 
 
-def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
+def label_tables(summary: "LabelSummary") -> tuple[Table, Table]:
     """Return what labels_summary.json counts, by allocation and by crisis."""
     by_class = _table(
-        f"{summary['n_labels']} labels, {summary['n_ties']} of them ties",
+        f"{summary.n_labels} labels, {summary.n_ties} of them ties",
         *("allocation", ">wins", ">share", ">mean return"),
     )
-    fill = "the next open" if summary["fill"] == "next_open" else "the same close"
+    fill = "the next open" if summary.fill == "next_open" else "the same close"
     by_class.caption = (
-        f"Objective {summary['objective']}, {summary['horizon']} sessions from {fill}."
+        f"Objective {summary.objective}, {summary.horizon} sessions from {fill}."
     )
-    for name, row in summary["by_class"].items():
+    for name, row in summary.by_class.items():
         by_class.add_row(
             name,
-            str(row["n_wins"]),
-            _figure(row["win_share"], ".1%"),
-            _figure(row["mean_return"], ".3%"),
+            str(row.n_wins),
+            _figure(row.win_share, ".1%"),
+            _figure(row.mean_return, ".3%"),
         )
-    classes = [f">{index}" for index in range(len(summary["by_class"]))]
+    classes = [f">{index}" for index in range(len(summary.by_class))]
     by_crisis = _table(
         "Wins by crisis and class index", "crisis", ">labels", ">ties", *classes
     )
-    for name, row in summary["by_crisis"].items():
-        counts = (row["n_labels"], row["n_ties"], *row["n_wins"].values())
-        by_crisis.add_row(
-            name, *map(str, counts), style=None if row["n_labels"] else "dim"
-        )
+    for name, crisis in summary.by_crisis.items():
+        counts = (crisis.n_labels, crisis.n_ties, *crisis.n_wins.values())
+        style = None if crisis.n_labels else "dim"
+        by_crisis.add_row(name, *map(str, counts), style=style)
     return by_class, by_crisis
 
 
@@ -254,14 +256,15 @@ def _table(title: str, *columns: str) -> Table:
             column.removeprefix(">"),
             justify="right" if column.startswith(">") else "left",
             no_wrap=column == columns[0],
+            min_width=len(column.removeprefix(">")),
         )
     return table
 
 
-def _figures(
-    row: Mapping[str, Any], columns: Mapping[str, tuple[str, str]]
-) -> list[str]:
-    return [_figure(row.get(key), form) for key, form in columns.values()]
+def _figures(columns: Mapping[str, tuple[str, str]], *records: object) -> list[str]:
+    """Format a field of one of the records for each column."""
+    fields = ChainMap(*(vars(record) for record in records if record))
+    return [_figure(fields.get(key), form) for key, form in columns.values()]
 
 
 def _figure(value: float | None, form: str) -> str:

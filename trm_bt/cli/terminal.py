@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import Progress, TaskID, TimeElapsedColumn
 from rich.table import Table
 
+from trm_bt.market._typing import Json
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -63,7 +65,7 @@ class Terminal:
     """Print one machine-readable object instead."""
 
     def show(
-        self, facts: BaseModel | object, *parts: Table | str, path: Path | None = None
+        self, facts: "BaseModel | Json", *parts: Table | str, path: Path | None = None
     ) -> None:
         """Print a result.
 
@@ -105,7 +107,7 @@ class Terminal:
             yield Stages(bars, quiet=self.quiet)
 
     def start_logging(self) -> None:
-        """Print the package's log records of the level that was asked for."""
+        """Print the package's log records of the requested level."""
         level = logging.ERROR if self.quiet else logging.WARNING - 10 * self.verbose
         logger = logging.getLogger("trm_bt")
         logger.setLevel(max(level, logging.DEBUG))

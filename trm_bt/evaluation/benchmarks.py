@@ -8,11 +8,8 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 
-from trm_bt.config import TRMConfig
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATIONS
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import compute_features
-from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.learned_rules import (
     FitModel,
     fit_boosted,
@@ -85,7 +82,7 @@ class DecisionRecord:
 
     @property
     def sessions(self) -> pd.DatetimeIndex:
-        """The deciding sessions, oldest first."""
+        """The deciding sessions, oldest first, shape (n_sessions,)."""
         return pd.DatetimeIndex(self.weights.index)
 
     def between(
@@ -135,12 +132,6 @@ class Benchmark:
         return self.kind not in ("ours", "hindsight")
 
 
-def label_table(bars: Bars, config: TRMConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the ten features and the labels of the bars, each a row a session."""
-    features = compute_features(bars, config.features)
-    return features.frame, compute_labels(bars, features, config.labels)
-
-
 def missing_modules() -> dict[str, str]:
     """Return the benchmarks whose library is missing, each with what to install."""
     needs = {name: module for name, (_, module) in _FITS.items() if module}
@@ -153,7 +144,7 @@ def missing_modules() -> dict[str, str]:
 
 
 def fixed_benchmarks(sessions: pd.DatetimeIndex) -> Iterator[Benchmark]:
-    """Yield the fixed mixes: SPY, 60/40, equal weight and the eight allocations."""
+    """Yield the fixed mixes over the sessions, shape (n_sessions,)."""
     for name, weights in FIXED.items():
         yield constant(name, "fixed", weights, sessions)
 
@@ -164,7 +155,7 @@ def constant(
     weights: tuple[float, ...],
     sessions: pd.DatetimeIndex,
 ) -> Benchmark:
-    """Return a benchmark that targets the same weights throughout."""
+    """Target the same weights on all sessions, shape (n_sessions,)."""
     rows = np.tile(np.asarray(weights, dtype=np.float64), (len(sessions), 1))
     classes = None
     if name in ALLOCATION_NAMES:
@@ -174,7 +165,7 @@ def constant(
 
 
 def rule_benchmarks(bars: Bars, sessions: pd.DatetimeIndex) -> Iterator[Benchmark]:
-    """Yield the rules on past prices; `bars` begin before `sessions`."""
+    """Yield the rules on past prices; `bars` begin before `sessions`, (n_sessions,)."""
     history = history_of(bars)
     rows = bars.sessions.get_indexer(sessions)
     for name, rule in WEIGHT_RULES.items():
@@ -196,8 +187,8 @@ def learned_benchmarks(
         The whole history.
     decisions : DecisionRecord
         The sessions to decide, and the last label that may be known on each.
-    features, labels : DataFrame
-        Of the whole history, as `label_table` gives them.
+    features, labels : DataFrame of shape (n_rows, n_columns)
+        Of the whole history, by session.
     seed : int
         Of the trainings.
     """
@@ -216,13 +207,16 @@ def learned_benchmarks(
 
 
 def matched_mix(mean_weights: pd.Series, sessions: pd.DatetimeIndex) -> Benchmark:
-    """Return the fixed mix of the allocator's average weights, known afterwards."""
+    """Return the fixed mix of mean weights, shape (3,), known only afterwards."""
     mix = mean_weights[COLUMNS].to_numpy(np.float64)
     return constant(MATCHED, "hindsight", tuple(mix / mix.sum()), sessions)
 
 
 def oracle(labels: pd.DataFrame, sessions: pd.DatetimeIndex) -> Benchmark:
-    """Return the best allocation of each session; at the end, the last one known."""
+    """Hold the best allocation of each session; at the end, the last one known.
+
+    Labels have shape (n_labels, n_columns), sessions (n_sessions,).
+    """
     winners = labels["winner"].reindex(sessions).ffill()
     classes = winners.fillna(-1).to_numpy(np.int64)
     return _from_classes(ORACLE, "hindsight", classes, sessions)

@@ -27,7 +27,6 @@ from trm_bt.evaluation.benchmarks import (
     Benchmark,
     DecisionRecord,
     fixed_benchmarks,
-    label_table,
     learned_benchmarks,
     matched_mix,
     missing_modules,
@@ -43,10 +42,15 @@ from trm_bt.evaluation.metrics import (
     summarize_strategy,
     total_return,
 )
-from trm_bt.evaluation.replay import Replay, replay, replay_one
+from trm_bt.evaluation.replay import Replay, replay
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import Bars
-from trm_bt.market.labels import RETURN_COLUMNS, cash_returns, forward_returns
+from trm_bt.market.labels import (
+    RETURN_COLUMNS,
+    cash_returns,
+    features_and_labels,
+    forward_returns,
+)
 from trm_bt.processes import Progress, no_progress
 from trm_bt.strategies.scheduled import ScheduledWeights
 
@@ -132,13 +136,20 @@ class Comparison:
         return pd.Series(run.values[-1], list(self.strategies))
 
     def at_costs(self, name: str, cost_bps: np.ndarray) -> Replay:
-        """Replay a strategy at other costs, in basis points, one path each.
+        """Replay a strategy at other costs, one path each.
 
         Arrays make every trade, however small `min_trade_value` finds it.
+
+        Parameters
+        ----------
+        name : str
+            The strategy.
+        cost_bps : ndarray of shape (n_paths,)
+            Costs in basis points of the traded value.
         """
+        weights = self.strategies[name].weights[["equity", "bond"]].to_numpy(np.float64)
         band = self.config.strategy.rebalance_band
-        weights = self.strategies[name].weights
-        return replay_one(self.bars, weights, cost_bps / 1e4, band=band)
+        return replay(self.bars, weights[:, np.newaxis], cost_bps / 1e4, band=band)
 
 
 def run_comparison(
@@ -171,7 +182,7 @@ def run_comparison(
         If the sessions of bars and decisions differ from the first decision on.
     """
     span = _span_of(bars, decisions)
-    features, labels = label_table(bars, config)
+    features, labels = features_and_labels(bars, config)
     sessions, report = decisions.sessions, progress or no_progress
     ours = Benchmark(OURS, "ours", decisions.weights, classes=decisions.classes)
     results = {OURS: _run(span, ours, config)}
@@ -180,7 +191,7 @@ def run_comparison(
         matched_mix(results[OURS].weights.iloc[1:].mean(), sessions),
         *fixed_benchmarks(sessions),
         *rule_benchmarks(bars, sessions),
-        *learned_benchmarks(bars, decisions, features, labels, seed),
+        *learned_benchmarks(bars, decisions, features.frame, labels, seed),
         oracle(labels, sessions),
     ]
     for done, benchmark in enumerate(others, 1):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import pandas as pd
 
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import cash_returns
@@ -86,24 +85,6 @@ def replay(
         values[t] = cash + shares @ closes[t]
         turnover += traded / values[t] / 2.0
     return Replay(values, turnover)
-
-
-def replay_one(
-    bars: Bars, weights: pd.DataFrame, cost_rates: np.ndarray, *, band: float = 0.0
-) -> Replay:
-    """Replay one table of weights at several costs, one path each.
-
-    Parameters
-    ----------
-    bars : Bars
-        The sessions of the table.
-    weights : DataFrame of shape (n_sessions, 3)
-        Columns equity, bond and cash.
-    cost_rates, band
-        As in `replay`.
-    """
-    targets = weights[["equity", "bond"]].to_numpy(np.float64)
-    return replay(bars, targets[:, np.newaxis], cost_rates, band=band)
 
 
 def _trades(

@@ -282,8 +282,7 @@ def _joint_tests(
         if name in names:
             place = names.index(name)
             others = np.delete(scaled, place, axis=1)
-            found = superiority(scaled[:, place], others, resampling)
-            superior[name] = found["consistent"]
+            superior[name] = superiority(scaled[:, place], others, resampling)
     return superior, in_set, backtest_overfitting(scaled)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from trm_bt.backtest import BacktestResult
 from trm_bt.config import Day, TRMConfig
@@ -40,7 +40,7 @@ _KEY: Final = b"trm_bt.trial"
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Trial(BaseModel):
+class Trial(BaseModel, frozen=True, extra="forbid"):
     """One configuration, and what it earned over a span out of sample.
 
     Parameters
@@ -60,8 +60,6 @@ class Trial(BaseModel):
     recorded_at : datetime
         When it was first recorded.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     configuration: _Digest

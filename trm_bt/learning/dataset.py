@@ -159,8 +159,8 @@ class Scaler:
     def fit(cls, features: np.ndarray) -> "Scaler":
         """Fit on training rows, shape (n_rows, n_features).
 
-        A feature that never moves gets a standard deviation of 1: its column becomes 0
-        and tells the model nothing, which is the truth about it.
+        A feature that never moves gets a standard deviation of 1: its column becomes 0,
+        which carries no information.
         """
         std = features.std(axis=0)
         # Round-off gives a constant column a spread of some 1e-16 of its size.

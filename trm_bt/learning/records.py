@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, model_validator
 from torch import Tensor
 
 from trm_bt.config import Day, TRMConfig
@@ -12,10 +12,8 @@ from trm_bt.learning.dataset import Scaler
 from trm_bt.market.features import FeatureSchema
 
 
-class EpochRecord(BaseModel):
+class EpochRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What one epoch came to; losses are means, utilities decimals per session."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epoch: int
     n_optimizer_steps: int
@@ -30,7 +28,7 @@ class EpochRecord(BaseModel):
     validation_mean_steps: float
 
 
-class TrainingRecord(BaseModel):
+class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How a model was trained, on what span, and how it fared on validation.
 
     Parameters
@@ -58,8 +56,6 @@ class TrainingRecord(BaseModel):
     history : tuple of EpochRecord
         All epochs made.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     train_start: Day
     train_end: Day

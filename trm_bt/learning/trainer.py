@@ -120,8 +120,8 @@ class Rows:
 
     Attributes
     ----------
-    old, new : Samples
-        The rows, with the winners that `training.target` asks for.
+    old, new : Samples of n_rows each
+        The rows, with the winners that `training.target` requires.
     utilities, new_utilities : ndarray of shape (n_rows, n_allocations)
         Utility of each allocation, as decimals per session.
     scaler : Scaler

@@ -125,8 +125,8 @@ def adjust(raw: pd.DataFrame) -> pd.DataFrame:
     if (share_kept <= 0).any():
         first = raw.index[int((share_kept <= 0).to_numpy().argmax())]
         raise BarsError(
-            f"A distribution must be below the close before it, on {_day(first)} it is "
-            f"{cash.loc[first]:g}. Fetch the symbol again."
+            "A distribution must be below the close before it, on "
+            f"{first.date()} it is {cash.loc[first]:g}. Fetch the symbol again."
         )
     factor = _product_of_later(share_kept) / _later_splits(raw["splits"])
     adjusted = raw[list(PRICE_COLUMNS)].mul(factor, axis=0)
@@ -163,10 +163,6 @@ def adjusted_prices(table: pd.DataFrame) -> pd.DataFrame:
         ratio = table["adj close"] / table["close"]
         frame[list(PRICE_COLUMNS)] = frame[list(PRICE_COLUMNS)].mul(ratio, axis=0)
     return frame
-
-
-def _day(label: object) -> str:
-    return label.date().isoformat() if isinstance(label, pd.Timestamp) else str(label)
 
 
 def _later_splits(splits: pd.Series) -> pd.Series:

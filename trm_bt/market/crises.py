@@ -34,7 +34,7 @@ class Crisis:
         return np.asarray((sessions >= self.start) & (sessions <= self.end))
 
     def is_covered(self, sessions: pd.DatetimeIndex) -> bool:
-        """Return whether `sessions` begin before the window and reach its last weekday.
+        """Return whether sessions, (n_sessions,), begin before it and reach its end.
 
         A window may end on a weekend; no crisis ends on a weekday without a session.
         """
@@ -42,7 +42,7 @@ class Crisis:
         return bool(len(sessions) and sessions[0] < self.start and sessions[-1] >= last)
 
     def missing(self, sessions: pd.DatetimeIndex, whose: str = "the bars'") -> str:
-        """Say which part of the window `sessions` lack; empty where they cover it."""
+        """Say which part `sessions`, (n_sessions,), lack; empty where they cover it."""
         if self.is_covered(sessions):
             return ""
         if not self.mask(sessions).any():
@@ -72,7 +72,7 @@ CRISES: Final = tuple(
 
 
 def crises_on(sessions: pd.DatetimeIndex) -> list[list[str]]:
-    """Return for each session the names of the crises it falls in (often none)."""
+    """Return for each session, shape (n_sessions,), the crises it falls in."""
     names: list[list[str]] = [[] for _ in range(len(sessions))]
     for crisis in CRISES:
         for row in np.flatnonzero(crisis.mask(sessions)):

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from trm_bt.config import FeatureConfig
 from trm_bt.errors import BarsError
@@ -21,7 +21,7 @@ from trm_bt.market._typing import (
     FloatArray,
     FloatSessionsByFeature,
 )
-from trm_bt.market.bars import CORE_ROLES, ROLES, Bars, Status
+from trm_bt.market.bars import CORE_ROLES, Bars, Status
 from trm_bt.market.feature_table import FEATURES, Feature, Formula
 from trm_bt.market.windows import Column
 
@@ -33,7 +33,7 @@ _OBSERVED: Final[tuple[Status, ...]] = tuple("observed" for _ in FEATURES)
 _CORE_INPUTS: Final = frozenset({*CORE_ROLES, *_ROLES})
 
 
-class FeatureSchema(BaseModel):
+class FeatureSchema(BaseModel, frozen=True, extra="forbid"):
     """What a row of features means; a model may only read rows of its own schema.
 
     Parameters
@@ -53,8 +53,6 @@ class FeatureSchema(BaseModel):
         Where each role came from, in words. It is for readers: schemas that differ in
         it alone mean the same.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     members: tuple[str, ...] = ()
     has_put_call: bool = False
@@ -131,8 +129,8 @@ class Features:
 def schema_for(bars: Bars, config: FeatureConfig | None = None) -> FeatureSchema:
     """Return the schema of the features that `bars` can give."""
     members = () if bars.members is None else tuple(map(str, bars.members.columns))
-    present = [role for role in ROLES if getattr(bars, role) is not None]
-    schema = schema_from({role: bars.status(role) for role in present}, members, config)
+    status = {role: bars.status(role) for role in bars.by_role()}
+    schema = schema_from(status, members, config)
     return schema.model_copy(update={"provenance": describe_provenance(bars)})
 
 

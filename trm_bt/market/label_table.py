@@ -1,4 +1,4 @@
-"""The label table as a whole: counted, turned into plain values, and read back."""
+"""The label table as a whole: counted, and read back."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
+from pydantic import BaseModel
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError
-from trm_bt.market._typing import JsonObject
 from trm_bt.market.allocations import ALLOCATION_NAMES, N_ALLOCATIONS
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FEATURE_NAMES
@@ -31,49 +31,75 @@ _NUMBERS = (*FEATURE_NAMES, *RETURN_COLUMNS, "winner_return", "margin")
 _COLUMNS = (*_NUMBERS, "winner", "is_tie", "known_on", "crises")
 
 
-def summarize_labels(labels: pd.DataFrame) -> JsonObject:
+class AllocationWins(BaseModel, frozen=True):
+    """How often one allocation won, and its mean return; None without labels."""
+
+    n_wins: int
+    win_share: float | None
+    mean_return: float | None
+
+
+class CrisisLabels(BaseModel, frozen=True):
+    """The labels of one crisis, wins and mean returns by allocation."""
+
+    n_labels: int
+    n_ties: int
+    most_frequent_winner: str | None
+    n_wins: dict[str, int]
+    mean_return: dict[str, float | None]
+
+
+class LabelSummary(LabelConfig):
+    """How labels were made, and what they came to.
+
+    Ties are the sessions on which two allocations or more scored best alike.
+    """
+
+    n_labels: int
+    n_ties: int
+    by_class: dict[str, AllocationWins]
+    by_crisis: dict[str, CrisisLabels]
+
+
+def summarize_labels(
+    labels: pd.DataFrame, config: LabelConfig | None = None
+) -> LabelSummary:
     """Count winners and average returns, over all sessions and inside each crisis.
 
     Parameters
     ----------
     labels : DataFrame of shape (n_labels, n_columns)
         What `compute_labels` or `load_labels` returns.
-
-    Returns
-    -------
-    dict
-        `n_labels`; `n_ties`, the sessions on which two allocations or more scored best
-        alike; `by_class`, for each allocation `n_wins`, `win_share` and `mean_return`;
-        `by_crisis`, for each crisis `n_labels`, `n_ties`, `most_frequent_winner`, and
-        `n_wins` and `mean_return` by allocation. None where a figure has no meaning.
+    config : LabelConfig, optional
+        How they were made.
     """
-    sessions, counts = pd.DatetimeIndex(labels.index), _count(labels)
+    sessions = pd.DatetimeIndex(labels.index)
     n_wins, means = _wins(labels), _mean_returns(labels)
-    by_class: JsonObject = {
-        name: {
-            "n_wins": n_wins[name],
-            "win_share": n_wins[name] / len(labels) if len(labels) else None,
-            "mean_return": means[name],
-        }
-        for name in ALLOCATION_NAMES
-    }
     by_crisis = {crisis.name: labels[crisis.mask(sessions)] for crisis in CRISES}
-    return {
-        **counts,
-        "by_class": by_class,
-        "by_crisis": {name: _of_crisis(part) for name, part in by_crisis.items()},
-    }
+    return LabelSummary(
+        **dict(config or LabelConfig()),
+        **_count(labels),
+        by_class={
+            name: AllocationWins(
+                n_wins=n_wins[name],
+                win_share=n_wins[name] / len(labels) if len(labels) else None,
+                mean_return=means[name],
+            )
+            for name in ALLOCATION_NAMES
+        },
+        by_crisis={name: _of_crisis(part) for name, part in by_crisis.items()},
+    )
 
 
-def _of_crisis(labels: pd.DataFrame) -> JsonObject:
+def _of_crisis(labels: pd.DataFrame) -> CrisisLabels:
     n_wins = _wins(labels)
     most = max(n_wins, key=n_wins.__getitem__)
-    return {
+    return CrisisLabels(
         **_count(labels),
-        "most_frequent_winner": most if len(labels) else None,
-        "n_wins": n_wins,
-        "mean_return": _mean_returns(labels),
-    }
+        most_frequent_winner=most if len(labels) else None,
+        n_wins=n_wins,
+        mean_return=_mean_returns(labels),
+    )
 
 
 def _count(labels: pd.DataFrame) -> dict[str, int]:
@@ -89,31 +115,6 @@ def _mean_returns(labels: pd.DataFrame) -> dict[str, float | None]:
     means = labels[list(RETURN_COLUMNS)].mean().tolist()
     known = [None if math.isnan(mean) else mean for mean in means]
     return dict(zip(ALLOCATION_NAMES, known, strict=True))
-
-
-def label_records(labels: pd.DataFrame) -> list[JsonObject]:
-    """Return the rows of a label table as plain values, sessions as ISO dates.
-
-    Parameters
-    ----------
-    labels : DataFrame of shape (n_labels, n_columns)
-        What `compute_labels` returns.
-
-    Returns
-    -------
-    list of n_labels dict
-        One key a column, and `session`; `crises` is a list of names.
-    """
-    plain = labels.reset_index()
-    for name in ("session", "known_on"):
-        plain[name] = plain[name].dt.strftime("%Y-%m-%d")
-    plain["crises"] = [names.split(";") if names else [] for names in plain["crises"]]
-    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
-
-
-def describe_labels(labels: pd.DataFrame, config: LabelConfig) -> JsonObject:
-    """Return how labels were made and what they came to, as JSON values."""
-    return {**dict(config), **summarize_labels(labels)}
 
 
 def load_labels(path: Path | str) -> pd.DataFrame:
@@ -195,20 +196,12 @@ def _check(labels: pd.DataFrame, path: Path) -> None:
             )
 
 
-def _holds_sessions(column: pd.Series) -> bool:
-    return column.dtype == "datetime64[ns]"
-
-
-def _holds_names(column: pd.Series) -> bool:
-    return all(isinstance(value, str) for value in column)
-
-
 _KINDS: Final[Mapping[str, Callable[[pd.Series], bool]]] = {
     "numbers": is_float_dtype,
     "class indexes": is_integer_dtype,
     "true or false": is_bool_dtype,
-    "sessions": _holds_sessions,
-    "names": _holds_names,
+    "sessions": lambda column: column.dtype == "datetime64[ns]",
+    "names": lambda column: all(isinstance(value, str) for value in column),
 }
 
 
@@ -243,7 +236,7 @@ def _rules(labels: pd.DataFrame) -> Mapping[str, np.ndarray]:
         "`margin` must be the winner's over the runner-up": (
             (labels["margin"] - margin).abs() <= ROUND_OFF
         ),
-        "`is_tie` must tell whether two are the best": labels["is_tie"] == is_tie,
+        "`is_tie` must say whether two are the best": labels["is_tie"] == is_tie,
         "`known_on` must lie after the session": labels["known_on"] > labels.index,
         "`crises` must name crises": labels["crises"].map(
             lambda names: known.issuperset(names.split(";"))

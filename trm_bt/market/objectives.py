@@ -86,15 +86,16 @@ def score(
     """
     if config.objective == "pnl":
         return returns
+    if config.objective == "mean_variance":
+        variances = realised_variances(prices, config.horizon)
+        return np.asarray(returns - config.risk_aversion / 2 * variances)
     held, cash = held_returns(prices, config.horizon)
-    if config.objective == "sharpe":
-        excess = held - cash
-        deviation = excess.std(axis=0, ddof=1)
-        has_risk = deviation > ROUND_OFF
-        ratios = np.full(deviation.shape, np.nan)
-        ratios[has_risk] = excess.mean(axis=0)[has_risk] / deviation[has_risk]
-        return ratios
-    return np.asarray(returns - config.risk_aversion / 2 * _variance(held))
+    excess = held - cash
+    deviation = excess.std(axis=0, ddof=1)
+    has_risk = deviation > ROUND_OFF
+    ratios = np.full(deviation.shape, np.nan)
+    ratios[has_risk] = excess.mean(axis=0)[has_risk] / deviation[has_risk]
+    return ratios
 
 
 def realised_variances(
@@ -115,12 +116,8 @@ def realised_variances(
         Squared decimals over the horizon: in the notation of `score`,
         :math:`h s_r^2`.
     """
-    return _variance(held_returns(prices, horizon)[0])
-
-
-def _variance(held: FloatArray) -> FloatAllocationsBySession:
-    """Return the variance over the horizon, shape (n_allocations, n_rows)."""
-    return np.asarray(len(held) * held.var(axis=0, ddof=1))
+    held, _ = held_returns(prices, horizon)
+    return np.asarray(horizon * held.var(axis=0, ddof=1))
 
 
 def held_returns(

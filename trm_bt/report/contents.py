@@ -46,12 +46,12 @@ class RunContent:
 
     @cached_property
     def decisions(self) -> pd.DataFrame:
-        """Decisions of the continuous run, indexed by session."""
+        """Decisions of the continuous run by session, shape (n_sessions, n_columns)."""
         return _continuous(self.folder.decisions)
 
     @cached_property
     def weights(self) -> pd.DataFrame:
-        """Weights held at the closes of the continuous run, indexed by session."""
+        """Weights at closes of the continuous run, shape (n_sessions, n_columns)."""
         return _continuous(self.folder.weights)
 
 

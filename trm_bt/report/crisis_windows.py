@@ -87,7 +87,7 @@ class Window:
 
     @property
     def seen_inside(self) -> pd.DataFrame:
-        """`seen` on the sessions of the crisis alone."""
+        """`seen` in the crisis alone, shape (n_crisis_sessions, n_features)."""
         return self.seen.loc[self.start : self.end]
 
     @property

@@ -104,7 +104,7 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
     """
     rows: list[dict[str, object]] = []
     for window in windows:
-        told: dict[str, object] = {
+        facts: dict[str, object] = {
             "crisis": spreadsheet_safe(window.crisis.name),
             "start": window.start,
             "end": window.end,
@@ -113,9 +113,9 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
             "models": spreadsheet_safe("; ".join(window.models)),
         }
         rows += [
-            {**told, "strategy": name, **vars(figures)}
+            {**facts, "strategy": name, **vars(figures)}
             for name, figures in window.figures.items()
-        ] or [{**told, "strategy": ""}]
+        ] or [{**facts, "strategy": ""}]
     counts = dict.fromkeys(("sessions", "sessions_under_water"), "Int64")
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(counts)
 
@@ -123,7 +123,7 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
 def _written(
     tasks: Sequence[tuple[Sheet, Path]], jobs: int, context: BaseContext | None
 ) -> Iterator[Path]:
-    """Write every sheet, in processes of their own if asked; yield each file."""
+    """Write every sheet, in processes of that context if any; yield each file."""
     if context is None:
         for sheet, path in tasks:
             yield write_sheet(sheet, path)

@@ -60,7 +60,7 @@ def tearsheet(
 def tearsheet_html(
     strategy_or_returns: object, benchmark: pd.Series | None, title: str
 ) -> str:
-    """Return the page that `tearsheet` writes."""
+    """Return the page that `tearsheet` writes; arguments as in `tearsheet`."""
     found = find_returns(strategy_or_returns)
     returns = with_base(clean_returns(found, "returns")).rename("Strategy")
     notes = []

@@ -25,8 +25,9 @@ from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
 from trm_bt.evaluation.benchmarks import FIXED, OURS
 from trm_bt.evaluation.metrics import StrategyFigures
 from trm_bt.market.allocations import ALLOCATION_NAMES
-from trm_bt.market.bars import Bars
+from trm_bt.market.bars import Bars, Status
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.market.label_table import LabelSummary
 
 RUN: Final = "run.json"
 SUMMARY: Final = "summary.json"
@@ -112,7 +113,7 @@ class RoleRecord(_Record):
     source: str
     start: Day
     end: Day
-    status: Literal["observed", "proxy"]
+    status: Status
     notes: tuple[str, ...]
 
 
@@ -138,9 +139,18 @@ class BarsRecord(_Record):
                 "end": bars.sessions[-1].date(),
                 "sessions": len(bars.sessions),
                 "sha256": bars.sha256(),
-                "roles": {name: e.to_dict() for name, e in bars.provenance.items()},
-            }
+                "roles": bars.provenance,
+            },
+            from_attributes=True,
         )
+
+
+class LabelsRecord(LabelSummary):
+    """`labels_summary.json`: labels, and status and zeros by feature."""
+
+    features: dict[str, Status]
+    n_zero_denominators: dict[str, int]
+    bars: BarsRecord
 
 
 class CashRecord(_Record):
@@ -260,7 +270,7 @@ class FeaturesRecord(_Record):
 
     formula_version: int
     members: tuple[str, ...]
-    status: dict[str, Literal["observed", "proxy"]]
+    status: dict[str, Status]
 
 
 class SpanRecord(_Record):

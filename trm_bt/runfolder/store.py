@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
+from trm_bt.market._typing import Json
 from trm_bt.parquet import read_parquet
 from trm_bt.reading import read_json
 from trm_bt.runfolder.records import (
@@ -57,12 +58,12 @@ class RunFolder:
     labels: pd.DataFrame
 
     def crisis(self, name: str) -> pd.DataFrame:
-        """Return portfolio values in one crisis, base row first, index = session."""
+        """Return values by session in a crisis, shape (n_closes, n_strategies)."""
         is_inside = self.crisis_equity.index.get_level_values("crisis") == name
         return self.crisis_equity[is_inside].droplevel("crisis")
 
 
-def write_json(path: Path, content: BaseModel | Mapping[str, object]) -> None:
+def write_json(path: Path, content: BaseModel | Mapping[str, Json]) -> None:
     """Write JSON that any parser reads: no NaN, no infinity."""
     if isinstance(content, BaseModel):
         content = content.model_dump(mode="json")

@@ -27,7 +27,7 @@ from trm_bt.runfolder.records import (
 )
 from trm_bt.runfolder.store import write_json
 from trm_bt.runs.request import requested_bars
-from trm_bt.runs.results import CrisisResults, crisis_equity, save_results, summarize
+from trm_bt.runs.results import CrisisResults, save_results, summarize
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
@@ -53,9 +53,8 @@ class RecordedPolicy:
         self._decisions = {decision.decided_on: decision for decision in decisions}
         self.first: pd.Timestamp = min(self._decisions)
 
-    def check_schema(self, schema: object) -> None:
+    def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features are not those that were decided on."""
-        assert isinstance(schema, FeatureSchema)
         difference = self.schema.difference(schema)
         if difference is not None:
             raise CheckpointError(
@@ -67,6 +66,11 @@ class RecordedPolicy:
         self, sessions: pd.DatetimeIndex, features: np.ndarray
     ) -> list[Decision]:
         """Return the recorded decisions of `sessions`; the features are not read.
+
+        Parameters
+        ----------
+        sessions : DatetimeIndex of shape (n_sessions,)
+        features : ndarray of shape (n_sessions, n_features)
 
         Raises
         ------
@@ -130,7 +134,9 @@ def backtest_all(
         result = allocate(seen, policies[crisis.name], plan.first, request)
         equities = {name: done.equity for name, done in results.items()}
         equities[OURS] = result.equity
-        crises[crisis.name] = result, crisis_equity(plan, equities)
+        # from the base, the close before the crisis, to its last session
+        inside = pd.DataFrame(equities).loc[plan.base : crisis.end]
+        crises[crisis.name] = result, inside
         progress("backtests", len(results) + len(crises), total)
     return results, crises
 

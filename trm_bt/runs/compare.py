@@ -31,6 +31,7 @@ from trm_bt.manifest import check_replaceable
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.compare_page import render_comparison
+from trm_bt.report.contents import ComparisonContent
 from trm_bt.runfolder.records import (
     COMPARISON,
     OUT_OF_SAMPLE,
@@ -173,12 +174,13 @@ def _write(record: ComparisonRecord, comparison: Comparison, target: Path) -> No
     with staged_folder(target) as folder:
         write_json(folder / MARKER, record.to_dict())
         comparison.equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-        page = render_comparison(record, comparison.equity, comparison.excess)
+        content = ComparisonContent(record, comparison.equity, comparison.excess)
+        page = render_comparison(content)
         (folder / PAGE).write_text(page, encoding="utf-8")
 
 
 def check_replayed(folder: Path, equity: pd.Series) -> None:
-    """Hold the allocator's replayed value against what its run recorded.
+    """Hold the allocator's replayed value, (n_sessions,), against the recorded one.
 
     Raises
     ------

@@ -1,8 +1,4 @@
-"""The bars of a request, and the clock of its stages."""
-
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""The bars of a request."""
 
 from trm_bt.feeds import load_bars
 from trm_bt.market.bars import Bars
@@ -18,11 +14,3 @@ def requested_bars(request: RunRequest) -> Bars:
         observed=request.observed,
         long_bond=request.config.bars.long_bond,
     )
-
-
-@contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note the wall seconds of a stage."""
-    started = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - started, 2)

@@ -113,29 +113,6 @@ def summarize(
     )
 
 
-def crisis_equity(plan: CrisisPlan, equities: Mapping[str, pd.Series]) -> pd.DataFrame:
-    """Cut every strategy's portfolio value to one crisis.
-
-    Parameters
-    ----------
-    plan : CrisisPlan
-        A crisis with a model.
-    equities : mapping of str to Series of shape (n_sessions,)
-        Portfolio value at the closes by strategy, over at least the crisis.
-
-    Returns
-    -------
-    DataFrame of shape (n_crisis_sessions + 1, n_strategies)
-        From the base, the close before the crisis, to its last session.
-    """
-    return pd.DataFrame(
-        {
-            name: equity.loc[plan.base : plan.crisis.end]
-            for name, equity in equities.items()
-        }
-    )
-
-
 def _crisis_record(
     plan: CrisisPlan, crises: CrisisResults, models: Mapping[str, ModelRecord]
 ) -> CrisisRecord:

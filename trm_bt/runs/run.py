@@ -5,7 +5,9 @@ resumes with those it has.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +62,7 @@ from trm_bt.runfolder.records import (
 from trm_bt.runfolder.store import read_run_record, read_summary, write_json
 from trm_bt.runs.backtests import RecordedPolicy, backtest_all
 from trm_bt.runs.dataset import save_labels
-from trm_bt.runs.request import requested_bars, timed
+from trm_bt.runs.request import requested_bars
 from trm_bt.runs.results import model_record, save_results, summarize
 from trm_bt.runs.train import save_trained
 
@@ -137,10 +139,10 @@ class _Decided:
 
 
 def run(
-    request: RunRequest,
-    out: Path,
+    bars: RunRequest | str | Path,
+    out: str | Path,
     *,
-    command: str,
+    command: str | None = None,
     force: bool = False,
     n_processes: int | None = None,
     progress: Progress | None = None,
@@ -149,13 +151,14 @@ def run(
 
     Parameters
     ----------
-    request : RunRequest
-        Bars, settings and the schedule of the splits.
-    out : Path
+    bars : str, Path or RunRequest
+        "sample", "yahoo" or a folder, with the default settings; or a request, which
+        has settings, span and the schedule of the splits beside them.
+    out : str or Path
         The run folder. If it holds the same run unfinished, its checkpoints are kept
         and the rest is made; if it holds it finished, nothing is made.
-    command : str
-        The command line, shown on the page.
+    command : str, optional
+        The command line, shown on the page; by default a call of this function.
     force : bool
         Replace another run.
     n_processes : int, optional
@@ -174,15 +177,9 @@ def run(
         If the input is bad, another process is at work in the folder, or an existing
         checkpoint cannot be believed; the folder stays as it is then.
     """
-    if request.schedule == "calendar":
-        request.config.check_walkable()
-    else:
-        request.config.check_trainable()
-    check_memory(request.config)
-    check_target(out)
-    if not (out / RUN).exists():
-        check_replaceable(out, force=True)
-    check_log(log_beside(out))
+    request = bars if isinstance(bars, RunRequest) else RunRequest(str(bars))
+    out, command = Path(out), command or f"trm_bt.run({request.bars!r}, {str(out)!r})"
+    _check_before(request, out)
     progress, seconds = progress or no_progress, dict[str, float]()
     work = _prepare(request, out, command, seconds)
     jobs = work.jobs()
@@ -192,19 +189,40 @@ def run(
         if _claim(work, jobs, force=force):
             _LOG.warning("%s: this run is already done, and nothing was made.", out)
             return read_summary(out)
-        with timed(seconds, "training"):
+        with _timed(seconds, "training"):
             _train(work, jobs, n_processes, progress)
-        with timed(seconds, "deciding"):
+        with _timed(seconds, "deciding"):
             decided = _decide(work, progress)
         _note(work)  # what is there is not of these decisions
-        with timed(seconds, "backtests"):
+        with _timed(seconds, "backtests"):
             summary = _save_tables(work, decided, progress)
         facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
         _note(work, facts)
-        with timed(seconds, "report"):
+        with _timed(seconds, "report"):
             report.build(out, progress=progress)
         _note(work, facts)
     return summary
+
+
+def _check_before(request: RunRequest, out: Path) -> None:
+    """Refuse what could not end well before the bars are read."""
+    if request.schedule == "calendar":
+        request.config.check_walkable()
+    else:
+        request.config.check_trainable()
+    check_memory(request.config)
+    check_target(out)
+    if not (out / RUN).exists():
+        check_replaceable(out, force=True)
+    check_log(log_beside(out))
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note the wall seconds of a stage."""
+    started = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - started, 2)
 
 
 def _prepare(
@@ -212,11 +230,11 @@ def _prepare(
 ) -> _Work:
     """Load the bars, compute features and labels, and lay out the splits."""
     config = request.config
-    with timed(seconds, "bars"):
+    with _timed(seconds, "bars"):
         bars = requested_bars(request)
-    with timed(seconds, "features"):
+    with _timed(seconds, "features"):
         features = compute_features(bars, config.features)
-    with timed(seconds, "labels"):
+    with _timed(seconds, "labels"):
         labels = compute_labels(bars, features, config.labels)
     record = RunRecord(
         finished=False,

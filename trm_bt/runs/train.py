@@ -1,6 +1,7 @@
 """The training stage: bars in, a checkpoint with card, history and picture out."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -10,17 +11,20 @@ from trm_bt.errors import BarsError, RunError
 from trm_bt.files import exclusive_lock, remove_folder
 from trm_bt.learning.checkpoint import check_overwrite, save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
+from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import ProgressCallback, TrainedModel
 from trm_bt.learning.resume import STATE_FILE, is_unfinished
 from trm_bt.learning.self_check import Check, self_check
 from trm_bt.learning.trainer import train
 from trm_bt.manifest import check_replaceable
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import FeatureSchema, compute_features
-from trm_bt.market.labels import compute_labels
-from trm_bt.runfolder.records import RunRequest
-from trm_bt.runs.cards import card_facts
+from trm_bt.market.crises import CRISES
+from trm_bt.market.label_table import summarize_labels
+from trm_bt.market.labels import features_and_labels
+from trm_bt.report.cards import CardFacts
+from trm_bt.runfolder.records import BarsRecord, RunRequest, versions
 from trm_bt.runs.request import requested_bars
+from trm_bt.runs.results import model_record
 
 
 def train_checkpoint(
@@ -65,7 +69,7 @@ def train_checkpoint(
         check_overwrite(out, force=may_replace)
         _check_unfinished(unfinished, may_replace=may_replace)
         bars = requested_bars(request)
-        labels, schema = _labels_of(bars, request)
+        features, labels = features_and_labels(bars, request.config)
         minimum = request.config.training.min_labels
         if len(labels) < minimum:
             raise BarsError(
@@ -76,7 +80,7 @@ def train_checkpoint(
             remove_folder(unfinished)
         model = train(
             samples_from_labels(labels),
-            schema,
+            features.schema,
             request.config,
             name=out.name,
             progress=progress,
@@ -102,7 +106,7 @@ def check_training(
 ) -> list[Check]:
     """Check that the settings can train at all; see `trm_bt.learning.self_check`."""
     request.config.check_trainable()
-    labels, _ = _labels_of(requested_bars(request), request)
+    _, labels = features_and_labels(requested_bars(request), request.config)
     return self_check(samples_from_labels(labels), request.config, progress=progress)
 
 
@@ -143,8 +147,56 @@ def save_trained(
     save_checkpoint(model, folder, extras=extras, force=force)
 
 
-def _labels_of(bars: Bars, request: RunRequest) -> tuple[pd.DataFrame, FeatureSchema]:
-    """Compute features and labels of the bars."""
-    config = request.config
-    features = compute_features(bars, config.features)
-    return compute_labels(bars, features, config.labels), features.schema
+def card_facts(model: TrainedModel, labels: pd.DataFrame, bars: Bars) -> CardFacts:
+    """Return what the model card says.
+
+    Bars and labels later than the model knows are left out of all figures.
+
+    Parameters
+    ----------
+    model, labels, bars
+        As in `save_trained`.
+    """
+    record, config = model.record, model.config
+    known_on = pd.Timestamp(record.last_label_known_on)
+    training = labels.loc[str(record.train_start) : str(record.train_end)]
+    validation = labels.loc[str(record.validation_start) : str(record.validation_end)]
+    scaling = model.scaler.mean.tolist(), model.scaler.std.tolist()
+    return CardFacts(
+        model=model_record(model),
+        bars=BarsRecord.of(bars.between(end=known_on)),
+        train_end=record.train_end,
+        validation_start=record.validation_start,
+        validation_end=record.validation_end,
+        n_epochs=len(record.history),
+        mean_steps=record.best.validation_mean_steps,
+        schema=model.schema,
+        features=[
+            (name, status, mean, std)
+            for (name, status), mean, std in zip(
+                model.schema.status_by_name.items(), *scaling, strict=True
+            )
+        ],
+        labels=summarize_labels(training, config.labels),
+        crises=list(_crises_seen(training, validation, known_on)),
+        config=config,
+        n_parameters=TinyRecursiveModel(config.model).n_parameters,
+        versions=versions(),
+    )
+
+
+def _crises_seen(
+    training: pd.DataFrame, validation: pd.DataFrame, known_on: pd.Timestamp
+) -> Iterator[tuple[str, int, int, str]]:
+    """Say of each crisis how many labels hold through a part of it."""
+    for crisis in CRISES:
+        n_trained, n_validated = (
+            int(((part.index <= crisis.end) & (part["known_on"] >= crisis.start)).sum())
+            for part in (training, validation)
+        )
+        verdict = "not in its rows"
+        if n_trained or n_validated:
+            verdict = "in sample"
+        elif crisis.start > known_on:
+            verdict = "later than all it knows"
+        yield crisis.name, n_trained, n_validated, verdict
