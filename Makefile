@@ -52,11 +52,11 @@ sample-sources: dev  ## Data files that the embedded sample is rebuilt from
 		--upgrade --target build/sample-sources -r scripts/sample-requirements.txt
 
 wheel: dev
-	rm -rf dist build/lib build/bdist.*
+	rm -rf dist/*.whl build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --outdir dist .
 
 sdist: dev
-	rm -rf dist build/lib build/bdist.*
+	rm -rf dist/*.tar.gz build/lib build/bdist.*
 	$(BIN)/python -m build --sdist --outdir dist .
 
 floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by uv
@@ -83,5 +83,5 @@ bench: dev  ## Speed as ratios, each measured side by side in one run; numba for
 check: lint types test wheel
 
 clean:
-	rm -rf .built .ci-venv .floors-venv .newest-venv build dist *.egg-info .*_cache \
+	rm -rf .built .ci-venv* .floors-venv .newest-venv build dist *.egg-info .*_cache \
 		.hypothesis

@@ -6,7 +6,7 @@ resumes with those it has.
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,10 @@ from pathlib import Path
 import pandas as pd
 
 from trm_bt import report
-from trm_bt.errors import BarsError, CheckpointError, RunError
+from trm_bt.errors import BarsError, CheckpointError
 from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
-from trm_bt.files import exclusive_lock, staged_files, staged_folder
+from trm_bt.files import exclusive_lock, staged_files
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.dataset import samples_from_labels, split_chronologically
 from trm_bt.learning.memory import check_memory
@@ -32,13 +32,8 @@ from trm_bt.learning.splits import (
 )
 from trm_bt.learning.workers import TrainingJob, train_each
 from trm_bt.manifest import (
-    MANIFEST,
     check_replaceable,
     check_target,
-    check_unchanged,
-    manifest_text,
-    names_in,
-    read_manifest,
 )
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
@@ -47,11 +42,9 @@ from trm_bt.market.labels import compute_labels
 from trm_bt.processes import Progress, no_progress
 from trm_bt.runfolder.records import (
     CHECKPOINTS,
-    COMPARISON,
     OUT_OF_SAMPLE,
     RUN,
     SUMMARY,
-    TEARSHEETS,
     BarsRecord,
     ModelRecord,
     RunRecord,
@@ -59,8 +52,9 @@ from trm_bt.runfolder.records import (
     Summary,
     versions,
 )
-from trm_bt.runfolder.store import read_run_record, read_summary, write_json
+from trm_bt.runfolder.store import read_summary, write_json
 from trm_bt.runs.backtests import RecordedPolicy, backtest_all
+from trm_bt.runs.claim import claim, write_record
 from trm_bt.runs.dataset import save_labels
 from trm_bt.runs.request import requested_bars
 from trm_bt.runs.results import model_record, save_results, summarize
@@ -186,21 +180,21 @@ def run(
     for job in jobs.values():  # refuse one of too few labels before any is trained
         split_chronologically(job.samples, request.config.training.validation_fraction)
     with exclusive_lock(out):
-        if _claim(work, jobs, force=force):
+        if claim(out, work.record, jobs, force=force):
             _LOG.warning("%s: this run is already done, and nothing was made.", out)
             return read_summary(out)
         with _timed(seconds, "training"):
             _train(work, jobs, n_processes, progress)
         with _timed(seconds, "deciding"):
             decided = _decide(work, progress)
-        _note(work)  # what is there is not of these decisions
+        write_record(out, work.record)  # what is there is not of these decisions
         with _timed(seconds, "backtests"):
             summary = _save_tables(work, decided, progress)
         facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
-        _note(work, facts)
+        write_record(out, work.record.model_copy(update=facts))
         with _timed(seconds, "report"):
             report.build(out, progress=progress)
-        _note(work, facts)
+        write_record(out, work.record.model_copy(update=facts))
     return summary
 
 
@@ -259,42 +253,6 @@ def _prepare(
             f"and cover none ({reasons})."
         )
     return _Work(record, bars, features, labels, splits, plans, out)
-
-
-def _note(work: _Work, facts: Mapping[str, object] | None = None) -> None:
-    """Write run.json, with what became known since it was first written."""
-    with staged_files(work.out) as new:
-        write_json(new / RUN, work.record.model_copy(update=facts))
-
-
-def _claim(work: _Work, models: Iterable[Path], *, force: bool) -> bool:
-    """Make the folder this run's, or find that it is already; return if it is done."""
-    try:
-        earlier = read_run_record(work.out, may_be_unfinished=True)
-    except RunError:  # no run, or one that nobody can read
-        pass
-    else:
-        if earlier.is_of(work.record):
-            check_unchanged(work.out)
-            check_replaceable(work.out / TEARSHEETS, force=True)
-            files = [name for name in read_manifest(work.out) if name[-1] != "/"]
-            is_whole = all((work.out / name).is_file() for name in files)
-            return earlier.is_reported and is_whole
-        if not force:
-            raise RunError(
-                f"{work.out}: holds a run of other settings, bars or versions. Choose "
-                "another --out, or pass --force to replace it."
-            )
-    check_replaceable(work.out, marker=RUN, force=force)
-    folders = {parent for model in models for parent in (model, *model.parents)}
-    parts = [folder for folder in folders if work.out in folder.parents]
-    own = [*parts, work.out / TEARSHEETS, work.out / COMPARISON]
-    with staged_folder(work.out) as draft:
-        write_json(draft / RUN, work.record)
-        names = {f"{path.relative_to(work.out).as_posix()}/": None for path in own}
-        text = manifest_text(names_in(draft) | names)
-        (draft / MANIFEST).write_text(text, encoding="utf-8")
-    return False
 
 
 def _train(
