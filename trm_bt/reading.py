@@ -41,9 +41,11 @@ def read_bytes(path: Path, limit: int) -> bytes:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("must be a regular file, and is a folder, pipe or device")
-        content = b"" if status.st_size > limit else file.read(limit + 1)
-    if max(status.st_size, len(content)) > limit:
-        raise ValueError(f"must have at most {limit:,} bytes, and has more")
+        if status.st_size > limit:
+            raise ValueError(f"must have at most {limit:,} bytes, and has more")
+        content = file.read(status.st_size + 1)
+    if len(content) != status.st_size:
+        raise ValueError("must not change while it is read")
     return content
 
 
