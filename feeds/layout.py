@@ -5,13 +5,15 @@ import gzip
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import BytesIO, StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.spellings import is_date, is_known, table_suffix
+from trm_bt.reading import TABLE_BYTES, read_bytes
+from trm_bt.text import shown
 
 _MOST_HEADER_LINES: Final = 12
 _SEPARATORS: Final = (";", "\t", "|")
@@ -32,8 +34,6 @@ class Layout:
 
     Parameters
     ----------
-    encoding : str
-        As Python names it; a byte order mark is no part of the text.
     separator : str
         What stands between two cells.
     n_skipped : int
@@ -44,25 +44,25 @@ class Layout:
         Those of another header line, one a cell of the header; empty without one.
     """
 
-    encoding: str
     separator: str
     n_skipped: int
     header: tuple[str, ...]
     tickers: tuple[str, ...] = ()
 
 
-def layout_of(path: Path) -> Layout:
-    """Find the layout of a text file by its first lines.
+def layout_of(path: Path) -> tuple[Layout, str]:
+    """Read a text file whole, and find its layout by its first lines.
 
     Raises
     ------
     BarsError
         If the file is empty, or a page or a message instead of a table, or has no
         header, or more cells in a row than in the header.
-    OSError
-        If it cannot be read.
+    OSError, ValueError
+        If it cannot be read, or is too large.
     """
-    encoding, lines = _first_lines(path)
+    text = _text_of(path)
+    lines = list(islice(StringIO(text, newline=""), _MOST_HEADER_LINES))
     if not "".join(lines).strip():
         raise BarsError(f"{path}: must be a table, and is empty.")
     separator, rows = _rows(lines)
@@ -71,16 +71,15 @@ def layout_of(path: Path) -> Layout:
     n_known = [sum(map(is_known, row)) for row in rows[:n_skipped]]
     is_message = not values and not any(n_known)
     if _PAGE.match("".join(lines)) or is_message or max(map(len, rows)) < 2:
-        shown = " ".join("".join(lines).split())[:60]
+        came = shown(" ".join("".join(lines).split()))
         raise BarsError(
-            f"{path}: must be a table, and is a saved page or a message: '{shown}'. "
+            f"{path}: must be a table, and is a saved page or a message: {came}. "
             "Download it again."
         )
     if not n_known:
-        shown = separator.join(rows[0])[:60]
         raise BarsError(
             f"{path}: must begin with a header that names the columns, and begins "
-            f"with '{shown}'."
+            f"with {shown(separator.join(rows[0]))}."
         )
     # of lines that name as much the last one stands nearest to the rows
     at = max(range(n_skipped), key=lambda i: (n_known[i], i))
@@ -95,7 +94,7 @@ def layout_of(path: Path) -> Layout:
         header[0] = "index" if dates else "date"
     for row in rows[n_skipped : n_skipped + 1]:
         _refuse_longer(path, row, header, separator)
-    return Layout(encoding, separator, n_skipped, tuple(header), tickers)
+    return Layout(separator, n_skipped, tuple(header), tickers), text
 
 
 def _rows(lines: Sequence[str]) -> tuple[str, list[list[str]]]:
@@ -106,19 +105,19 @@ def _rows(lines: Sequence[str]) -> tuple[str, list[list[str]]]:
     return separator, list(csv.reader(lines, delimiter=separator))
 
 
-def _first_lines(path: Path) -> tuple[str, list[str]]:
-    """Return the encoding and the first lines."""
+def _text_of(path: Path) -> str:
+    """Return the text of a file, which may be compressed, without a byte order mark."""
+    content = read_bytes(path, TABLE_BYTES)
+    if table_suffix(path).endswith(".gz"):
+        with gzip.open(BytesIO(content)) as file:
+            content = file.read(TABLE_BYTES + 1)
+        if len(content) > TABLE_BYTES:
+            raise ValueError(f"must have at most {TABLE_BYTES:,} bytes, unpacked")
     for encoding in _ENCODINGS:
-        with (
-            (gzip.open if table_suffix(path).endswith(".gz") else open)(
-                path, "rb"
-            ) as binary,
-            TextIOWrapper(binary, encoding, newline="") as file,
-        ):
-            try:
-                return encoding, list(islice(file, _MOST_HEADER_LINES))
-            except UnicodeDecodeError:
-                continue
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
     raise BarsError(f"{path}: must be text in UTF-8.")
 
 

@@ -21,6 +21,8 @@ from trm_bt.feeds.tables import (
     symbols_of,
 )
 from trm_bt.quality.findings import AS_RULED, Finding, Judgement, Role, on_rows
+from trm_bt.reading import read_text
+from trm_bt.text import iso_date, shown
 
 CORE_SYMBOLS: Final[Mapping[Role, str]] = {
     "equity": "SPY",
@@ -41,7 +43,7 @@ SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
 _NAMED: Final = {*map(str.lower, (*ROLE_OF_SYMBOL, *SECTORS))}
 """Symbols that a file is believed to hold by its name."""
 _NO_BARS: Final = re.compile(r"[.~]|(members|readme|licen[cs]e|notes)\b", re.IGNORECASE)
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MAX_MEMBERS: Final = 1000
 
 
 class DataSource(ABC):
@@ -189,9 +191,17 @@ class FolderSource(DataSource):
         if not listed.is_file():
             return SECTORS if set(SECTORS) <= set(self.symbols()) else ()
         try:
-            return tuple(listed.read_text(encoding="utf-8").split())
-        except UnicodeDecodeError as error:
-            raise BarsError(f"{listed}: must be text in UTF-8.") from error
+            names = read_text(listed).split()
+        except (OSError, ValueError) as error:
+            raise BarsError(f"{listed}: cannot be read: {error}.") from error
+        repeated = [name for name in names if names.count(name) > 1]
+        if len(names) > _MAX_MEMBERS or repeated:
+            what = f"has {shown(repeated[0])} twice" if repeated else f"{len(names)}"
+            raise BarsError(
+                f"{listed}: must list at most {_MAX_MEMBERS} symbols, each once, got "
+                f"{what}."
+            )
+        return tuple(names)
 
 
 def _spelled(symbol: str) -> str:
@@ -205,10 +215,6 @@ def check_span(start: str | None, end: str | None) -> None:
         if value is None:
             continue
         try:
-            if not _DATE.fullmatch(value):
-                raise ValueError("another form")
-            pd.Timestamp(value)
+            iso_date(value)
         except ValueError as error:
-            raise BarsError(
-                f"`{name}` must be a date as YYYY-MM-DD, got '{value}'."
-            ) from error
+            raise BarsError(f"`{name}` {error}.") from error

@@ -7,12 +7,12 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.cells import parse_dates, parse_numbers
@@ -28,7 +28,10 @@ from trm_bt.feeds.spellings import (
     symbols_in,
     table_suffix,
 )
+from trm_bt.parquet import open_parquet, read_parquet
 from trm_bt.quality.findings import Finding, on_whole
+from trm_bt.reading import TABLE_BYTES, read_bytes
+from trm_bt.text import shorten
 
 _MISSING: Final = (".", "-", "ND")
 _TICKER_COLUMNS: Final = ("ticker", "symbol")
@@ -91,7 +94,7 @@ def _is_table(path: Path) -> bool:
         return bool(table_suffix(path))
     try:
         return any(map(is_date, _header(path)[0]))
-    except (BarsError, OSError):
+    except (BarsError, OSError, ValueError):
         return False
 
 
@@ -175,9 +178,8 @@ def read_file(path: Path, symbol: str | None = None) -> FileTable:
 def _header(path: Path) -> tuple[list[str], Sequence[str]]:
     """Return the names of the columns, and their tickers where they have some."""
     if table_suffix(path) == ".parquet":
-        names = pq.read_schema(path).names
-        return names, ()
-    layout = layout_of(path)
+        return open_parquet(read_bytes(path, TABLE_BYTES)).schema_arrow.names, ()
+    layout, _ = layout_of(path)
     return list(layout.header), layout.tickers
 
 
@@ -185,25 +187,24 @@ def _raw(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
     """Return a file's cells under the names of its header, and tickers of columns."""
     if table_suffix(path) == ".parquet":
         return _of_parquet(path)
-    layout = layout_of(path)
-    frame = _cells(path, layout)
+    layout, text = layout_of(path)
+    frame = _cells(text, layout)
     names = our_names(list(layout.header))
     prices = [k for k, name in enumerate(names) if name in (*PRICES, "adj close")]
     if any(_has_commas(frame.iloc[:, k]) for k in prices or range(1, len(names))):
         # of 24,13 and 1.234 all cells are needed as they are
-        frame = _cells(path, layout, dtype=str)
+        frame = _cells(text, layout, dtype=str)
     return frame, layout.tickers
 
 
-def _cells(path: Path, layout: Layout, dtype: type[str] | None = None) -> pd.DataFrame:
+def _cells(text: str, layout: Layout, dtype: type[str] | None = None) -> pd.DataFrame:
     cells = pd.read_csv(
-        path,
+        StringIO(text),
         header=None,
         names=range(len(layout.header)),
         index_col=False,
         skiprows=layout.n_skipped,
         sep=layout.separator,
-        encoding=layout.encoding,
         na_values=_MISSING,
         dtype=dtype,
         low_memory=False,
@@ -213,7 +214,7 @@ def _cells(path: Path, layout: Layout, dtype: type[str] | None = None) -> pd.Dat
 
 def _of_parquet(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
     """Return a frame's columns, and their tickers where they have two levels."""
-    frame = pd.read_parquet(path)
+    frame = read_parquet(path)
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     if frame.columns.nlevels == 1:
@@ -272,7 +273,7 @@ def _of_symbol(
     if len(symbols) > 1 and wanted not in symbols:
         raise BarsError(
             f"{path}: must hold {wanted.upper()}, has "
-            f"{', '.join(sorted(symbols.values()))}."
+            f"{shorten(', '.join(sorted(symbols.values())))}."
         )
     found: list[Finding] = []
     if wanted not in symbols:

@@ -18,6 +18,7 @@ from trm_bt.strategies.averaging import Averaging
 from trm_bt.strategies.decision_table import decision_table
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
+from trm_bt.text import shown
 
 _SHIPPED = StrategyConfig()
 _DECIDED: Final = "%.10s: the policy %s, confidence %.3f"
@@ -164,7 +165,7 @@ class TRMAllocator(RebalancingStrategy):
             first = error.errors()[0]
             raise ConfigError(
                 f"TRMAllocator: `{first['loc'][0]}`: {first['msg']}, got "
-                f"{first['input']!r}."
+                f"{shown(first['input'])}."
             ) from error
 
     def _warn_of_another_universe(self) -> None:

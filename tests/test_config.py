@@ -73,7 +73,7 @@ def test_described_settings_can_be_loaded_back(tmp_path):
         ),
         (
             '{"labels": {"horizon": 0}}',
-            "`labels.horizon`: Input should be greater than 0, got 0.",
+            "`labels.horizon`: Input should be greater than or equal to 1, got 0.",
         ),
         (
             '{"model": {"hidden_dim": 24}}',
@@ -87,7 +87,7 @@ def test_described_settings_can_be_loaded_back(tmp_path):
             '{"model": {"effective_depth": 40}}',
             "`effective_depth` is derived and must be 42, got 40",
         ),
-        ("{", "Invalid JSON"),
+        ("{", "cannot be read as JSON: EOF"),
     ],
 )
 def test_bad_settings_are_explained(tmp_path, text, message):

@@ -59,6 +59,8 @@ def test_the_run_folder_holds_what_it_promises(folder):
         "crises.csv",
         "tearsheets/out_of_sample.html",
         f"tearsheets/{CRISIS}.html",
+        "tearsheets/manifest.json",
+        "manifest.json",
         "summary.json",
         "run.json",
         "features.parquet",
@@ -85,7 +87,7 @@ def test_the_run_folder_holds_what_it_promises(folder):
         ),
     }
     beside = {path.name for path in folder.parent.iterdir()}
-    assert beside == {folder.name, f".{folder.name}.lock", "trials"}
+    assert beside == {folder.name, "trials"}
 
 
 def test_a_run_is_counted_among_the_trials(folder, summary):

@@ -189,7 +189,7 @@ def test_another_walk_forward_is_not_overwritten(request_, out, tmp_path):
     with pytest.raises(RunError, match="other settings, bars or versions"):
         run(other, out, command="x")
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(RunError, match=r"holds run\.json, and is neither"):
+    with pytest.raises(RunError, match=r"letter\.txt is not"):
         run(request_, tmp_path, command="x", force=True)
 
     assert (out / "summary.json").is_file()

@@ -13,15 +13,37 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    PositiveInt,
     ValidationError,
     field_validator,
     model_validator,
 )
 
 from trm_bt.errors import ConfigError
+from trm_bt.files import write_text_atomically
+from trm_bt.reading import TEXT_BYTES, read_json
+from trm_bt.text import iso_date, shorten, shown
+
+MAX_SEED: Final = 2**63 - 1
+"""Largest seed; the next ones of an average still fit into 64 bits."""
+
+
+def _as_date(value: object) -> object:
+    return iso_date(value) if isinstance(value, str) else value
+
+
+Day = Annotated[date, BeforeValidator(_as_date)]
+"""A date, or its text as YYYY-MM-DD."""
+_Int = Annotated[int, Field(strict=True)]
+_Float = Annotated[float, Field(strict=True)]
+_Sessions = Annotated[_Int, Field(ge=1, le=10_000)]
+_Loops = Annotated[_Int, Field(ge=1, le=256)]
+_Count = Annotated[_Int, Field(ge=1, le=1_000_000)]
+_Weight = Annotated[_Float, Field(ge=0, le=1e6)]
+_Share = Annotated[_Float, Field(ge=0, lt=1)]
+_Money = Annotated[_Float, Field(ge=0, le=1e15)]
 
 
 class _Settings(BaseModel):
@@ -39,18 +61,18 @@ class BarsConfig(_Settings):
 class FeatureConfig(_Settings):
     """Lookbacks of the ten features, in sessions."""
 
-    short_return_lookback: PositiveInt = 5
-    long_return_lookback: PositiveInt = 20
-    volume_lookback: PositiveInt = 20
-    breadth_lookback: PositiveInt = 50
-    breadth_proxy_lookback: PositiveInt = 50
-    correlation_lookback: int = Field(20, ge=2)
-    put_call_short_lookback: PositiveInt = 5
-    put_call_long_lookback: PositiveInt = 252
-    put_call_proxy_lookback: PositiveInt = 60
-    gini_lookback: int = Field(20, ge=2)
-    dispersion_lookback: PositiveInt = 20
-    efficiency_lookback: PositiveInt = 20
+    short_return_lookback: _Sessions = 5
+    long_return_lookback: _Sessions = 20
+    volume_lookback: _Sessions = 20
+    breadth_lookback: _Sessions = 50
+    breadth_proxy_lookback: _Sessions = 50
+    correlation_lookback: _Sessions = Field(20, ge=2)
+    put_call_short_lookback: _Sessions = 5
+    put_call_long_lookback: _Sessions = 252
+    put_call_proxy_lookback: _Sessions = 60
+    gini_lookback: _Sessions = Field(20, ge=2)
+    dispersion_lookback: _Sessions = 20
+    efficiency_lookback: _Sessions = 20
 
 
 class AllocationConfig(_Settings):
@@ -93,10 +115,10 @@ class LabelConfig(_Settings):
     eight; also read as `{"name": [equity, bond]}` or `{"name": {"equity": ...}}`.
     """
 
-    horizon: PositiveInt = 5
+    horizon: _Sessions = 5
     fill: Literal["next_open", "close"] = "next_open"
     objective: Literal["pnl", "sharpe", "mean_variance"] = "pnl"
-    risk_aversion: float = Field(3.0, ge=0)
+    risk_aversion: _Weight = 3.0
     allocations: AllocationTable | None = Field(None, exclude_if=lambda t: t is None)
 
     @field_validator("allocations", mode="before")
@@ -133,12 +155,12 @@ class ModelConfig(_Settings):
     """
 
     architecture: Literal["dual", "paper"] = "dual"
-    hidden_dim: int = Field(512, ge=16, le=4096, multiple_of=16)
-    num_latent_steps: PositiveInt = 6
-    num_recursion_cycles: PositiveInt = 3
-    dropout: float = Field(0.1, ge=0, lt=1)
-    max_supervision_steps: PositiveInt = 4
-    halt_threshold: float = Field(0.5, gt=0, lt=1)
+    hidden_dim: _Int = Field(512, ge=16, le=4096, multiple_of=16)
+    num_latent_steps: _Loops = 6
+    num_recursion_cycles: _Loops = 3
+    dropout: _Share = 0.1
+    max_supervision_steps: _Loops = 4
+    halt_threshold: _Share = Field(0.5, gt=0)
 
     @property
     def effective_depth(self) -> int:
@@ -156,7 +178,7 @@ class ModelConfig(_Settings):
         if data["effective_depth"] != derived:
             raise ValueError(
                 f"`effective_depth` is derived and must be {derived}, "
-                f"got {data['effective_depth']}"
+                f"got {shown(data['effective_depth'])}"
             )
         return settings
 
@@ -170,33 +192,33 @@ class TrainingConfig(_Settings):
     rate rises linearly over the warm-up, then falls to zero along a cosine.
     """
 
-    strategy_loss_weight: float = Field(0.0, ge=0)
-    halt_loss_weight: float = Field(0.5, ge=0)
-    profit_loss_weight: float = Field(1.0, ge=0)
+    strategy_loss_weight: _Weight = 0.0
+    halt_loss_weight: _Weight = 0.5
+    profit_loss_weight: _Weight = 1.0
     target: Literal["label", "utility"] = "utility"
     utility: Literal["linear", "log", "mean_variance", "risk"] = "risk"
-    prior_sharpe: float | None = Field(0.4, gt=0)
-    risk_aversion: float = Field(8.0, ge=0)
+    prior_sharpe: _Weight | None = Field(0.4, gt=0)
+    risk_aversion: _Weight = 8.0
     class_weighting: Literal["none", "sqrt", "inverse"] = "none"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    n_supervision_steps: PositiveInt = 4
-    epochs: PositiveInt = 8
-    max_batches_per_epoch: PositiveInt = 10
-    patience: PositiveInt = 8
-    batch_size: PositiveInt = 768
-    learning_rate: float = Field(1e-4, gt=0)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.95, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_fraction: float = Field(0.1, ge=0, le=1)
-    max_warmup_steps: PositiveInt = 2000
-    max_grad_norm: float = Field(1.0, gt=0)
-    grokfast_alpha: float = Field(0.98, ge=0, lt=1)
-    grokfast_lambda: float = Field(2.0, ge=0)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
-    min_labels: PositiveInt = 504
-    validation_fraction: float = Field(0.15, gt=0, lt=0.5)
-    num_threads: PositiveInt = 1
+    label_smoothing: _Share = 0.0
+    n_supervision_steps: _Loops = 4
+    epochs: _Count = 8
+    max_batches_per_epoch: _Count = 10
+    patience: _Count = 8
+    batch_size: _Count = Field(768, le=65_536)
+    learning_rate: _Float = Field(1e-4, gt=0, le=1e3)
+    beta1: _Share = 0.9
+    beta2: _Share = 0.95
+    weight_decay: _Weight = 0.01
+    warmup_fraction: _Float = Field(0.1, ge=0, le=1)
+    max_warmup_steps: _Count = 2000
+    max_grad_norm: _Weight = Field(1.0, gt=0)
+    grokfast_alpha: _Share = 0.98
+    grokfast_lambda: _Weight = 2.0
+    ema_decay: _Share = 0.999
+    min_labels: _Count = 504
+    validation_fraction: _Float = Field(0.15, gt=0, lt=0.5)
+    num_threads: _Int = Field(1, ge=1, le=1024)
 
 
 class WalkForwardConfig(_Settings):
@@ -209,12 +231,12 @@ class WalkForwardConfig(_Settings):
     known yet.
     """
 
-    first_decision: date | None = None
-    retrain_every: PositiveInt = 252
-    retrain_on: tuple[date, ...] = ()
-    window: PositiveInt | None = None
-    embargo: int = Field(0, ge=0)
-    n_seeds: PositiveInt = 3
+    first_decision: Day | None = None
+    retrain_every: _Sessions = 252
+    retrain_on: tuple[Day, ...] = ()
+    window: _Count | None = None
+    embargo: _Int = Field(0, ge=0, le=10_000)
+    n_seeds: _Int = Field(3, ge=1, le=1000)
 
 
 ScheduleName = Literal["bar", "weekly", "monthly", "change"]
@@ -225,19 +247,19 @@ class StrategyConfig(_Settings):
     """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
 
     decision: Literal["argmax", "blend"] = "argmax"
-    n_averaged: PositiveInt = 5
-    min_confidence: float = Field(0.0, ge=0, le=1)
-    rebalance_band: float = Field(0.0, ge=0, lt=1)
-    min_trade_value: float = Field(0.0, ge=0)
-    max_gap: float = Field(0.08, ge=0, lt=1)
+    n_averaged: _Sessions = 5
+    min_confidence: _Float = Field(0.0, ge=0, le=1)
+    rebalance_band: _Share = 0.0
+    min_trade_value: _Money = 0.0
+    max_gap: _Share = 0.08
     schedule: ScheduleName = Field("bar", exclude_if=lambda name: name == "bar")
 
 
 class BacktestConfig(_Settings):
     """Starting cash in quote currency and costs in basis points of traded value."""
 
-    initial_cash: float = Field(1_000_000.0, gt=0)
-    cost_bps: float = Field(5.0, ge=0)
+    initial_cash: _Money = Field(1_000_000.0, gt=0)
+    cost_bps: _Float = Field(5.0, ge=0, le=10_000)
 
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -274,7 +296,7 @@ class TRMConfig(_Settings):
     True
     """
 
-    seed: int = Field(0, ge=0)
+    seed: _Int = Field(0, ge=0, le=MAX_SEED)
     bars: BarsConfig = BarsConfig()
     features: FeatureConfig = FeatureConfig()
     labels: LabelConfig = LabelConfig()
@@ -353,7 +375,7 @@ class TRMConfig(_Settings):
 
     def save(self, path: Path) -> None:
         """Write the settings to `path` as JSON."""
-        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        write_text_atomically(path, self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -366,9 +388,9 @@ class TRMConfig(_Settings):
             answered with the nearest known name.
         """
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read as text: {error}.") from error
+            text = read_json(path, TEXT_BYTES)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: cannot be read as JSON: {error}.") from error
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -387,12 +409,12 @@ def _allocation(name: object, shares: object) -> object:
 def explain(model: type[BaseModel], error: ValidationError) -> str:
     """Turn the first validation error of a model into one sentence."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = shorten(".".join(str(part) for part in first["loc"]))
     where = f"`{key}`: " if key else ""
     if first["type"] == "value_error":  # our own rule, which says what came
         return f"{where}{first['ctx']['error']}."
     if first["type"] != "extra_forbidden":
-        came = "" if first["type"] == "json_invalid" else f", got {first['input']!r}"
+        came = f", got {shown(first['input'])}"
         return f"{where}{first['msg']}{came}."
     for part in first["loc"][:-1]:
         section = model.model_fields[str(part)].annotation

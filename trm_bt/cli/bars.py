@@ -36,7 +36,8 @@ def sample(
         Folder for one CSV file a role.
     """
     from trm_bt.feeds import load_bars
-    from trm_bt.files import check_replaceable, staged_folder
+    from trm_bt.files import staged_folder
+    from trm_bt.manifest import check_replaceable
     from trm_bt.runfolder.records import BarsRecord
 
     bars = load_bars("sample")

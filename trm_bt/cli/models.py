@@ -1,5 +1,6 @@
 """Models: train one, backtest it, and audit what looks ahead."""
 
+import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from trm_bt.cli.tables import (
 )
 from trm_bt.cli.terminal import Stages, Terminal
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
+from trm_bt.text import shown
 
 if TYPE_CHECKING:
     from trm_bt.learning.records import EpochRecord, TrainingProgress
@@ -209,9 +211,9 @@ class AuditOptions:
         """Return the number of cuts, None for all."""
         if self.cuts == "all":
             return None
-        if not self.cuts.isdecimal() or int(self.cuts) == 0:
+        if not re.fullmatch("[1-9][0-9]{0,8}", self.cuts):
             raise ConfigError(
-                f"`--cuts` must be a number above 0 or 'all', got '{self.cuts}'."
+                f"`--cuts` must be a number above 0 or 'all', got {shown(self.cuts)}."
             )
         return int(self.cuts)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from trm_bt.config import Device, TRMConfig
+from trm_bt.config import MAX_SEED, Device, TRMConfig
 
 if TYPE_CHECKING:
     from trm_bt.quality.findings import Judgement
@@ -44,8 +44,9 @@ def show_completion(
     print(app.generate_completion(shell=shell))
 
 
-NotNegative = Annotated[int, Parameter(validator=Number(gte=0))]
-Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+NotNegative = Annotated[int, Parameter(validator=Number(gte=0, lte=1_000_000))]
+Positive = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
+Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=MAX_SEED))]
 DeviceOption = Annotated[
     Device, Parameter(name="--device", help="Where models decide.")
 ]
@@ -111,7 +112,7 @@ class SettingsOptions:
 class SeededSettingsOptions(SettingsOptions):
     """Which settings and seed."""
 
-    seed: NotNegative | None = None
+    seed: Seed | None = None
     """Seed; overrides the one in --config."""
 
     def settings(self) -> TRMConfig:

@@ -14,6 +14,7 @@ from trm_bt.cli.options import (
     NotNegative,
     OutputOptions,
     Positive,
+    Seed,
     SeededSettingsOptions,
     SpanOptions,
     TrainingOptions,
@@ -121,9 +122,9 @@ class ComparisonOptions(SpanOptions):
     """Folder of the trials log, by default trials beside the run."""
     earlier_trials: NotNegative = 0
     """Trials made before the log began."""
-    draws: Annotated[int, Parameter(validator=Number(gte=100))] = 2000
+    draws: Annotated[int, Parameter(validator=Number(gte=100, lte=100_000))] = 2000
     """Histories drawn for each test."""
-    seed: NotNegative = 0
+    seed: Seed = 0
     """Seed of the draws."""
 
 

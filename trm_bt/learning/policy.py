@@ -20,6 +20,7 @@ from trm_bt.learning.records import TrainedModel
 from trm_bt.market.decisions import Decision, abstain
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.processes import is_fork
+from trm_bt.text import shown
 
 _Models = tuple[TrainedModel, ...]
 
@@ -341,7 +342,7 @@ def _pick_device(device: Device) -> torch.device:
     """Resolve "auto"; refuse CUDA where there is none."""
     has_cuda = torch.cuda.is_available() and not is_fork()  # CUDA survives no fork
     if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"`device` must be auto, cpu or cuda, got {device!r}.")
+        raise ConfigError(f"`device` must be auto, cpu or cuda, got {shown(device)}.")
     if device == "cuda" and not has_cuda:
         raise ConfigError(
             "`device` cuda needs a CUDA device, this machine offers none to torch. "

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from typing import Self
 
 from pydantic import BaseModel, model_validator
 from torch import Tensor
 
-from trm_bt.config import TRMConfig
+from trm_bt.config import Day, TRMConfig
 from trm_bt.learning.dataset import Scaler
 from trm_bt.market.features import FeatureSchema
 
@@ -58,11 +57,11 @@ class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         All epochs made.
     """
 
-    train_start: date
-    train_end: date
-    validation_start: date
-    validation_end: date
-    last_label_known_on: date
+    train_start: Day
+    train_end: Day
+    validation_start: Day
+    validation_end: Day
+    last_label_known_on: Day
     n_train: int
     n_validation: int
     n_purged: int

@@ -25,6 +25,7 @@ from trm_bt.learning.losses import (
     three_part_loss,
     utility_scale,
 )
+from trm_bt.learning.memory import check_memory
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import (
     EpochRecord,
@@ -78,7 +79,8 @@ def train(
     CheckpointError
         If `unfinished` belongs to another training.
     ConfigError
-        If the labels cannot measure the utility, or are of other allocations.
+        If the labels cannot measure the utility, are of other allocations, or the
+        training would take too much memory.
     TRMError
         If the loss stops being finite.
 
@@ -222,6 +224,7 @@ class TrainingRun:
         *,
         is_constant: bool = False,
     ) -> None:
+        check_memory(config)
         self.name, self.config = name, config
         self.rows = Rows(old, new, config)
         n_allocations = old.returns.shape[1]

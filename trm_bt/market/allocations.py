@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from trm_bt.config import AllocationConfig, LabelConfig, explain
 from trm_bt.errors import ConfigError
 from trm_bt.market._typing import FloatArray
+from trm_bt.reading import read_json
 
 ALLOCATIONS: Final[Mapping[str, tuple[float, float, float]]] = MappingProxyType(
     {
@@ -105,7 +106,7 @@ def read_allocations(path: Path) -> tuple[AllocationConfig, ...]:
         If the file is no such table; the sentence names the file and the rule.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_json(path))
         read = LabelConfig.model_validate({"allocations": table}).allocations
     except ValidationError as error:  # a ValueError as well
         raise ConfigError(f"{path}: {explain(LabelConfig, error)}") from error

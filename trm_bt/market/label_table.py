@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,8 @@ from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.market.labels import labelled_allocations, pick_winners
 from trm_bt.market.objectives import ROUND_OFF
+from trm_bt.parquet import read_parquet
+from trm_bt.reading import TABLE_BYTES, read_text
 
 LABELS_FILE = "labels.parquet"
 _NUMBERS = (*FEATURE_NAMES, "winner_return", "margin")
@@ -147,9 +150,9 @@ def load_labels(path: Path | str) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix != ".csv":
-        return pd.read_parquet(path)
+        return read_parquet(path)
     labels = pd.read_csv(
-        path,
+        StringIO(read_text(path, TABLE_BYTES)),
         index_col="session",
         parse_dates=["session", "known_on"],
         float_precision="round_trip",

@@ -7,7 +7,6 @@ what came out.
 
 import platform
 from collections.abc import Sequence
-from datetime import date
 from importlib.metadata import version
 from typing import Annotated, Final, Literal, Self, TypeVar
 
@@ -21,7 +20,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from trm_bt.config import Device, ScheduleName, TRMConfig
+from trm_bt.config import Day, Device, ScheduleName, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
 from trm_bt.evaluation.benchmarks import OURS, fixed_mixes
 from trm_bt.evaluation.metrics import StrategyFigures
@@ -134,8 +133,8 @@ class RoleRecord(_Record):
     """Where the bars of one role came from."""
 
     source: str
-    start: date
-    end: date
+    start: Day
+    end: Day
     status: Status
     notes: tuple[str, ...]
 
@@ -145,8 +144,8 @@ class BarsRecord(_Record):
 
     source: str
     derived: bool
-    start: date
-    end: date
+    start: Day
+    end: Day
     sessions: int
     sha256: str
     roles: dict[str, RoleRecord]
@@ -223,8 +222,8 @@ class ModelRecord(_Record):
     """
 
     name: str
-    trained_from: date
-    trained_until: date
+    trained_from: Day
+    trained_until: Day
     n_rows: int
     n_train: int
     n_validation: int
@@ -275,6 +274,11 @@ class RunRecord(_Record):
         """All settings, once more where readers look for them."""
         return self.request.config
 
+    @property
+    def is_reported(self) -> bool:
+        """Whether the pages were made too, the last stage of a run."""
+        return self.finished and "report" in self.seconds
+
     def is_of(self, other: "RunRecord") -> bool:
         """Return whether both are one run: the same request, bars, schema, versions."""
         return all(
@@ -310,8 +314,8 @@ class ScheduleRecord(_Record):
 class SpanRecord(_Record):
     """The sessions of the continuous run, and how many had no model."""
 
-    start: date
-    end: date
+    start: Day
+    end: Day
     sessions: int
     abstained: int
 
@@ -356,15 +360,15 @@ class CrisisRecord(_Record):
     """
 
     name: str
-    start: date
-    end: date
+    start: Day
+    end: Day
     covered: bool
     reason: str
     sessions: int | None
     model: str | None
     base_model: str | None
-    trained_from: date | None
-    trained_until: date | None
+    trained_from: Day | None
+    trained_until: Day | None
     n_optimizer_steps: int | None
     total_return: _ByStrategy | None
     max_drawdown: _ByStrategy | None

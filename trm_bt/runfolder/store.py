@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
 from trm_bt.market._typing import Json
+from trm_bt.parquet import read_parquet
+from trm_bt.reading import read_json
 from trm_bt.runfolder.records import (
     RUN,
     SUMMARY,
@@ -20,6 +22,7 @@ from trm_bt.runfolder.records import (
     Summary,
     table_columns,
 )
+from trm_bt.text import shown
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,10 @@ def read_run(path: Path) -> RunFolder:
         the sentence names the file and what it lacks.
     """
     run = read_run_record(path)
-    summary = _read_record(path / SUMMARY, Summary)
-    needed = table_columns(summary.allocations)
+    summary = read_summary(path)
     tables = {
-        name: read_parquet(path / f"{name}.parquet", columns)
-        for name, columns in needed.items()
+        name: read_columns(path / f"{name}.parquet", columns)
+        for name, columns in table_columns(summary.allocations).items()
     }
     folder = RunFolder(path=path, run=run, summary=summary, **tables)
     _check_spans(folder)
@@ -100,10 +102,15 @@ def read_run_record(path: Path, *, may_be_unfinished: bool = False) -> RunRecord
     return run
 
 
-def read_parquet(file: Path, columns: Iterable[str]) -> pd.DataFrame:
+def read_summary(path: Path) -> Summary:
+    """Read `summary.json` of a run; raise `RunError` as `read_run` does."""
+    return _read_record(path / SUMMARY, Summary)
+
+
+def read_columns(file: Path, columns: Iterable[str]) -> pd.DataFrame:
     """Read a parquet file that must have these columns; raise `RunError` otherwise."""
     try:
-        table = pd.read_parquet(file)
+        table = read_parquet(file)
     except (OSError, ValueError) as error:
         raise RunError(
             f"{file}: cannot be read as parquet: {error}. Make the run again."
@@ -122,7 +129,7 @@ _AnyRecord = TypeVar("_AnyRecord", bound=BaseModel)
 
 def _read_record(path: Path, record: type[_AnyRecord]) -> _AnyRecord:
     try:
-        return record.model_validate_json(path.read_text(encoding="utf-8"))
+        return record.model_validate_json(read_json(path), strict=True)
     except ValidationError as error:  # a ValueError as well
         raise RunError(f"{path}: {_explain(error)} Make the run again.") from error
     except (OSError, ValueError) as error:
@@ -136,7 +143,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"must hold `{key}`, which is missing."
     rule = first["msg"].removeprefix("Value error, ")
-    came = "" if first["type"] == "value_error" else f", got {first['input']!r:.80}"
+    came = "" if first["type"] == "value_error" else f", got {shown(first['input'])}"
     return f"`{key}`: {rule}{came}."
 
 

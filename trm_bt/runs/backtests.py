@@ -10,10 +10,11 @@ import pandas as pd
 from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.errors import BarsError, CheckpointError
 from trm_bt.evaluation.benchmarks import OURS
-from trm_bt.evaluation.trials import record_run_trial
-from trm_bt.files import check_replaceable, staged_folder
+from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
+from trm_bt.files import staged_folder
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.splits import CrisisPlan
+from trm_bt.manifest import check_replaceable
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision, Policy
@@ -278,6 +279,8 @@ def backtest_checkpoint(
         If the input is bad; nothing is written then.
     """
     check_replaceable(out, marker="equity.parquet", force=force)
+    if not allow_in_sample:
+        check_log(log_beside(out))
     bars = requested_bars(request)
     policy = TRMPolicy.load(
         checkpoint, device=request.device, allow_in_sample=allow_in_sample
@@ -295,8 +298,8 @@ def backtest_checkpoint(
     with staged_folder(out) as folder:
         save_results(results, {}, folder)
         write_json(folder / SUMMARY, summary)
-    if not allow_in_sample:
-        record_run_trial(out, request.config, ours, bars)
+        if not allow_in_sample:  # counted before it stands
+            record_run_trial(out, request.config, ours, bars)
     return summary
 
 

@@ -17,7 +17,8 @@ from trm_bt.evaluation.benchmarks import OURS, DecisionRecord
 from trm_bt.evaluation.comparison import Comparison, run_comparison
 from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.trials import (
-    LOG_NAME,
+    check_log,
+    log_beside,
     read_returns,
     read_trials,
     record_trial,
@@ -25,7 +26,8 @@ from trm_bt.evaluation.trials import (
 )
 from trm_bt.evaluation.verdict import verdict
 from trm_bt.feeds.sources import check_span
-from trm_bt.files import check_replaceable, staged_folder
+from trm_bt.files import staged_folder
+from trm_bt.manifest import check_replaceable
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.compare_page import render_comparison
 from trm_bt.report.contents import ComparisonContent
@@ -38,7 +40,7 @@ from trm_bt.runfolder.records import (
     RunRecord,
     table_columns,
 )
-from trm_bt.runfolder.store import read_parquet, read_run_record, write_json
+from trm_bt.runfolder.store import read_columns, read_run_record, write_json
 from trm_bt.runs.request import bars_for
 
 MARKER: Final = "comparison.json"
@@ -103,8 +105,8 @@ def compare(
     check_span(request.start, request.end)
     target = target_of(request.folder, out)
     check_replaceable(target, marker=MARKER, force=force)
-    log = request.trials or request.folder.absolute().parent / LOG_NAME
-    read_trials(log)  # a log that cannot be counted is refused before the work
+    log = request.trials or log_beside(request.folder)
+    check_log(log)
     run = read_run_record(request.folder)
     whole = read_decisions(request.folder, run)
     moved = replace(run.request, bars=request.bars or run.request.bars)
@@ -187,7 +189,7 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
     RunError
         At the first session on which the two differ.
     """
-    recorded = read_parquet(folder / "equity.parquet", [OURS])[OURS]
+    recorded = read_columns(folder / "equity.parquet", [OURS])[OURS]
     both = pd.concat([recorded, equity], axis=1, keys=["recorded", "now"]).sort_index()
     # a session that only one of the two has is a difference
     is_same = (both["now"] / both["recorded"] - 1.0).abs() <= _SAME_VALUE
@@ -211,7 +213,7 @@ def read_decisions(folder: Path, run: RunRecord) -> DecisionRecord:
     """
     allocations = run.feature_schema.table
     columns = table_columns(allocations.names)["decisions"]
-    table = read_parquet(folder / "decisions.parquet", columns)
+    table = read_columns(folder / "decisions.parquet", columns)
     table = table[table["run"] == OUT_OF_SAMPLE].set_index("session", drop=False)
     table = table.sort_index()
     return DecisionRecord(

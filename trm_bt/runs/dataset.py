@@ -6,7 +6,8 @@ import pandas as pd
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import BarsError
-from trm_bt.files import check_replaceable, staged_folder
+from trm_bt.files import staged_folder
+from trm_bt.manifest import check_replaceable
 from trm_bt.market._typing import JsonObject
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import Features

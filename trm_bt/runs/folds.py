@@ -13,7 +13,7 @@ from trm_bt.learning.records import TrainedModel
 from trm_bt.market.decisions import Decision, abstain
 from trm_bt.market.features import FeatureSchema
 from trm_bt.runfolder.records import CHECKPOINTS, OUT_OF_SAMPLE, RunRecord
-from trm_bt.runfolder.store import read_parquet
+from trm_bt.runfolder.store import read_columns
 
 
 class RunPolicy:
@@ -35,7 +35,7 @@ class RunPolicy:
     """
 
     def __init__(self, folder: Path, record: RunRecord, device: Device) -> None:
-        table = read_parquet(folder / f"{OUT_OF_SAMPLE}.parquet", ("session", "fold"))
+        table = read_columns(folder / f"{OUT_OF_SAMPLE}.parquet", ("session", "fold"))
         firsts = table.groupby("fold")["session"].min().sort_values()
         self._names, self._firsts = list(firsts.index), pd.DatetimeIndex(firsts)
         self._folder, self._record, self._device = folder, record, device

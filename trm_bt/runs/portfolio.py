@@ -12,6 +12,7 @@ from trm_bt.config import TRMConfig
 from trm_bt.errors import ConfigError
 from trm_bt.feeds.sources import CORE_SYMBOLS
 from trm_bt.market.bars import Bars
+from trm_bt.reading import read_json
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import MIN_DRIFT
 from trm_bt.strategies.schedule import Weights
@@ -69,7 +70,7 @@ class Portfolio:
             If it is no such object, cash is missing, or a number is below 0.
         """
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
+            held = json.loads(read_json(path))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read as JSON: {error}.") from error
         if not isinstance(held, dict) or "cash" not in held:

@@ -1,7 +1,6 @@
 """The training stage: bars in, a checkpoint with card, history and picture out."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +9,15 @@ import pandas as pd
 
 from trm_bt import report
 from trm_bt.errors import BarsError, RunError
-from trm_bt.files import check_replaceable
+from trm_bt.files import exclusive_lock, remove_folder
 from trm_bt.learning.checkpoint import check_overwrite, save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import ProgressCallback, TrainedModel
-from trm_bt.learning.resume import is_unfinished
+from trm_bt.learning.resume import STATE_FILE, is_unfinished
 from trm_bt.learning.self_check import Check, self_check
 from trm_bt.learning.trainer import train
+from trm_bt.manifest import check_replaceable
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.crises import CRISES
@@ -62,47 +62,48 @@ def train_checkpoint(
     Raises
     ------
     BarsError, CheckpointError, ConfigError, RunError
-        If the input is bad; nothing is written then.
+        If the input is bad, or another process trains to `out`; nothing is written
+        then.
     """
     request.config.check_trainable()
     allocations = Allocations.of(request.config.labels.allocations)
     baselines(allocations)  # refuses a name that is taken
-    out = out.resolve()
-    unfinished = out.with_name(f"{out.name}.unfinished")
-    may_replace = force or (resume and is_unfinished(unfinished))
-    _check_target(out, unfinished, may_replace=may_replace)
-    bars = training_bars(request)
-    features, labels = features_and_labels(bars, request.config)
-    minimum = request.config.training.min_labels
-    if len(labels) < minimum:
-        raise BarsError(
-            f"A model needs {minimum} labels, the bars give {len(labels)}. Give more "
-            "history or lower `min_labels`."
+    with exclusive_lock(out):
+        unfinished = out.with_name(f"{out.name}.unfinished")
+        may_replace = force or (resume and is_unfinished(unfinished))
+        check_overwrite(out, force=may_replace)
+        _check_unfinished(unfinished, may_replace=may_replace)
+        bars = training_bars(request)
+        features, labels = features_and_labels(bars, request.config)
+        minimum = request.config.training.min_labels
+        if len(labels) < minimum:
+            raise BarsError(
+                f"A model needs {minimum} labels, the bars give {len(labels)}. Give "
+                "more history or lower `min_labels`."
+            )
+        if not resume:
+            remove_folder(unfinished)
+        model = train(
+            samples_from_labels(labels),
+            features.schema,
+            request.config,
+            name=out.name,
+            progress=progress,
+            unfinished=unfinished,
         )
-    if unfinished.exists() and not resume:
-        shutil.rmtree(unfinished)
-    model = train(
-        samples_from_labels(labels),
-        features.schema,
-        request.config,
-        name=out.name,
-        progress=progress,
-        unfinished=unfinished,
-    )
-    save_trained(model, labels, bars, out, force=may_replace)
-    shutil.rmtree(unfinished)
+        save_trained(model, labels, bars, out, force=may_replace)
+        remove_folder(unfinished)
     return model
 
 
-def _check_target(out: Path, unfinished: Path, *, may_replace: bool) -> None:
-    """Refuse a checkpoint, or the state of a training, that nobody gave up."""
-    check_replaceable(out, marker="manifest.json", force=may_replace)
-    check_overwrite(out, force=may_replace)
+def _check_unfinished(unfinished: Path, *, may_replace: bool) -> None:
+    """Refuse what is no state of a training, or the state of one nobody gave up."""
     if is_unfinished(unfinished) and not may_replace:
         raise RunError(
             f"{unfinished}: is the state of an unfinished training. Pass --resume to "
             "resume it, or --force to train from the start."
         )
+    check_replaceable(unfinished, marker=STATE_FILE, force=True)
 
 
 def check_training(
