@@ -13,6 +13,7 @@ from trm_bt.feeds.sample import load_sample
 from trm_bt.feeds.sources import check_span
 from trm_bt.feeds.vendors import open_source
 from trm_bt.market.bars import Bars
+from trm_bt.quality.rules import judge_by
 
 __all__ = ["load_bars"]
 
@@ -25,6 +26,8 @@ def load_bars(
     observed: Sequence[str] = (),
     long_bond: LongBond = "fund",
     inputs: str | Sequence[str] = "all",
+    accept: Sequence[str] = (),
+    strict: bool = False,
 ) -> Bars:
     """Load checked bars from the embedded sample, a store or a folder of files.
 
@@ -44,6 +47,10 @@ def load_bars(
         "all" optional inputs that there are; "core" for equity, bond and volatility
         alone, so that proxies serve for the rest; or "members", "put_call" and symbols
         of members by name. Cash earns its rate whatever is said here.
+    accept : sequence of str
+        Rules that are overruled, as RULE or RULE:SYMBOL; the provenance says so.
+    strict : bool
+        Whether what is odd about bars refuses them, unless it is accepted.
 
     Returns
     -------
@@ -62,6 +69,7 @@ def load_bars(
         names where.
     """
     check_span(start, end)
+    judgement = judge_by(accept, is_strict=strict)
     if long_bond not in get_args(LongBond):
         raise BarsError(
             f"`long_bond` must be one of {', '.join(get_args(LongBond))}, got "
@@ -75,8 +83,10 @@ def load_bars(
                 "have it."
             )
         return _only(load_sample().between(start, end), requested)
+    opened = open_source(source)
+    opened.judgement = judgement
     return assemble(
-        open_source(source),
+        opened,
         slice(start, end),
         observed=observed,
         long_bond=long_bond,

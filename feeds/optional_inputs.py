@@ -11,7 +11,7 @@ from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.series import load_cash_yield, load_put_call
 from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
-from trm_bt.market.bars import MAX_CARRIED_SESSIONS, Provenance
+from trm_bt.market.bars import MAX_CARRIED_SESSIONS, Note, Provenance
 
 INSISTABLE: Final = ("members", "put_call")
 _SERIES: Final = ("rates", "putcall")
@@ -37,12 +37,16 @@ class OptionalInput:
         Sessions at which the series changes its meaning, and how.
     warnings : tuple of str
         What is odd about the values.
+    beyond : float or None
+        What stands before the first and after the last value; without it values that
+        do not cover all sessions do not serve.
     """
 
     values: pd.DataFrame
     source: str
     breaks: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    beyond: float | None = None
 
     def carried(self, calendar: pd.DatetimeIndex) -> pd.DataFrame:
         """Carry values over short holes, NaN elsewhere: (n_sessions, n_columns)."""
@@ -50,26 +54,52 @@ class OptionalInput:
         values = self.values.reindex(index).ffill(limit=MAX_CARRIED_SESSIONS)
         return values.loc[calendar]
 
+    def unreached(self, calendar: pd.DatetimeIndex) -> tuple[Note, ...]:
+        """Say on which sessions before the first and after the last value rests."""
+        if self.beyond is None:
+            return ()
+        is_beyond = _is_beyond(self.carried(calendar))
+        if not is_beyond.any() or is_beyond.all():
+            return ()
+        sessions, inside = calendar[is_beyond], calendar[~is_beyond]
+        served = f"{inside[0].date()} to {inside[-1].date()}"
+        what = f"{self.beyond:g} stands where there is no value before or after"
+        words = f"serves {served}; {what}, on {len(sessions)} sessions"
+        return (Note(words, sessions, what),)
+
+    def said(self, calendar: pd.DatetimeIndex) -> list[str]:
+        """Return what a caller is warned of where the values serve."""
+        beyond = [f"{self.source}: {note}." for note in self.unreached(calendar)]
+        return [*self.warnings, *beyond]
+
     def on(self, calendar: pd.DatetimeIndex) -> tuple[pd.DataFrame | None, Provenance]:
         """Return values, (n_sessions, n_columns), unless one lacks; provenance."""
         values = self.carried(calendar)
         first, last = calendar[0], calendar[-1]
+        is_carried = self.values.reindex(calendar).isna().any(axis=1).to_numpy()
+        is_carried &= values.notna().all(axis=1).to_numpy()
+        notes: list[str] = [*self.unreached(calendar)]
+        if self.beyond is not None:
+            is_beyond = _is_beyond(values)
+            values = values.where(~is_beyond[:, None], self.beyond)
         is_absent = values.isna().any(axis=1).to_numpy()
         if is_absent.any():
-            note = (
+            words = (
                 f"not used: no value on {is_absent.sum()} of {len(calendar)} sessions, "
                 f"first {calendar[int(is_absent.argmax())].date()}"
             )
+            note = Note(words, calendar[is_absent], "not used: no value")
             return None, Provenance(self.source, first, last, "proxy", (note,))
-        is_carried = self.values.reindex(calendar).isna().any(axis=1)
-        notes = [
-            f"the CBOE's ratio breaks on {day}: {what}; a ratio to the trailing mean "
-            "forgets it within 252 sessions"
-            for day, what in self.breaks.items()
-            if first < pd.Timestamp(day) <= last
-        ]
         if is_carried.any():
-            notes.insert(0, f"carried forward on {is_carried.sum()} sessions")
+            words = f"carried forward on {is_carried.sum()} sessions"
+            notes.append(Note(words, calendar[is_carried], "carried forward"))
+        for day, what in self.breaks.items():
+            if first < pd.Timestamp(day) <= last:
+                words = (
+                    f"the CBOE's ratio breaks on {day}: {what}; a ratio to the "
+                    "trailing mean forgets it within 252 sessions"
+                )
+                notes.append(Note(words, pd.DatetimeIndex([day]), words))
         notes += self.warnings
         return values, Provenance(self.source, first, last, "observed", tuple(notes))
 
@@ -158,12 +188,28 @@ def read_optional_inputs(
     put_call = load_put_call(source) if has_put_call else None
     if put_call is not None:
         name = f"{source.origin('putcall')}: put/call ratio {put_call.name}"
-        found["put_call"] = OptionalInput(put_call.to_frame(), name, _PUT_CALL_BREAKS)
+        said = tuple(finding.note for finding in source.oddities("putcall"))
+        found["put_call"] = OptionalInput(
+            put_call.to_frame(), name, _PUT_CALL_BREAKS, said
+        )
     cash = load_cash_yield(source)
     if cash is not None:
         name = f"{source.origin('rates')}: {cash.name}, percent a year"
-        found["cash_rate"] = OptionalInput(cash.to_frame() / 100.0, name)
+        said = tuple(finding.note for finding in source.oddities("rates"))
+        # cash earns nothing where no rate is known
+        found["cash_rate"] = OptionalInput(
+            cash.to_frame() / 100.0, name, warnings=said, beyond=0.0
+        )
     return found
+
+
+def _is_beyond(values: pd.DataFrame) -> np.ndarray:
+    """Mark the rows before the first and after the last that have all values."""
+    there = np.flatnonzero(values.notna().all(axis=1))
+    places = np.arange(len(values))
+    if not len(there):
+        return np.zeros(len(values), bool)
+    return np.asarray((places < there[0]) | (places > there[-1]))
 
 
 def shorten_for(

@@ -8,7 +8,11 @@ from typing import ClassVar
 
 import pandas as pd
 
-from trm_bt.feeds.exchange import FIRST_SESSION, last_closed_session
+from trm_bt.feeds.exchange import (
+    FIRST_SESSION,
+    SETTLED_AFTER,
+    last_closed_session,
+)
 from trm_bt.feeds.intake import Download, TransientFetchError, take_in
 from trm_bt.feeds.sources import FolderSource
 from trm_bt.feeds.store import BarStore
@@ -74,7 +78,7 @@ class Vendor(FolderSource):
     default_symbols: ClassVar[tuple[str, ...]]
     spellings: ClassVar[Mapping[str, str]] = {}
     yields: ClassVar[Mapping[str, str]] = {}
-    settled_after: ClassVar[pd.Timedelta] = pd.Timedelta(minutes=30)
+    settled_after: ClassVar[pd.Timedelta] = SETTLED_AFTER
 
     def __init__(self, folder: Path, retry: RetryPolicy | None = None) -> None:
         super().__init__(folder)
@@ -181,6 +185,14 @@ class Vendor(FolderSource):
         if symbol == "putcall":
             return super().where(symbol)
         return f"{self.folder}: {self._spelled(symbol)}"
+
+    def label(self, symbol: str) -> str:
+        """Return the symbol as the vendor spells it."""
+        return super().label(symbol) if symbol == "putcall" else self._spelled(symbol)
+
+    def unread(self) -> tuple[str, ...]:
+        """Return none: a store is no folder that files are put into."""
+        return ()
 
     def origin(self, symbol: str) -> str:
         """Return the symbol as the vendor spells it and when it was retrieved."""

@@ -138,7 +138,10 @@ def with_other_future(
         joined = pd.concat([picked.iloc[:n_past], other.astype(picked.dtypes)])
         frames[role] = joined.iloc[:, 0].rename(values.name) if is_series else joined
     last = bars.sessions[rows[-1]]
-    ends = {role: replace(entry, end=last) for role, entry in bars.provenance.items()}
+    ends = {
+        role: entry.between(entry.start, last)
+        for role, entry in bars.provenance.items()
+    }
     return replace(bars, **frames, provenance=ends)
 
 

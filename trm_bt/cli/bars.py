@@ -9,7 +9,14 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from trm_bt.cli.options import BarsOptions, ForceOption, app
-from trm_bt.cli.tables import fetch_table, provenance_table, symbol_table
+from trm_bt.cli.tables import (
+    fetch_table,
+    finding_lines,
+    provenance_table,
+    symbol_table,
+    verdict_line,
+    verdict_table,
+)
 from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import BarsError, FetchError
 
@@ -96,12 +103,25 @@ def fetch(
 def validate(
     source: BarsOptions = BarsOptions(), terminal: Terminal = Terminal()
 ) -> None:
-    """Check every symbol against the calendar, the rules of prices and its role."""
+    """Check every symbol against the calendar, the rules of prices and its role.
+
+    Shows a line a symbol and what was found; with --verbose each rule it was held to.
+    """
     from trm_bt.feeds.validate import validate_source
 
-    reports = validate_source(source.bars, start=source.start, end=source.end)
-    facts = [report.model_dump(mode="json") for report in reports]
-    terminal.show(facts, *map(symbol_table, reports))
+    reports = validate_source(
+        source.bars, start=source.start, end=source.end, judgement=source.judgement()
+    )
+    hidden = {"findings": {"__all__": {"rows", "what"}}}
+    facts = [report.model_dump(mode="json", exclude=hidden) for report in reports]
+    rules = map(symbol_table, reports) if terminal.verbose else ()
+    terminal.show(
+        facts,
+        verdict_table(reports),
+        *finding_lines(reports),
+        *rules,
+        verdict_line(reports),
+    )
     errors = [f for r in reports for f in r.findings if f.severity == "error"]
     if errors:
         raise BarsError(f"{len(errors)} errors, first: {errors[0].sentence}")

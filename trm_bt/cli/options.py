@@ -17,6 +17,7 @@ from cyclopts.validators import Number
 from trm_bt.config import Device, TRMConfig
 
 if TYPE_CHECKING:
+    from trm_bt.quality.findings import Judgement
     from trm_bt.runfolder.records import RunRequest
 
 
@@ -70,6 +71,16 @@ class BarsOptions(SpanOptions):
 
     bars: str = "sample"
     """'sample', 'yahoo', or a folder of bars."""
+    accept: tuple[str, ...] = ()
+    """Overrule a rule of `trm-bt validate`, as RULE or RULE:SYMBOL; may be repeated."""
+    strict: bool = False
+    """Refuse bars that are odd as well, unless --accept takes it."""
+
+    def judgement(self) -> "Judgement":
+        """Return which findings refuse bars."""
+        from trm_bt.quality.rules import judge_by
+
+        return judge_by(self.accept, is_strict=self.strict)
 
 
 @Parameter(name="*")
@@ -124,7 +135,14 @@ class InputOptions(SettingsOptions, BarsOptions):
         from trm_bt.runfolder.records import RunRequest
 
         return RunRequest(
-            self.bars, self.settings(), self.start, self.end, self.observed, device
+            self.bars,
+            self.settings(),
+            self.start,
+            self.end,
+            self.observed,
+            device,
+            accept=self.accept,
+            strict=self.strict,
         )
 
 

@@ -1,6 +1,6 @@
 """Tables for a terminal: figures in, `rich` tables out; nothing is printed here."""
 
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -188,6 +188,45 @@ def provenance_table(bars: "BarsRecord") -> Table:
     for name, role in bars.roles.items():
         table.add_row(name, role.status, "; ".join([role.source, *role.notes]))
     return table
+
+
+def verdict_table(reports: "Sequence[SymbolReport]") -> Table:
+    """Return a row for each symbol: span, rows, what was found, verdict."""
+    table = _table(
+        "Bars held against every rule",
+        *("symbol", "first", "last", ">rows", ">errors", ">warnings", "verdict"),
+    )
+    for report in reports:
+        span = ("", "", "")
+        if report.start:
+            span = (str(report.start), str(report.end), str(report.rows))
+        counts = Counter(finding.severity for finding in report.findings)
+        style = {"refused": "red", "odd": "yellow", "not read": "dim"}
+        table.add_row(
+            report.symbol,
+            *span,
+            str(counts["error"]),
+            str(counts["warning"]),
+            report.verdict,
+            style=style.get(report.verdict),
+        )
+    return table
+
+
+def finding_lines(reports: "Sequence[SymbolReport]") -> list[str]:
+    """Return a line for each finding, errors first."""
+    found = [finding for report in reports for finding in report.findings]
+    found.sort(key=lambda finding: finding.severity != "error")
+    return [f"{f.severity}: {f.sentence} [{f.rule}]" for f in found]
+
+
+def verdict_line(reports: "Sequence[SymbolReport]") -> str:
+    """Return the verdict on all symbols in one line."""
+    verdicts = Counter(report.verdict for report in reports)
+    if verdicts["refused"]:
+        return f"Refused: {verdicts['refused']} of {len(reports)} break a rule."
+    odd = f", {verdicts['odd']} of them odd" if verdicts["odd"] else ""
+    return f"A run takes these bars: {len(reports)} looked at{odd}."
 
 
 def symbol_table(report: "SymbolReport") -> Table:

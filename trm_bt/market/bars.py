@@ -6,7 +6,7 @@ dates, strictly increasing, and one calendar is shared by every role.
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,44 @@ _ROUNDING: Final = 1e-4
 """Relative slack when high and low are held against open and close: files round."""
 
 
+class Note(str):
+    """A sentence about some sessions, which is cut with the bars.
+
+    Parameters
+    ----------
+    sentence : str
+        What is said while all of the sessions are there.
+    sessions : DatetimeIndex of shape (n_sessions,)
+        The sessions that it is about.
+    what : str
+        What is said of those that a cut leaves, their number and the first following;
+        empty where nothing can be said without all of them.
+    """
+
+    sessions: pd.DatetimeIndex
+    what: str
+
+    def __new__(cls, sentence: str, sessions: pd.DatetimeIndex, what: str = "") -> Self:
+        """Make a note; it is its sentence."""
+        note = super().__new__(cls, sentence)
+        note.sessions, note.what = sessions, what
+        return note
+
+    def __getnewargs__(self) -> tuple[str, pd.DatetimeIndex, str]:  # type: ignore[override]
+        """Return what a copy is made from."""
+        return str(self), self.sessions, self.what
+
+    def between(self, first: pd.Timestamp, last: pd.Timestamp) -> str | None:
+        """Return what may be said of bars that are cut to a span, None if nothing."""
+        kept = self.sessions[(self.sessions >= first) & (self.sessions <= last)]
+        if not self.what or not len(kept):
+            return None
+        if self.what == self:
+            return self
+        words = f"{self.what}, on {len(kept)} sessions, first {kept[0].date()}"
+        return Note(words, kept, self.what)
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where one role's values came from.
@@ -43,7 +81,8 @@ class Provenance:
     status : {"observed", "proxy"}
         Whether the role is what its name says, or an estimate of it.
     notes : tuple of str
-        What was spliced, estimated, carried forward or replaced.
+        What was spliced, estimated, carried forward or replaced; a `Note` is about
+        some sessions only.
     """
 
     source: str
@@ -51,6 +90,14 @@ class Provenance:
     end: pd.Timestamp
     status: Status = "observed"
     notes: tuple[str, ...] = ()
+
+    def between(self, first: pd.Timestamp, last: pd.Timestamp) -> "Provenance":
+        """Return what holds for bars cut to a span: nothing that is later."""
+        if (first, last) == (self.start, self.end):
+            return self
+        cut = [n.between(first, last) if isinstance(n, Note) else n for n in self.notes]
+        notes = tuple(note for note in cut if note is not None)
+        return replace(self, start=first, end=last, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -156,8 +203,7 @@ class Bars:
         first, last = self.sessions[picked][0], self.sessions[picked][-1]
         cut: dict[str, Any] = {k: v.iloc[picked] for k, v in self.by_role().items()}
         provenance = {
-            role: replace(entry, start=first, end=last)
-            for role, entry in self.provenance.items()
+            role: entry.between(first, last) for role, entry in self.provenance.items()
         }
         return replace(self, **cut, provenance=provenance)
 

@@ -112,6 +112,10 @@ class RunRequest:
     inputs : tuple of str
         Optional inputs that models are trained with: "core" for none, "all", or names;
         empty for "core", and for "all" on the sample.
+    accept : tuple of str
+        Rules of bars that are overruled, as RULE or RULE:SYMBOL.
+    strict : bool
+        Whether odd bars are refused.
     """
 
     bars: str
@@ -122,6 +126,8 @@ class RunRequest:
     device: Device = "auto"
     schedule: Literal["crises", "calendar"] = "crises"
     inputs: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
+    strict: bool = False
 
 
 class RoleRecord(_Record):

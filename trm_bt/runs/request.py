@@ -40,4 +40,6 @@ def requested_bars(request: RunRequest, inputs: Sequence[str] = ("all",)) -> Bar
         observed=request.observed,
         long_bond=request.config.bars.long_bond,
         inputs=inputs,
+        accept=request.accept,
+        strict=request.strict,
     )

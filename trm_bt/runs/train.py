@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from trm_bt.learning.trainer import train
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.crises import CRISES
+from trm_bt.market.features import describe_provenance
 from trm_bt.market.label_table import summarize_labels
 from trm_bt.market.labels import features_and_labels
 from trm_bt.report.cards import CardFacts
@@ -136,6 +138,12 @@ def save_trained(
         Replace an existing checkpoint.
     """
     record = model.record
+    # what is told of the bars is no later than what the model knows
+    seen = describe_provenance(
+        bars.between(end=pd.Timestamp(record.last_label_known_on))
+    )
+    schema = model.schema.model_copy(update={"provenance": seen})
+    model = replace(model, schema=schema)
     history = [epoch.model_dump() for epoch in record.history]
     baselines = {
         "accuracy": record.majority_accuracy,
