@@ -15,7 +15,7 @@ from trm_bt.backtest import run_backtest
 from trm_bt.config import BacktestConfig
 from trm_bt.errors import ConfigError
 from trm_bt.report.templating import fill
-from trm_bt.runfolder.records import ScheduleRecord
+from trm_bt.runfolder.schedules import ScheduleRecord
 from trm_bt.strategies.schedule import SCHEDULES, traded_rows
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
