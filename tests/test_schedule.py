@@ -1,5 +1,8 @@
 """When decisions are traded: each bar, by a calendar, on change, or as a user says."""
 
+import re
+from types import SimpleNamespace
+
 import backtrader as bt
 import numpy as np
 import pandas as pd
@@ -11,6 +14,8 @@ from tests.test_rebalancing import Scripted, five_bars, gapping_bars, run
 from trm_bt.backtest import run_backtest
 from trm_bt.config import BacktestConfig
 from trm_bt.errors import ConfigError
+from trm_bt.report.templating import fill
+from trm_bt.runfolder.schedules import ScheduleRecord
 from trm_bt.strategies.schedule import SCHEDULES, traded_rows
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
@@ -236,3 +241,22 @@ def test_a_rule_that_decides_once_a_month_trades_once_a_month_on_change(bars):
 def test_another_schedule_is_refused(bars, schedule, message):
     with pytest.raises(ConfigError, match=message):
         run(bars, Scripted, coo=True, script=[None] * N_SESSIONS, schedule=schedule)
+
+
+def test_the_page_shows_turnover_and_cost_by_schedule():
+    figures = {"sharpe": 0.5, "max_drawdown": -0.1, "orders": 12, "trading_sessions": 6}
+    rows = {
+        name: ScheduleRecord(
+            total_return=0.2, turnover_annual=t, costs_annual=t / 1000, **figures
+        )
+        for name, t in zip(SCHEDULES, (3.0, 2.0, 1.0, None), strict=False)
+        if t is not None
+    }
+    summary = SimpleNamespace(schedules=rows, schedule="weekly")
+    page = SimpleNamespace(folder=SimpleNamespace(summary=summary))
+    shown = re.sub(r"\s+", " ", str(fill("schedules", page)))
+    row = r'<tr class="trm"><td>Weekly</td><td>200[^<]*%</td><td>0.20[^<]*%</td>'
+    assert re.search(row, shown)
+    assert shown.count("<tr") == 1 + len(rows)
+    summary.schedules = {}
+    assert str(fill("schedules", page)).strip() == ""  # a run of an earlier version

@@ -47,8 +47,7 @@ _Money = Annotated[_Float, Field(ge=0, le=1e15)]
 
 
 class _Settings(BaseModel):
-    # what came after the first checkpoints is not written while it has its default
-    # (`exclude_if`): earlier files stay the same bytes
+    # what came later is not written at its default: earlier files keep their bytes
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -76,7 +75,7 @@ class FeatureConfig(_Settings):
 
 
 class AllocationConfig(_Settings):
-    """One allocation: a name for columns and pages, and shares; the rest is cash."""
+    """A name for columns and pages, and shares; the rest is cash."""
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$", max_length=40)
     equity: float = Field(ge=0, le=1)
@@ -85,17 +84,15 @@ class AllocationConfig(_Settings):
     @model_validator(mode="after")
     def _check_sum(self) -> Self:
         if self.equity + self.bond > 1 + 1e-9:
-            raise ValueError(
-                f"the shares of {self.name} must be together at most 1, got "
-                f"{self.equity:g} of equity and {self.bond:g} of bond"
-            )
+            got = f"{self.equity:g} of equity and {self.bond:g} of bond"
+            raise ValueError(f"the shares must be together at most 1, got {got}")
         return self
 
 
 def _each_once(table: tuple[AllocationConfig, ...]) -> tuple[AllocationConfig, ...]:
     names = [entry.name for entry in table]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"each allocation is named once, got '{twice[0]}' again")
+    for name in set(filter(lambda name: names.count(name) > 1, names)):
+        raise ValueError(f"each allocation is named once, got '{name}' again")
     return table
 
 
@@ -104,7 +101,6 @@ AllocationTable = Annotated[
     Field(min_length=2, max_length=64),
     AfterValidator(_each_once),
 ]
-"""Allocations of one's own, in the order of the class indices."""
 
 
 class LabelConfig(_Settings):
@@ -124,8 +120,8 @@ class LabelConfig(_Settings):
     @field_validator("allocations", mode="before")
     @classmethod
     def _read_table(cls, table: object) -> object:
-        """Take a table by name."""
-        if not isinstance(table, Mapping):  # of JSON, read strictly, it is a list
+        """Take a table by name; of JSON, read strictly, it is a list."""
+        if not isinstance(table, Mapping):
             return tuple(table) if isinstance(table, list) else table
         return tuple(_allocation(name, shares) for name, shares in table.items())
 
@@ -240,7 +236,6 @@ class WalkForwardConfig(_Settings):
 
 
 ScheduleName = Literal["bar", "weekly", "monthly", "change"]
-"""When decisions are traded; see `trm_bt.strategies.schedule`."""
 
 
 class StrategyConfig(_Settings):
@@ -400,7 +395,7 @@ class TRMConfig(_Settings):
 def _allocation(name: object, shares: object) -> object:
     """Return an entry of a table by name as an object with named shares."""
     if isinstance(shares, Mapping):
-        return {"name": name, **shares}
+        return {"name": name} | dict(shares)
     if isinstance(shares, list | tuple) and len(shares) == 2:
         return {"name": name, "equity": shares[0], "bond": shares[1]}
     raise ValueError(f"`{name}` must have shares of equity and bond, got {shares!r}")

@@ -28,6 +28,7 @@ from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
 from trm_bt.market.bars import Bars, Status
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.market.label_table import LabelSummary
+from trm_bt.runfolder.schedules import ScheduleRecord
 
 RUN: Final = "run.json"
 SUMMARY: Final = "summary.json"
@@ -293,22 +294,6 @@ class FeaturesRecord(_Record):
     formula_version: int
     members: tuple[str, ...]
     status: dict[str, Status]
-
-
-class ScheduleRecord(_Record):
-    """What the same decisions come to if they are traded on another schedule.
-
-    Returns, turnover and costs are decimals, the latter two of a year; None under 60
-    sessions. `trading_sessions` had a fill.
-    """
-
-    total_return: float
-    sharpe: float | None
-    max_drawdown: float
-    turnover_annual: float | None
-    costs_annual: float | None
-    orders: int
-    trading_sessions: int
 
 
 class SpanRecord(_Record):

@@ -27,11 +27,11 @@ from trm_bt.runfolder.records import (
     GapRecord,
     ModelRecord,
     OrdersRecord,
-    ScheduleRecord,
     SpanRecord,
     Summary,
     ValidationRecord,
 )
+from trm_bt.runfolder.schedules import ScheduleRecord
 
 CrisisResults = Mapping[str, tuple[BacktestResult, pd.DataFrame]]
 """By crisis: the allocator's run, and every strategy's equity in the crisis."""
