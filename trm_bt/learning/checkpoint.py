@@ -26,8 +26,7 @@ from trm_bt.learning.description import Description, Strict
 from trm_bt.learning.memory import n_parameters
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel
-from trm_bt.manifest import MANIFEST
-from trm_bt.manifest import check_replaceable
+from trm_bt.manifest import MANIFEST, check_replaceable
 from trm_bt.reading import read_bytes
 from trm_bt.text import shorten, shown
 
