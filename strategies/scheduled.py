@@ -29,17 +29,17 @@ class ScheduledWeights(RebalancingStrategy):
 
     params = (("weights", None),)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def _trm_prepare(self) -> None:
+        super()._trm_prepare()
         weights = check_weights(self.p.weights)
         # Backtrader's date numbers are proleptic ordinals
         ordinals = [session.toordinal() for session in weights.index]
         pairs = weights[list(ASSETS)].itertuples(index=False, name=None)
-        self._schedule = dict(zip(ordinals, pairs, strict=True))
+        self._trm_schedule = dict(zip(ordinals, pairs, strict=True))
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the row of this session, None where there is none."""
-        pair = self._schedule.get(int(self._assets[0].datetime[0]))
+        pair = self._trm_schedule.get(int(self._trm.assets[0].datetime[0]))
         return None if pair is None else (float(pair[0]), float(pair[1]))
 
 
