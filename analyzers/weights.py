@@ -7,6 +7,7 @@ import pandas as pd
 
 from trm_bt.analyzers.records import Record, TableAnalyzer, plain_records
 from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.strategies.broker import value_in
 
 
 class WeightsAnalysis(TypedDict):
@@ -21,9 +22,9 @@ class WeightsAnalysis(TypedDict):
 class WeightsAnalyzer(TableAnalyzer):
     """Weigh every feed that was ever held, and cash, at each close.
 
-    Works with any strategy. Values are positions times closes, our own valuation; the
-    weights of a session are known at its close. The table has a row a session, a column
-    a feed that was ever held, and "cash" last.
+    Works with any strategy. Positions are worth what the broker says; the weights of a
+    session are known at its close. The table has a row a session, a column a feed that
+    was ever held, and "cash" last.
     """
 
     def start(self) -> None:
@@ -38,8 +39,7 @@ class WeightsAnalyzer(TableAnalyzer):
         """Note a close, once a bar."""
         strategy, broker = self.strategy, self.strategy.broker
         values = [
-            broker.getposition(feed).size * feed.close[0] if len(feed) else 0.0
-            for feed in strategy.datas
+            value_in(broker, feed) if len(feed) else 0.0 for feed in strategy.datas
         ]
         self._rows.append((strategy.datetime[0], *values, broker.getcash()))
 

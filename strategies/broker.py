@@ -116,10 +116,11 @@ def value_elsewhere(
         held = list(broker.positions)
     ids = {id(feed) for feed in assets}
     others = [feed for feed in held if id(feed) not in ids and len(feed)]
-    return sum(_value_in(broker, feed) for feed in others)
+    return sum(value_in(broker, feed) for feed in others)
 
 
-def _value_in(broker: Broker, feed: Feed) -> float:
+def value_in(broker: Broker, feed: Feed) -> float:
+    """Return what the broker says that the position in a feed is worth."""
     position, price = broker.getposition(feed), feed.close[0]
     if not position.size:
         return 0.0

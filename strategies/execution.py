@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import backtrader as bt
-import pandas as pd
 
 from trm_bt.errors import ConfigError
 from trm_bt.feeds._typing import Feed
+from trm_bt.feeds.backtrader import first_day
 from trm_bt.feeds.values import Needs
 from trm_bt.strategies.broker import (
     FINAL_STATES,
@@ -76,9 +76,9 @@ class Execution:
         self._open_orders: dict[int, tuple[float, str, bt.Order]] = {}
         self._opens: dict[int, float] = {}
         params = strategy.p
-        self._decide_from = _first_day("decide_from", params.decide_from)
+        self._decide_from = first_day("decide_from", params.decide_from)
         self._trade_from = max(
-            self._decide_from, _first_day("trade_from", params.trade_from)
+            self._decide_from, first_day("trade_from", params.trade_from)
         )
 
     def start(self) -> None:
@@ -290,25 +290,6 @@ class Execution:
             order = trade(self._strategy, self.assets[i], size=abs(size), **how)
             self.n_submitted += 1
             self._open_orders[order.ref] = (self._decided_on, ASSETS[i], order)
-
-
-def _first_day(name: str, value: object) -> int:
-    """Return a session as Backtrader's date number, 0 where none is given.
-
-    Raises
-    ------
-    ConfigError
-        If it is no date.
-    """
-    if value is None:
-        return 0
-    try:
-        day = pd.Timestamp(value)  # type: ignore[arg-type] # whatever a script gives
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"`{name}` must be a date, got {value!r}.") from error
-    if pd.isna(day):
-        raise ConfigError(f"`{name}` must be a date, got {value!r}.")
-    return day.toordinal()
 
 
 def _checked(weights: object) -> tuple[float, float]:

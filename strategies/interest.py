@@ -39,15 +39,9 @@ class Interest:
         self._name = str(feed._name)
         self._before: float | None = None
         self._is_known = bool(feed.buflen())
-        self._takes_cash = callable(getattr(broker, "add_cash", None))
-        if not self._takes_cash:
-            warnings.warn(
-                f"{type(broker).__name__} has no `add_cash`: the yield of "
-                f"'{self._name}' is not credited. What cash earns is what the broker "
-                "pays.",
-                SetupWarning,
-                stacklevel=2,
-            )
+        self._takes_cash = True
+        if not callable(getattr(broker, "add_cash", None)):
+            self._refuse()
         if self._is_known:
             lines = feed.datetime, feed.close
             days, rates = (np.array(line.array[: feed.buflen()]) for line in lines)
@@ -72,9 +66,23 @@ class Interest:
             check_cash_rate(rates, sessions_of([session] * 2), self._name)
             self._before = rate
         credit = cash * rate / SESSIONS_PER_YEAR
-        self._broker.add_cash(credit)
+        try:
+            self._broker.add_cash(credit)
+        except NotImplementedError:
+            self._refuse()
+            return 0.0
         _PAID[self._broker] = session, credit, self._keep_fund_shares(credit)
         return credit
+
+    def _refuse(self) -> None:
+        """Say that nothing will be credited."""
+        self._takes_cash = False
+        warnings.warn(
+            f"{type(self._broker).__name__} takes no `add_cash`: the yield of "
+            f"'{self._name}' is not credited. What cash earns is what the broker pays.",
+            SetupWarning,
+            stacklevel=2,
+        )
 
     def _keep_fund_shares(self, credit: float) -> float:
         """Take off the shares that the credit will add: it is earned, not paid in."""

@@ -87,8 +87,8 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     Warns
     -----
     SetupWarning
-        If another of these strategies trades the same feed, the broker takes no cash
-        yield, or nothing was decided because `next` was never passed on.
+        If another of these strategies trades the same feed, or the broker takes no
+        cash yield.
     """
 
     params: tuple[tuple[str, object], ...] = (

@@ -103,17 +103,26 @@ def affordable_share(
     0.8
     """
     need, available = 0.0, cash
+    buys: list[tuple[float, float, Commission]] = []
     rows = zip(trades, prices, gaps, commissions, strict=True)
     for trade, price, gap, commission in rows:
         if trade > 0:
             paid = price * (1.0 + gap)
             need += trade * paid + commission(trade, paid)
+            buys.append((trade, paid, commission))
         elif trade < 0:
             paid = price * (1.0 - gap)
             available -= trade * paid + commission(-trade, paid)
     if need <= available:
         return 1.0
-    return max(available, 0.0) * (1.0 - CASH_RESERVE) / need
+    available = max(available, 0.0) * (1.0 - CASH_RESERVE)
+    share = available / need
+    fees = sum(commission(share * trade, paid) for trade, paid, commission in buys)
+    values = sum(trade * paid for trade, paid, _ in buys)
+    if share * values + fees <= available * (1.0 + CASH_RESERVE):
+        return share
+    # a fee that does not shrink with the trade is paid whole
+    return max(available - (need - values), 0.0) / values
 
 
 def drift(weights: Sequence[float], held: Sequence[float], cash: float) -> float:

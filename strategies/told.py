@@ -26,3 +26,10 @@ class told(Generic[T]):  # noqa: N801 # used as a decorator, like property
         if strategy is None:
             return self  # type: ignore[return-value] # for those who look at the class
         return self._read(strategy)
+
+
+def told_by(strategy: object, name: str) -> Any:  # noqa: ANN401 # as the name says
+    """Return what a strategy tells by a name, also where a subclass hides it."""
+    kinds = (vars(kind) for kind in type(strategy).__mro__)
+    found = (names[name] for names in kinds if isinstance(names.get(name), told))
+    return next(found).__get__(strategy)

@@ -14,7 +14,7 @@ import pandas as pd
 from trm_bt import processes  # noqa: F401 # loaded before a fork, which it detects
 from trm_bt.errors import ConfigError, LookAheadError
 from trm_bt.feeds._typing import Line, Params
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.feeds.backtrader import first_day, sessions_of
 from trm_bt.feeds.calendars import (
     BarByBar,
     check_daily,
@@ -232,8 +232,7 @@ class TRMDecision(bt.Indicator):
             "equity": ("close", "volume")
         }
         self.features: bt.Indicator = MarketFeatures(*self.datas, schema=self.schema)  # type: ignore[call-arg] # Backtrader's params
-        first = self.p.decide_from
-        self._decide_from = 0 if first is None else pd.Timestamp(first).toordinal()
+        self._decide_from = first_day("decide_from", self.p.decide_from)
         self.decided: dict[float, tuple[Decision, FloatFeatures]] = {}
 
     def _plotlabel(self) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import cash_returns
-from trm_bt.strategies.rebalancing import MIN_DRIFT
+from trm_bt.strategies.execution import MIN_DRIFT
 from trm_bt.strategies.sizing import CASH_RESERVE
 
 _N_STEPS: Final = 3
