@@ -28,7 +28,7 @@ from trm_bt.strategies.broker import (
 from trm_bt.strategies.interest import Interest, fund_shares
 from trm_bt.strategies.ledger import ASSETS, Ledger
 from trm_bt.strategies.sessions import SharedSessions
-from trm_bt.strategies.sizing import affordable_share, drift, target_values
+from trm_bt.strategies.sizing import drift, payable_share, target_values
 
 if TYPE_CHECKING:
     from trm_bt.strategies.rebalancing import RebalancingStrategy
@@ -258,7 +258,7 @@ class Execution:
         ]
         gaps = [self._gap + slippage_of(self._broker, price) for price in prices]
         commissions = [cost.getcommission for cost in self._costs]
-        share = affordable_share(trades, prices, cash, gaps, commissions)
+        share = payable_share(trades, prices, cash, gaps, commissions)
         self._must_trade = share < 1.0 and not is_second_try
         self._send(trades, share)
 
