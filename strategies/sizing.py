@@ -112,7 +112,7 @@ def affordable_share(
         elif trade < 0:
             paid = price * (1.0 - gap)
             available -= trade * paid + commission(-trade, paid)
-    if need <= available:
+    if need <= max(available, 0.0):
         return 1.0
     return max(available, 0.0) * (1.0 - CASH_RESERVE) / need
 
