@@ -156,6 +156,17 @@ def size_under_way(broker: Broker, feed: Feed, own: Container[int]) -> float:
     )
 
 
+def would_go_short(broker: Broker, feed: Feed) -> bool:
+    """Tell whether the sales ordered at the market are more than what is held."""
+    orders = [order for order in broker.pending if order.data is feed]
+    sold = sum(
+        float(order.executed.remsize)
+        for order in orders
+        if order.exectype in _AT_ONCE and not order.isbuy()
+    )
+    return bool(sold and broker.getposition(feed).size + sold < 0)
+
+
 def may_charge(broker: Broker, datas: Sequence[Feed]) -> bool:
     """Tell whether the broker charges interest on positions, before it fills orders."""
     return isinstance(broker, bt.brokers.BackBroker) and any(

@@ -6,7 +6,7 @@ them reaches what is kept here.
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +24,7 @@ from trm_bt.strategies.broker import (
     size_under_way,
     slippage_of,
     value_elsewhere,
+    would_go_short,
 )
 from trm_bt.strategies.interest import Interest, fund_shares
 from trm_bt.strategies.ledger import ASSETS, Ledger
@@ -74,6 +75,7 @@ class Execution:
         self._must_trade = False
         self._may_decide = self._may_trade = self._has_begun = False
         self._open_orders: dict[int, tuple[float, str, bt.Order]] = {}
+        self._unguarded: Callable[[], None] | None = None
         self._opens: dict[int, float] = {}
         params = strategy.p
         self._decide_from = first_day("decide_from", params.decide_from)
@@ -102,6 +104,8 @@ class Execution:
         self.ledger.fills_at_close = is_at_close
         is_free = self._is_at_open or is_at_close
         self._gap = 0.0 if is_free else float(strategy.p.max_gap)
+        if len(cerebro.runningstrats) > 1 and hasattr(broker, "check_submitted"):
+            self._guard()
 
     def close_session(self) -> None:
         """Account for the close, if every feed has it, before anything is decided."""
@@ -173,11 +177,32 @@ class Execution:
     def stop(self) -> None:
         """Close the record: an order whose bar never came is unfilled."""
         self.sessions.log_halts()
+        if self._unguarded is not None:
+            self._broker.next = self._unguarded
         if not self.sessions.is_live:
             for ref, (decided_on, asset, order) in self._open_orders.items():
                 open_ = self._opens.pop(ref, math.nan)
                 self.ledger.note_order(order, "Unfilled", decided_on, asset, open_)
             self._open_orders.clear()
+
+    def _guard(self) -> None:
+        """Look at the orders of all strategies before the broker fills them.
+
+        What another one sells after we have ordered a sale may be more than is left.
+        """
+        broker, run = self._broker, self._broker.next
+
+        def guarded() -> None:
+            if self._open_orders and broker.p.checksubmit:
+                broker.check_submitted()
+            if self._open_orders and any(
+                would_go_short(broker, feed) for feed in self.assets
+            ):
+                self._has_working_orders()
+                self._must_trade = True
+            run()
+
+        self._unguarded, broker.next = run, guarded
 
     @property
     def n_rejected(self) -> int:
