@@ -7,13 +7,14 @@ from trm_bt.config import FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.backtrader import sessions_of
-from trm_bt.feeds.calendars import check_current_bar
+from trm_bt.feeds.calendars import BarByBar, check_finished
 from trm_bt.feeds.roles import feeds_by_name, find_roles
 from trm_bt.market._typing import JsonObject
 from trm_bt.market.bars import CORE_ROLES, PRICE_COLUMNS, Bars
 from trm_bt.market.features import compute_features
 from trm_bt.market.label_table import summarize_labels
 from trm_bt.market.labels import compute_labels
+from trm_bt.quality.core_roles import check_volatility_role
 
 
 class AllocationLabeler(TableAnalyzer):
@@ -32,14 +33,18 @@ class AllocationLabeler(TableAnalyzer):
     labels : LabelConfig
         Horizon, fill and objective.
     equity, bond, volatility : str or None
-        Feed names; None finds SPY, TLT and VIX by name, else by order.
+        Feed names; None finds SPY, TLT and VIX by name, else feeds without names by
+        order.
+    roles : {"by_order"} or None
+        Take feeds with unknown names by order.
     members : tuple of str
         Names of the feeds that are the equity's members; none for the proxies.
 
     Raises
     ------
     BarsError
-        If a role has no feed, or the feeds stand on different sessions.
+        If a role has no feed, a feed is replayed, the feeds stand on different
+        sessions, or the volatility feed is no volatility index.
     RunError
         If the labels are requested before the run has ended.
     """
@@ -51,13 +56,14 @@ class AllocationLabeler(TableAnalyzer):
         ("bond", None),
         ("volatility", None),
         ("members", ()),
+        ("roles", None),
     )
 
     def start(self) -> None:
         """Find the feeds of all roles and start with no bar."""
         feeds = self.strategy.datas
         self._feeds: dict[str, Feed] = find_roles(
-            feeds, {role: getattr(self.p, role) for role in CORE_ROLES}
+            feeds, {role: getattr(self.p, role) for role in CORE_ROLES}, self.p.roles
         )
         named = feeds_by_name(feeds)
         for name in (*self.p.members, "put_call", "cash_rate"):
@@ -68,6 +74,8 @@ class AllocationLabeler(TableAnalyzer):
                     f"`members` names the feed '{name}', which must be in the Cerebro; "
                     f"the feeds are {[str(feed._name) for feed in feeds]}."
                 )
+        check_finished(self._feeds)
+        self._calendar = BarByBar(self._feeds)
         self._bars: dict[str, list[tuple[float, ...]]] = {
             name: [] for name in self._feeds
         }
@@ -78,10 +86,9 @@ class AllocationLabeler(TableAnalyzer):
 
         With resampled feeds the strategy also stands on bars that end no week.
         """
-        n_collected = len(self._sessions)
-        if all(len(feed) == n_collected for feed in self._feeds.values()):
+        if not self._calendar.has_new():
             return
-        check_current_bar(self._feeds)
+        self._calendar.handle()
         for name, feed in self._feeds.items():
             self._bars[name].append(
                 tuple(getattr(feed.lines, column)[0] for column in _columns(name))
@@ -94,9 +101,12 @@ class AllocationLabeler(TableAnalyzer):
         The table alone is sent between the processes of `optstrategy`.
         """
         bars = self._collected_bars()
+        closes = {role: getattr(bars, role)["close"] for role in CORE_ROLES}
+        name = str(self._feeds["volatility"]._name or "volatility")
+        check_volatility_role(pd.DataFrame(closes), name)
         features = compute_features(bars, self.p.features)
         self._table = compute_labels(bars, features, self.p.labels)
-        del self._feeds, self._bars, self._sessions
+        del self._feeds, self._bars, self._sessions, self._calendar
 
     def get_analysis(self) -> JsonObject:
         """Return settings, counts and rows in plain structures that JSON can hold.

@@ -1,10 +1,16 @@
 """Every decision with its features, orders and fills."""
 
-from typing import TypedDict
+from typing import Final, TypedDict
+
+import pandas as pd
 
 from trm_bt.analyzers.records import Record, TableAnalyzer, plain_records
 from trm_bt.errors import RunError
-from trm_bt.strategies.decision_table import with_orders
+from trm_bt.strategies.decision_table import DECISION_COLUMNS, with_orders
+from trm_bt.strategies.told import told_by
+from trm_bt.strategies.trm_allocator import TRMAllocator
+
+_COUNTS: Final = ("n_abstained", "n_kept", "n_submitted", "n_rejected")
 
 
 class DecisionLogAnalysis(TypedDict):
@@ -28,31 +34,42 @@ class DecisionLog(TableAnalyzer):
     the close of its session, except the orders, which are known at their fill.
     Columns are those of `decision_table` and `with_orders`.
 
+    Beside a strategy that decides, another one may run: it has no row.
+
     Raises
     ------
     RunError
-        If the strategy takes no decisions, or the log is requested before the end.
+        If no strategy takes decisions, or the log is requested before the end.
     """
 
     def start(self) -> None:
-        """Refuse a strategy without decisions."""
-        if not hasattr(type(self.strategy), "decisions"):
+        """Refuse a run without any strategy that decides."""
+        running = self.strategy.cerebro.runningstrats
+        if not any(isinstance(other, TRMAllocator) for other in running):
             raise RunError(
                 "DecisionLog needs a strategy that decides, such as TRMAllocator, got "
                 f"{type(self.strategy).__name__}."
             )
 
     def stop(self) -> None:
-        """Join decisions and orders."""
+        """Join decisions and orders; a strategy that takes none has no row."""
         ran = self.strategy
-        self._table = with_orders(ran.decisions, ran.orders)
+        self._table = pd.DataFrame(columns=list(DECISION_COLUMNS))
+        counts = dict.fromkeys(_COUNTS, 0)
+        by_status: dict[str, int] = {}
+        if isinstance(ran, TRMAllocator):
+            orders: pd.DataFrame = told_by(ran, "orders")
+            self._table = with_orders(told_by(ran, "decisions"), orders)
+            counts = {name: told_by(ran, name) for name in _COUNTS}
+            found = orders["status"].value_counts()
+            by_status = dict(zip(map(str, found.index), found.tolist(), strict=True))
         self._analysis: DecisionLogAnalysis = {
             "n_decisions": len(self._table),
-            "n_abstained": ran.n_abstained,
-            "n_kept": ran.n_kept,
-            "n_submitted": ran.n_submitted,
-            "n_rejected": ran.n_rejected,
-            "by_status": ran.orders["status"].value_counts().to_dict(),
+            "n_abstained": counts["n_abstained"],
+            "n_kept": counts["n_kept"],
+            "n_submitted": counts["n_submitted"],
+            "n_rejected": counts["n_rejected"],
+            "by_status": by_status,
             "decisions": [],
         }
 

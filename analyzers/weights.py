@@ -5,6 +5,7 @@ from typing import TypedDict
 import pandas as pd
 
 from trm_bt.analyzers.records import CloseAnalyzer, Record, plain_records
+from trm_bt.strategies.broker import value_in
 
 
 class WeightsAnalysis(TypedDict):
@@ -19,17 +20,16 @@ class WeightsAnalysis(TypedDict):
 class WeightsAnalyzer(CloseAnalyzer):
     """Weigh every feed that was ever held, and cash, at each close.
 
-    Works with any strategy. Values are positions times closes, our own valuation; the
-    weights of a session are known at its close. The table has a row a session, a column
-    a feed that was ever held, and "cash" last.
+    Works with any strategy. Positions are worth what the broker says; the weights of a
+    session are known at its close. The table has a row a session, a column a feed that
+    was ever held, and "cash" last.
     """
 
     def next(self) -> None:
         """Note a close, once a bar."""
         strategy, broker = self.strategy, self.strategy.broker
         values = [
-            broker.getposition(feed).size * feed.close[0] if len(feed) else 0.0
-            for feed in strategy.datas
+            value_in(broker, feed) if len(feed) else 0.0 for feed in strategy.datas
         ]
         self._rows.append((strategy.datetime[0], *values, broker.getcash()))
 

@@ -8,7 +8,7 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from trm_bt.errors import BarsError
+from trm_bt.errors import BarsError, ConfigError
 from trm_bt.market.bars import ROLES, Bars, check_sessions
 
 _EPOCH_ORDINAL: Final = 719_163
@@ -165,3 +165,22 @@ def sessions_of(numbers: Sequence[float] | np.ndarray) -> pd.DatetimeIndex:
     days = np.floor(np.asarray(numbers, dtype=np.float64)) - _EPOCH_ORDINAL
     index = pd.DatetimeIndex(days.astype("datetime64[D]"), name="session")
     return index.as_unit("ns")
+
+
+def first_day(name: str, value: object) -> int:
+    """Return a session as Backtrader's date number, 0 where none is given.
+
+    Raises
+    ------
+    ConfigError
+        If it is no date.
+    """
+    if value is None:
+        return 0
+    try:
+        day = pd.Timestamp(value)  # type: ignore[arg-type] # whatever a script gives
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"`{name}` must be a date, got {value!r}.") from error
+    if pd.isna(day):
+        raise ConfigError(f"`{name}` must be a date, got {value!r}.")
+    return day.toordinal()

@@ -11,13 +11,19 @@ import backtrader as bt
 import numpy as np
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds._typing import Feeds
+from trm_bt.feeds._typing import Feed, Feeds
 
 _ALIGN: Final = "Align them before the run, times of day too."
+RESAMPLE: Final = (
+    "Resample it to days: `cerebro.resampledata(feed, timeframe=bt.TimeFrame.Days)`."
+)
 
 
 def check_preloaded(feeds: Feeds) -> None:
-    """Raise `BarsError` unless the preloaded feeds hold the same sessions.
+    """Raise `BarsError` unless the preloaded feeds hold the same sessions, in order.
+
+    The engine joins their lines by position: a session that one of them holds twice
+    moves every later value by one.
 
     Parameters
     ----------
@@ -28,8 +34,16 @@ def check_preloaded(feeds: Feeds) -> None:
         role: np.array(feed.datetime.array[: feed.buflen()])
         for role, feed in feeds.items()
     }
+    for role, numbers in calendars.items():
+        dates = np.floor(numbers) if _is_daily(feeds[role]) else numbers
+        is_right = np.diff(dates) > 0
+        if not is_right.all():
+            at = int(is_right.argmin())
+            raise _out_of_order(feeds, role, numbers[at], numbers[at + 1])
     first, *others = calendars
     for role in others:
+        if np.array_equal(calendars[first], calendars[role]):
+            continue
         only_first = np.setdiff1d(calendars[first], calendars[role])
         only_role = np.setdiff1d(calendars[role], calendars[first])
         _, ours, theirs = np.intersect1d(
@@ -39,12 +53,56 @@ def check_preloaded(feeds: Feeds) -> None:
             stamps = only_first[ours[0]], only_role[theirs[0]]
             raise _stamped_apart(feeds, first, role, stamps)
         differing = np.union1d(only_first, only_role)
-        if len(differing):
-            raise BarsError(
-                f"{_pair(feeds, first, role)} must share one calendar, but they "
-                f"disagree on {len(differing)} sessions, first "
-                f"{date_text(differing[0])}{_ends(calendars, first, role)}. {_ALIGN}"
-            )
+        raise BarsError(
+            f"{_pair(feeds, first, role)} must share one calendar, but they "
+            f"disagree on {len(differing)} sessions, first "
+            f"{date_text(differing[0])}{_ends(calendars, first, role)}. {_ALIGN}"
+        )
+
+
+class BarByBar:
+    """Hold feeds against each other on each bar, where later bars may not be known.
+
+    Parameters
+    ----------
+    feeds : mapping of str to data feed
+        Feeds by role, no live ones.
+    """
+
+    def __init__(self, feeds: Feeds) -> None:
+        self._feeds = feeds
+        self._n_handled, self._newest = 0, -np.inf
+
+    def has_new(self) -> bool:
+        """Return whether there is a bar that was not handled yet.
+
+        Raises
+        ------
+        BarsError
+            If a feed lacks it, holds it twice, or holds it after a later one.
+        """
+        first = next(iter(self._feeds))
+        lengths = {role: len(feed) for role, feed in self._feeds.items()}
+        if not lengths[first] or set(lengths.values()) == {self._n_handled}:
+            return False
+        check_current_bar(self._feeds)
+        now = self._feeds[first].datetime[0]
+        for role, n_bars in lengths.items():
+            if n_bars != self._n_handled + 1 and not self._n_handled:
+                raise BarsError(
+                    f"{_pair(self._feeds, first, role)} must share one calendar, but "
+                    f"the second begins before the first, which does so on "
+                    f"{date_text(now)}. {_ALIGN}"
+                )
+            if n_bars != self._n_handled + 1:
+                raise _out_of_order(self._feeds, role, now, now)
+        check_is_later(self._feeds, self._newest)
+        return True
+
+    def handle(self) -> None:
+        """Mark the current bar as handled."""
+        self._n_handled += 1
+        self._newest = next(iter(self._feeds.values())).datetime[0]
 
 
 def check_current_bar(feeds: Feeds) -> None:
@@ -69,6 +127,56 @@ def check_current_bar(feeds: Feeds) -> None:
             )
 
 
+def check_is_later(feeds: Feeds, newest: float) -> None:
+    """Raise `BarsError` unless the current bar is one of a later session.
+
+    Parameters
+    ----------
+    feeds : mapping of str to data feed
+        Feeds by role that stand together.
+    newest : float
+        Date number of the bar that they stood on before; minus infinity for none.
+    """
+    first = next(iter(feeds))
+    now = feeds[first].datetime[0]
+    dates = np.floor([newest, now]) if _is_daily(feeds[first]) else (newest, now)
+    if not dates[1] > dates[0]:
+        raise _out_of_order(feeds, first, newest, now)
+
+
+def check_finished(feeds: Feeds) -> None:
+    """Raise `BarsError` for a feed whose bars are not finished when they are given.
+
+    Parameters
+    ----------
+    feeds : mapping of str to data feed
+        Feeds by role, before the run.
+    """
+    for role, feed in feeds.items():
+        if sum(other is feed for other in feed._env.datas) > 1:
+            raise BarsError(
+                f"{_name(feeds, role)} must be in the Cerebro once: added twice, its "
+                "bars go by two at a time. Add `feed.clone()` the second time."
+            )
+        if any(part.replaying for part in [feed, *parts_of(feed)]):
+            raise BarsError(
+                f"{_name(feeds, role)} must give finished bars, but is replayed: its "
+                f"bar changes until the session ends. {RESAMPLE}"
+            )
+
+
+def check_daily(feeds: Feeds) -> None:
+    """Raise `BarsError` for a feed that cannot give one finished bar a session."""
+    check_finished(feeds)
+    for role, feed in feeds.items():
+        length = feed._timeframe, feed._compression
+        if length != (bt.TimeFrame.Days, 1):
+            raise BarsError(
+                f"{_name(feeds, role)} must give daily bars, got bars of {length[1]} "
+                f"{bt.TimeFrame.getname(length[0], 1)}. {RESAMPLE}"
+            )
+
+
 def check_live_stamps(feeds: Feeds) -> None:
     """Raise `BarsError` if daily feeds stamp the current date differently.
 
@@ -83,7 +191,7 @@ def check_live_stamps(feeds: Feeds) -> None:
     stamps = {
         role: feed.datetime[0]
         for role, feed in feeds.items()
-        if len(feed) and feed._timeframe == bt.TimeFrame.Days
+        if len(feed) and _is_daily(feed)
     }
     first = next(iter(stamps), "")
     for role, there in stamps.items():
@@ -92,14 +200,56 @@ def check_live_stamps(feeds: Feeds) -> None:
 
 
 def is_live(feeds: Feeds) -> bool:
-    """Return whether a feed is live: its bars come one by one, or not at all."""
-    return any(bool(feed.islive()) for feed in feeds.values())
+    """Return whether a feed is live: its bars come one by one, or not at all.
+
+    Backtrader calls chained and rolled feeds live, for they are not preloaded; they are
+    history unless a part of them is live.
+    """
+    parts = (part for feed in feeds.values() for part in parts_of(feed))
+    return any(bool(part.islive()) for part in parts)
+
+
+def parts_of(feed: Feed) -> list[Feed]:
+    """Return what a resampled copy, a chain or a roll is made of; else the feed."""
+    if feed._clone:
+        made_of = (feed.data,)
+    elif isinstance(feed, bt.feeds.Chainer):
+        made_of = feed._args
+    elif isinstance(feed, bt.feeds.RollOver):
+        made_of = feed._rolls
+    else:
+        return [feed]
+    return [part for one in made_of for part in parts_of(one)]
 
 
 def stand_together(feeds: Feeds) -> bool:
     """Return whether every feed has a bar, and all of them one of the same session."""
     numbers = {feed.datetime[0] if len(feed) else np.nan for feed in feeds.values()}
     return len(numbers) == 1 and not np.isnan(numbers.pop())
+
+
+def _is_daily(feed: Feed) -> bool:
+    """Tell whether a feed says that it has a bar a day: then the date tells bars."""
+    return bool(feed._timeframe == bt.TimeFrame.Days)
+
+
+def _out_of_order(feeds: Feeds, role: str, before: float, now: float) -> BarsError:
+    """Return the error of a feed whose bar `now` does not come after `before`."""
+    rule = f"{_name(feeds, role)} must have one bar a session, oldest first"
+    if np.isnan(before) or np.isnan(now):
+        known = now if np.isnan(before) else before
+        near = "" if np.isnan(known) else f" beside that of {date_text(known)}"
+        return BarsError(f"{rule}, but the bar{near} has no date.")
+    if now == before:
+        return BarsError(f"{rule}, but has {date_text(now)} twice. Drop one of them.")
+    if np.floor(now) == np.floor(before):
+        return BarsError(
+            f"{rule}, but has bars of {date_text(now)} at {_time_text(before)} and "
+            f"{_time_text(now)}. {RESAMPLE}"
+        )
+    return BarsError(
+        f"{rule}, but {date_text(now)} comes after {date_text(before)}. Sort it."
+    )
 
 
 def _stamped_apart(
@@ -121,6 +271,10 @@ def _ends(calendars: Mapping[str, np.ndarray], first: str, second: str) -> str:
     if ends[first] == ends[second] or not ends[early]:
         return ""
     return f" ({early} ends on {date_text(ends[early])})"
+
+
+def _name(feeds: Feeds, role: str) -> str:
+    return f"The feed '{feeds[role]._name or role}'"
 
 
 def _pair(feeds: Feeds, first: str, second: str) -> str:

@@ -7,16 +7,18 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.sources import DataSource
-from trm_bt.market.bars import check_positive, check_sessions
+from trm_bt.market.bars import (
+    HIGHEST_RATE_SINCE_1990,
+    LARGEST_RATE_CHANGE,
+    RATE_RANGE,
+    check_positive,
+    check_sessions,
+)
 
 CASH_YIELD: Final = "dgs3mo"
 LONG_YIELDS: Final = ("dgs30", "dgs20")
-_LOWEST_PEAK_PERCENT: Final = 0.09
-"""Since 1990 the 3-month yield in decimals has stayed below this, and in percent it has
-peaked above it in any two years."""
-_RANGE: Final = (-2.0, 20.0)
-_LARGEST_CHANGE: Final = 3.0
-"""Treasury yields since 1962 have stayed between 0 and 18, and moved by less than 2."""
+_RANGE: Final = tuple(100 * limit for limit in RATE_RANGE)
+_LARGEST_CHANGE: Final = 100 * LARGEST_RATE_CHANGE
 _PUT_CALL_COLUMNS: Final = ("total_pc", "equity_pc", "p/c ratio")
 
 
@@ -104,7 +106,7 @@ def _the_column(table: pd.DataFrame, known: Sequence[str], where: str) -> pd.Ser
 
 def _check_percent(values: pd.Series, where: str) -> None:
     rule = f"{where}: '{values.name}' must be percent a year"
-    if 0 < values.max() < _LOWEST_PEAK_PERCENT:
+    if 0 < values.max() < HIGHEST_RATE_SINCE_1990:
         raise BarsError(
             f"{rule}, got at most {values.max():g}: these look like decimals."
         )

@@ -24,8 +24,8 @@ class FixedMix(RebalancingStrategy):
 
     params = (("weights", (0.6, 0.4, 0.0)),)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def _trm_prepare(self) -> None:
+        super()._trm_prepare()
         weights = [float(weight) for weight in self.p.weights]
         is_sound = len(weights) == 3 and min(weights) >= 0
         if not is_sound or not math.isclose(sum(weights), 1.0, abs_tol=1e-9):
@@ -33,8 +33,8 @@ class FixedMix(RebalancingStrategy):
                 "`weights` must be shares of equity, bond and cash that sum to 1, got "
                 f"{self.p.weights}."
             )
-        self._mix = (weights[0], weights[1])
+        self._trm_mix = (weights[0], weights[1])
 
     def target_weights(self) -> tuple[float, float]:
         """Return the same weights on every session."""
-        return self._mix
+        return self._trm_mix

@@ -1,10 +1,15 @@
-"""The broker of a backtest: shares in parts, and no more messages than needed."""
+"""Brokers: one for backtests, and what any broker says of positions and costs."""
 
+import math
+from collections.abc import Container, Sequence
+from datetime import datetime
+from itertools import chain
 from typing import Final
 
 import backtrader as bt
 
-from trm_bt.feeds._typing import Broker
+from trm_bt.errors import ConfigError
+from trm_bt.feeds._typing import Broker, Feed
 
 FINAL_STATES: Final = (
     bt.Order.Completed,
@@ -14,6 +19,7 @@ FINAL_STATES: Final = (
     bt.Order.Rejected,
 )
 """States after which nothing happens to an order any more."""
+_AT_ONCE: Final = (bt.Order.Market, bt.Order.Close)
 
 
 class FractionalShares(bt.CommissionInfo):
@@ -54,3 +60,130 @@ def slippage_of(broker: Broker, price: float) -> float:
     if not getattr(params, "slip_open", False):
         return 0.0
     return float(params.slip_perc or params.slip_fixed / price)
+
+
+def check_worth(broker: Broker, feed: Feed) -> None:
+    """Refuse a commission scheme by which a share is not worth its price in cash.
+
+    Weights are shares of what the account is worth. With leverage, a multiplier or a
+    margin a position stands for more than was paid for it, and they would lie.
+
+    Raises
+    ------
+    ConfigError
+        If it sets leverage, a multiplier or a margin, or the feed's orders change the
+        position of another one.
+    """
+    scheme = broker.getcommissioninfo(feed)
+    size, price, later = 3.0, 7.0, 9.0
+    gain = size * (later - price)
+    wrong = {
+        "leverage": scheme.get_leverage() != 1.0,
+        "margin": not scheme.stocklike,
+        "mult": not math.isclose(scheme.profitandloss(size, price, later), gain),
+        "getvaluesize": not math.isclose(
+            scheme.getvaluesize(size, price), size * price
+        ),
+    }
+    for name, is_wrong in wrong.items():
+        if is_wrong:
+            got = getattr(scheme.p, name, type(scheme).__name__)
+            raise ConfigError(
+                f"The commission scheme of '{feed._name}' must let a share cost its "
+                f"price and be worth it, got {name}={got}. Weights are shares of what "
+                "was paid in full: set neither leverage nor mult nor margin."
+            )
+    if feed._compensate is not None:
+        raise ConfigError(
+            f"The feed '{feed._name}' must hold its own position, but compensates "
+            f"'{feed._compensate._name}'. Add it without `compensate`."
+        )
+
+
+def value_elsewhere(
+    broker: Broker, datas: Sequence[Feed], assets: Sequence[Feed]
+) -> float:
+    """Return what positions in other feeds than `assets` are worth to the broker.
+
+    A position is worth what it was paid with and what it gained, as in the broker's own
+    sum: for futures the margin, with leverage the stake.
+    """
+    held = datas
+    is_own = isinstance(broker, bt.brokers.BackBroker)
+    if is_own:  # asking it for a position would make one
+        if len(broker.positions) <= len(assets):
+            return 0.0
+        held = list(broker.positions)
+    ids = {id(feed) for feed in assets}
+    others = [feed for feed in held if id(feed) not in ids and len(feed)]
+    return sum(value_in(broker, feed) for feed in others)
+
+
+def value_in(broker: Broker, feed: Feed) -> float:
+    """Return what the broker says that the position in a feed is worth."""
+    position, price = broker.getposition(feed), feed.close[0]
+    if not position.size:
+        return 0.0
+    scheme = broker.getcommissioninfo(feed)
+    if not getattr(broker.p, "shortcash", True):
+        return abs(float(scheme.getvalue(position, price)))
+    value = float(scheme.getvaluesize(position.size, price))
+    leverage = scheme.get_leverage()
+    if value > 0 and leverage != 1.0:
+        gain = scheme.profitandloss(position.size, position.price, price)
+        value = (value - gain) / leverage + gain
+    return value
+
+
+def size_under_way(broker: Broker, feed: Feed, own: Container[int]) -> float:
+    """Return the shares that others have ordered at the market, negative for sales.
+
+    Parameters
+    ----------
+    broker : Broker
+        Where they were ordered; one of a store's does not tell.
+    feed : data feed
+        What was ordered.
+    own : container of int
+        Numbers of the orders that do not count.
+    """
+    if not isinstance(broker, bt.brokers.BackBroker):
+        return 0.0
+    return sum(
+        float(order.executed.remsize)
+        for order in chain(broker.submitted, broker.pending)
+        if order.data is feed and order.exectype in _AT_ONCE and order.ref not in own
+    )
+
+
+def would_go_short(broker: Broker, feed: Feed) -> bool:
+    """Tell whether the sales ordered at the market are more than what is held."""
+    orders = [order for order in broker.pending if order.data is feed]
+    sold = sum(
+        float(order.executed.remsize)
+        for order in orders
+        if order.exectype in _AT_ONCE and not order.isbuy()
+    )
+    return bool(sold and broker.getposition(feed).size + sold < 0)
+
+
+def may_charge(broker: Broker, datas: Sequence[Feed]) -> bool:
+    """Tell whether the broker charges interest on positions, before it fills orders."""
+    return isinstance(broker, bt.brokers.BackBroker) and any(
+        scheme.p.interest
+        or type(scheme)._get_credit_interest is not _PLAIN._get_credit_interest
+        or type(scheme).get_credit_interest is not _PLAIN.get_credit_interest
+        for scheme in map(broker.getcommissioninfo, datas)
+    )
+
+
+_PLAIN: Final = bt.CommInfoBase
+
+
+def charges_until(broker: Broker, when: datetime) -> float:
+    """Return the interest on positions that is charged up to a date."""
+    return sum(
+        float(broker.getcommissioninfo(feed).get_credit_interest(feed, position, when))
+        for feed, position in broker.positions.items()
+        if position
+    )

@@ -35,8 +35,10 @@ _BAR: Final = (
     "session",
     *[f"{what}_{name}" for what in ("size", "open", "close") for name in ASSETS],
     "cash",
+    "others",
     "broker_value",
     "credit",
+    "flow",
 )
 
 
@@ -47,8 +49,10 @@ class Ledger:
     Parameters
     ----------
     bars : list of tuple
-        Date number, shares held, opens and closes of both assets, cash, the broker's
-        value and the yield that the cash earns until the next open: one row a close.
+        Date number, shares held, opens and closes of both assets, cash, what positions
+        in other feeds are worth, the broker's value, the yield that the cash earns
+        until the next open, and what was paid in since the close before: one row a
+        close.
     decided : list of tuple
         Date number, and the weights of equity and bond in force after that close; those
         held as long as none were decided.
@@ -103,10 +107,11 @@ class Ledger:
         return frame
 
     def close_table(self) -> pd.DataFrame:
-        """Return values of equity, bond and cash, `broker_value` and `credit`."""
+        """Return values of equity, bond, cash and others, and what goes with them."""
         bars = self._bar_table()
         values = {name: bars[f"size_{name}"] * bars[f"close_{name}"] for name in ASSETS}
-        return pd.DataFrame(values).join(bars[["cash", "broker_value", "credit"]])
+        names = ["cash", "others", "broker_value", "credit", "flow"]
+        return pd.DataFrame(values).join(bars[names])
 
     def execution_table(self) -> pd.DataFrame:
         """Return a row a session with fills, columns `EXECUTION_COLUMNS`.

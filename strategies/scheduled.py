@@ -29,17 +29,17 @@ class ScheduledWeights(RebalancingStrategy):
 
     params = (("weights", None),)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def _trm_prepare(self) -> None:
+        super()._trm_prepare()
         weights = check_weights(self.p.weights)
         # Backtrader's date numbers are proleptic ordinals
         ordinals = [session.toordinal() for session in weights.index]
         pairs = weights[list(ASSETS)].itertuples(index=False, name=None)
-        self._schedule = dict(zip(ordinals, pairs, strict=True))
+        self._trm_schedule = dict(zip(ordinals, pairs, strict=True))
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the row of this session, None where there is none."""
-        pair = self._schedule.get(int(self._assets[0].datetime[0]))
+        pair = self._trm_schedule.get(int(self._trm.assets[0].datetime[0]))
         return None if pair is None else (float(pair[0]), float(pair[1]))
 
 
@@ -69,6 +69,9 @@ def check_weights(weights: pd.DataFrame) -> pd.DataFrame:
 got [0.6, 0.5, 0.0].
     """
     columns = [*ASSETS, "cash"]
+    if isinstance(weights, pd.DataFrame) and weights.index.has_duplicates:
+        twice = weights.index[weights.index.duplicated()][0]
+        raise ConfigError(f"`weights` must have one row a session, {twice} has two.")
     if not isinstance(weights, pd.DataFrame) or not {*columns} <= {*weights.columns}:
         got = list(weights) if isinstance(weights, pd.DataFrame) else type(weights)
         raise ConfigError(

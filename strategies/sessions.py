@@ -1,13 +1,18 @@
 """The sessions on which every feed of a role has its bar, each handled once."""
 
+import logging
+
+import numpy as np
 import pandas as pd
 
 from trm_bt.feeds._typing import Feeds
 from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.calendars import (
-    check_current_bar,
+    BarByBar,
+    check_is_later,
     check_live_stamps,
     check_preloaded,
+    date_text,
     is_live,
     stand_together,
 )
@@ -18,6 +23,8 @@ from trm_bt.feeds.values import (
     has_current_values,
 )
 
+_LOG = logging.getLogger(__name__)
+
 
 class SharedSessions:
     """Find the bars that may be handled: those that every feed has, with its values.
@@ -25,7 +32,7 @@ class SharedSessions:
     Parameters
     ----------
     feeds : mapping of str to data feed
-        Feeds by role, equity among them, at the start of a run.
+        Feeds by role, equity first, at the start of a run.
     needs : mapping of str to sequence of str
         Lines that must have a value, by role.
 
@@ -43,8 +50,10 @@ class SharedSessions:
     def __init__(self, feeds: Feeds, needs: Needs) -> None:
         self._feeds, self._needs = feeds, needs
         self._equity = feeds["equity"]
-        self._n_handled, self._handled_on = 0, 0.0
+        self._n_handled, self._handled_on = 0, -np.inf
+        self._bars = BarByBar(feeds)
         self._unhandled: set[float] = set()
+        self._n_logged = 0
         self.is_live = is_live(feeds)
         self._is_preloaded = any(feed.buflen() for feed in feeds.values())
         if self._is_preloaded:
@@ -57,23 +66,35 @@ class SharedSessions:
         Raises
         ------
         BarsError
-            If the bars of feeds that are not live differ in session or lack a value, or
-            daily bars of live feeds that never stood together differ in time of day.
+            If the bars of feeds that are not live differ in session or lack a value,
+            daily bars of live feeds that never stood together differ in time of day, or
+            they give a session a second bar.
         """
         if self.is_live:
             return self._has_new_live()
-        if len(self._equity) <= self._n_handled:
-            return False
-        if not self._is_preloaded:
-            check_current_bar(self._feeds)
+        if self._is_preloaded:  # all bars were looked at
+            return len(self._equity) > self._n_handled
+        is_new = self._bars.has_new()
+        if is_new:
             check_current_values(self._feeds, self._needs)
-        return True
+        return is_new
 
     def handle(self) -> float:
         """Mark the current bar as handled; return its date number."""
         self._n_handled = len(self._equity)
         self._handled_on = float(self._equity.datetime[0])
+        if self.is_live:
+            self.log_halts(before=self._handled_on)
+        elif not self._is_preloaded:
+            self._bars.handle()
         return self._handled_on
+
+    def log_halts(self, *, before: float = np.inf) -> None:
+        """Log the sessions that were held through, each once."""
+        halts = sorted(number for number in self._unhandled if number < before)
+        for number in halts[self._n_logged :]:
+            _LOG.warning("%s held through: not every feed has it", date_text(number))
+        self._n_logged = len(halts)
 
     @property
     def halts(self) -> pd.DatetimeIndex:
@@ -88,9 +109,11 @@ class SharedSessions:
         is_whole = stand_together(self._feeds) and has_current_values(
             self._feeds, self._needs
         )
-        is_new = len(self._equity) > self._n_handled
         if not is_whole:
             self._unhandled.update(now for now in begun if now > self._handled_on)
-        elif is_new:
-            self._unhandled.discard(begun[0])
-        return is_whole and is_new
+            return False
+        if begun[0] <= self._handled_on:  # given once more, or late
+            return False
+        check_is_later(self._feeds, self._handled_on)
+        self._unhandled.discard(begun[0])
+        return True

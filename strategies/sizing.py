@@ -12,6 +12,7 @@ Commission = Callable[[float, float], float]
 CASH_RESERVE: Final = 1e-9
 """Share of the portfolio value kept in cash against round-off."""
 _MAX_STEPS: Final = 8
+_MAX_CUTS: Final = 60
 
 
 def target_values(
@@ -111,9 +112,34 @@ def affordable_share(
         elif trade < 0:
             paid = price * (1.0 - gap)
             available -= trade * paid + commission(-trade, paid)
-    if need <= available:
+    if need <= max(available, 0.0):
         return 1.0
     return max(available, 0.0) * (1.0 - CASH_RESERVE) / need
+
+
+def payable_share(
+    trades: Sequence[float],
+    prices: Sequence[float],
+    cash: float,
+    gaps: Sequence[float],
+    commissions: Sequence[Commission],
+) -> float:
+    """Return `affordable_share`, less where a fee does not shrink with the trade.
+
+    Examples
+    --------
+    >>> fees = [lambda size, price: 5.0] * 2
+    >>> round(payable_share([10.0, 0.0], [10.0, 10.0], 55.0, [0.0, 0.0], fees), 6)
+    0.5
+    """
+    share = affordable_share(trades, prices, cash, gaps, commissions)
+    for _ in range(_MAX_CUTS):
+        cut = [trade * share if trade > 0 else trade for trade in trades]
+        again = affordable_share(cut, prices, cash, gaps, commissions)
+        if share == 1.0 or again == 1.0:
+            return share
+        share *= again
+    return 0.0
 
 
 def drift(weights: Sequence[float], held: Sequence[float], cash: float) -> float:

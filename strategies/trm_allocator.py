@@ -10,14 +10,17 @@ from pydantic import ValidationError
 
 from trm_bt.config import StrategyConfig
 from trm_bt.errors import BarsError, ConfigError, UniverseWarning
+from trm_bt.feeds._typing import Feed
+from trm_bt.feeds.inputs import needed_inputs
 from trm_bt.feeds.roles import feeds_by_name, is_known, line_to_add
-from trm_bt.indicators import TRMDecision, given_or_loaded_policy, needed_inputs
+from trm_bt.feeds.values import Needs
+from trm_bt.indicators import TRMDecision, given_or_loaded_policy
 from trm_bt.market.decisions import Decision
-from trm_bt.market.features import FeatureSchema
 from trm_bt.strategies.averaging import Averaging
 from trm_bt.strategies.decision_table import decision_table
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
+from trm_bt.strategies.told import told
 from trm_bt.text import shown
 
 _SHIPPED = StrategyConfig()
@@ -49,8 +52,9 @@ class TRMAllocator(RebalancingStrategy):
     min_confidence : float
         Below this largest probability the weights decided before are kept.
     equity, bond, volatility : str or None
-        Feed names; None finds SPY, TLT and VIX by name, else by order.
-    rebalance_band, min_trade_value, max_gap, decide_from
+        Feed names; None finds SPY, TLT and VIX by name, else feeds without names by
+        order.
+    roles, rebalance_band, min_trade_value, max_gap, schedule, decide_from, trade_from
         As in `RebalancingStrategy`.
 
     Raises
@@ -80,48 +84,22 @@ class TRMAllocator(RebalancingStrategy):
         ("min_confidence", _SHIPPED.min_confidence),
         ("volatility", None),
     )
-    roles = (*ASSETS, "volatility")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._check_params()
-        self.n_kept = 0
-        self._warn_of_another_universe()
-        policy = given_or_loaded_policy(self.p)
-        self._averaging = Averaging(
-            policy.schema.table.weights,
-            n_averaged=self.p.n_averaged,
-            decision=self.p.decision,
-            min_confidence=self.p.min_confidence,
-        )
-        self._inputs = needed_inputs(policy.schema)
-        self._find_inputs(policy.schema)
-        self.signal: bt.Indicator = TRMDecision(  # type: ignore[call-arg] # Backtrader's params
-            *[self._feeds[name] for name in self._inputs],
-            policy=policy,
-            decide_from=self.p.decide_from,
-        )
-        self.signal.plotinfo.plot = False
+    _trm_roles = (*ASSETS, "volatility")
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the weights that the policy wants at this close; None keeps."""
-        decision: Decision = self.signal.current
-        weights = self._averaging.weigh(decision)
+        decision: Decision = self._trm_signal.current
+        weights = self._trm_averaging.weigh(decision)
         if _LOG.isEnabledFor(logging.INFO):
-            self._log(decision)
-        self.n_kept += weights is None
+            self._trm_log(decision)
+        self._trm_n_kept += weights is None
         return weights
 
     def is_ready(self) -> bool:
         """Return whether there is a decision at the current close."""
-        return self.signal.current is not None
+        return self._trm_signal.current is not None
 
-    def needed_values(self) -> dict[str, tuple[str, ...]]:
-        """Return the lines that are read: the base's, the volume, and every input."""
-        needed = {**dict.fromkeys(self._inputs, ("close",)), **super().needed_values()}
-        return needed | {"equity": ("open", "close", "volume")}
-
-    @property
+    @told
     def decisions(self) -> pd.DataFrame:
         """Every decision with its features; see `decision_table` for the columns.
 
@@ -129,28 +107,62 @@ class TRMAllocator(RebalancingStrategy):
         in force after the decision, also where a low confidence kept the earlier ones.
         Where there are no earlier ones, the holdings stay, and are logged.
         """
-        found = [self.signal.decided[row[0]] for row in self._ledger.decided]
-        return decision_table(
-            [decision for decision, _ in found],
-            [row for _, row in found],
-            [row[1:] for row in self._ledger.decided],
-            self.signal.schema,
-        )
+        return self._trm_decisions()
 
-    @property
+    @told
     def n_abstained(self) -> int:
         """Sessions on which the policy abstained and cash was held."""
-        asked = [self.signal.decided[row[0]][0] for row in self._ledger.decided]
-        return sum(decision.allocation is None for decision in asked)
+        return int(self._trm_decisions()["allocation"].isna().sum())
 
-    def _log(self, decision: Decision) -> None:
+    @told
+    def n_kept(self) -> int:
+        """Sessions on which a low confidence kept the weights decided before."""
+        return self._trm_n_kept
+
+    def _trm_log(self, decision: Decision) -> None:
         """Say what the policy decides."""
         chosen, name = decision.allocation, "abstains"
         if chosen is not None:
-            name = f"decides {self.signal.schema.table.names[chosen]}"
+            name = f"decides {self._trm_signal.schema.table.names[chosen]}"
         _LOG.info(_DECIDED, decision.decided_on, name, decision.confidence)
 
-    def _check_params(self) -> None:
+    def _trm_decisions(self) -> pd.DataFrame:
+        """Return the table of decisions, whatever a subclass calls by its name."""
+        signal, rows = self._trm_signal, self._trm.ledger.decided
+        found = [signal.decided[row[0]] for row in rows]
+        return decision_table(
+            [decision for decision, _ in found],
+            [features for _, features in found],
+            [row[1:] for row in rows],
+            signal.schema,
+        )
+
+    def _trm_prepare(self) -> None:
+        self._trm_check_params()
+        self._trm_warn_of_another_universe()
+        self._trm_loaded = policy = given_or_loaded_policy(self.p)
+        super()._trm_prepare()
+        self._trm_n_kept = 0
+        self._trm_averaging = Averaging(
+            policy.schema.table.weights,
+            n_averaged=self.p.n_averaged,
+            decision=self.p.decision,
+            min_confidence=self.p.min_confidence,
+        )
+        feeds = self._trm.feeds
+        self._trm_signal: bt.Indicator = TRMDecision(  # type: ignore[call-arg] # Backtrader's params
+            *[feeds[name] for name in needed_inputs(policy.schema)],
+            policy=policy,
+            decide_from=self.p.decide_from,
+        )
+        self._trm_signal.plotinfo.plot = False
+
+    def _trm_needs(self, feeds: dict[str, Feed]) -> Needs:
+        inputs = needed_inputs(self._trm_loaded.schema)
+        needs = {**dict.fromkeys(inputs, ("close",)), **super()._trm_needs(feeds)}
+        return needs | {"equity": ("open", "close", "volume")}
+
+    def _trm_check_params(self) -> None:
         names = (
             "decision",
             "n_averaged",
@@ -168,7 +180,7 @@ class TRMAllocator(RebalancingStrategy):
                 f"{shown(first['input'])}."
             ) from error
 
-    def _warn_of_another_universe(self) -> None:
+    def _trm_warn_of_another_universe(self) -> None:
         """Warn where the caller named other funds than those of the evidence."""
         others = [
             str(getattr(self.p, role))
@@ -184,10 +196,11 @@ class TRMAllocator(RebalancingStrategy):
                 stacklevel=2,
             )
 
-    def _find_inputs(self, schema: FeatureSchema) -> None:
-        """Find the optional feeds that the policy needs, by name."""
-        feeds = feeds_by_name(self.datas)
-        for name in self._inputs[len(self.roles) :]:
+    def _trm_feeds(self) -> dict[str, Feed]:
+        """Return the feeds of all roles, and the optional ones of the policy."""
+        found, feeds = super()._trm_feeds(), feeds_by_name(self.datas)
+        schema = self._trm_loaded.schema
+        for name in needed_inputs(schema)[len(self._trm_roles) :]:
             if name.lower() not in feeds:
                 present = [str(data._name) for data in self.datas]
                 raise BarsError(
@@ -196,4 +209,5 @@ class TRMAllocator(RebalancingStrategy):
                     f"{schema.inputs}. Add {line_to_add(name)}, or train with "
                     "`--inputs core`, which reads SPY, TLT and VIX alone."
                 )
-            self._feeds[name] = feeds[name.lower()]
+            found[name] = feeds[name.lower()]
+        return found

@@ -49,7 +49,7 @@ def test_partial_fills_are_cancelled_and_sized_anew(coo):
     cerebro.broker.set_filler(bt.fillers.FixedBarPerc(perc=10.0))
     cerebro.addstrategy(FixedMix, weights=(1.0, 0.0, 0.0))
     (ran,) = cerebro.run()
-    sizes = ran._ledger.close_table()["equity"] / bars.equity["close"]
+    sizes = ran.closes["equity"] / bars.equity["close"]
     bought = np.diff(sizes)
     assert bought[0] == pytest.approx(3.0)
     assert (bought[:20] > 0).all()
@@ -244,7 +244,7 @@ def test_targets_are_met_at_the_open_within_a_tenth_of_a_point(real_bars, cost):
     )
     # within one share of each of what fractional shares would be
     wanted = np.array(script)[:-1]
-    table = whole._ledger._bar_table()[1:]
+    table = whole._trm.ledger._bar_table()[1:]
     values = table[["size_equity", "size_bond"]].to_numpy() * (
         table[["open_equity", "open_bond"]].to_numpy()
     )
@@ -365,8 +365,7 @@ def test_a_live_feed_that_halts_is_held_through(bars, kind, coo):
     (expected,) = cerebro.run()
     pd.testing.assert_frame_equal(ran.decisions, expected.decisions)
     assert not set(gone) & set(ran.orders["filled_on"]) or not coo
-    sizes = ran._ledger._bar_table()[["size_equity", "size_bond"]]
-    assert sizes.index.tolist() == kept.tolist()
+    assert ran.closes.index.tolist() == kept.tolist()
     assert ran.n_rejected == 0
     # what an order under way did on a session without prices cannot be weighed
     filled_on = ran.orders["filled_on"].dropna().unique()

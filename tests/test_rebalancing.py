@@ -124,21 +124,21 @@ def test_weights_are_exact_at_the_fill_after_costs():
 
 @both_ways()
 def test_cash_earns_the_rate_known_the_session_before(coo):
-    rate = [0.252, 0.504, 0.0, 0.252, 9.0]
+    rate = [0.0252, 0.0504, 0.0252, 0.0, 0.0252]
     bars = five_bars(open_=[10] * 5, close=[10] * 5, rate=rate)
     ran = run(bars, Scripted, coo=coo, script=[None] * 5)
-    expected = 1000 * np.cumprod([1, 1.001, 1.002, 1.0, 1.001])
+    expected = 1000 * np.cumprod([1, 1.0001, 1.0002, 1.0001, 1.0])
     np.testing.assert_allclose(ran.closes["cash"], expected, rtol=1e-12)
     np.testing.assert_allclose(ran.closes["broker_value"], expected, rtol=1e-12)
 
 
 def test_the_yield_is_there_before_the_open_is_sized():
-    bars = five_bars(open_=[10] * 5, close=[10] * 5, rate=[0.252] * 5)
+    bars = five_bars(open_=[10] * 5, close=[10] * 5, rate=[0.0252] * 5)
     ran = run(
         bars, Scripted, coo=True, script=[(0.0, 0.0), (1.0, 0.0), None, None, None]
     )
     # 1000 earns twice before all of it buys shares at 10
-    assert ran.orders["size"].iloc[0] == pytest.approx(1000 * 1.001**2 / 10, rel=1e-8)
+    assert ran.orders["size"].iloc[0] == pytest.approx(1000 * 1.0001**2 / 10, rel=1e-8)
 
 
 @both_ways()
@@ -219,11 +219,11 @@ def test_no_order_is_rejected_when_opens_gap(coo, is_whole, cost):
 
 
 def test_a_negative_yield_finds_its_cash():
-    bars = five_bars(open_=[10] * 5, close=[10] * 5, rate=[-0.252] * 5)
+    bars = five_bars(open_=[10] * 5, close=[10] * 5, rate=[-0.0126] * 5)
     script = [(0.0, 0.0), (1.0, 0.0), (0.5, 0.0), (1.0, 0.0), None]
     ran = run(bars, Scripted, coo=False, script=script, max_gap=0.0)
-    # 999 after one session; the yield of the second is kept out of the buy
-    assert ran.orders["value"].iloc[0] == pytest.approx(999 * 0.999, rel=1e-8)
+    # 999.95 after one session; the yield of the second is kept out of the buy
+    assert ran.orders["value"].iloc[0] == pytest.approx(999.95 * 0.99995, rel=1e-8)
     assert (ran.closes["cash"] >= 0).all()
 
 

@@ -18,6 +18,7 @@ from trm_bt.strategies.broker import FractionalShares, QuietBroker
 from trm_bt.strategies.decision_table import DECISION_COLUMNS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
 from trm_bt.strategies.scheduled import ScheduledWeights
+from trm_bt.strategies.told import told_by
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 StrategyParams: TypeAlias = Mapping[str, Any]
@@ -145,7 +146,8 @@ def _check_accounts(ran: RebalancingStrategy, bars: Bars, initial_cash: float) -
     TRMError
         At the first session on which the two values differ.
     """
-    closes, fills = ran.closes, ran.orders.dropna(subset=["filled_on"])
+    closes: pd.DataFrame = told_by(ran, "closes")
+    fills = told_by(ran, "orders").dropna(subset=["filled_on"])
     rows = closes.index.get_indexer(pd.Index(fills["filled_on"]))
 
     def summed(is_counted: pd.Series, amounts: pd.Series) -> np.ndarray:
@@ -172,21 +174,21 @@ def _check_accounts(ran: RebalancingStrategy, bars: Bars, initial_cash: float) -
 
 
 def _result(ran: RebalancingStrategy, bars: Bars, name: str) -> BacktestResult:
-    orders, closes = ran.orders, ran.closes
+    orders: pd.DataFrame = told_by(ran, "orders")
     is_allocator = isinstance(ran, TRMAllocator)
     decisions = pd.DataFrame(columns=list(DECISION_COLUMNS))
     if is_allocator:
-        decisions = ran.decisions
+        decisions = told_by(ran, "decisions")
         decisions.attrs["feature_schema"]["provenance"] = describe_provenance(bars)
     return BacktestResult(
         name=name,
-        equity=closes["broker_value"].rename(name),
-        weights=ran.weights,
+        equity=told_by(ran, "closes")["broker_value"].rename(name),
+        weights=told_by(ran, "weights"),
         orders=orders,
-        executions=ran.executions,
+        executions=told_by(ran, "executions"),
         decisions=decisions,
-        n_submitted=ran.n_submitted,
+        n_submitted=told_by(ran, "n_submitted"),
         n_completed=int((orders["status"] == "Completed").sum()),
-        n_rejected=ran.n_rejected,
-        n_abstained=ran.n_abstained if is_allocator else 0,
+        n_rejected=told_by(ran, "n_rejected"),
+        n_abstained=told_by(ran, "n_abstained") if is_allocator else 0,
     )

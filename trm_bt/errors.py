@@ -44,5 +44,9 @@ class BarsWarning(UserWarning):
     """Bars are unusual but not wrong: they are used, and this says what to check."""
 
 
+class SetupWarning(UserWarning):
+    """A Cerebro is set up so that its account may not do what was meant."""
+
+
 class UniverseWarning(UserWarning):
     """A model trades other assets than those that it was evaluated on."""

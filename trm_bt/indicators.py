@@ -1,5 +1,6 @@
 """The features and a policy's decisions as Backtrader indicators."""
 
+import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,16 +13,20 @@ import numpy as np
 import pandas as pd
 
 from trm_bt import processes  # noqa: F401 # loaded before a fork, which it detects
-from trm_bt.errors import BarsError, ConfigError, LookAheadError
-from trm_bt.feeds._typing import Feed, Line, Params
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.errors import ConfigError, LookAheadError
+from trm_bt.feeds._typing import Line, Params
+from trm_bt.feeds.backtrader import first_day, sessions_of
 from trm_bt.feeds.calendars import (
-    check_current_bar,
+    BarByBar,
+    check_daily,
+    check_finished,
+    check_is_later,
     check_live_stamps,
     check_preloaded,
     is_live,
     stand_together,
 )
+from trm_bt.feeds.inputs import VolatilityWatch, datas_by_input, given_schema, is_feed
 from trm_bt.feeds.values import check_current_values, check_preloaded_values
 from trm_bt.market._typing import (
     FloatArray,
@@ -30,13 +35,12 @@ from trm_bt.market._typing import (
     FloatSessionsByFeature,
 )
 from trm_bt.market.allocations import Allocations
-from trm_bt.market.bars import CORE_ROLES, Status, check_volatility
+from trm_bt.market.bars import CORE_ROLES, check_volatility
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import (
     FEATURE_NAMES,
     FeatureSchema,
     feature_rows,
-    schema_from,
 )
 from trm_bt.strategies.decision_lines import MetaDecision, decision_lines
 
@@ -64,9 +68,9 @@ class MarketFeatures(bt.Indicator):
     Raises
     ------
     BarsError
-        If the number of datas is not what the schema needs, daily feeds stamp a date
-        with different times of day, or feeds that are not live stand on different
-        sessions.
+        If the datas are not what the schema needs, a feed is replayed or gives a
+        session two bars, daily feeds stamp a date with different times of day, or feeds
+        that are not live stand on different sessions.
     """
 
     lines = FEATURE_NAMES
@@ -74,11 +78,10 @@ class MarketFeatures(bt.Indicator):
 
     def __init__(self) -> None:
         schema = self.p.schema
-        self._feeds = {
-            name: data
-            for name, data in _by_input(self, schema).items()
-            if isinstance(data, bt.feed.AbstractDataBase)
-        }
+        inputs = datas_by_input(self, schema, takes_lines=True)
+        self._feeds = {name: data for name, data in inputs.items() if is_feed(data)}
+        check_finished(self._feeds)
+        self._bars = BarByBar(self._feeds)
         self._is_live = is_live(self._feeds)
         self._shared: deque[list[float]] = deque(maxlen=schema.n_lookback)
         self._newest = -np.inf
@@ -88,14 +91,16 @@ class MarketFeatures(bt.Indicator):
         """Remember the bars of live feeds, of which some may be left out."""
         if self._is_live:
             self._remember()
+        elif self._bars.has_new():
+            self._bars.handle()
 
     def next(self) -> None:
         """Compute the current bar's row from its trailing bars."""
+        self.prenext()
         n_lookback = self.p.schema.n_lookback
         if self._is_live:
-            row = self._row_of_shared() if self._remember() else None
+            row = self._row_of_shared()
         else:
-            check_current_bar(self._feeds)
             row = self._rows(lambda line: line.get(size=n_lookback))[0]
         values = np.full(len(FEATURE_NAMES), np.nan) if row is None else row
         for line, value in zip(_lines(self), values, strict=True):
@@ -131,24 +136,28 @@ class MarketFeatures(bt.Indicator):
             inputs["put_call"] = closes[-1]
         return feature_rows(inputs, schema)[0]
 
-    def _remember(self) -> bool:
-        """Keep the bar if every feed has it and its values; return whether they do."""
+    def _remember(self) -> None:
+        """Keep the bar if every feed has it and its values."""
         if not self._shared:
             check_live_stamps(self._feeds)
-        if not stand_together(self._feeds):
-            return False
-        values = [line[0] for line in self._inputs()]
-        if not np.isfinite(values).all():
-            return False
+        if not self._is_whole():
+            return
         now = self.data.datetime[0]
         if now > self._newest:
-            self._shared.append(values)
+            check_is_later(self._feeds, self._newest)
+            self._shared.append([line[0] for line in self._inputs()])
             self._newest = now
-        return True
+
+    def _is_whole(self) -> bool:
+        """Return whether every live feed has the current bar, and its values."""
+        return stand_together(self._feeds) and all(
+            math.isfinite(line[0]) for line in self._inputs()
+        )
 
     def _row_of_shared(self) -> FloatFeatures | None:
         """Compute the row of the newest shared bar; None while bars are missing."""
-        if len(self._shared) < self.p.schema.n_lookback:
+        is_newest = self._is_whole() and self.data.datetime[0] == self._newest
+        if not is_newest or len(self._shared) < self.p.schema.n_lookback:
             return None
         return np.asarray(self._kernel(list(np.array(self._shared).T))[0])
 
@@ -193,8 +202,8 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
     ConfigError
         If neither checkpoint nor policy is given.
     BarsError
-        If a feed is missing, feeds stand on different sessions, or the volatility feed
-        is no volatility index.
+        If a feed is missing or gives no finished daily bars, feeds stand on different
+        sessions, or the volatility feed is no volatility index.
     CheckpointError
         If the policy cannot read the features that these feeds give.
     LookAheadError
@@ -213,15 +222,16 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
     def __init__(self) -> None:
         self.policy = given_or_loaded_policy(self.p)
         wanted = self.policy.schema
-        self._inputs = _by_input(self, wanted)
-        self.schema = self._given_schema(wanted)
+        self._inputs = datas_by_input(self, wanted, takes_lines=False)
+        check_daily(self._inputs)
+        self._watch = VolatilityWatch(self._inputs)
+        self.schema = given_schema(self._inputs, wanted)
         self.policy.check_schema(self.schema)
         self._needs = dict.fromkeys(self._inputs, ("close",)) | {
             "equity": ("close", "volume")
         }
         self.features: bt.Indicator = MarketFeatures(*self.datas, schema=self.schema)  # type: ignore[call-arg] # Backtrader's params
-        first = self.p.decide_from
-        self._decide_from = 0 if first is None else pd.Timestamp(first).toordinal()
+        self._decide_from = first_day("decide_from", self.p.decide_from)
         self.decided: dict[float, tuple[Decision, FloatFeatures]] = {}
 
     @classmethod
@@ -248,6 +258,8 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
         if not is_live(self._inputs):
             check_current_values(self._inputs, self._needs)
         row = np.array([[line[0] for line in self.features.lines]])
+        if not np.isnan(row).all():
+            self._watch.note()
         values = np.full(len(decision_lines(self.schema.table)), np.nan)
         if number >= self._decide_from and not np.isnan(row).all():
             values = self._decide(np.array([number]), row)[0]
@@ -260,6 +272,7 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
     def once(self, start: int, end: int) -> None:
         """Decide on every bar in one batch, and on a few of them alone once more."""
         check_preloaded_values(self._inputs, self._needs)
+        self._watch.look_at_all(end)
         start -= 1
         numbers = np.array(self.data.datetime.array[start:end])
         first = start + int(np.searchsorted(numbers, self._decide_from))
@@ -318,25 +331,6 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
                     f"rows are there: {pair[1].round(6)} against {pair[0].round(6)}."
                 )
 
-    def _given_schema(self, wanted: FeatureSchema) -> FeatureSchema:
-        """Say what the feeds give: which roles are observed, which are estimates."""
-        feed_of = dict(self._inputs)
-        if wanted.members:
-            feed_of["members"] = feed_of[wanted.members[0]]
-        roles = (*CORE_ROLES, "members", "put_call")
-        status: dict[str, Status] = {
-            role: getattr(feed_of[role], "role_status", "observed")
-            for role in roles
-            if role in feed_of
-        }
-        given = schema_from(status, wanted.members, wanted.lookbacks)
-        return given.model_copy(update={"allocations": wanted.allocations})
-
-
-def needed_inputs(schema: FeatureSchema) -> list[str]:
-    """Return the inputs that features of `schema` read, in the order of the datas."""
-    return [*CORE_ROLES, *schema.optional_inputs]
-
 
 def given_or_loaded_policy(params: Params) -> Policy:
     """Return the policy that `params` hold, else load their checkpoint.
@@ -361,24 +355,6 @@ def given_or_loaded_policy(params: Params) -> Policy:
         device=params.device,
         allow_in_sample=params.allow_in_sample,
     )
-
-
-def _by_input(indicator: bt.Indicator, schema: FeatureSchema) -> dict[str, Feed]:
-    """Return the datas of an indicator by the input that they are.
-
-    Raises
-    ------
-    BarsError
-        If their number is not what the schema needs.
-    """
-    needed = needed_inputs(schema)
-    if len(indicator.datas) != len(needed):
-        raise BarsError(
-            f"{type(indicator).__name__} needs {len(needed)} feeds "
-            f"({', '.join(needed)}), got {len(indicator.datas)}. Pass them in this "
-            "order."
-        )
-    return dict(zip(needed, indicator.datas, strict=True))
 
 
 def _lines(indicator: bt.Indicator) -> Iterator[Line]:

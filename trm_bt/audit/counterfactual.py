@@ -21,6 +21,8 @@ _INTRABAR: Final = 0.01
 _MAX_VOLATILITY: Final = 150.0
 _MOVE: Final = 0.02
 _RATE_MOVE: Final = 0.002
+_RATES: Final = (-0.01, 0.08)
+"""Rates of another future stay within what rates have been."""
 
 CounterfactualKind = Literal["whole", "cut", "altered", "opened", "moved"]
 
@@ -169,7 +171,7 @@ def _mirrored(
     n_rows = len(ahead)
     path = np.exp(np.cumsum(generator.normal(0.0, _DRIFT, n_rows)))[:, None]
     if role == "cash_rate":  # may be 0 or less: mirrored by difference
-        return 2 * base - ahead + (path - 1)
+        return (2 * base - ahead + (path - 1)).clip(*_RATES)
     if "close" in ahead:
         base[["open", "high", "low"]] = base["close"]
         ahead = ahead.rename(columns={"high": "low", "low": "high"})[frame.columns]

@@ -97,7 +97,7 @@ class TRMPolicy:
         ConfigError
             If the device is unknown or not available.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         inner = [] if is_checkpoint(path) or not path.is_dir() else _folders(path)
         is_nested = not any(map(is_checkpoint, inner)) and all(map(_folders, inner))
         with cpu_threads(1):

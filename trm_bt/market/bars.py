@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
+from trm_bt.market._typing import FloatSessions
 
 CORE_ROLES: Final = ("equity", "bond", "volatility")
 """Roles that all bars have, with open, high, low and close."""
@@ -22,6 +23,13 @@ MAX_CARRIED_SESSIONS: Final = 5
 SESSIONS_PER_YEAR: Final = 252
 Status = Literal["observed", "proxy"]
 """Whether values are what their name says, or an estimate of it."""
+RATE_RANGE: Final = (-0.02, 0.20)
+LARGEST_RATE_CHANGE: Final = 0.03
+"""Treasury yields since 1962 have stayed between 0 and .18, and moved by less than .02
+in a session."""
+HIGHEST_RATE_SINCE_1990: Final = 0.09
+"""The 3-month yield has stayed below this, and in percent it has peaked above it in any
+two years."""
 _MAX_VOLATILITY_LEVEL: Final = 200.0
 _MIN_DECAY_YEARS: Final = 4
 _YEARLY_DECAY: Final = -0.2
@@ -152,6 +160,7 @@ class Bars:
             check_positive(self.put_call.to_frame(), "put_call")
         if self.cash_rate is not None:
             check_finite(self.cash_rate.to_frame(), "cash_rate")
+            check_cash_rate(self.cash_rate.to_numpy(), self.sessions, "cash_rate")
 
     @property
     def sessions(self) -> pd.DatetimeIndex:
@@ -242,6 +251,24 @@ def check_positive(values: pd.DataFrame, name: str) -> None:
     """Raise `BarsError` at the first value of any table that is not above 0."""
     numbers = values.to_numpy()
     _check_rule(values, np.isfinite(numbers) & (numbers > 0), name, "above 0")
+
+
+def check_cash_rate(
+    rates: FloatSessions, sessions: pd.DatetimeIndex, name: str
+) -> None:
+    """Raise `BarsError` at the first rate that is no annual yield as a decimal."""
+    lowest, highest = RATE_RANGE
+    limits = np.where(sessions.year < 1990, highest, HIGHEST_RATE_SINCE_1990)
+    is_wrong = (rates < lowest) | (rates > limits)
+    is_wrong[1:] |= np.abs(np.diff(rates)) > LARGEST_RATE_CHANGE
+    if is_wrong.any():
+        at = int(is_wrong.argmax())
+        raise BarsError(
+            f"{name}: an annual yield must be a decimal from {lowest:g} to "
+            f"{HIGHEST_RATE_SINCE_1990:g} ({RATE_RANGE[1]:g} before 1990), and change "
+            f"by {LARGEST_RATE_CHANGE:g} at most in a session; on "
+            f"{sessions[at].date()} got {rates[at]:g}. Is it in percent?"
+        )
 
 
 def is_outside_range(prices: pd.DataFrame) -> pd.Series:

@@ -7,7 +7,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from trm_bt.quality.findings import Finding, Severity, on_whole
+from trm_bt.market._typing import FloatSessions
+from trm_bt.market.bars import CORE_ROLES
+from trm_bt.quality.findings import Finding, Severity, on_whole, refuse
+from trm_bt.quality.moves import find_foreign_closes
 
 TOGETHER_RULES: Final = (
     "ends early",
@@ -50,22 +53,12 @@ def examine_together(frames: Mapping[str, pd.DataFrame]) -> tuple[Finding, ...]:
 
 def _find(frames: Mapping[str, pd.DataFrame]) -> list[Finding]:
     found = _end_findings(frames)
-    closes = pd.DataFrame({role: frames[role]["close"] for role in frames}).dropna()
+    closes = pd.DataFrame({role: frames[role]["close"] for role in CORE_ROLES}).dropna()
     moves = pd.DataFrame(np.log(closes)).diff().iloc[1:]
     if len(moves) < _MIN_SESSIONS:
         return found
-    equity, bond, volatility = moves["equity"], moves["bond"], moves["volatility"]
-    found += _volatility_findings(moves)
-    together = equity.corr(volatility)
-    if bond.corr(volatility) < together:
-        found.append(
-            on_whole(
-                "swapped roles",
-                f"equity must fall when volatility rises more than bond does, got "
-                f"correlations of {together:.2f} and {bond.corr(volatility):.2f}. Are "
-                "the two swapped?",
-            )
-        )
+    equity, bond = moves["equity"], moves["bond"]
+    found += [*_volatility_findings(moves), *_swap_findings(moves)]
     if equity.corr(bond) > _EQUITY_TO_BOND:
         found.append(
             on_whole(
@@ -83,6 +76,29 @@ def _find(frames: Mapping[str, pd.DataFrame]) -> list[Finding]:
         severity: Severity = "error" if ratio > error else "warning"
         found.append(on_whole("bond above equity", sentence, severity))
     return found
+
+
+def check_volatility_role(closes: pd.DataFrame, name: str) -> None:
+    """Refuse a volatility feed that is no volatility index, or belongs elsewhere.
+
+    Parameters
+    ----------
+    closes : DataFrame of shape (n_sessions, 3)
+        Closes of equity, bond and volatility, each above 0, indexed by session.
+    name : str
+        Name of the volatility feed.
+
+    Raises
+    ------
+    BarsError
+        As `trm-bt validate` refuses it; with fewer than 120 sessions for its levels
+        alone.
+    """
+    found = list(find_foreign_closes(closes["volatility"], "volatility", name))
+    if not found and len(closes) > _MIN_SESSIONS:
+        moves = pd.DataFrame(np.log(closes)).diff().iloc[1:]
+        found = [*_volatility_findings(moves), *_swap_findings(moves)]
+    refuse(found, name)
 
 
 def _end_findings(frames: Mapping[str, pd.DataFrame]) -> list[Finding]:
@@ -104,13 +120,18 @@ def _end_findings(frames: Mapping[str, pd.DataFrame]) -> list[Finding]:
 
 def _volatility_findings(moves: pd.DataFrame) -> list[Finding]:
     """Look in every year whether volatility answers equity, and on the same session."""
+    equities, volatilities = moves["equity"].to_numpy(), moves["volatility"].to_numpy()
     for first in range(0, max(len(moves) - _BLOCK, 0) + _BLOCK // 2, _BLOCK // 2):
         begin = max(min(first, len(moves) - _BLOCK), 0)
-        block = moves.iloc[begin : begin + _BLOCK]
-        span = f"{block.index[0]:%Y-%m-%d} to {block.index[-1]:%Y-%m-%d}"
-        equity, volatility = block["equity"], block["volatility"]
-        together = equity.corr(volatility)
-        lags = {lag: equity.corr(volatility.shift(lag)) for lag in (-1, 1)}
+        block = slice(begin, begin + _BLOCK)
+        equity, volatility = equities[block], volatilities[block]
+        sessions = moves.index[block]
+        span = f"{sessions[0]:%Y-%m-%d} to {sessions[-1]:%Y-%m-%d}"
+        together = _correlation(equity, volatility)
+        lags = {
+            -1: _correlation(equity[:-1], volatility[1:]),
+            1: _correlation(equity[1:], volatility[:-1]),
+        }
         nearest = min(lags, key=lambda lag: lags[lag])
         if lags[nearest] < together:
             side = "late" if nearest < 0 else "early"
@@ -129,6 +150,27 @@ def _volatility_findings(moves: pd.DataFrame) -> list[Finding]:
             )
             return [on_whole("volatility is no index", words)]
     return []
+
+
+def _swap_findings(moves: pd.DataFrame) -> list[Finding]:
+    """Look whether volatility answers bond more than equity."""
+    equity, bond, volatility = moves.to_numpy().T
+    of_equity = _correlation(equity, volatility)
+    of_bond = _correlation(bond, volatility)
+    if not of_bond < of_equity:
+        return []
+    words = (
+        "equity must fall when volatility rises more than bond does, got correlations "
+        f"of {of_equity:.2f} and {of_bond:.2f}. Are the two swapped?"
+    )
+    return [on_whole("swapped roles", words)]
+
+
+def _correlation(left: FloatSessions, right: FloatSessions) -> float:
+    """Return the correlation of two series, NaN if one of them stands still."""
+    if np.ptp(left) == 0 or np.ptp(right) == 0:
+        return np.nan
+    return float(np.corrcoef(left, right)[0, 1])
 
 
 def _bond_lag_findings(equity: pd.Series, bond: pd.Series) -> list[Finding]:

@@ -141,7 +141,21 @@ def find_made_up(bars: Subject) -> Iterator[Finding]:
 
 def find_foreign(bars: Subject) -> Iterator[Finding]:
     """Look whether levels and deviation are those of the role."""
-    close, role, name = bars.adjusted["close"], bars.role, bars.name
+    yield from find_foreign_closes(bars.adjusted["close"], bars.role, bars.name)
+
+
+def find_foreign_closes(close: pd.Series, role: Role, name: str) -> Iterator[Finding]:
+    """Look whether closes and their deviation are those of a role.
+
+    Parameters
+    ----------
+    close : Series of shape (n_sessions,)
+        Adjusted closes, indexed by session.
+    role : str
+        What they are meant to be.
+    name : str
+        Begins each sentence.
+    """
     if role == "volatility":
         try:
             check_volatility(close, name)

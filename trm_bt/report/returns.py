@@ -56,14 +56,48 @@ def find_returns(source: object) -> pd.Series:
     """
     if isinstance(source, pd.Series):
         return source
-    closes = getattr(source, "closes", None)  # Kept by every strategy of ours.
-    if isinstance(closes, pd.DataFrame) and "broker_value" in closes:
-        return session_returns(closes["broker_value"])
+    closes = _closes_of(source)
+    if closes is not None:
+        return _time_weighted(closes)
     analyzers = iter(getattr(source, "analyzers", ()))
     found = [returns for a in analyzers if len(returns := _analyzed_returns(a))]
     if not found:
         raise RunError(_MISSING.format(name=type(source).__name__))
     return max(found, key=len)  # The daily one, where a monthly one is there too.
+
+
+def find_flows(source: object) -> pd.Series:
+    """Return the cash that was paid in, negative where drawn, by session.
+
+    Parameters
+    ----------
+    source : bt.Strategy or Series of shape (n_sessions,)
+        What `tearsheet` takes; strategies of ours alone know of flows.
+
+    Returns
+    -------
+    Series of shape (n_flows,)
+        In quote currency, indexed by the session that it was booked on.
+    """
+    closes = _closes_of(source)
+    if closes is None:
+        return pd.Series(dtype=np.float64)
+    flows: pd.Series = closes["flow"]
+    return flows[flows != 0]
+
+
+def _closes_of(source: object) -> pd.DataFrame | None:
+    """Return the valuations that a strategy of ours keeps, None for another."""
+    books: Any = getattr(source, "_trm", None)
+    return None if books is None else books.ledger.close_table()
+
+
+def _time_weighted(closes: pd.DataFrame) -> pd.Series:
+    """Return what a unit earned each session, whatever was paid in at its start."""
+    value, flow = closes["broker_value"], closes["flow"]
+    if not flow.any():
+        return session_returns(value)
+    return (value / (value.shift() + flow) - 1.0).iloc[1:]
 
 
 def _analyzed_returns(analyzer: _Analyzer) -> pd.Series:
@@ -102,6 +136,11 @@ def _check_daily(cleaned: pd.Series, name: str) -> None:
         raise RunError(
             f"`{name}` must be decimals of at least -1, on {wrong.date()} got "
             f"{cleaned[wrong]}."
+        )
+    if cleaned.abs().median() > 1:
+        raise RunError(
+            f"`{name}` must be daily returns as decimals, half of them are over "
+            f"{cleaned.abs().median():g}. Of prices, give `prices.pct_change()`."
         )
     gaps = np.diff(cleaned.index.to_numpy()) / np.timedelta64(1, "D")
     if len(gaps) and np.median(gaps) > 4:

@@ -6,9 +6,10 @@ from typing import Final
 
 import pandas as pd
 
+from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
 from trm_bt.report.contents import Sheet
-from trm_bt.report.returns import clean_returns, find_returns, with_base
+from trm_bt.report.returns import clean_returns, find_flows, find_returns, with_base
 from trm_bt.report.sections.context import context
 from trm_bt.report.sections.measures import measures
 from trm_bt.report.templating import Section, fill, render_page
@@ -66,8 +67,20 @@ def tearsheet_html(
     notes = []
     if n_missing := int(found.isna().sum()):
         notes.append(f"Left out: {_sessions(n_missing)} without a return.")
+    flows = find_flows(strategy_or_returns)
+    if len(flows):
+        days = pd.DatetimeIndex(flows.index).strftime("%Y-%m-%d")
+        pairs = zip(days, flows.tolist(), strict=True)
+        each = "; ".join(f"{day} {flow:+,.2f}" for day, flow in pairs)
+        notes.append(f"Returns are time-weighted. Paid in or drawn: {each}.")
     aligned = None
     if benchmark is not None:
+        if not isinstance(benchmark, pd.Series):
+            raise RunError(
+                "`benchmark` must be a Series of daily returns, indexed by session, "
+                f"got {type(benchmark).__name__}. Of prices, give "
+                "`prices.pct_change()`."
+            )
         aligned = clean_returns(benchmark, "benchmark").reindex(returns.index)
         if n_missing := int(aligned.isna().iloc[1:].sum()):
             notes.append(f"The benchmark has no return on {_sessions(n_missing)}: 0.")

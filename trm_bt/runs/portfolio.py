@@ -13,8 +13,8 @@ from trm_bt.errors import ConfigError
 from trm_bt.feeds.sources import CORE_SYMBOLS
 from trm_bt.market.bars import Bars
 from trm_bt.reading import read_json
+from trm_bt.strategies.execution import MIN_DRIFT
 from trm_bt.strategies.ledger import ASSETS
-from trm_bt.strategies.rebalancing import MIN_DRIFT
 from trm_bt.strategies.schedule import Weights
 from trm_bt.strategies.sizing import affordable_share, drift, target_values
 
