@@ -211,8 +211,12 @@ def _locked_folder(target: Path) -> tuple[Path, FileLock]:
             )
         )
         lock = FileLock(work / WORK_LOCK)
-        with suppress(FileNotFoundError):
-            lock.acquire()
+        try:
+            with suppress(FileNotFoundError):
+                lock.acquire()
+        except OSError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
         if (work / WORK_LOCK).exists():
             return work, lock
         lock.release()
