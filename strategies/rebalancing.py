@@ -230,7 +230,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
     def _getminperstatus(self) -> int:
         """Return how many bars are missing, but for those of feeds of no role."""
-        missing = max(n - len(feed) for feed, n in self._trm_awaited)
+        missing = max(int(n) - len(feed) for feed, n in self._trm_awaited)
         self._minperstatus: int = missing
         return missing
 

@@ -159,9 +159,12 @@ def staged_files(folder: Path) -> Iterator[Path]:
 def remove_folder(folder: Path) -> None:
     """Remove a folder, if this package wrote all of it; raise `RunError` if not."""
     check_replaceable(folder, force=True)
+    folder = folder.absolute()
     if folder.exists():
-        with _draft(folder.absolute()) as draft:
+        with _draft(folder) as draft:
             folder.rename(draft)
+    elif folder.parent.exists():
+        remove_leftovers(folder)  # of one that was killed while it removed
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -197,8 +200,10 @@ def _draft(target: Path) -> Iterator[Path]:
         _flush(target.parent)
     finally:
         _empty(work)
-        lock.release()
-        shutil.rmtree(work, ignore_errors=True)
+        try:
+            lock.release()
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     remove_leftovers(target)
 
 
@@ -211,8 +216,12 @@ def _locked_folder(target: Path) -> tuple[Path, FileLock]:
             )
         )
         lock = FileLock(work / WORK_LOCK)
-        with suppress(FileNotFoundError):
-            lock.acquire()
+        try:
+            with suppress(FileNotFoundError, FileExistsError):
+                lock.acquire()
+        except OSError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
         if (work / WORK_LOCK).exists():
             return work, lock
         lock.release()

@@ -107,7 +107,8 @@ def _foreign(
     for path in sorted(folder.iterdir()):
         name = prefix + path.name
         if path.is_dir() and not path.is_symlink():
-            if is_work_folder(path) and (path / WORK_LOCK).is_file():
+            is_begun = (path / WORK_LOCK).is_file() or not any(path.iterdir())
+            if is_work_folder(path) and is_begun:
                 continue
             if f"{name}/" in names:
                 yield from _foreign(path, names, f"{name}/")

@@ -21,7 +21,7 @@ from trm_bt.backtest import BacktestResult
 from trm_bt.config import Day, TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.metrics import Equity, excess_returns, sharpe
-from trm_bt.files import write_atomically
+from trm_bt.files import remove_leftovers, write_atomically
 from trm_bt.manifest import check_target
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.labels import cash_returns
@@ -140,7 +140,9 @@ def record_trial(
         recorded_at=datetime.now(UTC).replace(microsecond=0),
     )
     file = log / trial.file_name
-    if not file.exists():
+    if file.exists():
+        remove_leftovers(file)
+    else:
         excess = excess_returns(equity, cash_returns).rename_axis("session")
         table = pa.Table.from_pandas(excess.to_frame("excess"))
         metadata = {**table.schema.metadata, _KEY: trial.model_dump_json()}

@@ -14,9 +14,10 @@ import torch
 
 from trm_bt.config import Device
 from trm_bt.errors import CheckpointError, ConfigError
-from trm_bt.learning.checkpoint import MANIFEST_FILE, is_checkpoint, load_checkpoint
+from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import TrainedModel
+from trm_bt.manifest import MANIFEST
 from trm_bt.market.decisions import Decision, abstain
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.processes import is_fork
@@ -248,7 +249,7 @@ def _load_set(path: Path) -> list[TrainedModel]:
     folders = [path] if is_checkpoint(path) else _folders(path)
     if not folders:
         raise CheckpointError(
-            f"{path}: must hold {MANIFEST_FILE} or checkpoint folders, got none."
+            f"{path}: must hold {MANIFEST} or checkpoint folders, got none."
         )
     return [load_checkpoint(folder) for folder in folders]
 

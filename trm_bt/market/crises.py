@@ -133,7 +133,7 @@ def _rows_of(text: str, path: Path) -> list[JsonObject]:
             f"{path}: must list at least one window, at most {_MAX_WINDOWS}, got "
             f"{n_windows or 'none'}."
         )
-    return listed
+    return list(listed)
 
 
 def _window(row: Json, where: str) -> Crisis:
