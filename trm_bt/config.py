@@ -188,21 +188,21 @@ class TrainingConfig(_Settings):
     rate rises linearly over the warm-up, then falls to zero along a cosine.
     """
 
-    strategy_loss_weight: _Weight = 0.0
+    strategy_loss_weight: _Weight = 1.0
     halt_loss_weight: _Weight = 0.5
-    profit_loss_weight: _Weight = 1.0
-    target: Literal["label", "utility"] = "utility"
-    utility: Literal["linear", "log", "mean_variance", "risk"] = "risk"
-    prior_sharpe: _Weight | None = Field(0.4, gt=0)
-    risk_aversion: _Weight = 8.0
+    profit_loss_weight: _Weight = 0.3
+    target: Literal["label", "utility"] = "label"
+    utility: Literal["linear", "log", "mean_variance", "risk"] = "linear"
+    prior_sharpe: _Weight | None = Field(None, gt=0)
+    risk_aversion: _Weight = 3.0
     class_weighting: Literal["none", "sqrt", "inverse"] = "none"
     label_smoothing: _Share = 0.0
     n_supervision_steps: _Loops = 4
-    epochs: _Count = 8
+    epochs: _Count = 4
     max_batches_per_epoch: _Count = 10
-    patience: _Count = 8
+    patience: _Count = 2
     batch_size: _Count = Field(768, le=65_536)
-    learning_rate: _Float = Field(1e-4, gt=0, le=1e3)
+    learning_rate: _Float = Field(1e-3, gt=0, le=1e3)
     beta1: _Share = 0.9
     beta2: _Share = 0.95
     weight_decay: _Weight = 0.01
@@ -241,7 +241,7 @@ ScheduleName = Literal["bar", "weekly", "monthly", "change"]
 class StrategyConfig(_Settings):
     """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
 
-    decision: Literal["argmax", "blend"] = "argmax"
+    decision: Literal["argmax", "blend"] = "blend"
     n_averaged: _Sessions = 5
     min_confidence: _Float = Field(0.0, ge=0, le=1)
     rebalance_band: _Share = 0.0
@@ -259,25 +259,26 @@ class BacktestConfig(_Settings):
 
 Device = Literal["auto", "cpu", "cuda"]
 """Where a model runs; "auto" takes CUDA where there is one."""
-Preset = Literal["shipped", "seed"]
+Preset = Literal["shipped", "seed", "risk"]
 _PRESETS: Final[Mapping[Preset, Mapping[str, Mapping[str, object]]]] = {
     "shipped": {},
-    "seed": {
+    "seed": {"strategy": {"decision": "argmax", "n_averaged": 1}},
+    "risk": {
         "training": {
-            "target": "label",
-            "utility": "linear",
-            "prior_sharpe": None,
-            "risk_aversion": 3.0,
-            "strategy_loss_weight": 1.0,
-            "profit_loss_weight": 0.3,
-            "learning_rate": 1e-3,
-            "epochs": 4,
-            "patience": 2,
+            "target": "utility",
+            "utility": "risk",
+            "prior_sharpe": 0.4,
+            "risk_aversion": 8.0,
+            "strategy_loss_weight": 0.0,
+            "profit_loss_weight": 1.0,
+            "learning_rate": 1e-4,
+            "epochs": 8,
+            "patience": 8,
         },
-        "strategy": {"n_averaged": 1},
+        "strategy": {"decision": "argmax"},
     },
 }
-"""What differs from the defaults; "seed" is what the network began with."""
+"""What differs from the defaults: the network as it began, and paid for risk alone."""
 
 
 class TRMConfig(_Settings):
@@ -342,16 +343,17 @@ class TRMConfig(_Settings):
 
         Parameters
         ----------
-        name : {"shipped", "seed"}
-            The defaults, or what the network began with: it names the most profitable
-            allocation. Both are compared in docs/evidence.md.
+        name : {"shipped", "seed", "risk"}
+            The defaults; what the network began with, which holds the allocation that
+            is most probably the most profitable; or what is paid for risk alone. They
+            are compared in docs/evidence.md.
 
         Examples
         --------
         >>> TRMConfig.preset("shipped") == TRMConfig()
         True
-        >>> TRMConfig.preset("seed").training.utility
-        'linear'
+        >>> TRMConfig.preset("risk").training.utility
+        'risk'
         """
         return cls.model_validate(_PRESETS[name])
 

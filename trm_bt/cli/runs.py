@@ -211,7 +211,7 @@ def config_command(
 
     Parameters
     ----------
-    preset : {"shipped", "seed"}, optional
+    preset : {"shipped", "seed", "risk"}, optional
         Settings of a name instead of a file.
     """
     settings = given.settings()

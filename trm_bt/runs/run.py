@@ -272,8 +272,9 @@ def _train(
         n_processes=n_processes,
         progress=_training_progress(len(jobs), len(jobs) - len(missing), progress),
     )
-    for model in trainings:
-        save_trained(model, work.labels, work.bars, folders[model.name])
+    with closing(trainings):  # whatever fails here, the processes end with it
+        for model in trainings:
+            save_trained(model, work.labels, work.bars, folders[model.name])
     progress("training", 1, 1)
 
 
