@@ -12,7 +12,7 @@ death. Torch is imported late, so that a worker can exit while it imports it.
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
@@ -71,7 +71,7 @@ def train_each(
     *,
     n_processes: int | None = None,
     progress: "ProgressCallback | None" = None,
-) -> "Iterator[TrainedModel]":
+) -> "Generator[TrainedModel, None, None]":
     """Train one model per job, several at a time, and yield each when it is done.
 
     New processes import the main module, so a script that calls this guards its work
