@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from trm_bt.report.contents import RunContent
-from trm_bt.report.headline import contrasts, habit, headline
+from trm_bt.report.headline import constant_mix, contrasts, habit, headline
 from trm_bt.report.templating import fill
 
 
@@ -16,6 +16,9 @@ def opening(page: RunContent) -> Markup:
         for allocation, name in enumerate(page.allocations.names)
     }
     sentences = headline(contrasts(summary.strategies), summary.out_of_sample)
-    if habitual := habit(shares):
+    targets = page.decisions.loc[chosen.notna(), ["target_equity", "target_bond"]]
+    if constant := constant_mix(targets):
+        sentences.insert(0, constant)
+    elif habitual := habit(shares):
         sentences.append(habitual)
     return fill("opening", page, sentences=sentences)
