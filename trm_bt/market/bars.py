@@ -265,7 +265,7 @@ def check_cash_rate(
         at = int(is_wrong.argmax())
         raise BarsError(
             f"{name}: an annual yield must be a decimal from {lowest:g} to "
-            f"{HIGHEST_RATE_SINCE_1990:g} ({RATE_RANGE[1]:g} before 1990), and change "
+            f"{HIGHEST_RATE_SINCE_1990:g} ({highest:g} before 1990), and change "
             f"by {LARGEST_RATE_CHANGE:g} at most in a session; on "
             f"{sessions[at].date()} got {rates[at]:g}. Is it in percent?"
         )
