@@ -52,7 +52,7 @@ class TRMAllocator(RebalancingStrategy):
     equity, bond, volatility : str or None
         Feed names; None finds SPY, TLT and VIX by name, else feeds without names by
         order.
-    roles, rebalance_band, min_trade_value, max_gap, decide_from, trade_from
+    roles, rebalance_band, min_trade_value, max_gap, decide_from, trade_from, state
         As in `RebalancingStrategy`.
 
     Raises
@@ -136,7 +136,11 @@ class TRMAllocator(RebalancingStrategy):
             decide_from=self.p.decide_from,
         )
         signal.plotinfo.plot = False
-        self._trm_policy = _Averaged(signal, self.p)
+        self._trm_policy = _Averaged(signal, self.p, self._trm.memory.recent)
+
+    def _trm_models(self) -> list[str]:
+        policy = self._trm_loaded
+        return list(getattr(policy, "fingerprints", ())) or [type(policy).__name__]
 
     def _trm_needs(self, feeds: dict[str, Feed]) -> Needs:
         inputs = needed_inputs(self._trm_loaded.schema)
@@ -200,11 +204,14 @@ class _Averaged:
         The decisions.
     params : Params
         Those of the allocator.
+    recent : deque of ndarrays of shape (n_allocations,)
+        Probabilities of the last decisions, kept by the caller.
     """
 
-    def __init__(self, signal: bt.Indicator, params: Params) -> None:
-        self.signal, self._p = signal, params
-        self._recent: deque[np.ndarray] = deque(maxlen=params.n_averaged)
+    def __init__(
+        self, signal: bt.Indicator, params: Params, recent: deque[np.ndarray]
+    ) -> None:
+        self.signal, self._p, self._recent = signal, params, recent
         self.n_kept = 0
 
     def weights(self) -> tuple[float, float] | None:
@@ -214,6 +221,8 @@ class _Averaged:
             self._recent.clear()
             return _CASH
         self._recent.append(decision.probabilities)
+        while len(self._recent) > self._p.n_averaged:
+            self._recent.popleft()
         shares = np.mean(self._recent, axis=0)
         if shares.max() < self._p.min_confidence:
             self.n_kept += 1
