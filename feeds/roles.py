@@ -7,7 +7,7 @@ from typing import Final
 from trm_bt.errors import BarsError, ConfigError
 from trm_bt.feeds._typing import Feed
 
-KNOWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+KNOWN_NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "equity": ("equity", "spy"),
     "bond": ("bond", "tlt"),
     "volatility": ("volatility", "vix"),
@@ -56,9 +56,9 @@ def _roles_of(name: str) -> list[str]:
     words = re.findall(r"[a-z0-9]+", name.lower())
     return [
         role
-        for role, known in KNOWN_NAMES.items()
-        for i, word in enumerate(words)
-        if word in known and _QUALIFIERS.issuperset(words[:i] + words[i + 1 :])
+        for role, (plain, symbol) in KNOWN_NAMES.items()
+        if name.lower() == plain
+        or (symbol in words and _QUALIFIERS.issuperset(set(words) - {symbol}))
     ]
 
 

@@ -156,6 +156,31 @@ def size_under_way(broker: Broker, feed: Feed, own: Container[int]) -> float:
     )
 
 
+def would_go_short(broker: Broker, feed: Feed) -> bool:
+    """Tell whether the sales ordered at the market are more than what is held."""
+    orders = [order for order in broker.pending if order.data is feed]
+    sold = sum(
+        float(order.executed.remsize)
+        for order in orders
+        if order.exectype in _AT_ONCE and not order.isbuy()
+    )
+    return bool(sold and broker.getposition(feed).size + sold < 0)
+
+
+def weights_held(broker: Broker, assets: Sequence[Feed]) -> tuple[float, float]:
+    """Return the weights of equity and bond at the current close, as they are."""
+    equity, bond = (broker.getposition(feed).size * feed.close[0] for feed in assets)
+    value = broker.getcash() + equity + bond
+    return equity / value, bond / value
+
+
+def open_of_fill(order: bt.Order) -> float:
+    """Return the open of the bar that was filled on, NaN if it is yet to come."""
+    feed, fills = order.data, order.executed.exbits
+    is_early = bool(fills) and fills[-1].dt // 1 > feed.datetime[0] // 1
+    return math.nan if is_early else float(feed.open[0])
+
+
 def may_charge(broker: Broker, datas: Sequence[Feed]) -> bool:
     """Tell whether the broker charges interest on positions, before it fills orders."""
     return isinstance(broker, bt.brokers.BackBroker) and any(

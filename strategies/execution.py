@@ -6,8 +6,7 @@ them reaches what is kept here.
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -21,19 +20,22 @@ from trm_bt.strategies.broker import (
     charges_until,
     check_worth,
     may_charge,
+    open_of_fill,
     size_under_way,
     slippage_of,
     value_elsewhere,
+    weights_held,
+    would_go_short,
 )
 from trm_bt.strategies.interest import Interest, fund_shares
 from trm_bt.strategies.ledger import ASSETS, Ledger
-from trm_bt.strategies.memory import Memory, Working
+from trm_bt.strategies.memory import Memory, Sent, Working
 from trm_bt.strategies.sessions import SharedSessions
 from trm_bt.strategies.sizing import (
     MIN_DRIFT,
-    affordable_share,
     checked_weights,
     drift,
+    payable_share,
     target_values,
 )
 
@@ -45,16 +47,6 @@ _REFUSED: Final = (bt.Order.Margin, bt.Order.Rejected)
 _LONGEST_NIGHT: Final = timedelta(days=5)
 """A broker's interest on positions is kept in cash over a weekend with holidays."""
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """An order without a final state."""
-
-    decided_on: float
-    asset: int
-    order: bt.Order
-    working: Working
 
 
 class Execution:
@@ -92,7 +84,8 @@ class Execution:
         self._credit = self.session = 0.0
         self._was_live = False
         self._may_decide = self._may_trade = self._has_begun = False
-        self._open_orders: dict[int, _Sent] = {}
+        self._open_orders: dict[int, Sent] = {}
+        self._unguarded: Callable[[], None] | None = None
         self._opens: dict[int, float] = {}
         self._held_after: dict[int, float] = {}
         params = strategy.p
@@ -122,6 +115,8 @@ class Execution:
         self.ledger.fills_at_close = is_at_close
         is_free = self._is_at_open or is_at_close
         self._gap = 0.0 if is_free else float(strategy.p.max_gap)
+        if len(cerebro.runningstrats) > 1 and hasattr(broker, "check_submitted"):
+            self._guard()
         self._restore()
         if self.sessions.is_live:
             cerebro.adddatacb(self._note_status)
@@ -157,7 +152,7 @@ class Execution:
         if targets is not None:
             self.memory.targets = checked_weights(targets)
         self.memory.decided_on, self.memory.is_traded = self.session, False
-        in_force = self.memory.targets or self._held_weights()
+        in_force = self.memory.targets or weights_held(self._broker, self.assets)
         self.ledger.decided.append((self.session, *in_force))
         self._save()
 
@@ -192,7 +187,7 @@ class Execution:
     def note(self, order: bt.Order) -> None:
         """Note the open that an order is filled at; record it in its final state."""
         if order.status in _FILLING and order.ref in self._open_orders:
-            self._opens[order.ref] = self._open_of_fill(order)
+            self._opens[order.ref] = open_of_fill(order)
         if order.status not in FINAL_STATES:
             return
         sent = self._open_orders.pop(order.ref, None)
@@ -212,6 +207,8 @@ class Execution:
         """Close the record: an order whose bar never came is unfilled."""
         self.sessions.log_halts()
         self._save(at_end=True)
+        if self._unguarded is not None:
+            self._broker.next = self._unguarded
         if self.sessions.is_live:
             self._strategy.cerebro.datacbs.remove(self._note_status)
             return
@@ -219,17 +216,10 @@ class Execution:
             self._record(sent.order, "Unfilled", sent)
         self._open_orders.clear()
 
-    def _record(self, order: bt.Order, status: str, sent: _Sent) -> None:
+    def _record(self, order: bt.Order, status: str, sent: Sent) -> None:
         open_ = self._opens.pop(order.ref, math.nan)
         asset = ASSETS[sent.asset]
         self.ledger.note_order(order, status, sent.decided_on, asset, open_)
-
-    def _open_of_fill(self, order: bt.Order) -> float:
-        """Return the open of the bar that was filled on, NaN if it is yet to come."""
-        feed, bits = order.data, order.executed.exbits
-        if self.sessions.is_live and bits and bits[-1].dt // 1 != feed.datetime[0] // 1:
-            return math.nan
-        return float(feed.open[0])
 
     def _note_status(self, feed: Feed, status: int, *_: object, **__: object) -> None:
         """Take a notice of a feed's state; trade what waits when all are LIVE."""
@@ -259,9 +249,9 @@ class Execution:
             return
         names = [str(feed._name) for feed in self.assets]
         memory.open(strategy.p.state, feeds=names, models=strategy._trm_models())
-        last = memory.restored_on
-        self._decide_from = max(self._decide_from, last + 1)
-        self._trade_from = max(self._trade_from, last + memory.is_traded)
+        self._decide_from = max(self._decide_from, memory.restored_on + 1)
+        not_before = memory.restored_on + memory.is_traded
+        self._trade_from = max(self._trade_from, not_before)
 
     def _save(self, planned: Sequence[Working] = (), *, at_end: bool = False) -> None:
         """Keep what was decided, and sent; what is history is decided anew."""
@@ -269,6 +259,25 @@ class Execution:
         if self._strategy.p.state is not None and (at_end or is_of_now):
             under_way = [sent.working for sent in self._open_orders.values()]
             self.memory.save([*under_way, *planned])
+
+    def _guard(self) -> None:
+        """Look at the orders of all strategies before the broker fills them.
+
+        What another one sells after we have ordered a sale may be more than is left.
+        """
+        broker, run = self._broker, self._broker.next
+
+        def guarded() -> None:
+            if self._open_orders and broker.p.checksubmit:
+                broker.check_submitted()
+            if self._open_orders and any(
+                would_go_short(broker, feed) for feed in self.assets
+            ):
+                self._has_working_orders()
+                self.memory.must_trade = True
+            run()
+
+        self._unguarded, broker.next = run, guarded
 
     @property
     def n_rejected(self) -> int:
@@ -309,14 +318,6 @@ class Execution:
             return 0.0
         return (shares - before) * value
 
-    def _held_weights(self) -> tuple[float, float]:
-        """Return the weights of equity and bond at the current close, as they are."""
-        equity, bond = (
-            self._broker.getposition(feed).size * feed.close[0] for feed in self.assets
-        )
-        value = self._broker.getcash() + equity + bond
-        return equity / value, bond / value
-
     def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""
         memory = self.memory
@@ -353,7 +354,7 @@ class Execution:
         ]
         gaps = [self._gap + slippage_of(self._broker, price) for price in prices]
         commissions = [cost.getcommission for cost in self._costs]
-        share = affordable_share(trades, prices, cash, gaps, commissions)
+        share = payable_share(trades, prices, cash, gaps, commissions)
         memory.must_trade = share < 1.0 and not is_second_try
         self._send(trades, share)
 
@@ -394,5 +395,5 @@ class Execution:
             trade = bt.Strategy.sell if working.size < 0 else bt.Strategy.buy
             order = trade(self._strategy, self.assets[i], size=abs(working.size), **how)
             self.n_submitted += 1
-            sent = _Sent(self.memory.decided_on, i, order, working)
+            sent = Sent(self.memory.decided_on, i, order, working)
             self._open_orders[order.ref] = sent

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final, Literal
 
+import backtrader as bt
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -47,6 +48,16 @@ class Working:
         to_come = self.held_before + self.size - held
         low, high = sorted((0.0, self.size))
         return min(max(to_come, low), high)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An order without a final state, of the asset of this number."""
+
+    decided_on: float
+    asset: int
+    order: bt.Order
+    working: Working
 
 
 class _Saved(BaseModel):

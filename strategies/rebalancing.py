@@ -213,6 +213,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
             if n_bars > 1 or id(feed) in roles
         ]
         self._trm_adds = not _passes_on(type(self), "next")
+        self._trm_starts = type(self).nextstart is not bt.Strategy.nextstart
         self._trm.start()
         self._trm_warn_of_rivals()
 
@@ -250,7 +251,8 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
     def _next_analyzers(self, minperstatus: int, once: bool = False) -> None:
         if minperstatus <= 0:
-            if self._trm_adds:
+            is_first = minperstatus == 0 and self._trm_starts
+            if self._trm_adds or is_first:
                 self._trm.decide()
             self._trm.trade_at_close()
         super()._next_analyzers(minperstatus, once=once)

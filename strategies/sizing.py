@@ -16,6 +16,7 @@ MIN_DRIFT: Final = 1e-8
 CASH_RESERVE: Final = 1e-9
 """Share of the portfolio value kept in cash against round-off."""
 _MAX_STEPS: Final = 8
+_MAX_CUTS: Final = 60
 
 
 def target_values(
@@ -107,26 +108,42 @@ def affordable_share(
     0.8
     """
     need, available = 0.0, cash
-    buys: list[tuple[float, float, Commission]] = []
     rows = zip(trades, prices, gaps, commissions, strict=True)
     for trade, price, gap, commission in rows:
         if trade > 0:
             paid = price * (1.0 + gap)
             need += trade * paid + commission(trade, paid)
-            buys.append((trade, paid, commission))
         elif trade < 0:
             paid = price * (1.0 - gap)
             available -= trade * paid + commission(-trade, paid)
-    if need <= available:
+    if need <= max(available, 0.0):
         return 1.0
-    available = max(available, 0.0) * (1.0 - CASH_RESERVE)
-    share = available / need
-    fees = sum(commission(share * trade, paid) for trade, paid, commission in buys)
-    values = sum(trade * paid for trade, paid, _ in buys)
-    if share * values + fees <= available * (1.0 + CASH_RESERVE):
-        return share
-    # a fee that does not shrink with the trade is paid whole
-    return max(available - (need - values), 0.0) / values
+    return max(available, 0.0) * (1.0 - CASH_RESERVE) / need
+
+
+def payable_share(
+    trades: Sequence[float],
+    prices: Sequence[float],
+    cash: float,
+    gaps: Sequence[float],
+    commissions: Sequence[Commission],
+) -> float:
+    """Return `affordable_share`, less where a fee does not shrink with the trade.
+
+    Examples
+    --------
+    >>> fees = [lambda size, price: 5.0] * 2
+    >>> round(payable_share([10.0, 0.0], [10.0, 10.0], 55.0, [0.0, 0.0], fees), 6)
+    0.5
+    """
+    share = affordable_share(trades, prices, cash, gaps, commissions)
+    for _ in range(_MAX_CUTS):
+        cut = [trade * share if trade > 0 else trade for trade in trades]
+        again = affordable_share(cut, prices, cash, gaps, commissions)
+        if share == 1.0 or again == 1.0:
+            return share
+        share *= again
+    return 0.0
 
 
 def drift(weights: Sequence[float], held: Sequence[float], cash: float) -> float:

@@ -412,6 +412,16 @@ class JoinedByPosition(Trader):
         return others[min(row, len(others) - 1)] > self.datas[1].close[-1]
 
 
+class RatioOfLines(Trader):
+    """A line of two feeds is joined by position: it reads the bond's next session."""
+
+    def __init__(self) -> None:
+        self.ratio = self.datas[0].close / self.datas[1].close
+
+    def is_up(self) -> bool:
+        return self.ratio[0] * 1e3 % 1 > 0.5
+
+
 class UnstartedFeed(MovingAverage):
     """The second feed starts late; till then it shows its last bar of all."""
 
@@ -560,6 +570,17 @@ def _is_above(bars, n):
     return close(bars) > close(bars).rolling(n).mean()
 
 
+def with_doubled_row(bars, strategy):
+    """Return a Cerebro whose feeds hold one session twice, each another one."""
+    built = bt.Cerebro(stdstats=False)
+    places = np.arange(len(bars.sessions))
+    for name, at in (("equity", min(40, places[-1])), ("bond", places[-1])):
+        frame = getattr(bars, name).iloc[np.sort(np.r_[places, at])]
+        built.adddata(bt.feeds.PandasData(dataname=frame), name=name)
+    built.addstrategy(strategy)
+    return built
+
+
 TRADE_LEAKS = {
     "tomorrow's close by index": lambda bars: cerebro(bars, TomorrowsClose),
     "a line from tomorrow": lambda bars: cerebro(bars, LineFromTomorrow),
@@ -567,6 +588,7 @@ TRADE_LEAKS = {
     "feeds joined by position": lambda bars: with_bond(
         bars, JoinedByPosition, bars.sessions.dayofweek != 4
     ),
+    "doubled row": lambda bars: with_doubled_row(bars, RatioOfLines),
     "last bar of an unstarted feed": lambda bars: with_bond(
         bars, UnstartedFeed, np.arange(len(bars.sessions)) >= 10
     ),

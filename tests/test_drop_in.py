@@ -168,7 +168,8 @@ def test_a_rate_is_no_role_by_its_place(bars):
             rate = closes_frame(bars.cash_rate)
             cerebro.adddata(TRMPandasData(dataname=rate), name="cash_rate")
         cerebro.adddata(TRMPandasData(dataname=getattr(bars, role)), name=name)
-    cerebro.addstrategy(TRMAllocator, policy=FakePolicy.reading(bars))
+    policy = FakePolicy.reading(bars)
+    cerebro.addstrategy(TRMAllocator, policy=policy, roles="by_order")
     (ran,) = cerebro.run()
     closes = bars.volatility["close"].loc[ran.decisions["session"]]
     assert ran.decisions["vix_level"].tolist() == closes.tolist()

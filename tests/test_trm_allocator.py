@@ -205,7 +205,7 @@ def test_volatility_is_never_traded(bars, coo):
         pytest.param(
             {"equity": "SPY", "bond": "tlt", "volatility": "^VIX"}, {}, id="known"
         ),
-        pytest.param({"equity": "a", "bond": "b", "volatility": "c"}, {}, id="order"),
+        pytest.param({"equity": "", "bond": "", "volatility": ""}, {}, id="order"),
         pytest.param(
             {"equity": "QQQ", "bond": "IEF", "volatility": "VXN"},
             {"equity": "QQQ", "bond": "IEF", "volatility": "VXN"},
