@@ -82,7 +82,6 @@ class Execution:
         self.n_submitted = 0
         self.memory = Memory()
         self._credit = self.session = 0.0
-        self._was_live = False
         self._may_decide = self._may_trade = self._has_begun = False
         self._open_orders: dict[int, Sent] = {}
         self._unguarded: Callable[[], None] | None = None
@@ -226,11 +225,9 @@ class Execution:
         running = self._strategy.cerebro.runningstrats
         if not any(one is self._strategy for one in running):
             return  # of an earlier run, that did not end
-        is_live = self.sessions.may_trade()
-        if is_live != self._was_live:
-            says = f"{feed._name} is {feed._getstatusname(status)}"
-            _LOG.info("%s: orders are %s", says, "sent" if is_live else "held back")
-        self._was_live = is_live
+        says = "sent" if self.sessions.may_trade() else "held back"
+        name = feed._getstatusname(status)
+        _LOG.info("%s is %s: orders are %s", feed._name, name, says)
         self._resume()
 
     def _resume(self) -> None:
