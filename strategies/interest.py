@@ -60,7 +60,7 @@ class Interest:
         paid_on, credit, _ = _PAID.get(self._broker, (-np.inf, 0.0, 0.0))
         if paid_on == session:
             return credit
-        rate = self._feed.close[0]
+        rate: float = self._feed.close[0]
         if not self._is_known and rate != self._before:
             rates = np.array([rate if self._before is None else self._before, rate])
             check_cash_rate(rates, sessions_of([session] * 2), self._name)

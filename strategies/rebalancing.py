@@ -25,7 +25,7 @@ from trm_bt.strategies.ledger import ASSETS, WEIGHT_COLUMNS
 from trm_bt.strategies.told import told
 
 
-class _Prepared(bt.strategy.MetaStrategy):  # type: ignore[misc] # Backtrader's metaclass
+class _Prepared(bt.strategy.MetaStrategy):
     """Prepare a strategy before its `__init__`, which a subclass may override."""
 
     def dopreinit(
@@ -237,8 +237,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
     def _getminperstatus(self) -> int:
         """Return how many bars are missing, but for those of feeds of no role."""
-        self._minperstatus: int = max(n - len(feed) for feed, n in self._trm_awaited)
-        return self._minperstatus
+        missing: int = max(n_bars - len(feed) for feed, n_bars in self._trm_awaited)
+        self._minperstatus = missing
+        return missing
 
     def _addnotification(self, order: bt.Order, quicknotify: bool = False) -> None:
         self._trm.note(order)

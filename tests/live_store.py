@@ -93,10 +93,11 @@ class Exchange:
 class ClockedBroker(bt.BrokerBase):
     """Fill at openings, in part if so told; confirm what is cancelled a tick later."""
 
-    def __init__(self, store, exchange, *, n_reports=1, confirms=True):
+    def __init__(self, store, exchange, *, n_reports=1, confirms=True, lag=0):
         super().__init__()
         self.store, self.exchange = store, exchange
-        self._n_reports, self._confirms = n_reports, confirms
+        self._n_reports, self._confirms, self._lag = n_reports, confirms, lag
+        self._shown = {}
         self.startingcash = exchange.cash
         self.notifs, self._to_cancel, self._seen = deque(), [], -1
 
@@ -115,7 +116,12 @@ class ClockedBroker(bt.BrokerBase):
         self._datas.append(data)
 
     def getposition(self, data, clone=True):
-        return self.exchange.holding(data._name)
+        """Show a position as it is, or as it was until `lag` ticks have gone by."""
+        position = self.exchange.holding(data._name)
+        changed_at, before = self._shown.get(data._name, (-math.inf, 0))
+        if self.store.tick - changed_at < self._lag:
+            return bt.Position(before, position.price)
+        return position
 
     def get_notification(self):
         return self.notifs.popleft() if self.notifs else None
@@ -167,6 +173,7 @@ class ClockedBroker(bt.BrokerBase):
         if not size:
             return
         position = exchange.holding(order.data._name)
+        self._shown[order.data._name] = self.store.tick, position.size
         psize, pprice, opened, closed = position.update(size, price)
         exchange.cash -= size * price
         exchange.lowest_cash = min(exchange.lowest_cash, exchange.cash)
@@ -244,13 +251,13 @@ def openings(frames, n_history):
     }
 
 
-def run_store(tapes, exchange, strategy, *, n_reports=1, confirms=True, **params):
+def run_store(tapes, exchange, strategy, *, broker=None, **params):
     """Run a strategy on a new store, over an exchange that may know earlier runs."""
     ClockedStore._singleton = None
     store = ClockedStore()
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.addstore(store)
-    broker = ClockedBroker(store, exchange, n_reports=n_reports, confirms=confirms)
+    broker = ClockedBroker(store, exchange, **(broker or {}))
     store.start(broker=broker)
     cerebro.setbroker(broker)
     for name, due in tapes.items():

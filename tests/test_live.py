@@ -147,16 +147,31 @@ def test_a_part_that_was_filled_is_not_bought_again(frames, exchange, batch):
         assert sizes[asset] + under_way == exchange.holding(name).size
 
 
+def test_what_was_cancelled_is_sized_anew_in_the_same_session(frames, exchange):
+    exchange.filled = lambda n: 0.4
+    run_allocator(frames, exchange)
+    # what is left is cancelled on the bar, which the broker confirms a tick later
+    later = {bar_tick(N_HISTORY, i) + 1 for i in range(N_HISTORY, N_SESSIONS - 1)}
+    assert {tick for tick, *_ in exchange.sent if tick > N_HISTORY} >= later
+
+
+def test_a_position_that_is_shown_late_is_not_bought_again(frames, exchange):
+    exchange.filled = lambda n: 0.4 if n < 2 else 1.0
+    run_allocator(frames, exchange, broker={"lag": PERIOD - 1})
+    assert len(exchange.sent) > 2
+    assert exchange.lowest_cash > -0.05e6
+
+
 def test_a_broker_that_never_confirms_is_sent_nothing_more(frames, exchange):
     exchange.filled = lambda n: 0.0
-    run_allocator(frames, exchange, confirms=False)
+    run_allocator(frames, exchange, broker={"confirms": False})
     assert len(exchange.sent) == 2
 
 
 def test_fills_that_are_told_twice_count_once(frames, exchange, batch):
     exchange.filled = lambda n: (0.5, 1.0)[n % 2]
     once = Exchange(exchange.opens, exchange.filled)
-    ran = run_allocator(frames, exchange, n_reports=2)
+    ran = run_allocator(frames, exchange, broker={"n_reports": 2})
     expected = run_allocator(frames, once)
     assert exchange.sent == once.sent
     pd.testing.assert_frame_equal(ran.orders, expected.orders)

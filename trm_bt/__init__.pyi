@@ -18,6 +18,7 @@ from trm_bt.config import ModelConfig as ModelConfig
 from trm_bt.config import StrategyConfig as StrategyConfig
 from trm_bt.config import TrainingConfig as TrainingConfig
 from trm_bt.config import TRMConfig as TRMConfig
+from trm_bt.errors import SetupWarning as SetupWarning
 from trm_bt.errors import TRMError as TRMError
 from trm_bt.errors import UniverseWarning as UniverseWarning
 from trm_bt.feeds import load_bars as load_bars

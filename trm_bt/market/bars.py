@@ -224,14 +224,14 @@ def check_cash_rate(
 ) -> None:
     """Raise `BarsError` at the first rate that is no annual yield as a decimal."""
     lowest, highest = RATE_RANGE
-    highest = np.where(sessions.year < 1990, highest, HIGHEST_RATE_SINCE_1990)
-    is_wrong = (rates < lowest) | (rates > highest)
+    limits = np.where(sessions.year < 1990, highest, HIGHEST_RATE_SINCE_1990)
+    is_wrong = (rates < lowest) | (rates > limits)
     is_wrong[1:] |= np.abs(np.diff(rates)) > LARGEST_RATE_CHANGE
     if is_wrong.any():
         at = int(is_wrong.argmax())
         raise BarsError(
             f"{name}: an annual yield must be a decimal from {lowest:g} to "
-            f"{HIGHEST_RATE_SINCE_1990:g} ({RATE_RANGE[1]:g} before 1990), and change "
+            f"{HIGHEST_RATE_SINCE_1990:g} ({highest:g} before 1990), and change "
             f"by {LARGEST_RATE_CHANGE:g} at most in a session; on "
             f"{sessions[at].date()} got {rates[at]:g}. Is it in percent?"
         )

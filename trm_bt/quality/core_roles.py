@@ -89,7 +89,7 @@ def check_volatility_role(closes: pd.DataFrame, name: str) -> None:
     """
     found = list(find_foreign_closes(closes["volatility"], "volatility", name))
     if not found and len(closes) > _MIN_SESSIONS:
-        moves = np.log(closes).diff().iloc[1:]
+        moves = pd.DataFrame(np.log(closes)).diff().iloc[1:]
         found = [*_volatility_findings(moves), *_swap_findings(moves)]
     refuse(found, name)
 
