@@ -25,6 +25,8 @@ class Averaging:
         Hold the most probable allocation, or all of them mixed by probability.
     min_confidence : float
         Below this largest probability the weights decided before are kept.
+    recent : deque of ndarrays of shape (n_allocations,), optional
+        Probabilities of the last decisions, where somebody else keeps them.
     """
 
     def __init__(
@@ -34,11 +36,13 @@ class Averaging:
         n_averaged: int,
         decision: Literal["argmax", "blend"],
         min_confidence: float,
+        recent: deque[FloatAllocations] | None = None,
     ) -> None:
         self._table = table
         self._is_blend = decision == "blend"
         self._min_confidence = min_confidence
-        self._recent: deque[FloatAllocations] = deque(maxlen=n_averaged)
+        self._n_averaged = n_averaged
+        self._recent: deque[FloatAllocations] = deque() if recent is None else recent
 
     def weigh(self, decision: Decision) -> Weights | None:
         """Return the weights that the next decision comes to; None keeps the last.
@@ -49,6 +53,8 @@ class Averaging:
             self._recent.clear()
             return CASH
         self._recent.append(decision.probabilities)
+        while len(self._recent) > self._n_averaged:
+            self._recent.popleft()
         shares = np.mean(self._recent, axis=0)
         if shares.max() < self._min_confidence:
             return None

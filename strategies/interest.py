@@ -1,5 +1,6 @@
 """What cash earns: credited once a broker, however many strategies hold its account."""
 
+import math
 import warnings
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -97,3 +98,25 @@ def fund_shares(broker: Broker, session: float) -> float:
     """Return the shares of the broker's fund, before a credit of this session."""
     paid_on, _, shares = _PAID.get(broker, (-np.inf, 0.0, 0.0))
     return float(broker.get_fundshares()) + (shares if paid_on == session else 0.0)
+
+
+class CashFlows:
+    """What was paid into an account, or drawn, told by the shares of its fund.
+
+    Parameters
+    ----------
+    broker : Broker
+        The broker, at the start of a run.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker, self._before, self._value = broker, math.nan, math.nan
+
+    def since_last(self, session: float) -> float:
+        """Return what was paid in since it was asked last, negative if drawn."""
+        before, value = self._before, self._value
+        shares = fund_shares(self._broker, session)
+        self._before, self._value = shares, float(self._broker.get_fundvalue())
+        if math.isnan(before) or math.isclose(shares, before, rel_tol=1e-9):
+            return 0.0
+        return (shares - before) * value

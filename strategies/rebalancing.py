@@ -48,7 +48,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     An order that is still working at the next bar is cancelled and what is left of it
     sized anew; one that the broker refuses is logged, counted and tried again on the
     next bar. With live feeds a session that one of them lacks, or has without a price,
-    is held through: nothing is decided or traded, and `halts` lists it.
+    is held through: nothing is decided or traded, and `halts` lists it. Live feeds that
+    give history are decided on, and traded from when each of them says LIVE; then the
+    last decision is traded at once.
 
     A subclass may use any name, and override any method of `bt.Strategy`: what is
     decided, traded and noted does not depend on them. Where it overrides `next` it says
@@ -78,6 +80,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         First session whose decision is traded; before it decisions are taken and
         logged, and nothing else. A strategy that is started anew on a later session
         decides what one that never stopped does.
+    state : str, Path or None
+        A file that keeps what was decided and sent, so that a later process goes on
+        from there: no session is decided or traded twice.
 
     Raises
     ------
@@ -86,8 +91,11 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         with different times of day, or feeds that are not live stand on different
         sessions or lack a value.
     ConfigError
-        If `target_weights` returns what are no shares of a portfolio, or the broker's
-        commission scheme has leverage, a multiplier or a margin.
+        If `target_weights` returns what are no shares of a portfolio, the broker's
+        commission scheme has leverage, a multiplier or a margin, or `state` is no file
+        of ours.
+    CheckpointError
+        If `state` was written by other models, or for other feeds.
 
     Warns
     -----
@@ -106,6 +114,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         ("schedule", "bar"),
         ("decide_from", None),
         ("trade_from", None),
+        ("state", None),
     )
     _trm_roles: ClassVar[tuple[str, ...]] = ASSETS
     _trm: Execution
@@ -196,6 +205,10 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         """Return the lines that are read, by role; each bar must have them."""
         rate = {"cash_rate": ("close",)} if "cash_rate" in feeds else {}
         return {**dict.fromkeys(ASSETS, ("open", "close")), **rate}
+
+    def _trm_models(self) -> list[str]:
+        """Say who decides, so that nobody goes on with somebody else's state."""
+        return [type(self).__name__]
 
     def _start(self) -> None:
         super()._start()

@@ -54,7 +54,8 @@ class TRMAllocator(RebalancingStrategy):
     equity, bond, volatility : str or None
         Feed names; None finds SPY, TLT and VIX by name, else feeds without names by
         order.
-    roles, rebalance_band, min_trade_value, max_gap, schedule, decide_from, trade_from
+    roles, rebalance_band, min_trade_value, max_gap, schedule, decide_from, trade_from,
+    state
         As in `RebalancingStrategy`.
 
     Raises
@@ -148,6 +149,7 @@ class TRMAllocator(RebalancingStrategy):
             n_averaged=self.p.n_averaged,
             decision=self.p.decision,
             min_confidence=self.p.min_confidence,
+            recent=self._trm.memory.recent,
         )
         feeds = self._trm.feeds
         self._trm_signal: bt.Indicator = TRMDecision(  # type: ignore[call-arg] # Backtrader's params
@@ -156,6 +158,10 @@ class TRMAllocator(RebalancingStrategy):
             decide_from=self.p.decide_from,
         )
         self._trm_signal.plotinfo.plot = False
+
+    def _trm_models(self) -> list[str]:
+        policy = self._trm_loaded
+        return list(getattr(policy, "fingerprints", ())) or [type(policy).__name__]
 
     def _trm_needs(self, feeds: dict[str, Feed]) -> Needs:
         inputs = needed_inputs(self._trm_loaded.schema)

@@ -13,9 +13,8 @@ import numpy as np
 from trm_bt.config import ScheduleName
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import cash_returns
-from trm_bt.strategies.execution import MIN_DRIFT
 from trm_bt.strategies.schedule import traded_rows
-from trm_bt.strategies.sizing import CASH_RESERVE
+from trm_bt.strategies.sizing import CASH_RESERVE, MIN_DRIFT
 
 _N_STEPS: Final = 3
 """Newton steps to the value after costs: one more than there are assets."""

@@ -1,5 +1,6 @@
 """From feature rows to decisions, by the models of one seed or of several."""
 
+import hashlib
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -117,6 +118,11 @@ class TRMPolicy:
     def schema(self) -> FeatureSchema:
         """Schema of the features that `decide` takes."""
         return self.models[0].schema
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """SHA-256 of each model: of its parameters and of what it takes for usual."""
+        return [_fingerprint(model) for models in self.members for model in models]
 
     def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
@@ -314,6 +320,15 @@ def _mean(made: Sequence[Decision]) -> Decision:
 
 def _known_on(model: TrainedModel) -> date:
     return model.record.last_label_known_on
+
+
+def _fingerprint(model: TrainedModel) -> str:
+    found = hashlib.sha256()
+    for name, values in sorted(model.parameters.items()):
+        found.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+    for moments in (model.scaler.mean, model.scaler.std):
+        found.update(moments.tobytes())
+    return found.hexdigest()
 
 
 def _stamp(model: TrainedModel, session: pd.Timestamp) -> str:

@@ -13,10 +13,9 @@ from trm_bt.errors import ConfigError
 from trm_bt.feeds.sources import CORE_SYMBOLS
 from trm_bt.market.bars import Bars
 from trm_bt.reading import read_json
-from trm_bt.strategies.execution import MIN_DRIFT
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.schedule import Weights
-from trm_bt.strategies.sizing import affordable_share, drift, target_values
+from trm_bt.strategies.sizing import MIN_DRIFT, affordable_share, drift, target_values
 
 _SYMBOLS: Final = tuple(CORE_SYMBOLS[role] for role in ("equity", "bond"))
 
