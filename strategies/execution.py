@@ -385,9 +385,8 @@ class Execution:
             for i, size in sizes.items()
             if size != 0
         }
-        self._save(
-            [*planned.values()]
-        )  # first: a process that dies must not send twice
+        # before they are sent: a process that dies must not send them twice
+        self._save([*planned.values()])
         for i, working in planned.items():
             trade = bt.Strategy.sell if working.size < 0 else bt.Strategy.buy
             order = trade(self._strategy, self.assets[i], size=abs(working.size), **how)
