@@ -164,7 +164,7 @@ def test_a_position_that_is_shown_late_is_not_bought_again(frames, exchange):
     run_allocator(frames, exchange, broker={"lag": PERIOD - 1})
     first = bar_tick(N_HISTORY, N_HISTORY)
     ticks = {tick for tick, *_ in exchange.sent}
-    # the end of the orders is told before their fills can be seen: wait for the next bar
+    # the end of orders is told before their fills can be seen: wait for the next bar
     assert ticks.isdisjoint(range(first, first + PERIOD))
     assert first + PERIOD in ticks
 
