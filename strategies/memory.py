@@ -10,7 +10,6 @@ from typing import Final, Literal
 import backtrader as bt
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
-from pydantic.dataclasses import dataclass as checked_dataclass
 
 from trm_bt.errors import CheckpointError, ConfigError
 from trm_bt.files import write_text_atomically
@@ -18,7 +17,7 @@ from trm_bt.files import write_text_atomically
 _WHAT_TO_DO: Final = "Give another path, or remove the file to begin anew."
 
 
-@checked_dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Working:
     """An order that a broker may still be working on.
 
@@ -149,7 +148,10 @@ class Memory:
             "must_trade": self.must_trade,
             "targets": self.targets,
             "recent": [row.tolist() for row in self.recent],
-            "working": [*self.earlier, *working],
+            "working": [
+                Working(one.asset, float(one.size), float(one.held_before))
+                for one in [*self.earlier, *working]
+            ],
         }
         _write(self._path, self._new.model_copy(update=state))
 

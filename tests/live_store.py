@@ -84,7 +84,6 @@ class Exchange:
     working: list = field(default_factory=list)
     sent: list = field(default_factory=list)
     n_fills: int = 0
-    lowest_cash: float = math.inf
 
     def holding(self, name):
         return self.held.setdefault(name, bt.Position())
@@ -93,11 +92,13 @@ class Exchange:
 class ClockedBroker(bt.BrokerBase):
     """Fill at openings, in part if so told; confirm what is cancelled a tick later."""
 
-    def __init__(self, store, exchange, *, n_reports=1, confirms=True, lag=0):
+    def __init__(
+        self, store, exchange, *, n_reports=1, confirms=True, lag=0, dies_at=None
+    ):
         super().__init__()
         self.store, self.exchange = store, exchange
         self._n_reports, self._confirms, self._lag = n_reports, confirms, lag
-        self._shown = {}
+        self._shown, self._dies_at = {}, dies_at
         self.startingcash = exchange.cash
         self.notifs, self._to_cancel, self._seen = deque(), [], -1
 
@@ -139,6 +140,8 @@ class ClockedBroker(bt.BrokerBase):
         self._notify(order)
         self.exchange.working.append(order)
         self.exchange.sent.append((self.store.tick, data._name, order.size))
+        if len(self.exchange.sent) == self._dies_at:
+            raise KeyboardInterrupt
         return order
 
     def buy(self, owner, data, size, **how):
@@ -176,7 +179,6 @@ class ClockedBroker(bt.BrokerBase):
         self._shown[order.data._name] = self.store.tick, position.size
         psize, pprice, opened, closed = position.update(size, price)
         exchange.cash -= size * price
-        exchange.lowest_cash = min(exchange.lowest_cash, exchange.cash)
         value = [part * price for part in (closed, opened)]
         dt = order.data.datetime[0] + 1
         order.execute(
