@@ -381,12 +381,8 @@ class Execution:
             for i, size in sizes.items()
             if size != 0
         }
-<<<<<<< HEAD
-        self._save([*planned.values()])  # first: one that dies must not send twice
-=======
         # before they are sent: a process that dies must not send them twice
         self._save([*planned.values()])
->>>>>>> live
         for i, working in planned.items():
             trade = bt.Strategy.sell if working.size < 0 else bt.Strategy.buy
             order = trade(self._strategy, self.assets[i], size=abs(working.size), **how)
