@@ -7,7 +7,7 @@ import pandas as pd
 from trm_bt.analyzers.records import Record, TableAnalyzer, plain_records
 from trm_bt.errors import RunError
 from trm_bt.strategies.decision_table import DECISION_COLUMNS, with_orders
-from trm_bt.strategies.told import told_by
+from trm_bt.strategies.readouts import read_out
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 _COUNTS: Final = ("n_abstained", "n_kept", "n_submitted", "n_rejected")
@@ -58,9 +58,9 @@ class DecisionLog(TableAnalyzer):
         counts = dict.fromkeys(_COUNTS, 0)
         by_status: dict[str, int] = {}
         if isinstance(ran, TRMAllocator):
-            orders: pd.DataFrame = told_by(ran, "orders")
-            self._table = with_orders(told_by(ran, "decisions"), orders)
-            counts = {name: told_by(ran, name) for name in _COUNTS}
+            orders: pd.DataFrame = read_out(ran, "orders")
+            self._table = with_orders(read_out(ran, "decisions"), orders)
+            counts = {name: read_out(ran, name) for name in _COUNTS}
             found = orders["status"].value_counts()
             by_status = dict(zip(map(str, found.index), found.tolist(), strict=True))
         self._analysis: DecisionLogAnalysis = {

@@ -229,7 +229,7 @@ def stand_together(feeds: Feeds) -> bool:
 
 
 def _is_daily(feed: Feed) -> bool:
-    """Tell whether a feed says that it has a bar a day: then the date tells bars."""
+    """Return whether a feed says that it has a bar a day: then dates identify bars."""
     return bool(feed._timeframe == bt.TimeFrame.Days)
 
 

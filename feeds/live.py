@@ -31,12 +31,12 @@ def _is_at_live(part: Feed) -> bool:
     if not part.islive():
         return True
     base = bt.feed.AbstractDataBase
-    tells = (
+    reports = (
         part._store is not None
         or type(part).haslivedata is not base.haslivedata
         or part._laststatus != base.CONNECTED
     )
-    return bool(not tells or part._laststatus == base.LIVE)
+    return bool(not reports or part._laststatus == base.LIVE)
 
 
 class LiveBars(Generic[T]):

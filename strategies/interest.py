@@ -24,7 +24,7 @@ class Interest:
     Parameters
     ----------
     broker : Broker
-        Who holds the cash; one that takes none is told so, and credits nothing.
+        Who holds the cash; one that takes none is warned of, and credited nothing.
     feed : data feed
         Annual yield as a decimal in `close`, at the start of a run.
 
@@ -101,7 +101,7 @@ def fund_shares(broker: Broker, session: float) -> float:
 
 
 class CashFlows:
-    """What was paid into an account, or drawn, told by the shares of its fund.
+    """What was paid into an account, or drawn, by the shares of its fund.
 
     Parameters
     ----------

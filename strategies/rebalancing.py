@@ -22,7 +22,7 @@ from trm_bt.feeds.roles import feeds_by_name, find_roles
 from trm_bt.feeds.values import Needs
 from trm_bt.strategies.execution import Execution
 from trm_bt.strategies.ledger import ASSETS, WEIGHT_COLUMNS
-from trm_bt.strategies.told import told
+from trm_bt.strategies.readouts import readout
 
 
 class _Prepared(bt.strategy.MetaStrategy):
@@ -137,7 +137,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         """Decide at the close, if every feed has it."""
         self._trm.decide()
 
-    @told
+    @readout
     def orders(self) -> pd.DataFrame:
         """Every order that reached its final state, in the order of the notices.
 
@@ -148,7 +148,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         """
         return self._trm.ledger.order_table()
 
-    @told
+    @readout
     def closes(self) -> pd.DataFrame:
         """Our own valuation at each close since `decide_from` and `trade_from`.
 
@@ -159,13 +159,13 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         """
         return self._trm.ledger.close_table()
 
-    @told
+    @readout
     def weights(self) -> pd.DataFrame:
         """Actual weights of equity, bond and cash at each close, our own valuation."""
         values = self._trm.ledger.close_table()[list(WEIGHT_COLUMNS)]
         return values.div(values.sum(axis=1), axis=0)
 
-    @told
+    @readout
     def executions(self) -> pd.DataFrame:
         """Targets against realised weights, at the fill and at the close after it.
 
@@ -173,17 +173,17 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         """
         return self._trm.ledger.execution_table()
 
-    @told
+    @readout
     def halts(self) -> pd.DatetimeIndex:
         """Sessions of live feeds that were held through: not every feed had its bar."""
         return self._trm.sessions.halts
 
-    @told
+    @readout
     def n_submitted(self) -> int:
         """Orders sent."""
         return self._trm.n_submitted
 
-    @told
+    @readout
     def n_rejected(self) -> int:
         """Orders that the broker did not take or could not fill; must be none."""
         return self._trm.n_rejected

@@ -19,8 +19,8 @@ from trm_bt.market.decisions import Decision
 from trm_bt.strategies.averaging import Averaging
 from trm_bt.strategies.decision_table import decision_table
 from trm_bt.strategies.ledger import ASSETS
+from trm_bt.strategies.readouts import readout
 from trm_bt.strategies.rebalancing import RebalancingStrategy
-from trm_bt.strategies.told import told
 from trm_bt.text import shown
 
 _SHIPPED = StrategyConfig()
@@ -100,7 +100,7 @@ class TRMAllocator(RebalancingStrategy):
         """Return whether there is a decision at the current close."""
         return self._trm_signal.current is not None
 
-    @told
+    @readout
     def decisions(self) -> pd.DataFrame:
         """Every decision with its features; see `decision_table` for the columns.
 
@@ -110,12 +110,12 @@ class TRMAllocator(RebalancingStrategy):
         """
         return self._trm_decisions()
 
-    @told
+    @readout
     def n_abstained(self) -> int:
         """Sessions on which the policy abstained and cash was held."""
         return int(self._trm_decisions()["allocation"].isna().sum())
 
-    @told
+    @readout
     def n_kept(self) -> int:
         """Sessions on which a low confidence kept the weights decided before."""
         return self._trm_n_kept

@@ -16,9 +16,9 @@ from trm_bt.market.features import describe_provenance
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.broker import FractionalShares, QuietBroker
 from trm_bt.strategies.decision_table import DECISION_COLUMNS
+from trm_bt.strategies.readouts import read_out
 from trm_bt.strategies.rebalancing import RebalancingStrategy
 from trm_bt.strategies.scheduled import ScheduledWeights
-from trm_bt.strategies.told import told_by
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 StrategyParams: TypeAlias = Mapping[str, Any]
@@ -146,8 +146,8 @@ def _check_accounts(ran: RebalancingStrategy, bars: Bars, initial_cash: float) -
     TRMError
         At the first session on which the two values differ.
     """
-    closes: pd.DataFrame = told_by(ran, "closes")
-    fills = told_by(ran, "orders").dropna(subset=["filled_on"])
+    closes: pd.DataFrame = read_out(ran, "closes")
+    fills = read_out(ran, "orders").dropna(subset=["filled_on"])
     rows = closes.index.get_indexer(pd.Index(fills["filled_on"]))
 
     def summed(is_counted: pd.Series, amounts: pd.Series) -> np.ndarray:
@@ -174,21 +174,21 @@ def _check_accounts(ran: RebalancingStrategy, bars: Bars, initial_cash: float) -
 
 
 def _result(ran: RebalancingStrategy, bars: Bars, name: str) -> BacktestResult:
-    orders: pd.DataFrame = told_by(ran, "orders")
+    orders: pd.DataFrame = read_out(ran, "orders")
     is_allocator = isinstance(ran, TRMAllocator)
     decisions = pd.DataFrame(columns=list(DECISION_COLUMNS))
     if is_allocator:
-        decisions = told_by(ran, "decisions")
+        decisions = read_out(ran, "decisions")
         decisions.attrs["feature_schema"]["provenance"] = describe_provenance(bars)
     return BacktestResult(
         name=name,
-        equity=told_by(ran, "closes")["broker_value"].rename(name),
-        weights=told_by(ran, "weights"),
+        equity=read_out(ran, "closes")["broker_value"].rename(name),
+        weights=read_out(ran, "weights"),
         orders=orders,
-        executions=told_by(ran, "executions"),
+        executions=read_out(ran, "executions"),
         decisions=decisions,
-        n_submitted=told_by(ran, "n_submitted"),
+        n_submitted=read_out(ran, "n_submitted"),
         n_completed=int((orders["status"] == "Completed").sum()),
-        n_rejected=told_by(ran, "n_rejected"),
-        n_abstained=told_by(ran, "n_abstained") if is_allocator else 0,
+        n_rejected=read_out(ran, "n_rejected"),
+        n_abstained=read_out(ran, "n_abstained") if is_allocator else 0,
     )

@@ -139,7 +139,7 @@ def save_trained(
         Replace an existing checkpoint.
     """
     record = model.record
-    # what is told of the bars is no later than what the model knows
+    # what is said of the bars is no later than what the model knows
     seen = describe_provenance(
         bars.between(end=pd.Timestamp(record.last_label_known_on))
     )
