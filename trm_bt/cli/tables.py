@@ -39,7 +39,7 @@ _STRATEGY_COLUMNS: Final = {
 _COMPARE_COLUMNS: Final = {
     ">Sharpe": ("sharpe", ".2f"),
     ">lead": ("difference", "+.2f"),
-    ">p": ("p_value", ".3f"),
+    ">p": ("p_corrected", ".3f"),
     ">CAGR": ("cagr", ".1%"),
     ">volatility": ("volatility_annual", ".1%"),
     ">drawdown": ("max_drawdown", ".1%"),
@@ -133,7 +133,7 @@ def compare_table(record: "ComparisonRecord") -> Table:
         figures = _figures(_COMPARE_COLUMNS, row, leads.get(name))
         table.add_row(name, *figures, style=style)
     table.caption = (
-        "Lead: of trm by Sharpe ratio, with its one-sided p. Turnover: annual. "
+        "Lead: of trm by Sharpe ratio, with its corrected p. Turnover: annual. "
         f"Costs: of the end value, {record.cost_bps:g} basis points of each trade. "
         f"Cash {record.cash.rstrip('.')}. Dim: known only afterwards."
     )

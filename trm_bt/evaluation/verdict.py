@@ -4,11 +4,10 @@ from typing import Final
 
 from trm_bt.evaluation.assessment import Assessment, ChanceTests
 from trm_bt.evaluation.benchmarks import MATCHED, OURS
+from trm_bt.evaluation.claims import LEVEL, Lead, outcome
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
 
-LEVEL: Final = 0.05
-"""Largest p-value that counts as more than luck."""
 HARDLY: Final = 0.005
 """Annual tracking error below which two portfolios are the same to a reader."""
 LEAK_POINTS: Final = 0.05
@@ -73,6 +72,21 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{rounded:+.{digits}f}" if rounded else f"{0.0:.{digits}f}"
 
 
+def lead_text(found: Lead) -> str:
+    """Say a lead by Sharpe ratio with its interval, and what luck has to do with it.
+
+    Examples
+    --------
+    >>> lead_text(Lead(0.1, -0.05, 0.25, 0.2, 0.6))
+    'difference +0.10 (95% interval -0.05 to +0.25), p = 0.20, corrected p = 0.60'
+    """
+    ends = f"{signed(found.low)} to {signed(found.high)}"
+    return (
+        f"difference {signed(found.difference)} ({CONFIDENCE:.0%} interval {ends}), "
+        f"{p_text(found.p_value)}, corrected {p_text(found.p_corrected)}"
+    )
+
+
 def _against(
     assessment: Assessment, tests: ChanceTests, benchmark: str, text: str
 ) -> str:
@@ -84,12 +98,10 @@ def _against(
             "throughout, or nearly."
         )
     ours, theirs = (assessment.strategies[name].sharpe for name in (OURS, benchmark))
-    claim = "beats" if found.p_value <= LEVEL else "does not beat"
-    ends = f"{signed(found.low)} to {signed(found.high)}"
+    claim = {"ahead": "beats", "behind": "is beaten by", "open": "does not beat"}
     return (
-        f"TRM {claim} {text}: {p_text(found.p_value)}, Sharpe ratio {ours:.2f} "
-        f"against {theirs:.2f}, difference {signed(found.difference)} "
-        f"({CONFIDENCE:.0%} interval {ends})."
+        f"TRM {claim[outcome(found)]} {text}: Sharpe ratio {ours:.2f} against "
+        f"{theirs:.2f}, {lead_text(found)}."
     )
 
 

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pandas as pd
 
+from trm_bt.evaluation.claims import Lead, outcome
 from trm_bt.evaluation.metrics import StrategyFigures
+from trm_bt.evaluation.verdict import lead_text
 from trm_bt.report.templating import label, percent
 from trm_bt.runfolder.records import SpanRecord
 
@@ -37,12 +39,15 @@ class Contrast:
     better, worse, level : tuple of str
         Measures on which the model was ahead, behind, and level. A measure without a
         figure on either side is in none.
+    lead : Lead or None
+        The tested difference of the Sharpe ratios; None where there was no test.
     """
 
     benchmark: str
     better: tuple[str, ...] = ()
     worse: tuple[str, ...] = ()
     level: tuple[str, ...] = ()
+    lead: Lead | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -52,19 +57,30 @@ class Contrast:
 
     @property
     def claim(self) -> str:
-        """What may be said of it as a whole, with a blank for the benchmark."""
-        if self.worse or not self.better:
-            return "did not beat {}"
-        claim = "beat {} on every measure"
-        if self.level:
-            claim = "was no worse than {} on any measure"
-        return f"{claim} that has a figure" if self.missing else claim
+        """What may be said of it as a whole, with a blank for the benchmark.
+
+        It is said of the Sharpe ratio, which alone is tested; where there is none, of
+        the total return.
+        """
+        if self.lead is not None:
+            shown = outcome(self.lead)
+            told = {"ahead": "beat", "behind": "was beaten by", "open": "did not beat"}
+            return f"{told[shown]} {{}} by Sharpe ratio"
+        sides = {
+            "ahead of": self.better,
+            "behind": self.worse,
+            "level with": self.level,
+        }
+        by = {name: side for side, names in sides.items() for name in names}
+        measure = next(name for name in MEASURES.values() if name in by)
+        return f"was {by[measure]} {{}} by {measure} (not tested)"
 
     def __str__(self) -> str:
         sides = {"better": self.better, "worse": self.worse, "level": self.level}
         text = ", ".join(f"{side} in {_listed(it)}" for side, it in sides.items() if it)
         blank = f"; {_listed(self.missing)} without a figure" if self.missing else ""
-        return f"Against {self.benchmark} it was {text}{blank}."
+        tested = f"; Sharpe ratio: {lead_text(self.lead)}" if self.lead else ""
+        return f"Against {self.benchmark} it was {text}{blank}{tested}."
 
 
 def best_and_worst(values: Mapping[str, float | None]) -> tuple[str, str]:
@@ -83,13 +99,17 @@ def best_and_worst(values: Mapping[str, float | None]) -> tuple[str, str]:
     return max(known, key=known.__getitem__), min(known, key=known.__getitem__)
 
 
-def contrasts(strategies: Mapping[str, StrategyFigures]) -> list[Contrast]:
+def contrasts(
+    strategies: Mapping[str, StrategyFigures], leads: Mapping[str, Lead] | None = None
+) -> list[Contrast]:
     """Compare the model with SPY, 60/40 and the best fixed allocation.
 
     Parameters
     ----------
     strategies : mapping of str to StrategyFigures
         Figures by strategy, as `summary.json` has them.
+    leads : mapping of str to Lead, optional
+        Tested leads over benchmarks.
 
     Returns
     -------
@@ -107,7 +127,10 @@ def contrasts(strategies: Mapping[str, StrategyFigures]) -> list[Contrast]:
         best: f"the best fixed allocation in hindsight ({label(best).lower()})",
     }
     return [
-        _contrast(strategies["trm"], strategies[name], text)
+        replace(
+            _contrast(strategies["trm"], strategies[name], text),
+            lead=(leads or {}).get(name),
+        )
         for name, text in benchmarks.items()
     ]
 
@@ -138,16 +161,17 @@ def headline(results: Sequence[Contrast], span: SpanRecord) -> list[str]:
     ...     start="1998-01-02", end="1998-12-31", sessions=252, abstained=0
     ... )
     >>> mixed = Contrast("SPY", ("max drawdown",), ("Sharpe ratio", "total return"))
-    >>> print(*headline([mixed], span), sep="\n")
-    Out of sample, 1998-01-02 to 1998-12-31 (252 sessions), TRM did not beat SPY.
+    >>> print(*headline([mixed], span), sep="\n")  # doctest: +NORMALIZE_WHITESPACE
+    Out of sample, 1998-01-02 to 1998-12-31 (252 sessions), TRM was behind SPY by
+    Sharpe ratio (not tested).
     Against SPY it was better in max drawdown, worse in Sharpe ratio and total return.
     """
     by_claim: dict[str, list[str]] = {}
     for result in results:
         by_claim.setdefault(result.claim, []).append(result.benchmark)
     claims = [
-        claim.format(_listed(texts, "and" if claim.startswith("beat") else "or"))
-        for claim, texts in sorted(by_claim.items())
+        claim.format(_listed(texts, "or" if claim.startswith("did not") else "and"))
+        for claim, texts in by_claim.items()
     ]
     head = (
         f"Out of sample, {span.start} to {span.end} ({span.sessions:,} sessions), "
