@@ -16,8 +16,10 @@ from trm_bt.evaluation.assessment import (
     TrialsOverfitting,
 )
 from trm_bt.evaluation.statistics import Alpha, Lead
-from trm_bt.evaluation.verdict import p_text, signed, verdict
+from trm_bt.evaluation.verdict import p_text, verdict
+from trm_bt.figures import signed
 
+MINUS = "\N{MINUS SIGN}"
 SHARPES = {
     "trm": 0.5,
     "exposure_matched": 0.48,
@@ -96,7 +98,8 @@ def one(sentences, words):
 def test_the_first_sentence_is_of_the_exposure_matched_mix():
     assert verdict(ASSESSED)[0] == (
         "TRM does not beat the exposure-matched mix: Sharpe ratio 0.50 against 0.48, "
-        "difference +0.02 (95% interval -0.08 to +0.12), p = 0.20, corrected p = 0.41."
+        "difference +0.02 (95% interval \N{MINUS SIGN}0.08 to +0.12), p = 0.20, "
+        "corrected p = 0.41."
     )
 
 
@@ -205,4 +208,9 @@ def test_p_values_have_the_digits_that_matter(value, text):
 
 
 def test_a_rounded_zero_has_no_sign():
-    assert [signed(v) for v in (-0.004, 0.004, -0.006)] == ["0.00", "0.00", "-0.01"]
+    found = [signed(v) for v in (-0.004, 0.004, -0.006)]
+    assert found == [
+        "0.00",
+        "0.00",
+        MINUS + "0.01",
+    ]

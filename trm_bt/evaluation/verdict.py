@@ -7,6 +7,7 @@ from trm_bt.evaluation.benchmarks import MATCHED, OURS
 from trm_bt.evaluation.claims import LEVEL, Lead, outcome
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
+from trm_bt.figures import count, number, percent, signed
 
 HARDLY: Final = 0.005
 """Annual tracking error below which two portfolios are the same to a reader."""
@@ -60,25 +61,13 @@ def p_text(p_value: float) -> str:
     return f"p = {p_value:.{2 if p_value >= 0.1 else 3}f}"
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """Return a number with its sign, and none on a zero.
-
-    Examples
-    --------
-    >>> signed(0.123), signed(-0.001)
-    ('+0.12', '0.00')
-    """
-    rounded = round(value, digits)
-    return f"{rounded:+.{digits}f}" if rounded else f"{0.0:.{digits}f}"
-
-
 def lead_text(found: Lead) -> str:
     """Say a lead by Sharpe ratio with its interval, and what luck has to do with it.
 
     Examples
     --------
-    >>> lead_text(Lead(0.1, -0.05, 0.25, 0.2, 0.6))
-    'difference +0.10 (95% interval -0.05 to +0.25), p = 0.20, corrected p = 0.60'
+    >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02))
+    'difference +0.10 (95% interval +0.05 to +0.15), p = 0.002, corrected p = 0.020'
     """
     ends = f"{signed(found.low)} to {signed(found.high)}"
     return (
@@ -100,8 +89,8 @@ def _against(
     ours, theirs = (assessment.strategies[name].sharpe for name in (OURS, benchmark))
     claim = {"ahead": "beats", "behind": "is beaten by", "open": "does not beat"}
     return (
-        f"TRM {claim[outcome(found)]} {text}: Sharpe ratio {ours:.2f} against "
-        f"{theirs:.2f}, {lead_text(found)}."
+        f"TRM {claim[outcome(found)]} {text}: Sharpe ratio {number(ours)} against "
+        f"{number(theirs)}, {lead_text(found)}."
     )
 
 
@@ -109,13 +98,13 @@ def _matched(tests: ChanceTests) -> str:
     """Say what is left beyond the exposure-matched mix, if it differs from it."""
     found = tests.alpha
     if tests.tracking_error < HARDLY or found is None:
-        apart = f"{tests.tracking_error:.2%}"
+        apart = percent(tests.tracking_error, 2)
         return f"It hardly differs from that mix: {apart} annual tracking error."
     shown = "is more than" if found.p_value <= LEVEL else "is no more than"
-    percent = signed(100.0 * found.alpha_annual)
+    earned = signed(100.0 * found.alpha_annual)
     return (
-        f"Its alpha over that mix, {percent} % a year, {shown} chance gives: "
-        f"t = {found.t_value:.2f}, {p_text(found.p_value)}."
+        f"Its alpha over that mix, {earned}% a year, {shown} chance gives: "
+        f"t = {number(found.t_value)}, {p_text(found.p_value)}."
     )
 
 
@@ -128,9 +117,9 @@ def _deflated(tests: ChanceTests) -> str | None:
     if found.n_trials > 1:
         tried = (
             f"after {found.n_trials} trials, whose best would show a Sharpe ratio "
-            f"of {found.best_by_luck:.2f} by luck alone"
+            f"of {number(found.best_by_luck)} by luck alone"
         )
-    chance = f"{found.deflated:.2f}, {side} {CONFIDENCE:.2f}"
+    chance = f"{number(found.deflated)}, {side} {CONFIDENCE:.2f}"
     return f"Its deflated Sharpe probability is {chance}, {tried}."
 
 
@@ -140,7 +129,7 @@ def _random(tests: ChanceTests) -> str | None:
         return None
     shown = "Its timing shows" if found.p_value <= LEVEL else "No timing is shown"
     return (
-        f"{shown}: of {found.n:,} random starts of the same weights, "
+        f"{shown}: of {count(found.n)} random starts of the same weights, "
         f"{found.share_as_good:.0%} do as well, {p_text(found.p_value)}."
     )
 
@@ -199,6 +188,6 @@ def _leak(assessment: Assessment) -> str | None:
     if accuracy - majority <= LEAK_POINTS:
         return None
     return (
-        f"Its accuracy of {accuracy:.1%} is more than 5 points above the majority "
-        f"class ({majority:.1%}): treat it as a leak until proved otherwise."
+        f"Its accuracy of {percent(accuracy)} is more than 5 points above the majority "
+        f"class ({percent(majority)}): treat it as a leak until proved otherwise."
     )

@@ -10,7 +10,8 @@ import pandas as pd
 from trm_bt.evaluation.claims import Lead, outcome
 from trm_bt.evaluation.metrics import StrategyFigures
 from trm_bt.evaluation.verdict import lead_text
-from trm_bt.report.templating import label, percent
+from trm_bt.figures import count, percent
+from trm_bt.report.templating import label
 from trm_bt.runfolder.records import SpanRecord
 
 MEASURES: Final = {
@@ -174,7 +175,7 @@ def headline(results: Sequence[Contrast], span: SpanRecord) -> list[str]:
         for claim, texts in by_claim.items()
     ]
     head = (
-        f"Out of sample, {span.start} to {span.end} ({span.sessions:,} sessions), "
+        f"Out of sample, {span.start} to {span.end} ({count(span.sessions)} sessions), "
         f"TRM {_listed(claims)}."
     )
     return [head, *map(str, results)]
@@ -195,13 +196,13 @@ def constant_mix(targets: pd.DataFrame) -> str | None:
     --------
     >>> held = pd.DataFrame({"equity": [0.57, 0.58, 0.57], "bond": [0.28, 0.28, 0.29]})
     >>> constant_mix(held)
-    'This model does not time the market: it holds about 57 % equity and 28 % bond.'
+    'This model does not time the market: it holds about 57% equity and 28% bond.'
     >>> constant_mix(held.assign(equity=[0.2, 0.6, 0.6]))
     """
     low, high = targets.quantile(0.05), targets.quantile(0.95)
     if targets.empty or ((high - low) > SAME_MIX).any():
         return None
-    equity, bond = (f"{100 * weight:.0f} %" for weight in targets.median())
+    equity, bond = (percent(weight, 0) for weight in targets.median())
     return (
         "This model does not time the market: it holds about "
         f"{equity} equity and {bond} bond."
@@ -222,7 +223,7 @@ def habit(shares: Mapping[str, float]) -> str | None:
     Examples
     --------
     >>> print(habit({"growth": 0.9, "defensive": 0.1}))  # doctest: +ELLIPSIS
-    Growth was its most probable allocation on 90.0 % of sessions: ...
+    Growth was its most probable allocation on 90.0% of sessions: ...
     >>> habit({"growth": 0.6, "defensive": 0.4})
     """
     name = max(shares, key=shares.__getitem__)
