@@ -165,10 +165,10 @@ def test_a_short_window_shows_nothing_annualised(run):
     assert ANNUAL.findall(facts) == []
 
 
-def test_a_long_window_shows_the_whole_sheet_and_says_its_sharpe_is_raw(run):
+def test_a_long_window_shows_the_whole_sheet_and_leaves_out_ratios_without_cash(run):
     page = page_of(run, "tearsheets/financial_crisis.html")
-    assert "Sharpe ratio raw" in visible(page)
-    assert page.count("<svg") == 1 + 12  # ours of the context, and QuantStats'
+    assert "ignore what cash earned, and are left out" in visible(page)
+    assert page.count("<svg") == 1 + 10  # ours of the context, and QuantStats'
     assert "<th>Ended</th>" in page  # a drawdown at its end need not have recovered
     assert "<th>Recovered</th>" not in page
 

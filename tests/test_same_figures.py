@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from trm_bt.report.crisis_windows import windows_of
 from trm_bt.report.models import read_models
 from trm_bt.report.pages import crisis_frame
 from trm_bt.report.run_sheets import run_sheets
+from trm_bt.report.sections.measures import measures
 from trm_bt.report.templating import fill, label
 from trm_bt.runfolder.store import read_run
 
@@ -135,3 +137,15 @@ def test_an_index_says_whether_its_headline_is_tested(folder, summary, is_tested
     assert ("No figure on this page has been tested" in text) != is_tested
     assert ("TRM did not beat" in text) == is_tested
     assert ("p = 0.20, corrected p = 0.40" in text) == is_tested
+
+
+def test_a_tearsheet_has_no_second_sharpe_ratio(folder):
+    run = read_run(folder)
+    whole = next(sheet for _, sheet in run_sheets(run, []))
+    page = visible(measures(whole))
+    assert "Max Drawdown" in page
+    assert not re.search(r"^\s*(Smart |Prob\. )?(Sharpe|Sortino)", page, re.MULTILINE)
+    assert "Rolling Sharpe" not in measures(whole)
+    raw = measures(replace(whole, is_cash_paid=False))
+    assert "Rolling Sharpe" in raw
+    assert re.search(r"^\s*Sharpe", visible(raw), re.MULTILINE)

@@ -89,6 +89,8 @@ class Sheet:
         Sentences over QuantStats' part.
     back : str
         Link to the run's index; empty for a page that stands alone.
+    is_cash_paid : bool
+        Whether cash earned something, which QuantStats' ratios would ignore.
     window : Window or None
         The crisis of a page of one; `returns` then add a quarter before and after.
     """
@@ -102,6 +104,7 @@ class Sheet:
     last: date | None = None
     notes: tuple[str, ...] = ()
     back: str = ""
+    is_cash_paid: bool = False
     window: Window | None = None
 
     @property

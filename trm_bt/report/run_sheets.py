@@ -76,6 +76,7 @@ def _sheet(
         compared=tuple(_rows(figures)),
         last=folder.equity.index[-1].date(),
         back="../index.html",
+        is_cash_paid=folder.summary.cash_rate.source is not None,
         window=window,
     )
 

@@ -7,8 +7,9 @@ font. So it is imported and called where all of that is put back.
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from re import search
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -36,6 +37,9 @@ _SHORT_MEASURES: Final = {
 
 A list of what stays, unlike one of what goes, lets no new row of QuantStats slip in.
 """
+
+_OF_EXCESS: Final = "Sharpe|Sortino|Omega|Treynor"
+"""Rows that mean something of returns in excess of cash alone."""
 
 _THEME: Final[dict[Any, Any]] = {
     "figure.figsize": (10, 6),
@@ -78,9 +82,22 @@ def measures(page: Sheet) -> Markup:
                 "years": None if is_short else _years(returns, benchmark),
                 "drawdowns": _drawdowns(returns),
             }
+        if page.is_cash_paid:
+            facts |= _without_ratios(facts)
     is_flat = page.benchmark is not None and benchmark is None
     short = MIN_SESSIONS if is_short else None
     return fill("measures", page, is_flat=is_flat, short=short, **facts)
+
+
+def _without_ratios(facts: Mapping[str, object]) -> dict[str, object]:
+    """Leave out what has another value of returns in excess of cash."""
+    left: dict[str, object] = {}
+    for name, shown in facts.items():
+        if isinstance(shown, pd.DataFrame) and "Metric" in shown:
+            left[name] = shown[~shown["Metric"].str.contains(_OF_EXCESS)]
+        elif isinstance(shown, dict):
+            left[name] = {k: v for k, v in shown.items() if not search(_OF_EXCESS, k)}
+    return left
 
 
 def _moving(returns: pd.Series | None) -> pd.Series | None:
