@@ -85,8 +85,8 @@ def _rows(figures: Mapping[str, CrisisFigures]) -> list[tuple[str, CrisisFigures
     """Return the rows of the comparison, ours first."""
     best, worst = best_and_worst({name: f.total_return for name, f in figures.items()})
     rows = [(label(name), figures[name]) for name in ("trm", "spy", "sixty_forty")]
-    rows.append((f"Best fixed: {label(best)}", figures[best]))
-    return [*rows, (f"Worst fixed: {label(worst)}", figures[worst])]
+    rows.append((f"Best fixed by return: {label(best)}", figures[best]))
+    return [*rows, (f"Worst fixed by return: {label(worst)}", figures[worst])]
 
 
 def _decided_by(window: Window, models: Sequence[ModelRecord]) -> str:
