@@ -149,3 +149,19 @@ def test_a_tearsheet_has_no_second_sharpe_ratio(folder):
     raw = measures(replace(whole, is_cash_paid=False))
     assert "Rolling Sharpe" in raw
     assert re.search(r"^\s*Sharpe", visible(raw), re.MULTILINE)
+
+
+def test_the_top_of_an_index_says_what_the_model_is_worth(folder):
+    table = pd.read_parquet(folder / "decisions.parquet")
+    winners = pd.read_parquet(folder / "labels.parquet")["winner"]
+    sure, right, n_known = 0.0, 0, 0
+    for row in table[table["run"] == "out_of_sample"].itertuples():
+        if row.session in winners.index and not pd.isna(row.allocation):
+            n_known += 1
+            sure += row.confidence
+            right += row.allocation == winners[row.session]
+    text = " ".join(visible(page_of(folder)).split())
+    sure, right = (written(part / n_known, "percent") for part in (sure, right))
+    assert f"Its mean confidence was {sure}, and it was right on {right} of " in text
+    assert f"the {n_known:,} decisions whose outcome is known" in text
+    assert "No model beats the majority class of its validation sessions." in text

@@ -56,6 +56,12 @@ class RunContent:
         return _continuous(self.folder.decisions)
 
     @cached_property
+    def judged(self) -> pd.DataFrame:
+        """Decisions whose outcome is known, with the `winner` of each session."""
+        decided = self.decisions.dropna(subset=["allocation"])
+        return decided.join(self.folder.labels["winner"], how="inner")
+
+    @cached_property
     def weights(self) -> pd.DataFrame:
         """Weights at closes of the continuous run, shape (n_sessions, n_columns)."""
         return _continuous(self.folder.weights)

@@ -12,7 +12,7 @@ from trm_bt.evaluation.metrics import StrategyFigures
 from trm_bt.evaluation.verdict import lead_text
 from trm_bt.figures import count, percent
 from trm_bt.report.templating import label
-from trm_bt.runfolder.records import SpanRecord
+from trm_bt.runfolder.records import ModelRecord, SpanRecord
 
 MEASURES: Final = {
     "sharpe": "Sharpe ratio",
@@ -179,6 +179,33 @@ def headline(results: Sequence[Contrast], span: SpanRecord) -> list[str]:
         f"TRM {_listed(claims)}."
     )
     return [head, *map(str, results)]
+
+
+def worth(judged: pd.DataFrame, models: Sequence[ModelRecord]) -> list[str]:
+    """Say how sure the policy was, how often it was right, and who beats the majority.
+
+    Parameters
+    ----------
+    judged : DataFrame of shape (n_sessions, n_columns)
+        Decisions whose outcome is known, with confidence, allocation and winner.
+    models : sequence of ModelRecord
+        The models that decided.
+    """
+    said = []
+    if len(judged):
+        sure = percent(float(judged["confidence"].mean()))
+        right = float((judged["allocation"] == judged["winner"]).mean())
+        said.append(
+            f"Its mean confidence was {sure}, and it was right on {percent(right)} of "
+            f"the {count(len(judged))} decisions whose outcome is known."
+        )
+    checks = [model.validation for model in models]
+    n_better = sum(check.accuracy > check.majority_accuracy for check in checks)
+    if checks:
+        who = f"{n_better} of {len(checks)} models" if n_better else "No model"
+        verb = "beats" if n_better < 2 else "beat"
+        said.append(f"{who} {verb} the majority class of its validation sessions.")
+    return said
 
 
 def constant_mix(targets: pd.DataFrame) -> str | None:

@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from trm_bt.report.contents import RunContent
-from trm_bt.report.headline import constant_mix, contrasts, habit, headline
+from trm_bt.report.headline import constant_mix, contrasts, habit, headline, worth
 from trm_bt.report.templating import fill
 
 
@@ -23,4 +23,5 @@ def opening(page: RunContent) -> Markup:
         sentences.insert(0, constant)
     elif habitual := habit(shares):
         sentences.append(habitual)
+    sentences += worth(page.judged, page.folder.run.models)
     return fill("opening", page, sentences=sentences)

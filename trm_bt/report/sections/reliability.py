@@ -15,8 +15,7 @@ from trm_bt.report.templating import fill
 
 def reliability(page: RunContent) -> Markup:
     """Return the section, over the decisions whose outcome is known."""
-    decided = page.decisions.dropna(subset=["allocation"])
-    known = decided.join(page.folder.labels["winner"], how="inner")
+    known = page.judged
     is_right = (known["allocation"] == known["winner"]).to_numpy(dtype=bool)
     bins = calibration(known["confidence"].to_numpy(np.float64), is_right)
     picture = reliability_chart(bins) if bins else ""
