@@ -1,5 +1,6 @@
 """Every decision with its features, orders and fills."""
 
+from collections import Counter
 from typing import Final, TypedDict
 
 import pandas as pd
@@ -61,7 +62,7 @@ class DecisionLog(TableAnalyzer):
             orders: pd.DataFrame = told_by(ran, "orders")
             self._table = with_orders(told_by(ran, "decisions"), orders)
             counts = {name: told_by(ran, name) for name in _COUNTS}
-            by_status = orders["status"].value_counts().to_dict()
+            by_status = dict(Counter(map(str, orders["status"])))
         self._analysis: DecisionLogAnalysis = {
             "n_decisions": len(self._table),
             "n_abstained": counts["n_abstained"],

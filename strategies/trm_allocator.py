@@ -126,9 +126,9 @@ class TRMAllocator(RebalancingStrategy):
 
     def _trm_prepare(self) -> None:
         self._trm_check_params()
-        self._trm_warn_of_another_universe()
         self._trm_loaded = given_or_loaded_policy(self.p)
         super()._trm_prepare()
+        self._trm_warn_of_another_universe()
         feeds = self._trm.feeds
         signal: bt.Indicator = TRMDecision(  # type: ignore[call-arg] # Backtrader's params
             *[feeds[name] for name in needed_inputs(self._trm_loaded.schema)],
@@ -214,14 +214,14 @@ class _Averaged:
             self._recent.clear()
             return _CASH
         self._recent.append(decision.probabilities)
-        shares = np.mean(self._recent, axis=0)
+        alone = len(self._recent) == 1  # then it is the policy that breaks ties
+        shares = decision.probabilities if alone else np.mean(self._recent, axis=0)
         if shares.max() < self._p.min_confidence:
             self.n_kept += 1
             return None
         if self._p.decision == "blend":
             weights = shares @ ALLOCATION_WEIGHTS
         else:
-            alone = len(self._recent) == 1  # then it is the policy that breaks ties
             chosen = decision.allocation if alone else int(shares.argmax())
             weights = ALLOCATION_WEIGHTS[chosen]
         return float(weights[0]), float(weights[1])

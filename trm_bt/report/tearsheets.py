@@ -69,7 +69,9 @@ def tearsheet_html(
         notes.append(f"Left out: {_sessions(n_missing)} without a return.")
     flows = find_flows(strategy_or_returns)
     if len(flows):
-        each = "; ".join(f"{day.date()} {flow:+,.2f}" for day, flow in flows.items())
+        days = pd.DatetimeIndex(flows.index).strftime("%Y-%m-%d")
+        pairs = zip(days, flows, strict=True)
+        each = "; ".join(f"{day} {flow:+,.2f}" for day, flow in pairs)
         notes.append(f"Returns are time-weighted. Paid in or drawn: {each}.")
     aligned = None
     if benchmark is not None:
