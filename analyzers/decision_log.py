@@ -1,6 +1,5 @@
 """Every decision with its features, orders and fills."""
 
-from collections import Counter
 from typing import Final, TypedDict
 
 import pandas as pd
@@ -40,7 +39,7 @@ class DecisionLog(TableAnalyzer):
     Raises
     ------
     RunError
-        If no strategy takes decisions, or the log is asked for before the end.
+        If no strategy takes decisions, or the log is requested before the end.
     """
 
     def start(self) -> None:
@@ -62,7 +61,8 @@ class DecisionLog(TableAnalyzer):
             orders: pd.DataFrame = told_by(ran, "orders")
             self._table = with_orders(told_by(ran, "decisions"), orders)
             counts = {name: told_by(ran, name) for name in _COUNTS}
-            by_status = dict(Counter(map(str, orders["status"])))
+            found = orders["status"].value_counts()
+            by_status = dict(zip(map(str, found.index), found.tolist(), strict=True))
         self._analysis: DecisionLogAnalysis = {
             "n_decisions": len(self._table),
             "n_abstained": counts["n_abstained"],

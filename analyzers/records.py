@@ -3,9 +3,11 @@
 from typing import TypeAlias
 
 import backtrader as bt
+import numpy as np
 import pandas as pd
 
 from trm_bt.errors import RunError
+from trm_bt.feeds.backtrader import sessions_of
 
 Record: TypeAlias = dict[str, str | float | int | bool | None]
 """A row of a table by column: ISO dates, None for what is missing."""
@@ -17,19 +19,37 @@ class TableAnalyzer(bt.Analyzer):
     Raises
     ------
     RunError
-        If the table is asked for before the run has ended.
+        If the table is requested before the run has ended.
     """
 
     _table: pd.DataFrame | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a copy of the table; the class says which rows and columns it has."""
+        """Return a copy of the table, in the shape that the class states."""
         if self._table is None:
             raise RunError(
                 f"{type(self).__name__} has no table before the run has ended. Ask it "
                 "after `cerebro.run()`."
             )
         return self._table.copy()
+
+
+class CloseAnalyzer(TableAnalyzer):
+    """An analyzer that notes a row at each close, the session's date number first."""
+
+    def start(self) -> None:
+        """Begin with no session."""
+        self._rows: list[tuple[float, ...]] = []
+
+    def prenext(self) -> None:
+        """Note a close before the strategy decides anything."""
+        self.next()
+
+    def _by_session(self, *columns: str) -> pd.DataFrame:
+        """Return the rows under these columns, by session, and drop them."""
+        table = pd.DataFrame(self._rows, columns=["at", *columns], dtype=np.float64)
+        del self._rows
+        return table.set_index(sessions_of(table.pop("at").to_numpy()))
 
 
 def plain_records(table: pd.DataFrame) -> list[Record]:

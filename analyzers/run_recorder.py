@@ -54,11 +54,11 @@ class RecordedRun:
     orders : DataFrame of shape (n_orders, 14)
         Every order as it was sent: `session` it was sent on, `is_at_open` if that was
         before the broker had seen the bar (`next_open` and cheating timers), strategy,
-        feed, type, signed size, the prices that were asked for, `valid` as a date
+        feed, type, signed size, the prices that were requested, `valid` as a date
         number, among the strategy's orders the numbers of its `oco` (the first of the
         group, none for that one) and `parent`, and whether to `transmit` it.
     requests : DataFrame of shape (n_requests, 6)
-        What else a strategy asked of the broker: `what` is "cancel", with the number
+        Other requests to the broker: `what` is "cancel", with the number
         `nth` of the order among the strategy's, or "cash", with the amount added.
     notices : DataFrame of shape (n_notices, 9)
         Fills and refusals: `session` of the notice, row of `order` in `orders`, its

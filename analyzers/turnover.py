@@ -3,11 +3,8 @@
 from typing import TypedDict
 
 import backtrader as bt
-import numpy as np
-import pandas as pd
 
-from trm_bt.analyzers.records import Record, TableAnalyzer, plain_records
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.analyzers.records import CloseAnalyzer, Record, plain_records
 
 
 class TurnoverAnalysis(TypedDict):
@@ -21,7 +18,7 @@ class TurnoverAnalysis(TypedDict):
     trades: list[Record]
 
 
-class TurnoverAnalyzer(TableAnalyzer):
+class TurnoverAnalyzer(CloseAnalyzer):
     r"""Add up the trades of each session and their costs.
 
     Works with any strategy. The turnover of a session with trades v and portfolio value
@@ -37,7 +34,7 @@ class TurnoverAnalyzer(TableAnalyzer):
 
     def start(self) -> None:
         """Begin with no session, and nothing traded."""
-        self._rows: list[tuple[float, ...]] = []
+        super().start()
         self._done: dict[int, tuple[float, float]] = {}
         self._traded = self._commission = 0.0
 
@@ -50,10 +47,6 @@ class TurnoverAnalyzer(TableAnalyzer):
         self._traded += value - before[0]
         self._commission += commission - before[1]
 
-    def prenext(self) -> None:
-        """Note a close before the strategy decides anything."""
-        self.next()
-
     def next(self) -> None:
         """Close the session's account."""
         strategy = self.strategy
@@ -64,11 +57,9 @@ class TurnoverAnalyzer(TableAnalyzer):
 
     def stop(self) -> None:
         """Make the table, and drop the rows."""
-        columns = ["session", "traded", "commission", "value"]
-        table = pd.DataFrame(self._rows, columns=columns, dtype=np.float64)
-        table = table.set_index(sessions_of(table.pop("session").to_numpy()))
+        table = self._by_session("traded", "commission", "value")
         self._table = table.assign(turnover=table["traded"] / (2 * table["value"]))
-        del self._rows, self._done
+        del self._done
 
     def get_analysis(self) -> TurnoverAnalysis:
         """Return sums, and the sessions with trades in `trades`, as plain values."""

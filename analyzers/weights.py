@@ -2,11 +2,9 @@
 
 from typing import TypedDict
 
-import numpy as np
 import pandas as pd
 
-from trm_bt.analyzers.records import Record, TableAnalyzer, plain_records
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.analyzers.records import CloseAnalyzer, Record, plain_records
 from trm_bt.strategies.broker import value_in
 
 
@@ -19,21 +17,13 @@ class WeightsAnalysis(TypedDict):
     weights: list[Record]
 
 
-class WeightsAnalyzer(TableAnalyzer):
+class WeightsAnalyzer(CloseAnalyzer):
     """Weigh every feed that was ever held, and cash, at each close.
 
     Works with any strategy. Positions are worth what the broker says; the weights of a
     session are known at its close. The table has a row a session, a column a feed that
     was ever held, and "cash" last.
     """
-
-    def start(self) -> None:
-        """Begin with no session."""
-        self._rows: list[tuple[float, ...]] = []
-
-    def prenext(self) -> None:
-        """Note a close before the strategy decides anything."""
-        self.next()
 
     def next(self) -> None:
         """Note a close, once a bar."""
@@ -46,13 +36,10 @@ class WeightsAnalyzer(TableAnalyzer):
     def stop(self) -> None:
         """Make the table, and drop the rows."""
         names = [str(feed._name or f"data{i}") for i, feed in enumerate(self.datas)]
-        columns = ["session", *names, "cash"]
-        table = pd.DataFrame(self._rows, columns=columns, dtype=np.float64)
-        table = table.set_index(sessions_of(table.pop("session").to_numpy()))
+        table = self._by_session(*names, "cash")
         is_held = (table != 0).any() | (table.columns == "cash")
         table = table.loc[:, is_held]
         self._table = table.div(table.sum(axis=1), axis=0)
-        del self._rows
 
     def get_analysis(self) -> WeightsAnalysis:
         """Return mean and last weights, and the rows in `weights`, as plain values."""

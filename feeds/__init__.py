@@ -1,16 +1,19 @@
 """Where bars come from, and how they enter Backtrader."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.assembly import assemble
 from trm_bt.feeds.long_bond import LongBond
+from trm_bt.feeds.optional_inputs import choose_inputs
 from trm_bt.feeds.sample import load_sample
 from trm_bt.feeds.sources import check_span
 from trm_bt.feeds.vendors import open_source
 from trm_bt.market.bars import Bars
+from trm_bt.quality.rules import judge_by
 
 __all__ = ["load_bars"]
 
@@ -22,6 +25,9 @@ def load_bars(
     end: str | None = None,
     observed: Sequence[str] = (),
     long_bond: LongBond = "fund",
+    inputs: str | Sequence[str] = "all",
+    accept: Sequence[str] = (),
+    strict: bool = False,
 ) -> Bars:
     """Load checked bars from the embedded sample, a store or a folder of files.
 
@@ -37,6 +43,14 @@ def load_bars(
     long_bond : {"fund", "yields", "none"}
         What stands before TLT's first session: the returns of VUSTX where it is there,
         a par bond repriced from constant-maturity yields, or nothing.
+    inputs : str or sequence of str
+        "all" optional inputs that there are; "core" for equity, bond and volatility
+        alone, so that proxies serve for the rest; or "members", "put_call" and symbols
+        of members by name. Cash earns its rate whatever is said here.
+    accept : sequence of str
+        Rules that are overruled, as RULE or RULE:SYMBOL; the provenance says so.
+    strict : bool
+        Whether what is odd about bars refuses them, unless it is accepted.
 
     Returns
     -------
@@ -55,18 +69,36 @@ def load_bars(
         names where.
     """
     check_span(start, end)
+    judgement = judge_by(accept, is_strict=strict)
     if long_bond not in get_args(LongBond):
         raise BarsError(
             f"`long_bond` must be one of {', '.join(get_args(LongBond))}, got "
             f"'{long_bond}'."
         )
+    requested = [inputs] if isinstance(inputs, str) else inputs
     if str(source) == "sample":
         for name in observed:
             raise BarsError(
                 f"The sample has no observed '{name}', at best a proxy. Use bars that "
                 "have it."
             )
-        return load_sample().between(start, end)
+        return _only(load_sample().between(start, end), requested)
+    opened = open_source(source)
+    opened.judgement = judgement
     return assemble(
-        open_source(source), slice(start, end), observed=observed, long_bond=long_bond
+        opened,
+        slice(start, end),
+        observed=observed,
+        long_bond=long_bond,
+        inputs=requested,
     )
+
+
+def _only(sample: Bars, requested: Sequence[str]) -> Bars:
+    """Leave out the members of the sample that are not requested."""
+    assert sample.members is not None
+    members, _ = choose_inputs(requested, list(sample.members.columns), ())
+    if members:
+        return replace(sample, members=sample.members[list(members)])
+    provenance = {k: v for k, v in sample.provenance.items() if k != "members"}
+    return replace(sample, members=None, provenance=provenance)

@@ -15,7 +15,7 @@ from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.long_bond import LongBond, older_closes, splice
 from trm_bt.feeds.optional_inputs import read_optional_inputs, shorten_for
 from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
-from trm_bt.market.bars import PRICE_COLUMNS, Bars, Provenance
+from trm_bt.market.bars import PRICE_COLUMNS, Bars, Note, Provenance
 from trm_bt.quality.core_roles import examine_together
 from trm_bt.quality.findings import Role, refuse
 
@@ -26,6 +26,7 @@ def assemble(
     *,
     observed: Sequence[str] = (),
     long_bond: LongBond = "fund",
+    inputs: Sequence[str] = ("all",),
 ) -> Bars:
     """Load the bars of a source on the calendar that SPY, TLT and VIX share.
 
@@ -38,15 +39,11 @@ def assemble(
         Folder or store.
     span : slice of str
         First and last date wanted, inclusive.
-    observed : sequence of {"members", "put_call"}
-        Inputs that must be observed: the span starts where they do.
-    long_bond : {"fund", "yields", "none"}
-        What stands before TLT's first session.
-
-    Warns
-    -----
-    BarsWarning
-        For each symbol that is odd, though not wrong; the provenance keeps it.
+    observed, long_bond
+        As in `trm_bt.feeds.load_bars`, which also says what is warned of.
+    inputs : sequence of str
+        The members and put/call to read, as `choose_inputs` takes it, beside those
+        that must be observed.
 
     Raises
     ------
@@ -57,7 +54,7 @@ def assemble(
     frames, notes = _read_core(source, span)
     spliced_on = frames["bond"].index[0]
     older = _splice_older(source, frames, notes, span, long_bond)
-    optional = read_optional_inputs(source, span)
+    optional = read_optional_inputs(source, span, [*inputs, *observed])
     calendar = _shared_calendar(frames, source.title, span)
     calendar = shorten_for(observed, optional, calendar, source.title)
     for role in frames:
@@ -65,7 +62,7 @@ def assemble(
     served = {name: entry.on(calendar) for name, entry in optional.items()}
     _warn_caller(
         *notes.values(),
-        *(entry.warnings for entry in optional.values()),
+        *(entry.said(calendar) for entry in optional.values()),
         *(_unserved(entry) for values, entry in served.values() if values is None),
     )
     for role, frame in frames.items():
@@ -98,9 +95,10 @@ def _read_core(
         frames[role], notes[role] = checked_prices(source, symbol, role, span)
     cut = {str(role): frame.loc[span] for role, frame in frames.items()}
     if not any(frame.empty for frame in cut.values()):
-        findings = examine_together(cut)
+        found = examine_together(cut)
+        findings = source.judgement.of(found, CORE_SYMBOLS["volatility"])
         refuse(findings, source.title)
-        notes["bond"] += tuple(finding.sentence for finding in findings)
+        notes["bond"] += tuple(finding.note for finding in findings)
     return frames, notes
 
 
@@ -128,6 +126,10 @@ def _core_provenance(
     notes: Mapping[Role, tuple[str, ...]],
     calendar: pd.DatetimeIndex,
 ) -> dict[str, Provenance]:
+    unread = source.unread()
+    if unread:
+        words = f"files of the folder not read: {', '.join(unread)}"
+        notes = {**notes, "equity": (*notes["equity"], words)}
     return {
         str(role): Provenance(
             source.origin(symbol), calendar[0], calendar[-1], notes=notes[role]
@@ -175,10 +177,10 @@ def _dropped(
     lacking = union.difference(frames[role].index)
     if not len(lacking):
         return ()
-    return (
-        f"{role} lacks {len(lacking)} sessions that other roles have, first "
-        f"{lacking[0].date()}: dropped from all.",
-    )
+    words = f"{role} lacks {len(lacking)} sessions that other roles have, first "
+    what = f"{role} lacks sessions that other roles have, dropped from all"
+    note = f"{words}{lacking[0].date()}: dropped from all."
+    return (Note(note, pd.DatetimeIndex(lacking), what),)
 
 
 def _unused(frame: pd.DataFrame, calendar: pd.DatetimeIndex) -> tuple[str, ...]:

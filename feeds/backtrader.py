@@ -132,13 +132,11 @@ def add_bars(cerebro: bt.Cerebro, bars: Bars, *, roles: Sequence[str] = ROLES) -
     roles : sequence of str
         The roles to add; one that `bars` lacks is skipped.
     """
-    for role in ROLES:
-        values = getattr(bars, role)
-        if role not in roles or values is None:
-            continue
-        for name, frame in _frames(role, values).items():
-            settings = {"dataname": frame, "role_status": bars.status(role)}
-            cerebro.adddata(TRMPandasData(**settings), name=name)
+    for role, values in bars.by_role().items():
+        if role in roles:
+            for name, frame in _frames(role, values).items():
+                settings = {"dataname": frame, "role_status": bars.status(role)}
+                cerebro.adddata(TRMPandasData(**settings), name=name)
 
 
 def _frames(role: str, values: pd.DataFrame | pd.Series) -> dict[str, pd.DataFrame]:

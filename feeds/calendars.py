@@ -1,6 +1,6 @@
 """Feeds that a strategy reads together must stand on the same sessions.
 
-The engine tells bars apart by date and time of day: two daily feeds that stamp a
+The engine separates bars by date and time of day: two daily feeds that stamp a
 session differently never stand on it together.
 """
 
@@ -200,7 +200,7 @@ def check_live_stamps(feeds: Feeds) -> None:
 
 
 def is_live(feeds: Feeds) -> bool:
-    """Tell whether a feed is live: its bars come one by one, and may not come.
+    """Return whether a feed is live: its bars come one by one, or not at all.
 
     Backtrader calls chained and rolled feeds live, for they are not preloaded; they are
     history unless a part of them is live.
@@ -223,7 +223,7 @@ def parts_of(feed: Feed) -> list[Feed]:
 
 
 def stand_together(feeds: Feeds) -> bool:
-    """Tell whether every feed has a bar, and all of them one of the same session."""
+    """Return whether every feed has a bar, and all of them one of the same session."""
     numbers = {feed.datetime[0] if len(feed) else np.nan for feed in feeds.values()}
     return len(numbers) == 1 and not np.isnan(numbers.pop())
 

@@ -1,13 +1,18 @@
 """A symbol's bars, refused if they break a rule."""
 
+from typing import Final
+
 import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.sources import DataSource
-from trm_bt.market.adjustment import adjusted_prices
+from trm_bt.market.adjustment import adjusted_prices, with_closes, with_widest
 from trm_bt.quality.findings import Finding, Role, Subject, refuse
 from trm_bt.quality.rules import VOLUME_RULES, examine
+
+CLOSES_READ: Final[tuple[Role, ...]] = ("volatility", "member", "fund_nav")
+"""Roles of which a run reads the closes alone."""
 
 
 def checked_prices(
@@ -40,36 +45,53 @@ def checked_prices(
     where = source.where(symbol)
     if table is None:
         present = ", ".join(source.symbols()[:12]) or "nothing"
-        raise BarsError(f"{where}: is needed and missing; there is {present}.")
+        unread = ", ".join(source.unread()[:12])
+        others = f" (files not read: {unread})" if unread else ""
+        raise BarsError(f"{where}: is needed and missing; there is {present}{others}.")
     if table.empty:
         raise BarsError(f"{where}: there must be at least one session, got none.")
-    findings = examine_span(table, role, where, span)
+    label = source.label(symbol)
+    findings = find_all(source, symbol, role, span, label)
     if role == "member":  # closes alone are read of it
         findings = tuple(f for f in findings if f.rule not in VOLUME_RULES)
-    refuse(findings, where)
+    refuse(findings, where, label)
+    notes = tuple(finding.note for finding in findings)
+    if role in CLOSES_READ:
+        whole = with_closes(table)
+        if whole is not table:
+            notes = (f"{label}: closes only", *notes)
+        table = with_widest(whole) if role == "volatility" else whole
     frame = adjusted_prices(table)
     sessions = nyse_sessions(frame.index[0], frame.index[-1])
-    warnings = tuple(finding.sentence for finding in findings)
-    return frame.loc[frame.index.isin(sessions)], warnings
+    return frame.loc[frame.index.isin(sessions)], notes
 
 
 def cut_span(table: pd.DataFrame, span: slice) -> pd.DataFrame:
-    """Return what lies between two dates, inclusive; all if it is out of order."""
+    """Cut a table, shape (n_rows, n_columns), to two dates; all if out of order."""
     return table.loc[span] if table.index.is_monotonic_increasing else table
 
 
-def examine_span(
-    table: pd.DataFrame, role: Role, name: str, span: slice
+def find_all(
+    source: DataSource, symbol: str, role: Role, span: slice, label: str
 ) -> tuple[Finding, ...]:
-    """Examine what of a table lies between two dates, against the NYSE calendar.
+    """Examine what of a symbol lies between two dates, against the NYSE calendar.
+
+    Sentences about its rows begin with `label`.
+
+    The table has shape (n_rows, n_columns), indexed by date.
 
     Returns
     -------
     tuple of Finding
-        None where no row lies between the dates.
+        What was odd when it was read comes first; of the rows nothing where none lies
+        between the dates.
     """
-    cut = cut_span(table, span)
-    if cut.empty:
-        return ()
-    sessions = nyse_sessions(cut.index.min(), cut.index.max())
-    return examine(Subject(cut, role, sessions, name))
+    table = source.read(symbol)
+    assert table is not None
+    found, cut = source.oddities(symbol), cut_span(table, span)
+    if role in CLOSES_READ:
+        cut = with_closes(cut)
+    if not cut.empty:
+        sessions = nyse_sessions(cut.index.min(), cut.index.max())
+        found += examine(Subject(cut, role, sessions, label, symbol))
+    return source.judgement.of(found, symbol)

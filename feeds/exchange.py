@@ -10,10 +10,14 @@ if TYPE_CHECKING:
 
 FIRST_SESSION: Final = pd.Timestamp("1962-01-02")
 """No bar before this one is looked for: Yahoo's daily history begins here."""
+_LAST_YEAR: Final = 2029
+SETTLED_AFTER: Final = pd.Timedelta(minutes=30)
+"""Time after the close from which on a session's bar is final."""
 
 
 def _calendar(last: pd.Timestamp) -> "ExchangeCalendar":
-    return _calendar_of_decades(last.year // 10 * 10 + 9)
+    # one calendar serves all that ends before its last year
+    return _calendar_of_decades(max(last.year // 10 * 10 + 9, _LAST_YEAR))
 
 
 @cache
@@ -47,6 +51,25 @@ def nyse_sessions(start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
     sessions = _calendar(max(end, FIRST_SESSION)).sessions
     found = sessions[(sessions >= start) & (sessions <= end)]
     return pd.DatetimeIndex(found.to_numpy(), name="session")
+
+
+def last_final_day(now: pd.Timestamp) -> pd.Timestamp:
+    """Return the last date whose bars are final at `now`: today after the close.
+
+    Parameters
+    ----------
+    now : Timestamp
+        A moment with a time zone.
+
+    Examples
+    --------
+    >>> last_final_day(pd.Timestamp("2024-07-05 11:00", tz="America/New_York")).date()
+    datetime.date(2024, 7, 4)
+    >>> last_final_day(pd.Timestamp("2024-07-05 16:30", tz="America/New_York")).date()
+    datetime.date(2024, 7, 5)
+    """
+    today = now.tz_convert("America/New_York").tz_localize(None).normalize()
+    return max(last_closed_session(now - SETTLED_AFTER), today - pd.Timedelta(days=1))
 
 
 def last_closed_session(now: pd.Timestamp) -> pd.Timestamp:

@@ -11,9 +11,12 @@ import pandas as pd
 from trm_bt.errors import BarsError, FetchError
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.intake import Download
+from trm_bt.feeds.sources import ROLE_OF_SYMBOL
 from trm_bt.feeds.store import check_symbol
 from trm_bt.feeds.vendor import Vendor
 from trm_bt.market.adjustment import RAW_COLUMNS
+from trm_bt.quality.findings import Subject
+from trm_bt.quality.rules import examine
 
 DEFAULT_TIME_LIMIT: Final = 600.0
 _OVERLAP: Final = 15
@@ -22,6 +25,7 @@ _COMPARE_WHOLE_AFTER: Final = pd.Timedelta(days=30)
 """A fund may correct a distribution of long ago."""
 _FEW_LOST: Final = 3
 """So many sessions may go missing at the vendor, and the copy's stay."""
+_MOST_RESCALED: Final = 0.2
 _RELATIVE_SLACK: Final = 1e-5
 """Undoing a split leaves the vendor's rounding; a cent on a price of 500 is twice this.
 """
@@ -162,6 +166,7 @@ class _Fetch:
             messages = (said, *messages)
         if is_due or len(new):
             joined = pd.concat([kept, new])
+            self._refuse_doubtful(symbol, kept, joined)
             self._save(symbol, joined, None if is_due else compared_at)
         action: Action = "extended" if len(new) else "unchanged"
         return Outcome(symbol, action, len(new), messages)
@@ -178,10 +183,32 @@ class _Fetch:
                 f"{len(lost)} sessions that the copy has, first {lost[0].date()}. "
                 "Fetch into a new store to take it all the same."
             )
+        self._refuse_doubtful(symbol, kept, full.raw)
         self._save(symbol, full.raw)
         sentence = f"{symbol}: rebuilt, the vendor's history has changed: {change}."
         n_new = int((full.raw.index > kept.index[-1]).sum())
         return Outcome(symbol, "rebuilt", n_new, (sentence, *full.warnings))
+
+    def _refuse_doubtful(
+        self, symbol: str, kept: pd.DataFrame, sent: pd.DataFrame
+    ) -> None:
+        """Raise `FetchError` if bars break rules that the copy keeps.
+
+        Traded prices of the past never change by a factor: if they do, a split was
+        announced whose prices are not divided yet, or divided twice.
+        """
+        shared = kept.index.intersection(sent.index)
+        factor = (sent["close"].loc[shared] / kept["close"].loc[shared]).median()
+        before = _errors(symbol, kept, self.vendor)
+        after = _errors(symbol, sent, self.vendor)
+        doubts = [said for rule, said in after.items() if rule not in before]
+        if not before and abs(factor - 1) > _MOST_RESCALED:
+            doubts.append(
+                f"{symbol}: traded prices of the past must stay, those of the copy's "
+                f"sessions are {factor:.3g} times what they were."
+            )
+        if doubts:
+            raise FetchError(f"{doubts[0]} What was sent is doubtful.")
 
     def _download(self, symbol: str, start: pd.Timestamp | None = None) -> Download:
         if time.monotonic() > self.deadline:
@@ -206,6 +233,19 @@ class _Fetch:
             f"{symbol}: the copy that serves ends on {last.date()}, "
             f"{n_behind} sessions ago."
         )
+
+
+def _errors(symbol: str, raw: pd.DataFrame, vendor: Vendor) -> dict[str, str]:
+    """Return what refuses raw bars as what the symbol is, by rule."""
+    ours = {spelled: name for name, spelled in vendor.spellings.items()}
+    own = ours.get(symbol, symbol)
+    if symbol in vendor.yields.values():
+        return {}
+    role = ROLE_OF_SYMBOL.get(own, "member")
+    sessions = nyse_sessions(raw.index[0], raw.index[-1])
+    found = examine(Subject(raw, role, sessions, symbol, own))
+    errors = (finding for finding in found if finding.severity == "error")
+    return {error.rule: error.sentence for error in errors}
 
 
 def _first_change(kept: pd.DataFrame, sent: pd.DataFrame) -> str | None:

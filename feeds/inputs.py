@@ -24,7 +24,7 @@ _N_FORGOTTEN: Final = 126
 
 def needed_inputs(schema: FeatureSchema) -> list[str]:
     """Return the inputs that features of `schema` read, in the order of the datas."""
-    return [*CORE_ROLES, *schema.members, *["put_call"] * schema.has_put_call]
+    return [*CORE_ROLES, *schema.optional_inputs]
 
 
 def datas_by_input(
@@ -82,7 +82,8 @@ def given_schema(inputs: Feeds, wanted: FeatureSchema) -> FeatureSchema:
         feed_of["members"] = feed_of[wanted.members[0]]
     roles = (*CORE_ROLES, "members", "put_call")
     status = {role: _status_of(feed_of[role]) for role in roles if role in feed_of}
-    return schema_from(status, wanted.members, wanted.lookbacks)
+    given = schema_from(status, wanted.members, wanted.lookbacks)
+    return given.model_copy(update={"allocations": wanted.allocations})
 
 
 def _status_of(feed: Feed) -> Status:

@@ -1,18 +1,19 @@
 """What stands before the first session of TLT: an older fund, yields, or nothing."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.series import LONG_YIELDS, load_yields
-from trm_bt.feeds.sources import DataSource
+from trm_bt.feeds.sources import OLDER_FUND, DataSource
+from trm_bt.market.accrual import accrue, monthly_income
+from trm_bt.market.adjustment import RAW_COLUMNS, with_believed_cash
 from trm_bt.market.bars import PRICE_COLUMNS
 from trm_bt.market.par_bond import par_bond_closes
 
-OLDER_FUND: Final = "VUSTX"
 LongBond = Literal["fund", "yields", "none"]
 
 
@@ -81,7 +82,26 @@ def older_closes(
             f"{first.date()} to be spliced before it, and does not."
         )
     name = f"the returns of {source.origin(OLDER_FUND)}"
+    income = _income(source, closes)
+    if len(income):
+        closes = accrue(closes, income)
+        name += (
+            f", whose income of a month, {income.mean():.2%} on average, is paid on "
+            "its last session and accrued over all of them"
+        )
     return OlderBond(closes, name, warnings)
+
+
+def _income(source: DataSource, closes: pd.Series) -> pd.Series:
+    """Return what the older fund pays by session: as it says, else as its closes do."""
+    table = source.read(OLDER_FUND)
+    assert table is not None
+    if not set(RAW_COLUMNS) <= set(table.columns):
+        return monthly_income(closes)
+    raw = with_believed_cash(table)
+    split = raw["splits"].where(raw["splits"] > 0, 1.0)
+    paid = raw["dividends"] * split / raw["close"].shift()
+    return paid[(paid > 0) & paid.index.isin(closes.index[1:])]
 
 
 def _from_yields(

@@ -10,10 +10,11 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.series import load_cash_yield, load_put_call
-from trm_bt.feeds.sources import DataSource
-from trm_bt.market.bars import MAX_CARRIED_SESSIONS, Provenance
+from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
+from trm_bt.market.bars import MAX_CARRIED_SESSIONS, Note, Provenance
 
 INSISTABLE: Final = ("members", "put_call")
+_SERIES: Final = ("rates", "putcall")
 _PUT_CALL_BREAKS: Final = {
     "2003-05-19": "placeholders up to 2003-05-21, another basis by 2006",
     "2012-06-11": "the basis changed",
@@ -36,44 +37,124 @@ class OptionalInput:
         Sessions at which the series changes its meaning, and how.
     warnings : tuple of str
         What is odd about the values.
+    beyond : float or None
+        What stands before the first and after the last value; without it values that
+        do not cover all sessions do not serve.
     """
 
     values: pd.DataFrame
     source: str
     breaks: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    beyond: float | None = None
 
     def carried(self, calendar: pd.DatetimeIndex) -> pd.DataFrame:
-        """Return the values on `calendar`, carried over short holes, NaN elsewhere."""
+        """Carry values over short holes, NaN elsewhere: (n_sessions, n_columns)."""
         index = self.values.index.union(calendar)
         values = self.values.reindex(index).ffill(limit=MAX_CARRIED_SESSIONS)
         return values.loc[calendar]
 
+    def unreached(self, calendar: pd.DatetimeIndex) -> tuple[Note, ...]:
+        """Say on which sessions before the first and after the last value rests."""
+        if self.beyond is None:
+            return ()
+        is_beyond = _is_beyond(self.carried(calendar))
+        if not is_beyond.any() or is_beyond.all():
+            return ()
+        sessions, inside = calendar[is_beyond], calendar[~is_beyond]
+        served = f"{inside[0].date()} to {inside[-1].date()}"
+        what = f"{self.beyond:g} stands where there is no value before or after"
+        words = f"serves {served}; {what}, on {len(sessions)} sessions"
+        return (Note(words, sessions, what),)
+
+    def said(self, calendar: pd.DatetimeIndex) -> list[str]:
+        """Return what a caller is warned of where the values serve."""
+        beyond = [f"{self.source}: {note}." for note in self.unreached(calendar)]
+        return [*self.warnings, *beyond]
+
     def on(self, calendar: pd.DatetimeIndex) -> tuple[pd.DataFrame | None, Provenance]:
-        """Return the values if they cover `calendar`, and what the provenance says."""
+        """Return values, (n_sessions, n_columns), unless one lacks; provenance."""
         values = self.carried(calendar)
         first, last = calendar[0], calendar[-1]
+        is_carried = self.values.reindex(calendar).isna().any(axis=1).to_numpy()
+        is_carried &= values.notna().all(axis=1).to_numpy()
+        notes: list[str] = [*self.unreached(calendar)]
+        if self.beyond is not None:
+            is_beyond = _is_beyond(values)
+            values = values.where(~is_beyond[:, None], self.beyond)
         is_absent = values.isna().any(axis=1).to_numpy()
         if is_absent.any():
-            note = (
+            words = (
                 f"not used: no value on {is_absent.sum()} of {len(calendar)} sessions, "
                 f"first {calendar[int(is_absent.argmax())].date()}"
             )
+            note = Note(words, calendar[is_absent], "not used: no value")
             return None, Provenance(self.source, first, last, "proxy", (note,))
-        is_carried = self.values.reindex(calendar).isna().any(axis=1)
-        notes = [
-            f"the CBOE's ratio breaks on {day}: {what}; a ratio to the trailing mean "
-            "forgets it within 252 sessions"
-            for day, what in self.breaks.items()
-            if first < pd.Timestamp(day) <= last
-        ]
         if is_carried.any():
-            notes.insert(0, f"carried forward on {is_carried.sum()} sessions")
+            words = f"carried forward on {is_carried.sum()} sessions"
+            notes.append(Note(words, calendar[is_carried], "carried forward"))
+        for day, what in self.breaks.items():
+            if first < pd.Timestamp(day) <= last:
+                words = (
+                    f"the CBOE's ratio breaks on {day}: {what}; a ratio to the "
+                    "trailing mean forgets it within 252 sessions"
+                )
+                notes.append(Note(words, pd.DatetimeIndex([day]), words))
         notes += self.warnings
         return values, Provenance(self.source, first, last, "observed", tuple(notes))
 
 
-def read_optional_inputs(source: DataSource, span: slice) -> dict[str, OptionalInput]:
+def choose_inputs(
+    requested: Sequence[str], members: Sequence[str], symbols: Sequence[str]
+) -> tuple[tuple[str, ...], bool]:
+    """Return which members serve, and whether the put/call ratio may.
+
+    Parameters
+    ----------
+    requested : sequence of str
+        "core" for no optional input, "all" for every one there is, else "members",
+        "put_call" or symbols of members; names may be joined by commas.
+    members : sequence of str
+        The members that the source has.
+    symbols : sequence of str
+        All its symbols: any but the core and the series may be named as a member.
+
+    Raises
+    ------
+    BarsError
+        If a name is none of these, or not there.
+
+    Examples
+    --------
+    >>> choose_inputs(["core"], ["XLE", "XLF"], ["SPY", "XLE", "XLF"])
+    ((), False)
+    >>> choose_inputs(["xlf,put_call"], ["XLE", "XLF"], ["XLE", "XLF", "putcall"])
+    (('XLF',), True)
+    """
+    names = [name.strip() for text in requested for name in text.split(",")]
+    if "all" in names:
+        return tuple(members), True
+    own = {*CORE_SYMBOLS.values(), *_SERIES}
+    known = {name.upper(): name for name in (*symbols, *members) if name not in own}
+    chosen: dict[str, None] = {}
+    for name in names:
+        if name == "members" and members:
+            chosen |= dict.fromkeys(members)
+        elif name.upper() in known:
+            chosen[known[name.upper()]] = None
+        elif name != "core" and not (name == "put_call" and "putcall" in symbols):
+            there = ["put_call"] * ("putcall" in symbols) + list(known.values())
+            raise BarsError(
+                "`inputs` must be 'core', 'all', or name optional inputs of the bars: "
+                f"'members', 'put_call' or a member's symbol. Got '{name}'; the bars "
+                f"have {', '.join(there) or 'none'}."
+            )
+    return tuple(chosen), "put_call" in names
+
+
+def read_optional_inputs(
+    source: DataSource, span: slice, inputs: Sequence[str] = ("all",)
+) -> dict[str, OptionalInput]:
     """Read the optional roles that the source has.
 
     Parameters
@@ -82,14 +163,18 @@ def read_optional_inputs(source: DataSource, span: slice) -> dict[str, OptionalI
         Where they are read from.
     span : slice of str
         First and last date that members are examined on, inclusive.
+    inputs : sequence of str
+        Which members, and whether put/call, as `choose_inputs` takes it.
 
     Raises
     ------
     BarsError
-        If a table breaks a rule; a yield in decimals instead of percent is one.
+        If a table breaks a rule; a yield in decimals instead of percent is one. Or
+        if an input is requested that the source does not have.
     """
     found: dict[str, OptionalInput] = {}
-    symbols, closes = source.members(), {}
+    symbols, has_put_call = choose_inputs(inputs, source.members(), source.symbols())
+    closes = {}
     warnings: list[str] = []
     for symbol in symbols:
         frame, said = checked_prices(source, symbol, "member", span)
@@ -100,15 +185,31 @@ def read_optional_inputs(source: DataSource, span: slice) -> dict[str, OptionalI
         found["members"] = OptionalInput(
             pd.DataFrame(closes), name, warnings=tuple(warnings)
         )
-    put_call = load_put_call(source)
+    put_call = load_put_call(source) if has_put_call else None
     if put_call is not None:
         name = f"{source.origin('putcall')}: put/call ratio {put_call.name}"
-        found["put_call"] = OptionalInput(put_call.to_frame(), name, _PUT_CALL_BREAKS)
+        said = tuple(finding.note for finding in source.oddities("putcall"))
+        found["put_call"] = OptionalInput(
+            put_call.to_frame(), name, _PUT_CALL_BREAKS, said
+        )
     cash = load_cash_yield(source)
     if cash is not None:
         name = f"{source.origin('rates')}: {cash.name}, percent a year"
-        found["cash_rate"] = OptionalInput(cash.to_frame() / 100.0, name)
+        said = tuple(finding.note for finding in source.oddities("rates"))
+        # cash earns nothing where no rate is known
+        found["cash_rate"] = OptionalInput(
+            cash.to_frame() / 100.0, name, warnings=said, beyond=0.0
+        )
     return found
+
+
+def _is_beyond(values: pd.DataFrame) -> np.ndarray:
+    """Mark the rows before the first and after the last that have all values."""
+    there = np.flatnonzero(values.notna().all(axis=1))
+    places = np.arange(len(values))
+    if not len(there):
+        return np.zeros(len(values), bool)
+    return np.asarray((places < there[0]) | (places > there[-1]))
 
 
 def shorten_for(
@@ -118,6 +219,8 @@ def shorten_for(
     title: str,
 ) -> pd.DatetimeIndex:
     """Start the calendar after the last session on which an insisted input lacks.
+
+    The calendar, shape (n_sessions,), loses its first sessions alone.
 
     Raises
     ------

@@ -150,14 +150,30 @@ def _check_found(
                 f"'{found[role]._name}' for both. Name another one: {role}='<feed "
                 "name>'."
             )
-    for role in names:
-        if role not in found:
-            params = ", ".join(f"{name}='<feed name>'" for name in names)
-            raise BarsError(
-                f"No feed for the role {role} among {_present(datas)}: name one of "
-                f"them '{KNOWN_NAMES[role][1].upper()}', say which is which "
-                f"({params}), or that they are in this order (roles='{BY_ORDER}')."
-            )
+    missing = [role for role in names if role not in found]
+    if not found:  # of feeds that nobody named, the first roles are there
+        unnamed = [data for data in datas if not data._name]
+        missing = missing[len(unnamed) :]
+    if missing:
+        name = KNOWN_NAMES[missing[0]][1].upper()
+        params = ", ".join(f"{role}='<feed name>'" for role in names)
+        raise BarsError(
+            f"No feed for the role {missing[0]} among {_present(datas)}: add "
+            f"{line_to_add(name)}, name one of them '{name}', say which is which "
+            f"({params}), or that they are in this order (roles='{BY_ORDER}')."
+        )
+
+
+def line_to_add(name: str) -> str:
+    """Return the line of a script that adds a feed by its name.
+
+    Examples
+    --------
+    >>> line_to_add("VIX")
+    "`cerebro.adddata(bt.feeds.PandasData(dataname=vix), name='VIX')`"
+    """
+    variable = "".join(c for c in name.lower() if c.isalnum() or c == "_")
+    return f"`cerebro.adddata(bt.feeds.PandasData(dataname={variable}), name='{name}')`"
 
 
 def _check_order(found: Mapping[str, Feed], ordered: Mapping[str, Feed]) -> None:

@@ -137,7 +137,7 @@ class SampleSource(DataSource):
         return tuple(self._tables)
 
     def read(self, symbol: str) -> pd.DataFrame | None:
-        """Return a role's values."""
+        """Return a role's values, shape (n_sessions, n_columns)."""
         return self._tables.get(symbol)
 
     def where(self, symbol: str) -> str:

@@ -9,8 +9,20 @@ from typing import Final
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds.tables import file_of, files_of, read_table, symbol_of
-from trm_bt.quality.findings import Role
+from trm_bt.feeds.exchange import last_final_day
+from trm_bt.feeds.rates import read_rates
+from trm_bt.feeds.spellings import symbol_of
+from trm_bt.feeds.tables import (
+    FileTable,
+    file_of,
+    files_of,
+    rate_files,
+    read_file,
+    symbols_of,
+)
+from trm_bt.quality.findings import AS_RULED, Finding, Judgement, Role, on_rows
+from trm_bt.reading import read_text
+from trm_bt.text import iso_date, shown
 
 CORE_SYMBOLS: Final[Mapping[Role, str]] = {
     "equity": "SPY",
@@ -18,9 +30,20 @@ CORE_SYMBOLS: Final[Mapping[Role, str]] = {
     "volatility": "VIX",
 }
 """The symbols that a source must have, by role."""
+OLDER_FUND: Final = "VUSTX"
+ROLE_OF_SYMBOL: Final[Mapping[str, Role]] = {
+    **{symbol: role for role, symbol in CORE_SYMBOLS.items()},
+    OLDER_FUND: "fund_nav",
+    "rates": "series",
+    "putcall": "series",
+}
+"""What a symbol is examined as; any other with prices is a member."""
 SECTORS: Final = ("XLB", "XLE", "XLF", "XLI", "XLK", "XLP", "XLU", "XLV", "XLY")
 """The nine sector funds of 1998, which all reach back as far as any."""
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NAMED: Final = {*map(str.lower, (*ROLE_OF_SYMBOL, *SECTORS))}
+"""Symbols that a file is believed to hold by its name."""
+_NO_BARS: Final = re.compile(r"[.~]|(members|readme|licen[cs]e|notes)\b", re.IGNORECASE)
+_MAX_MEMBERS: Final = 1000
 
 
 class DataSource(ABC):
@@ -33,9 +56,12 @@ class DataSource(ABC):
     ----------
     title : str
         What is read, for a report.
+    judgement : Judgement
+        Which findings refuse its bars.
     """
 
     title: str
+    judgement: Judgement = AS_RULED
 
     @abstractmethod
     def symbols(self) -> tuple[str, ...]:
@@ -57,9 +83,22 @@ class DataSource(ABC):
     def where(self, symbol: str) -> str:
         """Say where the table of `symbol` is, or would have to be."""
 
+    def label(self, symbol: str) -> str:
+        """Return what findings call the table of `symbol`, without a folder."""
+        return Path(self.where(symbol)).name
+
     def origin(self, symbol: str) -> str:
         """Say what the table of `symbol` is and whose, for a report."""
-        return Path(self.where(symbol)).name
+        return self.label(symbol)
+
+    def oddities(self, symbol: str) -> tuple[Finding, ...]:
+        """Return what was odd about the table of `symbol` when it was read."""
+        del symbol
+        return ()
+
+    def unread(self) -> tuple[str, ...]:
+        """Return the names of files beside those read so far, sorted."""
+        return ()
 
     def members(self) -> tuple[str, ...]:
         """Return the symbols whose closes are the members, none if there are none."""
@@ -73,24 +112,72 @@ class FolderSource(DataSource):
     ----------
     folder : Path
         Folder of the files, and of `members.txt` if there is one.
+    now : Timestamp, optional
+        The moment, with a time zone, after which a session has not closed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now: pd.Timestamp | None = None) -> None:
         self.folder = folder
         self.title = f"files of the folder {folder.resolve().name}"
+        self._now = pd.Timestamp.now("UTC") if now is None else now
+        self._tables: dict[str, FileTable] = {}
+        self._paths: set[Path] = set()
 
     def symbols(self) -> tuple[str, ...]:
         """Return the symbols that have a file, sorted."""
-        return tuple(sorted({_spelled(path) for path in files_of(self.folder)}))
+        found: set[str] = set()
+        for path in files_of(self.folder):
+            own = symbol_of(path)
+            found |= {own} if own in _NAMED else {*symbols_of(path)} or {own}
+        return tuple(sorted(map(_spelled, found)))
 
     def read(self, symbol: str) -> pd.DataFrame | None:
-        """Read the symbol's file."""
-        path = file_of(self.folder, symbol)
-        return None if path is None else read_table(path)
+        """Read the symbol's file, without the sessions that have not closed."""
+        if symbol not in self._tables:
+            paths = self._files(symbol)
+            if not paths:
+                return None
+            if symbol == "rates":
+                table = read_rates(paths)
+            else:
+                table = read_file(paths[0], symbol)
+            self._tables[symbol] = self._closed(table, paths[0].name)
+            self._paths |= {*paths}
+        return self._tables[symbol].frame
+
+    def oddities(self, symbol: str) -> tuple[Finding, ...]:
+        """Return what was odd about the symbol's file when it was read."""
+        return self._tables[symbol].findings if symbol in self._tables else ()
 
     def where(self, symbol: str) -> str:
         """Return the path of the symbol's file."""
-        return str(file_of(self.folder, symbol) or self.folder / f"{symbol}.csv")
+        paths = self._files(symbol)
+        return str(paths[0] if paths else self.folder / f"{symbol}.csv")
+
+    def unread(self) -> tuple[str, ...]:
+        """Return the names of the files that were not read, sorted."""
+        paths = (path for path in self.folder.iterdir() if path.is_file())
+        names = (path.name for path in paths if path not in self._paths)
+        return tuple(sorted(name for name in names if not _NO_BARS.match(name)))
+
+    def _files(self, symbol: str) -> list[Path]:
+        """Return the files of a symbol: one, but for yields that have a file each."""
+        if symbol == "rates":
+            return rate_files(self.folder)
+        path = file_of(self.folder, symbol)
+        return [] if path is None else [path]
+
+    def _closed(self, table: FileTable, name: str) -> FileTable:
+        """Leave out the bars of sessions that have not closed, and say so."""
+        index = table.frame.index
+        is_open = index > last_final_day(self._now)
+        if not is_open.any():
+            return table
+        words = f"{name}: a bar is final when its session has closed, {is_open.sum()} "
+        finding = on_rows(
+            "warning", "not closed", index[is_open], f"{words}later ones are left out"
+        )
+        return FileTable(table.frame[~is_open], (*table.findings, finding))
 
     def members(self) -> tuple[str, ...]:
         """Return what members.txt lists, else the nine sector funds if all are there.
@@ -104,14 +191,21 @@ class FolderSource(DataSource):
         if not listed.is_file():
             return SECTORS if set(SECTORS) <= set(self.symbols()) else ()
         try:
-            return tuple(listed.read_text(encoding="utf-8").split())
-        except UnicodeDecodeError as error:
-            raise BarsError(f"{listed}: must be text in UTF-8.") from error
+            names = read_text(listed).split()
+        except (OSError, ValueError) as error:
+            raise BarsError(f"{listed}: cannot be read: {error}.") from error
+        repeated = [name for name in names if names.count(name) > 1]
+        if len(names) > _MAX_MEMBERS or repeated:
+            what = f"has {shown(repeated[0])} twice" if repeated else f"{len(names)}"
+            raise BarsError(
+                f"{listed}: must list at most {_MAX_MEMBERS} symbols, each once, got "
+                f"{what}."
+            )
+        return tuple(names)
 
 
-def _spelled(path: Path) -> str:
-    """Return a file's symbol as roles spell it: SPY, but rates and putcall."""
-    symbol = symbol_of(path)
+def _spelled(symbol: str) -> str:
+    """Return a lower-cased symbol as roles spell it: SPY, but rates and putcall."""
     return symbol if symbol in ("rates", "putcall") else symbol.upper()
 
 
@@ -121,10 +215,6 @@ def check_span(start: str | None, end: str | None) -> None:
         if value is None:
             continue
         try:
-            if not _DATE.fullmatch(value):
-                raise ValueError("another form")
-            pd.Timestamp(value)
+            iso_date(value)
         except ValueError as error:
-            raise BarsError(
-                f"`{name}` must be a date as YYYY-MM-DD, got '{value}'."
-            ) from error
+            raise BarsError(f"`{name}` {error}.") from error

@@ -18,11 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
 from trm_bt.errors import BarsError
 from trm_bt.files import remove_leftovers, write_atomically
 from trm_bt.market.adjustment import RAW_COLUMNS
+from trm_bt.parquet import open_parquet
+from trm_bt.reading import TABLE_BYTES, check_json, read_bytes
+from trm_bt.text import shown
 
 _VERSION: Final = 2
 _OLD_MANIFEST: Final = "bars-manifest.json"
@@ -33,7 +36,7 @@ _SEAL: Final = b'"sha256":"'
 _UNSEALED: Final = b"0" * 64
 
 
-class StoreEntry(BaseModel):
+class StoreEntry(BaseModel, frozen=True, extra="forbid"):
     """What a file of the store says of its bars.
 
     Parameters
@@ -53,8 +56,6 @@ class StoreEntry(BaseModel):
     sha256 : str
         Digest of the file with 64 zeros in the place of the digest.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[2]
     vendor: str
@@ -203,21 +204,25 @@ class BarStore:
         path = self.path(symbol)
         remedy = f"Run `trm-bt fetch --symbols {symbol}` to fetch it again."
         try:
-            content = path.read_bytes()
+            content = read_bytes(path, TABLE_BYTES)
         except FileNotFoundError:
             raise BarsError(
                 f"{self.folder}: must hold '{symbol}', and has none. {remedy}"
             ) from None
+        except ValueError as error:
+            raise BarsError(f"{path}: {error}. {remedy}") from error
         start, digest = _seal(content)
         if content[start : start + len(digest)] != digest:
             raise BarsError(
                 f"{path}: must be the file that was written, its SHA-256 differs from "
                 f"what it says. {remedy}"
             )
-        file = pq.ParquetFile(pa.BufferReader(content))
         try:
-            entry = StoreEntry.model_validate_json(file.metadata.metadata[_KEY])
-        except ValidationError as error:
+            file = open_parquet(content)
+            stated = file.metadata.metadata[_KEY]
+            check_json(stated)
+            entry = StoreEntry.model_validate_json(stated, strict=True)
+        except (ValueError, KeyError, TypeError, OSError) as error:
             raise BarsError(
                 f"{path}: must be in format {_VERSION}, and is in that of another "
                 f"version. {remedy}"
@@ -254,5 +259,5 @@ def check_symbol(symbol: str) -> None:
     if not _SYMBOL.fullmatch(symbol):
         raise BarsError(
             "A symbol is at most 20 letters, digits and . = - after an optional ^, "
-            f"got {symbol!r}."
+            f"got {shown(symbol)}."
         )

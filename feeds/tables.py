@@ -1,70 +1,129 @@
 """Files of numbers with one row a session, in the spellings that people have.
 
-Understood are the columns of Yahoo (``Date, Open, ..., Adj Close``), of Stooq
-(``<DATE>, <OPEN>, ..., <VOL>``), of Backtrader (``datetime, ..., openinterest``) and of
-the CBOE's put/call files, whose header follows lines of prose.
+`spellings` knows the names of columns and files, `layout` separators and header lines,
+`cells` dates and numbers. What is read without doubt is read, and what is odd is said.
 """
 
 import csv
-import re
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from trm_bt.errors import BarsError
+from trm_bt.feeds.cells import parse_dates, parse_numbers
+from trm_bt.feeds.layout import Layout, layout_of
+from trm_bt.feeds.spellings import (
+    PRICES,
+    is_date,
+    is_read,
+    is_unread,
+    our_names,
+    split_ticker,
+    symbol_of,
+    symbols_in,
+    table_suffix,
+)
+from trm_bt.parquet import open_parquet, read_parquet
+from trm_bt.quality.findings import Finding, on_whole
+from trm_bt.reading import TABLE_BYTES, read_bytes
+from trm_bt.text import shorten
 
-SUFFIXES: Final = (".csv", ".parquet")
-_DATE_COLUMNS: Final = ("date", "datetime", "session", "trade date")
-_SPELLINGS: Final = {"vol": "volume"}
-_ADJUSTED_CLOSE: Final = re.compile(r"adj(usted)?[ ._*]*close[*]*")
-_NO_NUMBERS: Final = ("ticker", "symbol", "per", "time")
-_DATE_FORMATS: Final = ("%Y-%m-%d", "%Y%m%d", "%m/%d/%Y")
-_AMERICAN_MIDNIGHT: Final = r"[ T]00:00:00(?:-0[456]:00)?$"
-"""What yfinance and Backtrader write after the date of a daily bar: midnight in New
-York or, for the indexes of the CBOE, in Chicago."""
-_MOST_HEADER_LINES: Final = 10
+_MISSING: Final = (".", "-", "ND")
+_TICKER_COLUMNS: Final = ("ticker", "symbol")
+_SPLITS: Final = ("stock splits", "splits")
+
+
+@dataclass(frozen=True)
+class FileTable:
+    """What a file holds of a symbol, and what is odd about the file.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_rows, n_columns)
+        Floats by tz-naive dates named "session"; order and values are not checked.
+    findings : tuple of Finding
+        What was turned round, or is not known.
+    """
+
+    frame: pd.DataFrame
+    findings: tuple[Finding, ...] = ()
 
 
 def file_of(folder: Path, symbol: str) -> Path | None:
     """Return the file that holds `symbol`, None if there is none.
 
-    Case does not matter; neither do the ^ before an index nor the .us of Stooq.
+    Case does not matter; neither do the ^ before an index, the .us of Stooq and what
+    else vendors put around a symbol. Where no file is named for the symbol, one whose
+    columns are the symbol's serves.
     """
-    found = [path for path in files_of(folder) if symbol_of(path) == symbol.lower()]
+    paths = files_of(folder)
+    found = [path for path in paths if symbol_of(path) == symbol.lower()]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise BarsError(f"{folder}: must hold {symbol} once, has {names}. Remove one.")
-    return found[0] if found else None
+    if found:
+        return found[0]
+    holding = (path for path in paths if symbol.lower() in symbols_of(path))
+    return next(holding, None)
+
+
+def rate_files(folder: Path) -> list[Path]:
+    """Return the file called rates, else those whose names or columns are yields."""
+    paths = files_of(folder)
+    named = [path for path in paths if symbol_of(path) == "rates"]
+    called = [path for path in named if path.name.lower().startswith("rates.")]
+    if len(called) > 1:
+        names = " and ".join(path.name for path in called)
+        raise BarsError(f"{folder}: must hold rates once, has {names}. Remove one.")
+    return called or named or [path for path in paths if "rates" in symbols_of(path)]
 
 
 def files_of(folder: Path) -> list[Path]:
     """Return the files of tables in `folder`, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    return sorted(path for path in folder.iterdir() if _is_table(path))
 
 
-def symbol_of(path: Path) -> str:
-    """Return the symbol that a file is named for, in lower case.
+def _is_table(path: Path) -> bool:
+    """Tell whether a file is a table by its name, or a text by its header too."""
+    if not table_suffix(path).startswith(".txt"):
+        return bool(table_suffix(path))
+    try:
+        return any(map(is_date, _header(path)[0]))
+    except (BarsError, OSError, ValueError):
+        return False
 
-    Examples
-    --------
-    >>> [symbol_of(Path(name)) for name in ("SPY.csv", "^vix.csv", "spy.us.parquet")]
-    ['spy', 'vix', 'spy']
+
+def symbols_of(path: Path) -> tuple[str, ...]:
+    """Return the symbols, in lower case, that a file's columns and tickers name.
+
+    A file is looked into by its header; only one with a column of tickers is read.
     """
-    return path.stem.lower().removeprefix("^").removesuffix(".us")
+    try:
+        header, tickers = _header(path)
+        pairs = _fields(header, tickers)
+        named = [name for name in header if name.lower() in _TICKER_COLUMNS]
+        found = {ticker for ticker, _ in pairs}
+        if named and not any(found):
+            found = set(_raw(path)[0][named[0]].dropna().astype(str))
+    except (BarsError, OSError, ValueError):
+        return ()  # says so where it is read
+    symbols = {_symbol(ticker) for ticker in found if ticker}
+    return tuple(sorted(symbols | {name.lower() for name in symbols_in(header)}))
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or parquet file of numbers; order and values are not checked.
+    """Read a CSV, text or parquet file of numbers; order and values are not checked.
 
     Parameters
     ----------
     path : Path
-        The sessions are the column `date`, `datetime` or `session` (else the first
-        column, or a parquet index), as YYYY-MM-DD, YYYYMMDD or MM/DD/YYYY, or as
-        midnight in New York.
+        The sessions are a column such as `date` or `datetime` (else the first column,
+        or a parquet index), as YYYY-MM-DD or in another format of `cells`.
 
     Returns
     -------
@@ -76,84 +135,177 @@ def read_table(path: Path) -> pd.DataFrame:
     BarsError
         If the file cannot be read, or a date or number cannot be parsed.
     """
+    return read_file(path).frame
+
+
+def read_file(path: Path, symbol: str | None = None) -> FileTable:
+    """Read a file as `read_table` does, with what is odd about it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    symbol : str, optional
+        Whose bars are wanted of several in one file; by default that of its name.
+    """
+    wanted = (symbol or symbol_of(path)).lower()
     try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            skipped = _lines_beside_header(path)
-            frame = pd.read_csv(path, skiprows=skipped, thousands=",")
-    except (OSError, ValueError, csv.Error) as error:
-        reason = str(error).splitlines()[0]
+        frame, tickers = _raw(path)
+    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
+        if isinstance(error, BarsError):
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise BarsError(f"{path}: cannot be read as a table: {reason}.") from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
     if not len(frame.columns):
         raise BarsError(f"{path}: must have a column of dates, and has no column.")
-    frame.columns = frame.columns.astype(str).str.strip(" <>").str.lower()
-    frame = frame.rename(columns=_spell)
+    frame, found = _of_symbol(frame, tickers, wanted, path)
+    frame.columns = pd.Index(our_names(list(frame.columns)))
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise BarsError(f"{path}: column '{repeated[0]}' must be there once only.")
-    dates = [name for name in _DATE_COLUMNS if name in frame.columns]
-    written = frame.pop(dates[0] if dates else frame.columns[0])
-    frame = frame.drop(columns=[name for name in _NO_NUMBERS if name in frame])
-    frame.index = _parse_dates(written, path)
-    return _parse_numbers(frame, path)
+    dates = [name for name in frame.columns if is_date(name)]
+    sessions = parse_dates(frame.pop(dates[0] if dates else frame.columns[0]), path)
+    frame, odd = _of_numbers(frame.set_index(sessions), path)
+    if {"close", "adj close"} & set(frame):
+        frame = frame[frame.notna().any(axis=1)]
+    if len(frame) > 1 and frame.index.is_monotonic_decreasing and frame.index.is_unique:
+        frame = frame.iloc[::-1]
+        words = f"{path.name}: the newest row stands first, the rows were turned round"
+        odd.append(on_whole("newest first", words, "warning"))
+    return FileTable(frame, (*found, *odd))
 
 
-def _spell(column: str) -> str:
-    """Return our spelling of a lower-cased column."""
-    if _ADJUSTED_CLOSE.fullmatch(column):
-        return "adj close"
-    return _SPELLINGS.get(column, column)
+def _header(path: Path) -> tuple[list[str], Sequence[str]]:
+    """Return the names of the columns, and their tickers where they have some."""
+    if table_suffix(path) == ".parquet":
+        return open_parquet(read_bytes(path, TABLE_BYTES)).schema_arrow.names, ()
+    layout, _ = layout_of(path)
+    return list(layout.header), layout.tickers
 
 
-def _lines_beside_header(path: Path) -> list[int]:
-    """Return the lines that are to be skipped: prose before the header, and more.
-
-    What `yfinance.download` writes has a header of three lines, the columns in the
-    first.
-    """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = list(islice(csv.reader(file), _MOST_HEADER_LINES))
-    starts = [cells[0].strip(" <>").lower() if cells else "" for cells in lines]
-    if starts[:3] == ["price", "ticker", "date"]:
-        tickers = {cell for cell in lines[1][1:] if cell}
-        if len(tickers) > 1:
-            raise BarsError(
-                f"{path}: must hold one symbol, has {', '.join(sorted(tickers))}."
-            )
-        return [1, 2]
-    for i, cells in enumerate(lines):
-        if {cell.strip(" <>").lower() for cell in cells} & {*_DATE_COLUMNS}:
-            return list(range(i))
-    return []
+def _raw(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
+    """Return a file's cells under the names of its header, and tickers of columns."""
+    if table_suffix(path) == ".parquet":
+        return _of_parquet(path)
+    layout, text = layout_of(path)
+    frame = _cells(text, layout)
+    names = our_names(list(layout.header))
+    prices = [k for k, name in enumerate(names) if name in (*PRICES, "adj close")]
+    if any(_has_commas(frame.iloc[:, k]) for k in prices or range(1, len(names))):
+        # of 24,13 and 1.234 all cells are needed as they are
+        frame = _cells(text, layout, dtype=str)
+    return frame, layout.tickers
 
 
-def _parse_dates(written: pd.Series, path: Path) -> pd.DatetimeIndex:
-    """Return the sessions; all of them must be written in one of the formats."""
-    text = written.astype(str).str.strip()
-    days = text.str.replace(_AMERICAN_MIDNIGHT, "", regex=True)
-    for date_format in _DATE_FORMATS:
-        dates = pd.to_datetime(days, errors="coerce", format=date_format)
-        if dates.notna().any():
-            break
-    if dates.isna().any():
-        row = int(dates.isna().to_numpy().argmax())
+def _cells(text: str, layout: Layout, dtype: type[str] | None = None) -> pd.DataFrame:
+    cells = pd.read_csv(
+        StringIO(text),
+        header=None,
+        names=range(len(layout.header)),
+        index_col=False,
+        skiprows=layout.n_skipped,
+        sep=layout.separator,
+        na_values=_MISSING,
+        dtype=dtype,
+        low_memory=False,
+    )
+    return cells.set_axis(pd.Index(layout.header), axis=1)
+
+
+def _of_parquet(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
+    """Return a frame's columns, and their tickers where they have two levels."""
+    frame = read_parquet(path)
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    if frame.columns.nlevels == 1:
+        return frame.set_axis(frame.columns.astype(str), axis=1), ()
+    first, second = (list(map(str, frame.columns.get_level_values(k))) for k in (0, 1))
+    is_named = [sum(map(is_read, our_names(names))) for names in (first, second)]
+    pairs = zip(first, second, strict=True)
+    if is_named[0] < is_named[1]:
+        pairs = zip(second, first, strict=True)
+    # the names of an index stand in the first level, and nothing in the other
+    found = [(name or other, other if name else "") for name, other in pairs]
+    fields = [name for name, _ in found]
+    tickers = ["" if is_date(ticker) else ticker for _, ticker in found]
+    return frame.set_axis(pd.Index(fields), axis=1), tickers
+
+
+def _has_commas(cells: pd.Series) -> bool:
+    is_text = cells.dtype == object
+    return is_text and bool(cells.astype(str).str.contains(r"\d,\d").any())
+
+
+def _fields(names: Sequence[str], tickers: Sequence[str]) -> list[tuple[str, str]]:
+    """Return ticker and field of each column, the ticker empty where there is none."""
+    if any(tickers):
+        return list(zip(tickers, names, strict=True))
+    pairs = [split_ticker(name) for name in names]
+    fields = {field for ticker, field in pairs if ticker}
+    if len(fields & {*PRICES}) < 2:
+        return [("", name) for name in names]
+    return [
+        (ticker, field if ticker else name)
+        for (ticker, field), name in zip(pairs, names, strict=True)
+    ]
+
+
+def _symbol(ticker: str) -> str:
+    return symbol_of(Path(f"{ticker.replace('/', '-')}.csv"))
+
+
+def _of_symbol(
+    frame: pd.DataFrame, tickers: Sequence[str], wanted: str, path: Path
+) -> tuple[pd.DataFrame, list[Finding]]:
+    """Return the columns and rows of one symbol, of which the file has one or more."""
+    pairs = _fields(list(frame.columns), tickers)
+    named = [
+        k
+        for k, name in enumerate(frame)
+        if str(name).strip(" <>").lower() in _TICKER_COLUMNS
+    ]
+    rows = frame.iloc[:, named[0]].astype(str) if named else None
+    symbols = {_symbol(ticker): ticker for ticker, _ in pairs if ticker}
+    if not symbols and rows is not None:
+        symbols = {_symbol(ticker): ticker for ticker in rows.unique()}
+    if not symbols:
+        return frame, []
+    if len(symbols) > 1 and wanted not in symbols:
         raise BarsError(
-            f"{path}: every row needs a New York trading date as YYYY-MM-DD, data row "
-            f"{row + 1} has '{text.iloc[row]}'."
+            f"{path}: must hold {wanted.upper()}, has "
+            f"{shorten(', '.join(sorted(symbols.values())))}."
         )
-    return pd.DatetimeIndex(dates, name="session").as_unit("ns")
+    found: list[Finding] = []
+    if wanted not in symbols:
+        (ticker,) = symbols.values()
+        words = f"{path.name}: is read as {wanted.upper()}, and its ticker is {ticker}"
+        found = [on_whole("other ticker", words, "warning")]
+        wanted = _symbol(ticker)
+    if any(ticker for ticker, _ in pairs):
+        is_wanted = [not ticker or _symbol(ticker) == wanted for ticker, _ in pairs]
+        names = [name for _, name in pairs]
+        frame = frame.set_axis(pd.Index(names), axis=1).loc[:, is_wanted]
+    elif rows is not None:
+        frame = frame[rows.map(_symbol) == wanted]
+    return frame, found
 
 
-def _parse_numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    numbers = frame.apply(pd.to_numeric, errors="coerce")
-    is_text = (numbers.isna() & frame.notna()).to_numpy()
-    if is_text.any():
-        row, column = np.argwhere(is_text)[0]
-        raise BarsError(
-            f"{path}: '{frame.columns[column]}' must be a number, on "
-            f"{frame.index[row].date()} got {frame.iat[row, column]!r}."
-        )
-    return pd.DataFrame(numbers.astype(np.float64))
+def _of_numbers(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
+    """Return the columns of numbers, without text that nobody reads."""
+    is_bars = "close" in frame.columns
+    unread = [name for name in map(str, frame) if is_unread(name)]
+    for name in map(str, frame.select_dtypes(exclude="number")):
+        is_text = pd.to_numeric(frame[name], errors="coerce").isna()
+        if not is_read(name) and (is_text.any() if is_bars else is_text.all()):
+            unread.append(name)
+    frame = parse_numbers(frame.drop(columns=unread), path)
+    for name in frame.columns.intersection(list(_SPLITS)):
+        frame[name] = frame[name].where(frame[name] != 1.0, 0.0)  # one for one is none
+    unknown = [name for name in map(str, frame) if is_bars and not is_read(name)]
+    if not unknown:
+        return frame, []
+    words = (
+        f"{path.name}: column '{unknown[0]}' is not known and not read"
+        f"{f', nor are {len(unknown) - 1} others' * (len(unknown) > 1)}"
+    )
+    return frame, [on_whole("unknown column", words, "warning")]

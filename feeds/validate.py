@@ -6,37 +6,35 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds.assembly import assemble
-from trm_bt.feeds.checked import cut_span, examine_span
+from trm_bt.feeds.checked import checked_prices, cut_span, find_all
 from trm_bt.feeds.exchange import nyse_sessions
-from trm_bt.feeds.long_bond import OLDER_FUND
 from trm_bt.feeds.sample import SampleSource
 from trm_bt.feeds.series import load_cash_yield, load_put_call
-from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource, check_span
+from trm_bt.feeds.sources import CORE_SYMBOLS, ROLE_OF_SYMBOL, DataSource, check_span
 from trm_bt.feeds.vendors import open_source
-from trm_bt.market.adjustment import adjusted_prices
-from trm_bt.market.bars import PRICE_COLUMNS
 from trm_bt.quality.core_roles import TOGETHER_RULES, examine_together
-from trm_bt.quality.findings import Finding, Role, Severity, has_errors, on_whole
+from trm_bt.quality.findings import (
+    AS_RULED,
+    Finding,
+    Judgement,
+    Role,
+    Severity,
+    has_errors,
+    on_whole,
+)
 from trm_bt.quality.rules import rules_for
 
-_ROLES: Final[dict[str, Role]] = {
-    **{symbol: role for role, symbol in CORE_SYMBOLS.items()},
-    OLDER_FUND: "fund_nav",
-    "rates": "series",
-    "putcall": "series",
-}
 _READERS: Final = {"rates": load_cash_yield, "putcall": load_put_call}
 _CORE: Final = tuple(CORE_SYMBOLS.values())
 TOGETHER: Final = "SPY, TLT and VIX together"
 _READING: Final = "read by a run"
 
 
-class SymbolReport(BaseModel):
+class SymbolReport(BaseModel, frozen=True):
     """What was found in one symbol.
 
     Parameters
@@ -57,8 +55,6 @@ class SymbolReport(BaseModel):
         Rules that the symbol gives nothing to check by, and what it lacks.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     symbol: str
     role: Role | None
     start: date | None = None
@@ -67,6 +63,15 @@ class SymbolReport(BaseModel):
     sessions: int = 0
     findings: tuple[Finding, ...] = ()
     unchecked: Mapping[str, str] = {}
+
+    @property
+    def verdict(self) -> str:
+        """Whether a run would take it: "refused", "odd" or "sound"; else "not read"."""
+        if has_errors(self.findings):
+            return "refused"
+        if self.role is None and self.symbol != TOGETHER:
+            return "not read"
+        return "odd" if self.findings else "sound"
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -79,7 +84,11 @@ class SymbolReport(BaseModel):
 
 
 def validate_source(
-    source: str | Path, *, start: str | None = None, end: str | None = None
+    source: str | Path,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    judgement: Judgement = AS_RULED,
 ) -> tuple[SymbolReport, ...]:
     """Examine every symbol of a source, and the core roles together.
 
@@ -89,6 +98,8 @@ def validate_source(
         "sample", "yahoo", a store, or a folder of files.
     start, end : str, optional
         First and last date looked at, inclusive, as YYYY-MM-DD.
+    judgement : Judgement
+        Which findings are errors, where that is not left to the rules.
 
     Returns
     -------
@@ -103,7 +114,8 @@ def validate_source(
     """
     check_span(start, end)
     opened, span = open_source(source), slice(start, end)
-    ordered = sorted(opened.symbols(), key=lambda s: (s not in _ROLES, s))
+    opened.judgement = judgement
+    ordered = sorted(opened.symbols(), key=lambda s: (s not in ROLE_OF_SYMBOL, s))
     reports = [
         _unreadable(symbol, f"{opened.where(symbol)}: is needed and missing.")
         for symbol in _CORE
@@ -120,10 +132,11 @@ def validate_source(
 def _together(source: DataSource, span: slice) -> tuple[Finding, ...]:
     """Hold the core roles against each other, then read all as a run does."""
     frames = {
-        str(role): adjusted_prices(_table(source, symbol)).loc[span]
+        str(role): checked_prices(source, symbol, role, span)[0].loc[span]
         for role, symbol in CORE_SYMBOLS.items()
     }
-    findings = examine_together(frames)
+    together = examine_together(frames)
+    findings = source.judgement.of(together, CORE_SYMBOLS["volatility"])
     if isinstance(source, SampleSource) or has_errors(findings):
         return findings
     try:
@@ -137,23 +150,24 @@ def _together(source: DataSource, span: slice) -> tuple[Finding, ...]:
 
 def _report(source: DataSource, symbol: str, span: slice) -> SymbolReport:
     try:
-        table = _table(source, symbol)
+        table = source.read(symbol)
     except BarsError as error:
         return _unreadable(symbol, str(error))
-    has_prices = set(PRICE_COLUMNS) <= set(table.columns)
-    role: Role | None = _ROLES.get(symbol, "member" if has_prices else None)
+    assert table is not None
+    is_bars = "close" in table.columns
+    role: Role | None = ROLE_OF_SYMBOL.get(symbol, "member" if is_bars else None)
     cut = cut_span(table, span)
     if cut.empty:
         sentence = f"{source.where(symbol)}: has no row in the span."
         return _unreadable(symbol, sentence, "error" if symbol in _CORE else "warning")
-    findings = examine_span(table, role, symbol, span) if role else ()
+    findings = find_all(source, symbol, role, span, symbol) if role else ()
     try:
         if symbol in _READERS:
             _READERS[symbol](source)
     except BarsError as error:
         findings += (on_whole("role", str(error)),)
     unchecked = {}
-    if has_prices and "adj close" not in table.columns:
+    if is_bars and "adj close" not in table.columns:
         unchecked["adjusted and raw mixed"] = "no adjusted closes beside the closes"
     first, last = cut.index.min(), cut.index.max()
     return SymbolReport(
@@ -168,14 +182,10 @@ def _report(source: DataSource, symbol: str, span: slice) -> SymbolReport:
     )
 
 
-def _table(source: DataSource, symbol: str) -> pd.DataFrame:
-    table = source.read(symbol)
-    assert table is not None
-    return table
-
-
 def _unreadable(
     symbol: str, sentence: str, severity: Severity = "error"
 ) -> SymbolReport:
     finding = on_whole("readable", sentence, severity)
-    return SymbolReport(symbol=symbol, role=_ROLES.get(symbol), findings=(finding,))
+    return SymbolReport(
+        symbol=symbol, role=ROLE_OF_SYMBOL.get(symbol), findings=(finding,)
+    )

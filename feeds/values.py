@@ -44,7 +44,7 @@ def check_current_values(feeds: Feeds, needs: Needs) -> None:
 
 
 def has_current_values(feeds: Feeds, needs: Needs) -> bool:
-    """Tell whether the current bars of all feeds have their values."""
+    """Return whether the current bars of all feeds have their values."""
     return not any(_missing_now(feeds, needs))
 
 

@@ -8,7 +8,11 @@ from typing import ClassVar
 
 import pandas as pd
 
-from trm_bt.feeds.exchange import FIRST_SESSION, last_closed_session
+from trm_bt.feeds.exchange import (
+    FIRST_SESSION,
+    SETTLED_AFTER,
+    last_closed_session,
+)
 from trm_bt.feeds.intake import Download, TransientFetchError, take_in
 from trm_bt.feeds.sources import FolderSource
 from trm_bt.feeds.store import BarStore
@@ -59,7 +63,7 @@ class Vendor(FolderSource):
     name : str
         Name for reports.
     default_symbols : tuple of str
-        What a fetch takes unless told otherwise, as the vendor spells it.
+        What a fetch takes by default, as the vendor spells it.
     spellings : mapping of str to str
         The vendor's symbol for each of ours that differs.
     yields : mapping of str to str
@@ -74,7 +78,7 @@ class Vendor(FolderSource):
     default_symbols: ClassVar[tuple[str, ...]]
     spellings: ClassVar[Mapping[str, str]] = {}
     yields: ClassVar[Mapping[str, str]] = {}
-    settled_after: ClassVar[pd.Timedelta] = pd.Timedelta(minutes=30)
+    settled_after: ClassVar[pd.Timedelta] = SETTLED_AFTER
 
     def __init__(self, folder: Path, retry: RetryPolicy | None = None) -> None:
         super().__init__(folder)
@@ -162,7 +166,7 @@ class Vendor(FolderSource):
         return tuple(sorted(found))
 
     def read(self, symbol: str) -> pd.DataFrame | None:
-        """Read the symbol's raw bars from the store."""
+        """Read the symbol's raw bars from the store, shape (n_sessions, 8)."""
         if symbol == "putcall":
             return super().read(symbol)
         kept = self.store.symbols()
@@ -181,6 +185,14 @@ class Vendor(FolderSource):
         if symbol == "putcall":
             return super().where(symbol)
         return f"{self.folder}: {self._spelled(symbol)}"
+
+    def label(self, symbol: str) -> str:
+        """Return the symbol as the vendor spells it."""
+        return super().label(symbol) if symbol == "putcall" else self._spelled(symbol)
+
+    def unread(self) -> tuple[str, ...]:
+        """Return none: a store is no folder that files are put into."""
+        return ()
 
     def origin(self, symbol: str) -> str:
         """Return the symbol as the vendor spells it and when it was retrieved."""

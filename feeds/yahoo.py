@@ -36,10 +36,8 @@ class Yahoo(Vendor):
 
     Parameters
     ----------
-    folder : Path
-        Folder of the store; the first fetch makes it.
-    retry : RetryPolicy
-        Attempts and waits of a download.
+    folder, retry
+        As in `Vendor`.
     session : curl_cffi session, optional
         Passed on to yfinance.
     """

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Install a wheel in a new environment and use it from an empty folder.
+# Install a wheel or an sdist in a new environment and use it from an empty folder.
 set -euo pipefail
 wheel=$(realpath "$1")
 constraints=$(realpath "$(dirname "$0")/../constraints.txt")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m venv "$work/venv"
+"${PYTHON:-python3}" -m venv "$work/venv"
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$constraints" "$wheel"
 mkdir "$work/empty" && cd "$work/empty"
 "$work/venv/bin/python" - <<'PY'
@@ -27,4 +27,4 @@ PY
 "$work/venv/bin/trm-bt" labels --bars sample --config config.json --out labels
 "$work/venv/bin/trm-bt" validate --bars sample > validated.txt
 test -s features/features.png && test -s labels/labels.csv && test -s validated.txt
-echo "the wheel works outside the repository"
+echo "$(basename "$wheel") works outside the repository"

@@ -1,7 +1,7 @@
 """Brokers: one for backtests, and what any broker says of positions and costs."""
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Final
@@ -167,6 +167,20 @@ def would_go_short(broker: Broker, feed: Feed) -> bool:
     return bool(sold and broker.getposition(feed).size + sold < 0)
 
 
+def weights_held(broker: Broker, assets: Sequence[Feed]) -> tuple[float, float]:
+    """Return the weights of equity and bond at the current close, as they are."""
+    equity, bond = (broker.getposition(feed).size * feed.close[0] for feed in assets)
+    value = broker.getcash() + equity + bond
+    return equity / value, bond / value
+
+
+def open_of_fill(order: bt.Order) -> float:
+    """Return the open of the bar that was filled on, NaN if it is yet to come."""
+    feed, fills = order.data, order.executed.exbits
+    is_early = bool(fills) and fills[-1].dt // 1 > feed.datetime[0] // 1
+    return math.nan if is_early else float(feed.open[0])
+
+
 def may_charge(broker: Broker, datas: Sequence[Feed]) -> bool:
     """Tell whether the broker charges interest on positions, before it fills orders."""
     return isinstance(broker, bt.brokers.BackBroker) and any(
@@ -187,3 +201,15 @@ def charges_until(broker: Broker, when: datetime) -> float:
         for feed, position in broker.positions.items()
         if position
     )
+
+
+def before_fills(broker: Broker, look: Callable[[], None]) -> Callable[[], None]:
+    """Call `look` each time before a broker fills orders; return what ends that."""
+    run = broker.next
+
+    def looked_at() -> None:
+        look()
+        run()
+
+    broker.next = looked_at
+    return lambda: setattr(broker, "next", run)

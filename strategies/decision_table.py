@@ -7,33 +7,39 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.market._typing import FloatArray, FloatFeatures, FloatSessionsByFeature
-from trm_bt.market.allocations import ALLOCATION_NAMES, N_ALLOCATIONS
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.strategies.ledger import ASSETS
 
-DECISION_COLUMNS: Final = (
-    "session",
-    *FEATURE_NAMES,
-    *[f"prob_{name}" for name in ALLOCATION_NAMES],
-    "confidence",
-    "halt_prob",
-    "n_steps",
-    "allocation",
-    "allocation_name",
-    "model",
-    "base_model",
-    "n_models",
-    "target_equity",
-    "target_bond",
-    "target_cash",
-    *[f"z_{name}" for name in FEATURE_NAMES],
-)
-"""Columns of every table of decisions; `step_columns` follow where they are known."""
+
+def decision_columns(allocations: Allocations) -> tuple[str, ...]:
+    """Return the columns of every table of decisions; `step_columns` may follow."""
+    return (
+        "session",
+        *FEATURE_NAMES,
+        *allocations.columns("prob"),
+        "confidence",
+        "halt_prob",
+        "n_steps",
+        "allocation",
+        "allocation_name",
+        "model",
+        "base_model",
+        "n_models",
+        "target_equity",
+        "target_bond",
+        "target_cash",
+        *[f"z_{name}" for name in FEATURE_NAMES],
+    )
+
+
+DECISION_COLUMNS: Final = decision_columns(Allocations.of(None))
+"""Columns of a table of decisions on the eight allocations."""
 ORDER_FACTS: Final = ("size", "price", "filled_on", "status", "slippage")
 
 
-def step_columns(n_steps: int) -> list[str]:
+def step_columns(n_steps: int, allocations: Allocations | None = None) -> list[str]:
     """Return the names of the probabilities after each of `n_steps` passes.
 
     Examples
@@ -41,11 +47,9 @@ def step_columns(n_steps: int) -> list[str]:
     >>> step_columns(2)[-1]
     'step2_prob_tactical_opportunity'
     """
-    return [
-        f"step{step}_prob_{name}"
-        for step in range(1, n_steps + 1)
-        for name in ALLOCATION_NAMES
-    ]
+    table = allocations or Allocations.of(None)
+    steps = range(1, n_steps + 1)
+    return [name for step in steps for name in table.columns(f"step{step}_prob")]
 
 
 def decision_table(
@@ -66,24 +70,24 @@ def decision_table(
         Weights of equity and bond in force after each; those held, where none were
         ever decided.
     schema : FeatureSchema
-        What the features are made of; kept in ``attrs["feature_schema"]``.
+        What the features are made of, and the allocations; kept in
+        ``attrs["feature_schema"]``.
 
     Returns
     -------
     DataFrame of shape (n_decisions, n_columns)
-        Columns `DECISION_COLUMNS`, then `step_columns` up to the most steps that any
+        Columns `decision_columns`, then `step_columns` up to the most steps that any
         decision took; NaN where a policy gives no z-scores, or had halted.
     """
-    n = len(decisions)
+    n, table = len(decisions), schema.table
     weights = np.reshape(targets, (n, len(ASSETS)))
     names = [
-        None if d.allocation is None else ALLOCATION_NAMES[d.allocation]
-        for d in decisions
+        None if d.allocation is None else table.names[d.allocation] for d in decisions
     ]
     columns = [
         pd.DatetimeIndex([d.decided_on for d in decisions]),
         *np.reshape(rows, (n, len(FEATURE_NAMES))).T,
-        *np.reshape([d.probabilities for d in decisions], (n, N_ALLOCATIONS)).T,
+        *np.reshape([d.probabilities for d in decisions], (n, len(table))).T,
         [d.confidence for d in decisions],
         [d.halt_prob for d in decisions],
         [d.n_steps for d in decisions],
@@ -96,12 +100,12 @@ def decision_table(
         1.0 - weights.sum(axis=1),
         *_z_scores(decisions).T,
     ]
-    table = pd.DataFrame(dict(zip(DECISION_COLUMNS, columns, strict=True)))
-    steps = _step_probabilities(decisions)
-    names_of_steps = step_columns(steps.shape[1] // N_ALLOCATIONS)
-    table = table.join(pd.DataFrame(steps, columns=names_of_steps))
-    table.attrs["feature_schema"] = schema.model_dump(mode="json")
-    return table
+    frame = pd.DataFrame(dict(zip(decision_columns(table), columns, strict=True)))
+    steps = _step_probabilities(decisions, len(table))
+    names_of_steps = step_columns(steps.shape[1] // len(table), table)
+    frame = frame.join(pd.DataFrame(steps, columns=names_of_steps))
+    frame.attrs["feature_schema"] = schema.model_dump(mode="json")
+    return frame
 
 
 def with_orders(decisions: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
@@ -140,11 +144,13 @@ def _z_scores(decisions: Sequence[Decision]) -> FloatSessionsByFeature:
     return np.reshape(scores, (len(decisions), len(FEATURE_NAMES)))
 
 
-def _step_probabilities(decisions: Sequence[Decision]) -> FloatArray:
+def _step_probabilities(
+    decisions: Sequence[Decision], n_allocations: int
+) -> FloatArray:
     """Return probabilities after each step, shape (n, n_steps x n_allocations)."""
     by_decision = [d.step_probabilities for d in decisions]
     n_steps = max((len(steps) for steps in by_decision if steps is not None), default=0)
-    filled = np.full((len(by_decision), n_steps, N_ALLOCATIONS), np.nan)
+    filled = np.full((len(by_decision), n_steps, n_allocations), np.nan)
     for row, steps in enumerate(by_decision):
         if steps is not None:
             filled[row, : len(steps)] = steps

@@ -6,40 +6,51 @@ them reaches what is kept here.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import backtrader as bt
+import pandas as pd
 
-from trm_bt.errors import ConfigError
 from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.backtrader import first_day
 from trm_bt.feeds.values import Needs
 from trm_bt.strategies.broker import (
     FINAL_STATES,
+    before_fills,
     charges_until,
     check_worth,
     may_charge,
+    open_of_fill,
     size_under_way,
     slippage_of,
     value_elsewhere,
+    weights_held,
     would_go_short,
 )
-from trm_bt.strategies.interest import Interest, fund_shares
+from trm_bt.strategies.interest import CashFlows, Interest
 from trm_bt.strategies.ledger import ASSETS, Ledger
+from trm_bt.strategies.memory import Memory, Sent, Working
+from trm_bt.strategies.schedule import DueSessions
 from trm_bt.strategies.sessions import SharedSessions
-from trm_bt.strategies.sizing import drift, payable_share, target_values
+from trm_bt.strategies.sizing import (
+    MIN_DRIFT,
+    checked_weights,
+    drift,
+    payable_share,
+    target_values,
+)
 
 if TYPE_CHECKING:
     from trm_bt.strategies.rebalancing import RebalancingStrategy
 
-MIN_DRIFT: Final = 1e-8
-"""Weights nearer to their targets than this are left alone: it is round-off."""
 _FILLING: Final = (bt.Order.Partial, bt.Order.Completed)
 _REFUSED: Final = (bt.Order.Margin, bt.Order.Rejected)
 _LONGEST_NIGHT: Final = timedelta(days=5)
 """A broker's interest on positions is kept in cash over a weekend with holidays."""
+_SENT: Final = "order %d: %s %g of %s sent"
+_ENDED: Final = "order %d: %s, %g of %s at %g"
 _LOG = logging.getLogger(__name__)
 
 
@@ -61,6 +72,10 @@ class Execution:
         Bars, decisions and orders.
     n_submitted : int
         Orders sent.
+    session : float
+        Date number of the newest session that every feed has given.
+    memory : Memory
+        What was decided and sent, kept across restarts.
     """
 
     def __init__(
@@ -70,13 +85,13 @@ class Execution:
         self.assets = [feeds[name] for name in ASSETS]
         self.ledger = Ledger()
         self.n_submitted = 0
-        self._targets: tuple[float, float] | None = None
-        self._decided_on = self._credit = 0.0
-        self._must_trade = False
+        self.memory = Memory()
+        self._due_on = self._credit = self.session = 0.0
         self._may_decide = self._may_trade = self._has_begun = False
-        self._open_orders: dict[int, tuple[float, str, bt.Order]] = {}
-        self._unguarded: Callable[[], None] | None = None
+        self._open_orders: dict[int, Sent] = {}
+        self._unguard: Callable[[], None] = lambda: None
         self._opens: dict[int, float] = {}
+        self._held_after: dict[int, float] = {}
         params = strategy.p
         self._decide_from = first_day("decide_from", params.decide_from)
         self._trade_from = max(
@@ -88,12 +103,13 @@ class Execution:
         strategy = self._strategy
         self._broker = broker = strategy.broker
         self.sessions = SharedSessions(self.feeds, self._needs)
+        self._due = DueSessions(strategy.p.schedule, self.assets[0])
         for feed in self.assets:
             check_worth(broker, feed)
         rate = self.feeds.get("cash_rate")
         self._interest = None if rate is None else Interest(broker, rate)
         self._is_charged = may_charge(broker, strategy.datas)
-        self._fund = math.nan, math.nan
+        self._flows = CashFlows(broker)
         self._costs = [broker.getcommissioninfo(feed) for feed in self.assets]
         self._is_whole = [cost.getsize(2.0, 1.0) == 0 for cost in self._costs]
         cerebro = strategy.cerebro
@@ -105,18 +121,28 @@ class Execution:
         is_free = self._is_at_open or is_at_close
         self._gap = 0.0 if is_free else float(strategy.p.max_gap)
         if len(cerebro.runningstrats) > 1 and hasattr(broker, "check_submitted"):
-            self._guard()
+            self._unguard = before_fills(broker, self._guard)
+        self._restore()
+        if self.sessions.is_live:
+            cerebro.adddatacb(self._note_status)
 
     def close_session(self) -> None:
         """Account for the close, if every feed has it, before anything is decided."""
-        self._may_decide = self._may_trade = False
+        self._may_decide = False
+        if not self.sessions.is_live:
+            self._may_trade = False
         if not self.sessions.has_new():
             return
-        session = self.sessions.handle()
+        self.session = session = self.sessions.handle()
+        self._held_after.clear()
+        self.memory.note_session(session)
         self._may_decide = session >= self._decide_from
         self._has_begun = session >= self._trade_from
-        if self._has_begun:
-            self._account(session)
+        self._may_trade = False
+        if self._has_begun and self.sessions.is_current():
+            # before LIVE the account is not the one of that close
+            if self.sessions.may_trade():
+                self._account(session)
             self._may_trade = not self._is_at_open
 
     def decide(self) -> None:
@@ -125,18 +151,28 @@ class Execution:
         if not self._may_decide:
             return
         self._may_decide = False
-        if not kind.is_ready(self._strategy):
+        memory, is_ready = self.memory, kind.is_ready(self._strategy)
+        targets = kind.target_weights(self._strategy) if is_ready else None
+        wanted = None if targets is None else checked_weights(targets)
+        session = pd.Timestamp.fromordinal(int(self.session))
+        is_due = self._due.is_due(session, wanted, memory.targets)
+        memory.is_traded &= not is_due
+        if not is_ready:
             return
-        targets = kind.target_weights(self._strategy)
-        if targets is not None:
-            self._targets = _checked(targets)
-        self._decided_on = self.assets[0].datetime[0]
-        in_force = self._targets or self._held_weights()
-        self.ledger.decided.append((self._decided_on, *in_force))
+        if is_due:
+            memory.targets, self._due_on = wanted or memory.targets, self.session
+        memory.decided_on = self.session
+        in_force = memory.targets or weights_held(self._broker, self.assets)
+        self.ledger.decided.append((self.session, *in_force))
+        how = "kept" if wanted is None else "decided" if is_due else "not due, kept"
+        _LOG.info("%.10s: %s equity %.3f, bond %.3f", session, how, *in_force)
+        self._save()
 
     def trade_at_close(self) -> None:
         """Send orders for the next open, after all that was asked for on this bar."""
-        if not self._may_trade:
+        if not self._may_trade or not self.sessions.may_trade():
+            return
+        if self._has_working_orders():
             return
         self._may_trade = False
         # a negative credit is taken after the fills: keep the cash for it
@@ -148,8 +184,10 @@ class Execution:
 
     def trade_at_open(self) -> None:
         """Trade yesterday's decision at today's open, with cheat-on-open only."""
-        is_open = self._is_at_open and self._has_begun and self._targets is not None
-        if not is_open or not self.sessions.has_new():
+        is_open = self._is_at_open and self._has_begun and self.memory.targets
+        if not is_open or not self.sessions.has_new() or self._has_working_orders():
+            return
+        if not (self.sessions.is_current() and self.sessions.may_trade()):
             return
         # asking for the value of one feed makes the broker book the accrued cash now
         self._broker.getvalue([self.assets[0]])
@@ -161,48 +199,95 @@ class Execution:
     def note(self, order: bt.Order) -> None:
         """Note the open that an order is filled at; record it in its final state."""
         if order.status in _FILLING and order.ref in self._open_orders:
-            self._opens[order.ref] = order.data.open[0]
+            self._opens[order.ref] = open_of_fill(order)
         if order.status not in FINAL_STATES:
             return
-        opened = self._open_orders.pop(order.ref, None)
-        if opened is None:
+        sent = self._open_orders.pop(order.ref, None)
+        if sent is None:  # reported once more
             return
+        memory = self.memory
         if order.status in _REFUSED:
-            self._must_trade = True
+            memory.must_trade = True
             _LOG.warning("%s: order %d refused", order.data._name, order.ref)
-        decided_on, asset, _ = opened
-        open_ = self._opens.pop(order.ref, math.nan)
-        self.ledger.note_order(order, order.getstatusname(), decided_on, asset, open_)
+        self._record(order, order.getstatusname(), sent)
+        # what is left of a scheduled trade does not wait for the next due close
+        memory.is_traded &= order.status == bt.Order.Completed
+        if self.sessions.is_live:
+            before = sent.working.held_before
+            self._held_after[sent.asset] = before + order.executed.size
+            self._save()
+            self._resume()
 
     def stop(self) -> None:
         """Close the record: an order whose bar never came is unfilled."""
         self.sessions.log_halts()
-        if self._unguarded is not None:
-            self._broker.next = self._unguarded
-        if not self.sessions.is_live:
-            for ref, (decided_on, asset, order) in self._open_orders.items():
-                open_ = self._opens.pop(ref, math.nan)
-                self.ledger.note_order(order, "Unfilled", decided_on, asset, open_)
-            self._open_orders.clear()
+        self._save(at_end=True)
+        self._unguard()
+        if self.sessions.is_live:
+            self._strategy.cerebro.datacbs.remove(self._note_status)
+            return
+        for sent in self._open_orders.values():
+            self._record(sent.order, "Unfilled", sent)
+        self._open_orders.clear()
+
+    def _record(self, order: bt.Order, status: str, sent: Sent) -> None:
+        open_ = self._opens.pop(order.ref, math.nan)
+        asset, done = ASSETS[sent.asset], order.executed
+        _LOG.info(_ENDED, order.ref, status, done.size, asset, done.price)
+        self.ledger.note_order(order, status, sent.decided_on, asset, open_)
+
+    def _note_status(self, feed: Feed, status: int, *_: object, **__: object) -> None:
+        """Take a notice of a feed's state; trade what waits when all are LIVE."""
+        running = self._strategy.cerebro.runningstrats
+        if not any(one is self._strategy for one in running):
+            return  # of an earlier run, that did not end
+        says = "sent" if self.sessions.may_trade() else "held back"
+        name = feed._getstatusname(status)
+        _LOG.info("%s is %s: orders are %s", feed._name, name, says)
+        self._resume()
+
+    def _resume(self) -> None:
+        """Trade between two bars what waited for LIVE, or for orders to end."""
+        is_settled = all(
+            math.isclose(self._broker.getposition(self.assets[asset]).size, size)
+            for asset, size in self._held_after.items()
+        )
+        if self._may_trade and is_settled and self.sessions.is_current():
+            self.trade_at_close()
+
+    def _restore(self) -> None:
+        """Go on from what an earlier process kept: decide and trade only later bars."""
+        strategy, memory = self._strategy, self.memory
+        if strategy.p.state is None:
+            return
+        names = [str(feed._name) for feed in self.assets]
+        memory.open(strategy.p.state, feeds=names, models=strategy._trm_models())
+        if memory.restored_on:
+            last = pd.Timestamp.fromordinal(memory.restored_on)
+            self._due.is_due(last, memory.targets, memory.targets)
+            self._due_on = memory.decided_on
+        self._decide_from = max(self._decide_from, memory.restored_on + 1)
+        not_before = memory.restored_on + memory.is_traded
+        self._trade_from = max(self._trade_from, not_before)
+
+    def _save(self, planned: Sequence[Working] = (), *, at_end: bool = False) -> None:
+        """Keep what was decided, and sent; what is history is decided anew."""
+        is_of_now = self.sessions.is_live and self.sessions.may_trade()
+        if self._strategy.p.state is not None and (at_end or is_of_now):
+            under_way = [sent.working for sent in self._open_orders.values()]
+            self.memory.save([*under_way, *planned])
 
     def _guard(self) -> None:
         """Look at the orders of all strategies before the broker fills them.
 
         What another one sells after we have ordered a sale may be more than is left.
         """
-        broker, run = self._broker, self._broker.next
-
-        def guarded() -> None:
-            if self._open_orders and broker.p.checksubmit:
-                broker.check_submitted()
-            if self._open_orders and any(
-                would_go_short(broker, feed) for feed in self.assets
-            ):
-                self._has_working_orders()
-                self._must_trade = True
-            run()
-
-        self._unguarded, broker.next = run, guarded
+        if self._open_orders and self._broker.p.checksubmit:
+            self._broker.check_submitted()
+        shorts = (would_go_short(self._broker, feed) for feed in self.assets)
+        if self._open_orders and any(shorts):
+            self._has_working_orders()
+            self.memory.must_trade = True
 
     @property
     def n_rejected(self) -> int:
@@ -212,69 +297,48 @@ class Execution:
 
     def _account(self, session: float) -> None:
         """Log the close, and accrue cash."""
-        (equity, bond), broker = self.assets, self._broker
-        cash = broker.getcash()
-        flow = self._flow(session)
+        broker = self._broker
+        cash, flow = broker.getcash(), self._flows.since_last(session)
         if self._interest is not None:
             self._credit = self._interest.credit(session, cash)
-        self.ledger.bars.append(
-            (
-                session,
-                broker.getposition(equity).size,
-                broker.getposition(bond).size,
-                equity.open[0],
-                bond.open[0],
-                equity.close[0],
-                bond.close[0],
-                cash,
-                value_elsewhere(broker, self._strategy.datas, self.assets),
-                broker.getvalue(),
-                self._credit,
-                flow,
-            )
-        )
-
-    def _flow(self, session: float) -> float:
-        """Return what was paid in, or out, since the close before."""
-        before, value = self._fund
-        shares = fund_shares(self._broker, session)
-        self._fund = shares, float(self._broker.get_fundvalue())
-        if math.isnan(before) or math.isclose(shares, before, rel_tol=1e-9):
-            return 0.0
-        return (shares - before) * value
-
-    def _held_weights(self) -> tuple[float, float]:
-        """Return the weights of equity and bond at the current close, as they are."""
-        equity, bond = (
-            self._broker.getposition(feed).size * feed.close[0] for feed in self.assets
-        )
-        value = self._broker.getcash() + equity + bond
-        return equity / value, bond / value
+        elsewhere = value_elsewhere(broker, self._strategy.datas, self.assets)
+        held = [broker.getposition(feed).size for feed in self.assets]
+        opens = [feed.open[0] for feed in self.assets]
+        closes = [feed.close[0] for feed in self.assets]
+        of_account = cash, elsewhere, broker.getvalue(), self._credit, flow
+        self.ledger.bars.append((session, *held, *opens, *closes, *of_account))
 
     def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""
-        if self._targets is None or self._has_working_orders():
+        memory = self.memory
+        is_open = not memory.is_traded or memory.must_trade or bool(self._open_orders)
+        if memory.targets is None or not is_open:
             return
+        memory.is_traded = True
         sizes = []
-        for feed, price in zip(self.assets, prices, strict=True):
+        for i, (feed, price) in enumerate(zip(self.assets, prices, strict=True)):
             others = size_under_way(self._broker, feed, self._open_orders)
-            sizes.append(self._broker.getposition(feed).size + others)
+            held = self._broker.getposition(feed).size
+            others += memory.still_to_come(ASSETS[i], held)
+            sizes.append(held + others)
             cash -= others * price
-        held = [size * price for size, price in zip(sizes, prices, strict=True)]
-        if cash + sum(held) <= 0:
+        values = [size * price for size, price in zip(sizes, prices, strict=True)]
+        if cash + sum(values) <= 0:
             return
         params = self._strategy.p
-        is_second_try, self._must_trade = self._must_trade, False
+        is_second_try, memory.must_trade = memory.must_trade, False
         band = 0.0 if is_second_try else params.rebalance_band
-        if drift(self._targets, held, cash) <= max(band, MIN_DRIFT):
+        off = drift(memory.targets, values, cash)
+        if off <= max(band, MIN_DRIFT):
+            _LOG.debug("weights are within %.4f of their targets, and held", off)
             return
-        value = cash + sum(held)
+        value = cash + sum(values)
         # of a large trade: a minimum fee would look like the rate of one share
         rates = [
             cost.getcommission(value / price, price) / value
             for cost, price in zip(self._costs, prices, strict=True)
         ]
-        wanted = target_values(self._targets, held, cash, rates)
+        wanted = target_values(memory.targets, values, cash, rates)
         trades = [
             self._worth_making(self._in_lots(i, worth / price) - size, price)
             for i, (worth, price, size) in enumerate(
@@ -284,15 +348,16 @@ class Execution:
         gaps = [self._gap + slippage_of(self._broker, price) for price in prices]
         commissions = [cost.getcommission for cost in self._costs]
         share = payable_share(trades, prices, cash, gaps, commissions)
-        self._must_trade = share < 1.0 and not is_second_try
+        memory.must_trade = share < 1.0 and not is_second_try
         self._send(trades, share)
 
     def _has_working_orders(self) -> bool:
         """Cancel what is still working; return whether the broker has yet to do so."""
-        for *_, order in self._open_orders.values():
+        orders = [sent.order for sent in self._open_orders.values()]
+        for order in orders:
             if order.alive():
                 self._broker.cancel(order)
-        return any(order.alive() for *_, order in self._open_orders.values())
+        return any(order.alive() for order in orders)
 
     def _in_lots(self, asset: int, size: float) -> float:
         """Round a size down to whole shares where the broker's sizes are whole."""
@@ -307,33 +372,22 @@ class Execution:
         """Send sells, then buys: a buy is only taken once its cash is there."""
         # with cheat-on-close too, the broker would fill at a close yet to come
         how = {"coc": False} if self._is_at_open else {}
-        for i in sorted(range(len(trades)), key=lambda i: trades[i]):
-            size = trades[i] if trades[i] < 0 else self._in_lots(i, trades[i] * share)
-            if size == 0:
-                continue
-            trade = bt.Strategy.sell if size < 0 else bt.Strategy.buy
-            order = trade(self._strategy, self.assets[i], size=abs(size), **how)
+        sizes = {
+            i: trades[i] if trades[i] < 0 else self._in_lots(i, trades[i] * share)
+            for i in sorted(range(len(trades)), key=lambda i: trades[i])
+        }
+        planned = {
+            i: Working(ASSETS[i], size, self._broker.getposition(self.assets[i]).size)
+            for i, size in sizes.items()
+            if size != 0
+        }
+        # before they are sent: a process that dies must not send them twice
+        self._save([*planned.values()])
+        for i, working in planned.items():
+            trade = bt.Strategy.sell if working.size < 0 else bt.Strategy.buy
+            order = trade(self._strategy, self.assets[i], size=abs(working.size), **how)
             self.n_submitted += 1
-            self._open_orders[order.ref] = (self._decided_on, ASSETS[i], order)
-
-
-def _checked(weights: object) -> tuple[float, float]:
-    """Refuse what are no shares of a portfolio; return them as floats."""
-    pair: tuple[float, ...] = ()
-    if not isinstance(weights, Mapping | str):
-        try:
-            pair = tuple(map(float, weights))  # type: ignore[call-overload] # refused next
-        except (TypeError, ValueError):
-            pair = ()
-    if len(pair) != len(ASSETS):
-        raise ConfigError(
-            "`target_weights` must return two numbers, the shares of equity and bond, "
-            f"or None to keep what was decided, got {weights!r}."
-        )
-    equity, bond = pair
-    if not (equity >= 0 and bond >= 0 and equity + bond <= 1 + MIN_DRIFT):
-        raise ConfigError(
-            "`target_weights` must return shares of equity and bond, each at least 0 "
-            f"and together at most 1, got {weights}."
-        )
-    return equity, bond
+            sent = Sent(self._due_on, i, order, working)
+            self._open_orders[order.ref] = sent
+            size = abs(working.size)
+            _LOG.info(_SENT, order.ref, order.ordtypename(), size, ASSETS[i])

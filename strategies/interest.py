@@ -1,5 +1,6 @@
 """What cash earns: credited once a broker, however many strategies hold its account."""
 
+import math
 import warnings
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -60,7 +61,7 @@ class Interest:
         paid_on, credit, _ = _PAID.get(self._broker, (-np.inf, 0.0, 0.0))
         if paid_on == session:
             return credit
-        rate: float = self._feed.close[0]
+        rate = float(self._feed.close[0])
         if not self._is_known and rate != self._before:
             rates = np.array([rate if self._before is None else self._before, rate])
             check_cash_rate(rates, sessions_of([session] * 2), self._name)
@@ -100,3 +101,25 @@ def fund_shares(broker: Broker, session: float) -> float:
         return there
     paid_on, _, shares = _PAID.get(broker, (-np.inf, 0.0, 0.0))
     return there + shares if paid_on == session else there
+
+
+class CashFlows:
+    """What was paid into an account, or drawn, told by the shares of its fund.
+
+    Parameters
+    ----------
+    broker : Broker
+        The broker, at the start of a run.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker, self._before, self._value = broker, math.nan, math.nan
+
+    def since_last(self, session: float) -> float:
+        """Return what was paid in since it was asked last, negative if drawn."""
+        before, value = self._before, self._value
+        shares = fund_shares(self._broker, session)
+        self._before, self._value = shares, float(self._broker.get_fundvalue())
+        if math.isnan(before) or math.isclose(shares, before, rel_tol=1e-9):
+            return 0.0
+        return (shares - before) * value

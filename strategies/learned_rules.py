@@ -20,8 +20,9 @@ from trm_bt.market._typing import (
     FloatSessionsByFeature,
     IntSessions,
 )
-from trm_bt.market.allocations import ALLOCATION_WEIGHTS, N_ALLOCATIONS
+from trm_bt.market.allocations import ALLOCATION_WEIGHTS, Allocations
 from trm_bt.market.features import FEATURE_NAMES
+from trm_bt.market.labels import labelled_allocations
 from trm_bt.strategies.rules import History
 
 if TYPE_CHECKING:
@@ -33,24 +34,28 @@ FitModel = Callable[[pd.DataFrame, int], Predict]
 """From a label table and a seed to a model."""
 
 CALM_CLASS: Final = int(ALLOCATION_WEIGHTS[:, 0].argmax())
-"""The allocation with the most equity."""
+"""The allocation with the most equity, of the eight."""
 ROUGH_CLASS: Final = int(ALLOCATION_WEIGHTS[:, 0].argmin())
-"""The allocation with the least."""
+"""The allocation with the least, of the eight."""
 _NONE: Final = -1
 
 
-def weights_of_classes(classes: IntSessions) -> FloatSessionsByAsset:
+def weights_of_classes(
+    classes: IntSessions, allocations: Allocations | None = None
+) -> FloatSessionsByAsset:
     """Return the weights of class indices, NaN where there is none (-1).
 
     Parameters
     ----------
     classes : ndarray of shape (n_sessions,), int64
+    allocations : Allocations, optional
+        By default the eight.
 
     Returns
     -------
     ndarray of shape (n_sessions, 3)
     """
-    weights = ALLOCATION_WEIGHTS[classes]
+    weights = (allocations or Allocations.of(None)).weights[classes]
     weights[classes == _NONE] = np.nan
     return weights
 
@@ -145,7 +150,7 @@ def fit_boosted(labels: pd.DataFrame, seed: int) -> Predict:
     features, winners = _training_rows(labels)
     settings = {
         "objective": "multiclass",
-        "num_class": N_ALLOCATIONS,
+        "num_class": len(labelled_allocations(labels)),
         "learning_rate": 0.05,
         "num_leaves": 7,
         "min_data_in_leaf": 100,
@@ -160,7 +165,9 @@ def fit_boosted(labels: pd.DataFrame, seed: int) -> Predict:
     return lambda rows: np.asarray(model.predict(rows)).argmax(axis=1)
 
 
-def hmm_regime(history: History, known_by: pd.Series) -> IntSessions:
+def hmm_regime(
+    history: History, known_by: pd.Series, allocations: Allocations | None = None
+) -> IntSessions:
     """Hold the most equity in the calm state of a Markov model, the least in the rough.
 
     The two states differ in mean and variance of the equity's log returns. The model is
@@ -173,6 +180,8 @@ def hmm_regime(history: History, known_by: pd.Series) -> IntSessions:
         From the first session that may be learnt from.
     known_by : Series of shape (n_decided,)
         As in `retrained`.
+    allocations : Allocations, optional
+        By default the eight.
 
     Returns
     -------
@@ -184,6 +193,7 @@ def hmm_regime(history: History, known_by: pd.Series) -> IntSessions:
     Hamilton, J. D. (1989). A new approach to the economic analysis of nonstationary
     time series and the business cycle. Econometrica 57(2), doi:10.2307/1912559.
     """
+    equity = (allocations or Allocations.of(None)).weights[:, 0]
     # in percent: the priors of hmmlearn's variances are of that size
     returns = 100.0 * np.log1p(history.returns[1:, :1])
     sessions = history.sessions[1:]
@@ -201,7 +211,7 @@ def hmm_regime(history: History, known_by: pd.Series) -> IntSessions:
         )
         calm = int(model.covars_[:, 0, 0].argmin())
         is_calm = filtered[rows, calm] >= 0.5
-        classes[is_decided] = np.where(is_calm, CALM_CLASS, ROUGH_CLASS)
+        classes[is_decided] = np.where(is_calm, equity.argmax(), equity.argmin())
     return classes
 
 

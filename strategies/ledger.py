@@ -127,6 +127,8 @@ class Ledger:
         targets = pd.DataFrame(self.decided, columns=["session", *ASSETS])
         targets.index = sessions_of(targets.pop("session").to_numpy(np.float64))
         targets["cash"] = 1.0 - targets.sum(axis=1)
+        # an order of before a restart was decided by another process
+        filled = filled[filled["decided_on"].isin(targets.index)]
         rows = bars.index.get_indexer(pd.Index(filled["filled_on"]))
         rows += self.fills_at_close
         is_known = (rows >= self.fills_at_close) & (rows < len(bars))

@@ -48,7 +48,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     An order that is still working at the next bar is cancelled and what is left of it
     sized anew; one that the broker refuses is logged, counted and tried again on the
     next bar. With live feeds a session that one of them lacks, or has without a price,
-    is held through: nothing is decided or traded, and `halts` lists it.
+    is held through: nothing is decided or traded, and `halts` lists it. Live feeds that
+    give history are decided on, and traded from when each of them says LIVE; then the
+    last decision is traded at once.
 
     A subclass may use any name, and override any method of `bt.Strategy`: what is
     decided, traded and noted does not depend on them. Where it overrides `next` it says
@@ -66,6 +68,11 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         Trades worth less than this, in quote currency, are not made.
     max_gap : float
         Opening gap against us that buys must survive in a plain Cerebro.
+    schedule : str, callable, mapping or Timer
+        Closes whose decision is traded; between them what is held drifts. "bar",
+        "weekly", "monthly", "change" (when other weights are decided), or as
+        `trm_bt.strategies.schedule.DueSessions` takes it. Decisions are taken at each
+        close all the same; the weights in force are those of the last due one.
     decide_from : Timestamp, str or None
         First session on which to decide; before it no cash accrues and nothing is
         logged. None decides as soon as there is something to decide on.
@@ -73,6 +80,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         First session whose decision is traded; before it decisions are taken and
         logged, and nothing else. A strategy that is started anew on a later session
         decides what one that never stopped does.
+    state : str, Path or None
+        A file that keeps what was decided and sent, so that a later process goes on
+        from there: no session is decided or traded twice.
 
     Raises
     ------
@@ -81,8 +91,11 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         with different times of day, or feeds that are not live stand on different
         sessions or lack a value.
     ConfigError
-        If `target_weights` returns what are no shares of a portfolio, or the broker's
-        commission scheme has leverage, a multiplier or a margin.
+        If `target_weights` returns what are no shares of a portfolio, the broker's
+        commission scheme has leverage, a multiplier or a margin, or `state` is no file
+        of ours.
+    CheckpointError
+        If `state` was written by other models, or for other feeds.
 
     Warns
     -----
@@ -98,8 +111,10 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         ("rebalance_band", 0.0),
         ("min_trade_value", 0.0),
         ("max_gap", 0.08),
+        ("schedule", "bar"),
         ("decide_from", None),
         ("trade_from", None),
+        ("state", None),
     )
     _trm_roles: ClassVar[tuple[str, ...]] = ASSETS
     _trm: Execution
@@ -191,6 +206,10 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         rate = {"cash_rate": ("close",)} if "cash_rate" in feeds else {}
         return {**dict.fromkeys(ASSETS, ("open", "close")), **rate}
 
+    def _trm_models(self) -> list[str]:
+        """Say who decides, so that nobody goes on with somebody else's state."""
+        return [type(self).__name__]
+
     def _start(self) -> None:
         super()._start()
         roles = {id(feed) for feed in self._trm.feeds.values()}
@@ -224,8 +243,8 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
     def _getminperstatus(self) -> int:
         """Return how many bars are missing, but for those of feeds of no role."""
-        missing: int = max(n_bars - len(feed) for feed, n_bars in self._trm_awaited)
-        self._minperstatus = missing
+        missing = max(int(n) - len(feed) for feed, n in self._trm_awaited)
+        self._minperstatus: int = missing
         return missing
 
     def _addnotification(self, order: bt.Order, quicknotify: bool = False) -> None:

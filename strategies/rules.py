@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
 from trm_bt.market._typing import FloatArray, FloatSessionsByAsset
-from trm_bt.market.allocations import ALLOCATION_WEIGHTS
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.labels import cash_returns
 
@@ -167,8 +167,9 @@ def mean_variance_of_eight(
     history: History,
     risk_aversion: float = RISK_AVERSION,
     lookback: int = RISK_LOOKBACK,
+    allocations: Allocations | None = None,
 ) -> FloatSessionsByAsset:
-    """Hold the allocation with the best mean-variance utility.
+    """Hold the allocation, of the eight or those given, with the best utility.
 
     Returns
     -------
@@ -176,10 +177,11 @@ def mean_variance_of_eight(
         Weights known at the close of their session; of tied allocations, the first.
     """
     means, covariances = _expected(history, lookback)
-    points = np.tile(ALLOCATION_WEIGHTS[:, :2], (len(means), 1, 1))
+    table = (allocations or Allocations.of(None)).weights
+    points = np.tile(table[:, :2], (len(means), 1, 1))
     utility = _utility(points, means, covariances, risk_aversion)
     best = np.nan_to_num(utility).argmax(axis=1)
-    weights: FloatSessionsByAsset = ALLOCATION_WEIGHTS[best]
+    weights: FloatSessionsByAsset = table[best]
     weights[np.isnan(means[:, 0])] = np.nan
     return weights
 

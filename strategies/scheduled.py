@@ -39,7 +39,7 @@ class ScheduledWeights(RebalancingStrategy):
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the row of this session, None where there is none."""
-        pair = self._trm_schedule.get(int(self._trm.assets[0].datetime[0]))
+        pair = self._trm_schedule.get(int(self._trm.session))
         return None if pair is None else (float(pair[0]), float(pair[1]))
 
 

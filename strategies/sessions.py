@@ -9,13 +9,12 @@ from trm_bt.feeds._typing import Feeds
 from trm_bt.feeds.backtrader import sessions_of
 from trm_bt.feeds.calendars import (
     BarByBar,
-    check_is_later,
-    check_live_stamps,
     check_preloaded,
     date_text,
     is_live,
     stand_together,
 )
+from trm_bt.feeds.live import LiveBars, are_all_live
 from trm_bt.feeds.values import (
     Needs,
     check_current_values,
@@ -50,9 +49,10 @@ class SharedSessions:
     def __init__(self, feeds: Feeds, needs: Needs) -> None:
         self._feeds, self._needs = feeds, needs
         self._equity = feeds["equity"]
-        self._n_handled, self._handled_on = 0, -np.inf
+        self._n_handled = 0
         self._bars = BarByBar(feeds)
-        self._unhandled: set[float] = set()
+        self._joined: LiveBars[bool] = LiveBars(feeds, self._is_whole)
+        self._has_joined = False
         self._n_logged = 0
         self.is_live = is_live(feeds)
         self._is_preloaded = any(feed.buflen() for feed in feeds.values())
@@ -63,6 +63,9 @@ class SharedSessions:
     def has_new(self) -> bool:
         """Return whether every feed has a bar that was not handled yet.
 
+        Where a live feed is behind the others, that is the bar which it has now and
+        they had earlier.
+
         Raises
         ------
         BarsError
@@ -71,7 +74,8 @@ class SharedSessions:
             they give a session a second bar.
         """
         if self.is_live:
-            return self._has_new_live()
+            self._has_joined |= self._joined.take() is not None
+            return self._has_joined
         if self._is_preloaded:  # all bars were looked at
             return len(self._equity) > self._n_handled
         is_new = self._bars.has_new()
@@ -80,18 +84,30 @@ class SharedSessions:
         return is_new
 
     def handle(self) -> float:
-        """Mark the current bar as handled; return its date number."""
-        self._n_handled = len(self._equity)
-        self._handled_on = float(self._equity.datetime[0])
+        """Mark the new bar as handled; return its date number."""
         if self.is_live:
-            self.log_halts(before=self._handled_on)
-        elif not self._is_preloaded:
+            self._has_joined = False
+            self.log_halts(before=self._joined.newest)
+            return self._joined.newest
+        self._n_handled = len(self._equity)
+        if not self._is_preloaded:
             self._bars.handle()
-        return self._handled_on
+        return float(self._equity.datetime[0])
+
+    def is_current(self) -> bool:
+        """Tell whether every feed stands on the newest bar that all of them gave."""
+        return not self.is_live or (
+            stand_together(self._feeds)
+            and self._equity.datetime[0] == self._joined.newest
+        )
+
+    def may_trade(self) -> bool:
+        """Tell whether the newest bar is no history: every live feed says LIVE."""
+        return not self.is_live or are_all_live(self._feeds)
 
     def log_halts(self, *, before: float = np.inf) -> None:
         """Log the sessions that were held through, each once."""
-        halts = sorted(number for number in self._unhandled if number < before)
+        halts = [number for number in self._joined.missed if number < before]
         for number in halts[self._n_logged :]:
             _LOG.warning("%s held through: not every feed has it", date_text(number))
         self._n_logged = len(halts)
@@ -99,21 +115,9 @@ class SharedSessions:
     @property
     def halts(self) -> pd.DatetimeIndex:
         """Sessions of live feeds that were left out: not every feed had its bar."""
-        return sessions_of(sorted(self._unhandled)).unique()
+        return sessions_of(self._joined.missed).unique()
 
-    def _has_new_live(self) -> bool:
-        """Return whether every feed has its bar; note the session while one has not."""
-        if not self._n_handled:
-            check_live_stamps(self._feeds)
-        begun = [feed.datetime[0] for feed in self._feeds.values() if len(feed)]
-        is_whole = stand_together(self._feeds) and has_current_values(
-            self._feeds, self._needs
-        )
-        if not is_whole:
-            self._unhandled.update(now for now in begun if now > self._handled_on)
-            return False
-        if begun[0] <= self._handled_on:  # given once more, or late
-            return False
-        check_is_later(self._feeds, self._handled_on)
-        self._unhandled.discard(begun[0])
-        return True
+    def _is_whole(self, role: str) -> bool | None:
+        """Return True if the current bar of a live feed has its values, else None."""
+        needs = {role: self._needs.get(role, ())}
+        return True if has_current_values(self._feeds, needs) else None

@@ -3,12 +3,16 @@
 Assets are given as equal-length sequences; two assets are too few for arrays.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+
+from trm_bt.errors import ConfigError
 
 Commission = Callable[[float, float], float]
 """From size and price to the cost of a trade, in quote currency."""
 
+MIN_DRIFT: Final = 1e-8
+"""Weights nearer to their targets than this are left alone: it is round-off."""
 CASH_RESERVE: Final = 1e-9
 """Share of the portfolio value kept in cash against round-off."""
 _MAX_STEPS: Final = 8
@@ -155,3 +159,31 @@ def drift(weights: Sequence[float], held: Sequence[float], cash: float) -> float
         abs(now - weight * value) for weight, now in zip(weights, held, strict=True)
     ]
     return max(*gaps, abs(cash - (1.0 - sum(weights)) * value)) / value
+
+
+def checked_weights(weights: object) -> tuple[float, float]:
+    """Return the shares of equity and bond that a rule gave, as floats.
+
+    Raises
+    ------
+    ConfigError
+        If they are no shares of a portfolio.
+    """
+    pair: tuple[float, ...] = ()
+    if not isinstance(weights, Mapping | str):
+        try:
+            pair = tuple(map(float, weights))  # type: ignore[call-overload] # refused next
+        except (TypeError, ValueError):
+            pair = ()
+    if len(pair) != 2:
+        raise ConfigError(
+            "`target_weights` must return two numbers, the shares of equity and bond, "
+            f"or None to keep what was decided, got {weights!r}."
+        )
+    equity, bond = pair
+    if not (equity >= 0 and bond >= 0 and equity + bond <= 1 + MIN_DRIFT):
+        raise ConfigError(
+            "`target_weights` must return shares of equity and bond, each at least 0 "
+            f"and together at most 1, got {weights}."
+        )
+    return equity, bond

@@ -1,29 +1,31 @@
 """The allocator: a policy's decisions, traded."""
 
+import logging
 import warnings
-from collections import deque
+from typing import Final
 
 import backtrader as bt
-import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
 from trm_bt.config import StrategyConfig
 from trm_bt.errors import BarsError, ConfigError, UniverseWarning
-from trm_bt.feeds._typing import Feed, Params
+from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.inputs import needed_inputs
-from trm_bt.feeds.roles import feeds_by_name, is_known
+from trm_bt.feeds.roles import feeds_by_name, is_known, line_to_add
 from trm_bt.feeds.values import Needs
 from trm_bt.indicators import TRMDecision, given_or_loaded_policy
-from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.decisions import Decision
+from trm_bt.strategies.averaging import Averaging
 from trm_bt.strategies.decision_table import decision_table
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
 from trm_bt.strategies.told import told
+from trm_bt.text import shown
 
-_CASH = (0.0, 0.0)
 _SHIPPED = StrategyConfig()
+_DECIDED: Final = "%.10s: the policy %s, confidence %.3f"
+_LOG = logging.getLogger(__name__)
 
 
 class TRMAllocator(RebalancingStrategy):
@@ -52,7 +54,8 @@ class TRMAllocator(RebalancingStrategy):
     equity, bond, volatility : str or None
         Feed names; None finds SPY, TLT and VIX by name, else feeds without names by
         order.
-    roles, rebalance_band, min_trade_value, max_gap, decide_from, trade_from
+    roles, rebalance_band, min_trade_value, max_gap, schedule, decide_from, trade_from,
+    state
         As in `RebalancingStrategy`.
 
     Raises
@@ -83,15 +86,19 @@ class TRMAllocator(RebalancingStrategy):
         ("volatility", None),
     )
     _trm_roles = (*ASSETS, "volatility")
-    _trm_policy: "_Averaged"
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the weights that the policy wants at this close; None keeps."""
-        return self._trm_policy.weights()
+        decision: Decision = self._trm_signal.current
+        weights = self._trm_averaging.weigh(decision)
+        if _LOG.isEnabledFor(logging.INFO):
+            self._trm_log(decision)
+        self._trm_n_kept += weights is None
+        return weights
 
     def is_ready(self) -> bool:
         """Return whether there is a decision at the current close."""
-        return self._trm_policy.signal.current is not None
+        return self._trm_signal.current is not None
 
     @told
     def decisions(self) -> pd.DataFrame:
@@ -111,11 +118,18 @@ class TRMAllocator(RebalancingStrategy):
     @told
     def n_kept(self) -> int:
         """Sessions on which a low confidence kept the weights decided before."""
-        return self._trm_policy.n_kept
+        return self._trm_n_kept
+
+    def _trm_log(self, decision: Decision) -> None:
+        """Say what the policy decides."""
+        chosen, name = decision.allocation, "abstains"
+        if chosen is not None:
+            name = f"decides {self._trm_signal.schema.table.names[chosen]}"
+        _LOG.info(_DECIDED, decision.decided_on, name, decision.confidence)
 
     def _trm_decisions(self) -> pd.DataFrame:
         """Return the table of decisions, whatever a subclass calls by its name."""
-        signal, rows = self._trm_policy.signal, self._trm.ledger.decided
+        signal, rows = self._trm_signal, self._trm.ledger.decided
         found = [signal.decided[row[0]] for row in rows]
         return decision_table(
             [decision for decision, _ in found],
@@ -126,17 +140,28 @@ class TRMAllocator(RebalancingStrategy):
 
     def _trm_prepare(self) -> None:
         self._trm_check_params()
-        self._trm_loaded = given_or_loaded_policy(self.p)
+        self._trm_loaded = policy = given_or_loaded_policy(self.p)
         super()._trm_prepare()
         self._trm_warn_of_another_universe()
+        self._trm_n_kept = 0
+        self._trm_averaging = Averaging(
+            policy.schema.table.weights,
+            n_averaged=self.p.n_averaged,
+            decision=self.p.decision,
+            min_confidence=self.p.min_confidence,
+            recent=self._trm.memory.recent,
+        )
         feeds = self._trm.feeds
-        signal: bt.Indicator = TRMDecision(  # type: ignore[call-arg] # Backtrader's params
-            *[feeds[name] for name in needed_inputs(self._trm_loaded.schema)],
-            policy=self._trm_loaded,
+        self._trm_signal: bt.Indicator = TRMDecision(  # type: ignore[call-arg] # Backtrader's params
+            *[feeds[name] for name in needed_inputs(policy.schema)],
+            policy=policy,
             decide_from=self.p.decide_from,
         )
-        signal.plotinfo.plot = False
-        self._trm_policy = _Averaged(signal, self.p)
+        self._trm_signal.plotinfo.plot = False
+
+    def _trm_models(self) -> list[str]:
+        policy = self._trm_loaded
+        return list(getattr(policy, "fingerprints", ())) or [type(policy).__name__]
 
     def _trm_needs(self, feeds: dict[str, Feed]) -> Needs:
         inputs = needed_inputs(self._trm_loaded.schema)
@@ -158,7 +183,7 @@ class TRMAllocator(RebalancingStrategy):
             first = error.errors()[0]
             raise ConfigError(
                 f"TRMAllocator: `{first['loc'][0]}`: {first['msg']}, got "
-                f"{first['input']!r}."
+                f"{shown(first['input'])}."
             ) from error
 
     def _trm_warn_of_another_universe(self) -> None:
@@ -180,48 +205,15 @@ class TRMAllocator(RebalancingStrategy):
     def _trm_feeds(self) -> dict[str, Feed]:
         """Return the feeds of all roles, and the optional ones of the policy."""
         found, feeds = super()._trm_feeds(), feeds_by_name(self.datas)
-        for name in needed_inputs(self._trm_loaded.schema)[len(self._trm_roles) :]:
+        schema = self._trm_loaded.schema
+        for name in needed_inputs(schema)[len(self._trm_roles) :]:
             if name.lower() not in feeds:
                 present = [str(data._name) for data in self.datas]
                 raise BarsError(
                     f"The policy reads a feed named '{name}', which must be in the "
-                    f"Cerebro; the feeds are {present}."
+                    f"Cerebro; the feeds are {present}. Its inputs are "
+                    f"{schema.inputs}. Add {line_to_add(name)}, or train with "
+                    "`--inputs core`, which reads SPY, TLT and VIX alone."
                 )
             found[name] = feeds[name.lower()]
         return found
-
-
-class _Averaged:
-    """Make weights of the last decisions of a policy.
-
-    Parameters
-    ----------
-    signal : TRMDecision
-        The decisions.
-    params : Params
-        Those of the allocator.
-    """
-
-    def __init__(self, signal: bt.Indicator, params: Params) -> None:
-        self.signal, self._p = signal, params
-        self._recent: deque[np.ndarray] = deque(maxlen=params.n_averaged)
-        self.n_kept = 0
-
-    def weights(self) -> tuple[float, float] | None:
-        """Return the weights that the policy wants at this close; None keeps."""
-        decision: Decision = self.signal.current
-        if decision.allocation is None:
-            self._recent.clear()
-            return _CASH
-        self._recent.append(decision.probabilities)
-        alone = len(self._recent) == 1  # then it is the policy that breaks ties
-        shares = decision.probabilities if alone else np.mean(self._recent, axis=0)
-        if shares.max() < self._p.min_confidence:
-            self.n_kept += 1
-            return None
-        if self._p.decision == "blend":
-            weights = shares @ ALLOCATION_WEIGHTS
-        else:
-            chosen = decision.allocation if alone else int(shares.argmax())
-            weights = ALLOCATION_WEIGHTS[chosen]
-        return float(weights[0]), float(weights[1])

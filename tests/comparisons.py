@@ -13,13 +13,13 @@ from trm_bt.evaluation.benchmarks import (
     Benchmark,
     DecisionRecord,
     constant,
-    label_table,
     matched_mix,
     oracle,
 )
 from trm_bt.evaluation.comparison import Comparison, run_comparison
 from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
+from trm_bt.market.labels import features_and_labels
 from trm_bt.strategies.scheduled import ScheduledWeights
 
 CONFIG = TRMConfig(backtest=BacktestConfig(initial_cash=1000.0, cost_bps=10.0))
@@ -71,7 +71,7 @@ def small_comparison(
     if weights is not None:
         own = DecisionRecord(weights, own.classes, own.confidence, own.known_by)
     span = bars.between(own.sessions[0])
-    _, labels = label_table(bars, CONFIG)
+    _, labels = features_and_labels(bars, CONFIG)
     ours = Benchmark("trm", "ours", own.weights, classes=own.classes)
     mean = run(span, own.weights).weights.iloc[1:].mean()
     strategies = [ours, matched_mix(mean, own.sessions)]

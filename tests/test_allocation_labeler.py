@@ -132,7 +132,24 @@ def test_optional_inputs_are_used_when_named(full_bars):
     )
     expected = batch(full_bars, config)
     assert_same_bits(labeler, expected)
-    assert labeler.get_analysis()["by_class"] == summarize_labels(expected)["by_class"]
+    counted = summarize_labels(expected, config).model_dump()
+    found = labeler.get_analysis()
+    assert {key: found[key] for key in counted} == counted
+
+
+def test_the_analysis_holds_the_rows(bars):
+    labeler = label_feeds(bars, params={"labels": LabelConfig(objective="sharpe")})
+    rows, table = labeler.get_analysis()["labels"], labeler.to_frame()
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+    assert len(rows) == len(table)
+    some = zip(rows[::50], table.iloc[::50].iterrows(), strict=True)
+    for row, (session, label) in some:
+        assert row.keys() == {"session", *table.columns}
+        assert row["session"] == str(session.date())
+        assert row["known_on"] == str(label["known_on"].date())
+        assert row["score_growth"] == label["score_growth"]
+        assert ";".join(row["crises"]) == label["crises"]
+    assert {len(row["crises"]) for row in rows} == {1, 2}
 
 
 def test_labels_are_refused_before_the_run_has_ended(bars):

@@ -29,9 +29,8 @@ from tests.fakes import FakePolicy
 from trm_bt import TRMAllocator, run_backtest
 from trm_bt.evaluation.benchmarks import FIXED
 from trm_bt.market.features import compute_features
-from trm_bt.market.label_table import describe_labels
+from trm_bt.market.label_table import summarize_labels
 from trm_bt.market.labels import compute_labels
-from trm_bt.config import LabelConfig
 from trm_bt.report.sections.confusion import confusion_chart
 from trm_bt.strategies import learned_rules, rules
 
@@ -42,8 +41,8 @@ assert [n for n in labels if n.startswith("return_")] == [
     "return_all_in", "return_half", "return_out"
 ]
 assert set(labels["winner"]) == {0, 1, 2}
-counted = describe_labels(labels, LabelConfig())["by_class"]
-assert sum(row["n_wins"] for row in counted.values()) == len(labels)
+counted = summarize_labels(labels).by_class
+assert sum(row.n_wins for row in counted.values()) == len(labels)
 policy = FakePolicy(features.schema)
 ran = run_backtest(bars, TRMAllocator, params={"policy": policy, "decision": "argmax",
                                                "n_averaged": 1})

@@ -75,6 +75,7 @@ def test_the_allocator_equals_the_simulation(full_bars, cost_bps, band):
     assert result.n_rejected == 0
 
 
+@pytest.mark.slow
 def test_twenty_real_years_equal_the_simulation(real_bars):
     first = real_bars.sessions[300]
     policy = FakePolicy.reading(real_bars)

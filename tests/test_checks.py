@@ -1,5 +1,7 @@
 """All counterfactuals count alone, and a check ends where it finds something."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -23,7 +25,7 @@ def evaluation(
     return Evaluation(
         {
             "close": table_by_session(closes, "closes"),
-            "open": table_by_session(opens, "opens", is_at_open=True),
+            "open": replace(table_by_session(opens, "opens"), is_at_open=True),
         }
     )
 
@@ -72,7 +74,7 @@ def test_what_comes_after_the_cut_is_not_compared(bars, names):
         opens = pd.Series((sessions > given.opened) * len(sessions), sessions)
         tables = {
             "closes": table_by_session(closes, "closes"),
-            "opens": table_by_session(opens, "opens", is_at_open=True),
+            "opens": replace(table_by_session(opens, "opens"), is_at_open=True),
         }
         return Evaluation({name: tables[name] for name in names})
 

@@ -143,7 +143,7 @@ def test_a_bug_has_its_own_exit_code_and_a_traceback_if_asked(monkeypatch):
     monkeypatch.setattr("trm_bt.feeds.validate.validate_source", fail)
     code, out, error = invoke("validate")
     assert (code, out) == (70, "")
-    assert "please report it: ZeroDivisionError: by 0. Add -vv" in error
+    assert "This is a bug of trm-bt: ZeroDivisionError: by 0." in error
     assert error.count("\n") == 1
     code, _, error = invoke("validate", "-vv")
     assert code == 70

@@ -35,6 +35,7 @@ def test_features_are_written_in_every_form(bars_folder, tmp_path):
         "features.csv",
         "features.json",
         "features.png",
+        "manifest.json",
     }
     parquet = pd.read_parquet(out / "features.parquet")
     csv = pd.read_csv(
@@ -62,7 +63,7 @@ def test_features_replace_only_features(bars_folder, tmp_path):
     assert invoke(*arguments, "--force")[0] == 0
     code, _, error = invoke("features", "--out", bars_folder, "--force")
     assert code == 2
-    assert "one that holds features.json" in error
+    assert "SPY.csv is not" in error
     for name in ("f.csv", "f.parquet"):
         code, _, error = invoke("features", "--out", tmp_path / name)
         assert code == 2

@@ -88,6 +88,7 @@ def test_a_comparison_leaves_json_equity_and_a_page(compared):
         "comparison.json",
         "comparison.html",
         "equity.parquet",
+        "manifest.json",
     }
     assert json.loads((beside / "comparison.json").read_text()) == facts
     assert facts["is_same_bars"]

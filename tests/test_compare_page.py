@@ -1,9 +1,14 @@
 """The page of a comparison: what it shows, and that a browser likes it."""
 
+import io
+import re
+
 import pytest
+from rich.console import Console
 
 from tests.comparisons import comparison, small_comparison
 from tests.test_report_browser import CONTRAST, browser, requested, show  # noqa: F401
+from trm_bt.cli.tables import compare_table
 from trm_bt.evaluation.assessment import ComparisonRecord, SignificanceSettings
 from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.verdict import verdict
@@ -12,9 +17,9 @@ from trm_bt.report.contents import ComparisonContent
 from trm_bt.report.sections.performance import performance
 
 
-def page_of(held, **changes):
+def record_of(held, **changes):
     assessed = assess(held, [], SignificanceSettings(n_draws=100, n_random=20))
-    record = ComparisonRecord(
+    return ComparisonRecord(
         **vars(assessed) | changes,
         run="<b>mine</b>",
         bars={"source": "random walks", "derived": True},
@@ -24,7 +29,25 @@ def page_of(held, **changes):
         rebalance_band=0.0,
         verdict=verdict(assessed),
     )
-    return render_comparison(record, held.equity, held.excess)
+
+
+def page_of(held, **changes):
+    content = ComparisonContent(record_of(held, **changes), held.equity, held.excess)
+    return render_comparison(content)
+
+
+def test_headings_and_figures_are_whole_at_120_columns():
+    out = io.StringIO()
+    record = record_of(comparison())
+    Console(file=out, width=120).print(compare_table(record))
+    lines = out.getvalue().splitlines()
+    headings = ["strategy", "Sharpe", "lead", "p", "CAGR", "volatility", "drawdown"]
+    headings += ["turnover", "costs", "regret", "accuracy"]
+    assert any(re.findall(r"[\w]+", line) == headings for line in lines)
+    for name, row in record.strategies.items():
+        (shown,) = [line for line in lines if line.split()[:1] == [name]]
+        assert f"{row.volatility_annual:.1%}" in shown
+        assert len(re.split(r"[\u2502\u2503]", shown)) == 11
 
 
 @pytest.fixture(scope="module")

@@ -33,20 +33,26 @@ def test_the_seed_preset_keeps_the_values_it_began_with():
 def test_the_shipped_settings_are_those_that_were_chosen():
     """What docs/evidence.md says; whoever changes one, chooses anew."""
     config = TRMConfig()
-    training = config.training
-    assert (training.target, training.utility) == ("utility", "risk")
-    assert (training.prior_sharpe, training.risk_aversion) == (0.4, 8.0)
-    assert (training.strategy_loss_weight, training.profit_loss_weight) == (0.0, 1.0)
-    assert (training.learning_rate, training.epochs) == (1e-4, 8)
+    assert config.training == TRMConfig.preset("seed").training
     assert (config.labels.horizon, config.labels.objective) == (5, "pnl")
     assert config.strategy.model_dump() == {
-        "decision": "argmax",
+        "decision": "blend",
         "n_averaged": 5,
         "min_confidence": 0.0,
         "rebalance_band": 0.0,
         "min_trade_value": 0.0,
         "max_gap": 0.08,
     }
+
+
+def test_the_risk_preset_is_what_was_chosen_on_twelve_years():
+    config = TRMConfig.preset("risk")
+    training = config.training
+    assert (training.target, training.utility) == ("utility", "risk")
+    assert (training.prior_sharpe, training.risk_aversion) == (0.4, 8.0)
+    assert (training.strategy_loss_weight, training.profit_loss_weight) == (0.0, 1.0)
+    assert (training.learning_rate, training.epochs) == (1e-4, 8)
+    assert (config.strategy.decision, config.strategy.n_averaged) == ("argmax", 5)
 
 
 def test_save_and_load_round_trip(tmp_path):
@@ -73,7 +79,7 @@ def test_described_settings_can_be_loaded_back(tmp_path):
         ),
         (
             '{"labels": {"horizon": 0}}',
-            "`labels.horizon`: Input should be greater than 0, got 0.",
+            "`labels.horizon`: Input should be greater than or equal to 1, got 0.",
         ),
         (
             '{"model": {"hidden_dim": 24}}',
@@ -87,7 +93,7 @@ def test_described_settings_can_be_loaded_back(tmp_path):
             '{"model": {"effective_depth": 40}}',
             "`effective_depth` is derived and must be 42, got 40",
         ),
-        ("{", "Invalid JSON"),
+        ("{", "cannot be read as JSON: EOF"),
     ],
 )
 def test_bad_settings_are_explained(tmp_path, text, message):

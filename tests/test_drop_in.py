@@ -88,6 +88,7 @@ def wide_checkpoint(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_optimising_in_processes_after_torch_was_used_does_not_hang(wide_checkpoint):
     together = optimise(wide_checkpoint, 2)
     assert len(together.splitlines()) == 4
@@ -111,14 +112,19 @@ def csv_folder(tiny_checkpoint, tmp_path):
     return tmp_path
 
 
-def test_btrun_runs_the_allocator_from_its_file(tiny_checkpoint, csv_folder):
+@pytest.mark.parametrize("form", ["its own", "one that re-exports"])
+def test_btrun_runs_the_allocator_from_a_file(tiny_checkpoint, csv_folder, form):
+    """The second is what someone who installed the package has."""
     _, checkpoint = tiny_checkpoint
+    strategy = ROOT / "strategies" / "trm_allocator.py"
+    if form != "its own":
+        strategy = csv_folder / "allocator.py"
+        strategy.write_text("from trm_bt import TRMAllocator\n")
     files = [
         part
         for name in ("VIX", "TLT", "SPY")  # found by name, whatever the order
         for part in ("--data", str(csv_folder / f"{name}.csv"))
     ]
-    strategy = ROOT / "strategies" / "trm_allocator.py"
     done = subprocess.run(
         [
             Path(sys.executable).with_name("btrun"),

@@ -12,6 +12,12 @@ EXAMPLES = [path for path in SCRIPTS if path.stem != "small_model"]
 PRINTED = {
     "quickstart": ("orders rejected  0",),
     "drop_in": ("before ", "after "),
+    "own_allocations": (
+        "chooses from     shelter, careful, even, bold, all_in",
+        "kept in schema   True",
+        "on the page      True",
+        "orders rejected  0",
+    ),
     "own_rules": ("TRMAllocator ", "Cautious "),
     "optimise": ("band  confidence", "  0.10         0.9"),
     "live_like": ("bit for bit      100%", "held through     ['2008", "rejected  0"),
@@ -26,7 +32,17 @@ def test_every_example_is_short():
     assert {path.stem for path in EXAMPLES} == set(PRINTED)
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(
+            path,
+            marks=() if path.stem == "quickstart" else pytest.mark.slow,
+            id=path.stem,
+        )
+        for path in EXAMPLES
+    ],
+)
 def test_an_example_runs(script, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", script],

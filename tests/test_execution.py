@@ -484,6 +484,7 @@ def test_no_order_is_rejected_through_a_crisis(request, source, coo, is_whole, c
     assert made.get("Unfilled", 0) <= 2
 
 
+@pytest.mark.slow
 def test_no_order_is_rejected_in_thirty_real_years(market_dir):
     bars = load_bars(market_dir, start="1993-02-01", end="2023-12-29")
     script = hard_switches(len(bars.sessions), seed=1)

@@ -267,6 +267,7 @@ def test_the_command_fetches_every_symbol_and_says_what_it_did(tmp_path, market)
     assert again.count("unchanged") == len(Yahoo.default_symbols)
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
     store = BarStore(tmp_path / "store", "yahoo")
     with yahoo_server.serving(market) as port:
@@ -285,6 +286,7 @@ def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
     assert set(store.symbols()) == set(Yahoo.default_symbols)
 
 
+@pytest.mark.slow
 def test_two_commands_fill_one_store_at_once(tmp_path, market):
     with yahoo_server.serving(market) as port:
         commands = [start_command(tmp_path, port) for _ in range(2)]
@@ -295,3 +297,31 @@ def test_two_commands_fill_one_store_at_once(tmp_path, market):
     assert set(store.symbols()) == set(Yahoo.default_symbols)
     for symbol in Yahoo.default_symbols:
         assert len(store.read(symbol)) == 300
+
+
+def test_a_doubtful_bar_does_not_replace_a_sound_copy(store, vendor, yahoo):
+    update(yahoo, "SPY", now=NOW)
+    before = store.entry("SPY")
+    frame = sent(history().iloc[:260])
+    frame.iloc[-1, :4] *= 0.37
+    frame["adj close"] = frame["close"]
+    vendor.frames["SPY"] = frame
+    outcome = update(yahoo, "SPY", now=NOW)
+    assert outcome.action == "kept"
+    assert "prices move in a session by" in outcome.messages[0]
+    assert "What was sent is doubtful." in outcome.messages[0]
+    assert store.entry("SPY") == before
+
+
+def test_a_split_whose_prices_are_not_divided_yet_leaves_the_copy(store, vendor, yahoo):
+    vendor.frames["SPY"] = sent(history().iloc[:260])
+    update(yahoo, "SPY", now=NOW)
+    before = store.entry("SPY")
+    frame = sent(history().iloc[:265])
+    frame.iloc[-1, frame.columns.get_loc("splits")] = 2.0  # announced alone
+    vendor.frames["SPY"] = frame
+    outcome = update(yahoo, "SPY", now=NOW)
+    assert outcome.action == "kept"
+    assert "traded prices of the past must stay" in outcome.messages[0]
+    assert "are 2 times what they were" in outcome.messages[0]
+    assert store.entry("SPY") == before

@@ -15,11 +15,11 @@ from trm_bt.errors import RunError
 from trm_bt.files import (
     _exchange,
     _rename_twice,
-    check_replaceable,
     exclusive_lock,
     staged_folder,
     write_atomically,
 )
+from trm_bt.manifest import MANIFEST, manifest_text, names_in
 
 
 def test_a_folder_appears_when_its_block_ends(tmp_path):
@@ -49,12 +49,10 @@ def test_a_failing_block_leaves_the_old_folder(tmp_path, error):
 
 
 def test_a_replaced_folder_holds_nothing_of_the_old(tmp_path):
-    target = tmp_path / "run"
-    target.mkdir()
-    (target / "old.txt").write_text("old")
+    target = make(tmp_path / "run")
     with staged_folder(target) as folder:
         (folder / "new.txt").write_text("new")
-    assert [path.name for path in target.iterdir()] == ["new.txt"]
+    assert names(target) == [MANIFEST, "new.txt"]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -70,18 +68,6 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_only_a_marked_folder_may_be_replaced(tmp_path):
-    check_replaceable(tmp_path / "new", marker="run.json", force=False)
-    check_replaceable(tmp_path, marker="run.json", force=False)
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(RunError, match=r"new folder or one that holds run\.json"):
-        check_replaceable(tmp_path, marker="run.json", force=True)
-    (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(RunError, match="is there already"):
-        check_replaceable(tmp_path, marker="run.json", force=False)
-    check_replaceable(tmp_path, marker="run.json", force=True)
 
 
 needs_posix = pytest.mark.skipif(
@@ -130,6 +116,7 @@ def waiting(tmp_path):
 def make(target, text="old"):
     target.mkdir()
     (target / "a.txt").write_text(text)
+    (target / MANIFEST).write_text(manifest_text(names_in(target)))
     return target
 
 
@@ -337,7 +324,7 @@ def test_what_came_in_between_is_not_replaced_unless_it_may_be(tmp_path):
             (folder / "a.txt").write_text("new")
             make(target, "another writer's")
 
-    with pytest.raises(OSError, match="run"):
+    with pytest.raises(RunError, match="is there already"):
         write()
 
     assert (target / "a.txt").read_text() == "another writer's"
@@ -350,17 +337,3 @@ def test_an_empty_folder_gives_way_in_any_case(tmp_path):
     replace(tmp_path / "run", may_replace=False)
 
     assert (tmp_path / "run" / "a.txt").read_text() == "newer"
-
-
-@needs_posix
-def test_what_a_link_points_to_is_replaced_and_the_link_stays(tmp_path):
-    target = make(tmp_path / "run")
-    (tmp_path / "elsewhere").mkdir()
-    link = tmp_path / "elsewhere" / "newest"
-    link.symlink_to(target)
-
-    replace(link)
-
-    assert link.is_symlink()
-    assert (target / "a.txt").read_text() == "newer"
-    assert names(tmp_path / "elsewhere") == ["newest"]

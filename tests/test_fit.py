@@ -102,7 +102,7 @@ def test_an_update_equals_plain_numpy(settings, size):
             parameter.grad = torch.from_numpy(gradient.copy())
         fit.position = position
         fit.update()
-        plain(gradients, fit.rate_at(position))
+        plain(gradients, learning_rate(position, fit.total_steps, fit.config))
 
     assert fit.step == 8
     averages = list(fit.average.parameters())

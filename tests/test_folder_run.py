@@ -15,7 +15,10 @@ def folder(market_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "real"
     request = RunRequest(
         str(market_dir),
-        TRMConfig(model=ModelConfig(hidden_dim=32), training=TrainingConfig(epochs=1)),
+        TRMConfig(
+            model=ModelConfig(hidden_dim=32),
+            training=TrainingConfig(epochs=1, max_batches_per_epoch=4),
+        ),
         start="1996-07-01",
         end="2002-12-31",
     )

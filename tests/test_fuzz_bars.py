@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+
 FUZZ = "tests.evidence.fuzz_bars"
 
 
+@pytest.mark.slow
 def test_no_damage_passes_in_silence(market_dir):
     arguments = [market_dir, "--sets", "150", "--clean", "20", "--seed", "7"]
     done = subprocess.run(

@@ -114,7 +114,7 @@ def test_an_interrupted_run_leaves_one_sentence(
     assert run.returncode == code
     assert wait_until(lambda: not members(run.pid), 5)
     left = tmp_path / "runs" / "out"  # the same command resumes there
-    assert {path.name for path in left.parent.iterdir()} == {"out", ".out.lock"}
+    assert {path.name for path in left.parent.iterdir()} == {"out"}
     assert not json.loads((left / "run.json").read_text())["finished"]
 
 

@@ -13,12 +13,7 @@ from trm_bt.feeds import load_bars
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import compute_features
-from trm_bt.market.label_table import (
-    describe_labels,
-    label_records,
-    load_labels,
-    summarize_labels,
-)
+from trm_bt.market.label_table import load_labels, summarize_labels
 from trm_bt.market.labels import compute_labels
 
 NAMES = (
@@ -45,23 +40,21 @@ def test_counts_and_means_are_those_of_a_loop(labels):
     summary = summarize_labels(labels)
     rows = [row for _, row in labels.iterrows()]
     for index, name in enumerate(NAMES):
-        found = summary["by_class"][name]
-        assert found["n_wins"] == sum(row["winner"] == index for row in rows)
-        assert found["win_share"] == pytest.approx(found["n_wins"] / len(rows))
+        found = summary.by_class[name]
+        assert found.n_wins == sum(row["winner"] == index for row in rows)
+        assert found.win_share == pytest.approx(found.n_wins / len(rows))
         mean = sum(row[f"return_{name}"] for row in rows) / len(rows)
-        assert found["mean_return"] == pytest.approx(mean)
+        assert found.mean_return == pytest.approx(mean)
     for crisis in ("dot_com_crash", "september_11"):
         inside = [row for row in rows if crisis in row["crises"].split(";")]
         assert inside
-        assert summary["by_crisis"][crisis]["n_labels"] == len(inside)
+        found = summary.by_crisis[crisis]
+        assert found.n_labels == len(inside)
         wins = [sum(row["winner"] == index for row in inside) for index in range(8)]
-        assert list(summary["by_crisis"][crisis]["n_wins"].values()) == wins
-        most = summary["by_crisis"][crisis]["most_frequent_winner"]
-        assert wins[NAMES.index(most)] == max(wins)
+        assert list(found.n_wins.values()) == wins
+        assert wins[NAMES.index(found.most_frequent_winner)] == max(wins)
         mean = sum(row["return_growth"] for row in inside) / len(inside)
-        assert summary["by_crisis"][crisis]["mean_return"]["growth"] == pytest.approx(
-            mean
-        )
+        assert found.mean_return["growth"] == pytest.approx(mean)
 
 
 def test_every_session_of_the_twelve_crises_has_a_label(market_dir):
@@ -70,14 +63,14 @@ def test_every_session_of_the_twelve_crises_has_a_label(market_dir):
     windows = {
         crisis.name: len(nyse_sessions(crisis.start, crisis.end)) for crisis in CRISES
     }
-    counted = {name: row["n_labels"] for name, row in summary["by_crisis"].items()}
+    counted = {name: row.n_labels for name, row in summary.by_crisis.items()}
     assert counted == windows
     assert sum(windows.values()) - windows["september_11"] == 1198
 
 
 def test_the_summary_is_json_with_null_for_crises_without_labels(labels):
     config = LabelConfig(objective="sharpe")
-    summary = describe_labels(labels, config)
+    summary = summarize_labels(labels, config).model_dump(mode="json")
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["objective"] == "sharpe"
     assert summary["n_labels"] == len(labels)
@@ -93,18 +86,9 @@ def test_ties_are_counted_where_they_are(labels):
     tied.loc["2001-09-17", "is_tie"] = True
     tied.loc["2002-01-03", "is_tie"] = True
     summary = summarize_labels(tied)
-    assert summary["n_ties"] == 2
-    assert summary["by_crisis"]["september_11"]["n_ties"] == 1
-    assert summary["by_crisis"]["dot_com_crash"]["n_ties"] == 2
-
-
-def test_records_hold_the_rows(labels):
-    records = label_records(labels)
-    first = labels.iloc[0]
-    assert json.loads(json.dumps(records, allow_nan=False)) == records
-    assert records[0]["session"] == str(labels.index[0].date())
-    assert records[0]["score_growth"] == first["score_growth"]
-    assert records[0].keys() == {"session", *labels.columns}
+    assert summary.n_ties == 2
+    assert summary.by_crisis["september_11"].n_ties == 1
+    assert summary.by_crisis["dot_com_crash"].n_ties == 2
 
 
 @pytest.mark.parametrize("name", ["", "labels.parquet", "labels.csv"])
@@ -134,7 +118,7 @@ def change(column, value):
         (change("winner", 3), "`winner` must be the first of the best"),
         (change("winner_return", 0.5), "must be the winner's own return"),
         (change("margin", 9.0), "`margin` must be the winner's over the runner-up"),
-        (change("is_tie", True), "`is_tie` must tell whether two are the best"),
+        (change("is_tie", True), "`is_tie` must say whether two are the best"),
         (change("crises", "crash"), "`crises` must name crises"),
         (change("crises", None), "`crises` must hold names, got object"),
         (lambda f: f.assign(winner=0.5), "`winner` must hold class indexes, got float"),

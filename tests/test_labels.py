@@ -13,7 +13,7 @@ from trm_bt.market.features import compute_features
 from trm_bt.market.label_table import summarize_labels
 from trm_bt.market.labels import (
     RETURN_COLUMNS,
-    cash_growth,
+    cash_returns,
     compute_labels,
     forward_returns,
 )
@@ -82,9 +82,11 @@ def test_without_a_rate_cash_earns_nothing(bars):
     assert (forward_returns(replace(bars, cash_rate=None))["cash"] == 0).all()
 
 
-def test_cash_accrues_the_last_known_yield():
-    growth = cash_growth(pd.Series([0.0252, 0.0504, 9.0]))
-    assert growth.tolist() == pytest.approx([1.0, 1.0001, 1.0002], abs=1e-15)
+def test_cash_accrues_the_last_known_yield(bars):
+    cut = bars.between(end=bars.sessions[2])
+    rates = pd.Series([0.0252, 0.0504, 9.0], cut.sessions)
+    earned = cash_returns(replace(cut, cash_rate=rates))
+    assert earned.tolist() == pytest.approx([0.0, 0.0001, 0.0002], abs=1e-15)
 
 
 def test_ties_go_to_the_lower_index_and_are_counted(bars):
@@ -98,7 +100,7 @@ def test_ties_go_to_the_lower_index_and_are_counted(bars):
     labels = compute_labels(still, compute_features(still))
     assert (labels["winner"] == 0).all()
     assert (labels["margin"] == 0).all()
-    assert summarize_labels(labels)["n_ties"] == len(labels)
+    assert summarize_labels(labels).n_ties == len(labels)
 
 
 def test_scores_apart_by_round_off_alone_are_tied(bars):

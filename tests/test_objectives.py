@@ -20,8 +20,9 @@ from trm_bt.market.labels import (
     SCORE_COLUMNS,
     VARIANCE_COLUMNS,
     compute_labels,
-    find_outcomes,
+    pick_winners,
 )
+from trm_bt.market.objectives import score
 
 OBJECTIVES = ["pnl", "sharpe", "mean_variance"]
 INSIDE = [3, 4, 6]
@@ -147,9 +148,10 @@ def test_a_sharpe_ratio_of_nothing_is_refused_with_its_session(bars):
 
 
 def test_prices_at_rest_give_no_sharpe_ratio_and_no_winner():
-    found = find_outcomes(np.ones((9, 3)), LabelConfig(objective="sharpe"))
-    assert np.isnan(found.scores).all()
-    assert found.winner.tolist() == [8] * 4
+    prices, config = np.ones((9, 3)), LabelConfig(objective="sharpe")
+    scores = score(prices, np.zeros((8, 4)), config)
+    assert np.isnan(scores).all()
+    assert pick_winners(scores)[0].tolist() == [8] * 4
 
 
 def test_three_allocations_are_no_corner_of_the_hull():

@@ -39,7 +39,7 @@ def test_json_and_csv_say_the_same(tmp_path):
         ([{**TAPER, "name": 7}], "must have the text `name`, got 7"),
         ([{**TAPER, "name": "a\nb"}], "`name` must be one line"),
         ([{**TAPER, "name": "a" * 81}], "at most 80 characters, got 81"),
-        ([{**TAPER, "start": "22.5.2013"}], "dates must be YYYY-MM-DD"),
+        ([{**TAPER, "start": "22.5.2013"}], "must be a date as YYYY-MM-DD"),
         ([{**TAPER, "end": "2013-05-21"}], "2013-05-21 < 2013-05-22"),
         ([TAPER, TAPER], "the name 'taper tantrum' is taken"),
         ([{**TAPER, "name": CRISES[0].name}], "is taken"),
@@ -59,7 +59,7 @@ def test_a_bad_window_is_named(content, rule, tmp_path):
         ("own.csv", b"\xff\xfe", "cannot be read as windows"),
         ("own.csv", b"a,b\n1,2\n", "window 1: must have the text `name`, got None"),
         ("own.txt", b"x", "must end in .json or .csv, got '.txt'"),
-        ("own.json", b" " * 2**21, "must be smaller than"),
+        ("own.json", b" " * 2**21, "must have at most"),
     ],
 )
 def test_a_bad_file_is_named(name, content, rule, tmp_path):

@@ -53,6 +53,18 @@ def test_it_is_a_policy(models):
     assert isinstance(TRMPolicy(models), Policy)
 
 
+def test_a_fingerprint_is_of_what_decides(models, tmp_path):
+    older, newer = models
+    both = TRMPolicy(models).fingerprints
+    save_checkpoint(older, tmp_path / "older")
+    assert TRMPolicy.load(tmp_path / "older").fingerprints == both[:1]
+    assert len({*both, *TRMPolicy([make_model(250, seed=1)]).fingerprints}) == 3
+    shifted = replace(
+        newer, scaler=replace(newer.scaler, mean=newer.scaler.mean + 1e-9)
+    )
+    assert TRMPolicy([shifted]).fingerprints != both[1:]
+
+
 def test_one_model_abstains_up_to_its_last_known_label(models):
     decisions = decide(TRMPolicy(models[:1]))
 

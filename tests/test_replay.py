@@ -7,7 +7,7 @@ import pytest
 from trm_bt.backtest import run_backtest
 from trm_bt.config import BacktestConfig
 from trm_bt.evaluation.metrics import turnover_annual
-from trm_bt.evaluation.replay import replay, replay_one
+from trm_bt.evaluation.replay import Replay, replay
 from trm_bt.strategies.scheduled import ScheduledWeights
 
 
@@ -19,19 +19,27 @@ def random_weights(sessions, seed, *, n_held=1):
     return pd.DataFrame(rows, sessions, ["equity", "bond", "cash"])
 
 
+def replayed_alone(bars, weights, cost_rates, **settings) -> Replay:
+    """Replay one table of weights at several costs."""
+    targets = weights[["equity", "bond"]].to_numpy()[:, np.newaxis]
+    return replay(bars, targets, cost_rates, **settings)
+
+
 @pytest.mark.parametrize("cost_bps", [0.0, 5.0, 100.0])
 @pytest.mark.parametrize("band", [0.0, 0.05])
 @pytest.mark.parametrize("n_held", [1, 20])
-def test_a_replay_equals_the_engine(bars, cost_bps, band, n_held):
+@pytest.mark.parametrize("schedule", ["bar", "weekly", "change"])
+def test_a_replay_equals_the_engine(bars, cost_bps, band, n_held, schedule):
     weights = random_weights(bars.sessions, 4, n_held=n_held)
     config = BacktestConfig(initial_cash=1000.0, cost_bps=cost_bps)
     result = run_backtest(
         bars,
         ScheduledWeights,
-        params={"weights": weights, "rebalance_band": band},
+        params={"weights": weights, "rebalance_band": band, "schedule": schedule},
         config=config,
     )
-    replayed = replay_one(bars, weights, np.array([cost_bps / 1e4]), band=band)
+    costs = np.array([cost_bps / 1e4])
+    replayed = replayed_alone(bars, weights, costs, band=band, schedule=schedule)
     np.testing.assert_allclose(
         1000.0 * replayed.values[:, 0], result.equity, rtol=1e-11
     )
@@ -48,14 +56,14 @@ def test_paths_side_by_side_are_what_they_are_alone(bars):
     costs = np.array([0.0, 5e-4, 5e-3])
     together = replay(bars, targets, costs)
     for i, table in enumerate(tables):
-        alone = replay_one(bars, table, costs[[i]])
+        alone = replayed_alone(bars, table, costs[[i]])
         np.testing.assert_allclose(alone.values[:, 0], together.values[:, i], 1e-13)
 
 
 def test_one_table_at_several_costs_loses_more_at_each(bars):
     weights = random_weights(bars.sessions, 0)
     costs = np.array([0.0, 1e-4, 1e-3])
-    replayed = replay_one(bars, weights, costs)
+    replayed = replayed_alone(bars, weights, costs)
     assert (np.diff(replayed.values[-1]) < 0).all()
     assert replayed.excess(np.zeros(len(bars.sessions) - 1)).shape == (399, 3)
 
@@ -63,6 +71,6 @@ def test_one_table_at_several_costs_loses_more_at_each(bars):
 def test_twenty_real_years_equal_the_engine(real_bars):
     weights = random_weights(real_bars.sessions, 1, n_held=10)
     result = run_backtest(real_bars, ScheduledWeights, params={"weights": weights})
-    replayed = replay_one(real_bars, weights, np.array([5e-4]))
+    replayed = replayed_alone(real_bars, weights, np.array([5e-4]))
     values = 1_000_000.0 * replayed.values[:, 0]
     np.testing.assert_allclose(values, result.equity, rtol=1e-10)

@@ -21,6 +21,7 @@ from tests.conftest import make_bars
 from tests.fakes_run import write_fake_run
 from trm_bt.errors import ConfigError, RunError
 from trm_bt.feeds.backtrader import add_bars
+from trm_bt.files import staged_folder
 from trm_bt.market.crises import Crisis
 from trm_bt.report import build, pages, show, tearsheet
 from trm_bt.report.colours import LIGHT
@@ -54,8 +55,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     write_fake_run(folder, start="2008-09-12", end="2012-06-30")
     rename_crisis(folder, "european_debt_crisis", HOSTILE)
-    (folder / "tearsheets").mkdir()
-    (folder / "tearsheets" / "left_over.html").write_text("from an earlier build")
+    with staged_folder(folder / "tearsheets") as earlier:
+        (earlier / "left_over.html").write_text("from an earlier build")
     told = []
     build(folder, progress=lambda *state: told.append(state))
     return folder, told
@@ -271,6 +272,7 @@ def test_pages_of_an_earlier_build_are_gone(run):
     assert not (run[0] / "tearsheets" / "left_over.html").exists()
 
 
+@pytest.mark.slow
 def test_one_process_writes_the_same_tearsheets_as_two(run, tmp_path):
     folder = tmp_path / "again"
     shutil.copytree(run[0], folder)

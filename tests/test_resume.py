@@ -206,6 +206,7 @@ def test_every_truncation_is_refused(kept, tmp_path):
             fit(CONFIG, path)
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_refused(kept, tmp_path):
     content, rng = content_of(kept), np.random.default_rng(0)
     n_header = 8 + int.from_bytes(content[:8], "little")
@@ -252,6 +253,7 @@ def train_and_wait(path: Path, step: int, reached) -> None:
     fit(CONFIG, path, wait)
 
 
+@pytest.mark.slow
 def test_killed_in_three_epochs_it_ends_in_the_same_bits(tmp_path):
     path = tmp_path / "state"
     for step, is_kept in ((5, False), (20, True), (47, True)):  # of 48, 12 an epoch

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
-from trm_bt.errors import RunError
+from trm_bt.errors import BarsError, RunError
 from trm_bt.evaluation.trials import read_trials
 from trm_bt.feeds import load_bars
 from trm_bt.learning.splits import before_crises
@@ -59,6 +59,8 @@ def test_the_run_folder_holds_what_it_promises(folder):
         "crises.csv",
         "tearsheets/out_of_sample.html",
         f"tearsheets/{CRISIS}.html",
+        "tearsheets/manifest.json",
+        "manifest.json",
         "summary.json",
         "run.json",
         "features.parquet",
@@ -85,7 +87,7 @@ def test_the_run_folder_holds_what_it_promises(folder):
         ),
     }
     beside = {path.name for path in folder.parent.iterdir()}
-    assert beside == {folder.name, f".{folder.name}.lock", "trials"}
+    assert beside == {folder.name, "trials"}
 
 
 def test_a_run_is_counted_among_the_trials(folder, summary):
@@ -225,9 +227,12 @@ def test_provenance_is_shown_wherever_the_sample_is_used(folder, summary):
         assert words.replace("&", "&amp;") in page.read_text(encoding="utf-8"), page
 
 
+@pytest.mark.slow
 def test_the_same_request_gives_the_same_bits(folder, tmp_path):
     again = tmp_path / "again"
-    run(REQUEST, again, command=COMMAND)
+    run(REQUEST, str(again))
+    command = json.loads((again / "run.json").read_text())["command"]
+    assert command == f"trm_bt.run('sample', '{again}')"
     weights = f"checkpoints/{CRISIS}/model.safetensors"
     assert (again / weights).read_bytes() == (folder / weights).read_bytes()
     for table in ("decisions", "weights", "orders", "equity"):
@@ -238,6 +243,13 @@ def test_the_same_request_gives_the_same_bits(folder, tmp_path):
         )
     summaries = [(f / "summary.json").read_bytes() for f in (again, folder)]
     assert summaries[0] == summaries[1]
+
+
+def test_bars_may_be_given_by_name_alone(tmp_path):
+    with pytest.raises(BarsError, match="there is no such folder"):
+        run(tmp_path / "bars", tmp_path / "out")
+    with pytest.raises(BarsError, match="yaho: must be a folder"):
+        run("yaho", tmp_path / "out")
 
 
 def test_another_request_may_not_take_the_folder(folder):

@@ -21,6 +21,7 @@ from trm_bt.learning.checkpoint import load_checkpoint
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.market.features import compute_features
 from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.decide import decide, open_model
 from trm_bt.runs.request import requested_bars
 from trm_bt.runs.run import run
 
@@ -155,6 +156,7 @@ def assert_same(left, right):
     assert weights == other_weights
 
 
+@pytest.mark.slow
 def test_a_killed_walk_forward_goes_on_to_the_same_result(request_, out, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     folder = tmp_path / "out"
@@ -187,7 +189,7 @@ def test_another_walk_forward_is_not_overwritten(request_, out, tmp_path):
     with pytest.raises(RunError, match="other settings, bars or versions"):
         run(other, out, command="x")
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(RunError, match=r"holds run\.json, and is neither"):
+    with pytest.raises(RunError, match=r"letter\.txt is not"):
         run(request_, tmp_path, command="x", force=True)
 
     assert (out / "summary.json").is_file()
@@ -219,6 +221,7 @@ def test_a_walk_forward_that_cannot_be_leaves_the_old_one(request_, out, tmp_pat
     assert_same(again, out)
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_folds_from_its_options(
     monkeypatch, capsys, request_, tmp_path
 ):
@@ -238,6 +241,7 @@ def test_the_command_takes_the_folds_from_its_options(
     assert "`retrain_on.0`: Input should be a valid date" in err
 
 
+@pytest.mark.slow
 def test_a_step_takes_the_place_of_dates_and_does_not_go_with_them(
     monkeypatch, capsys, request_, tmp_path
 ):
@@ -253,3 +257,27 @@ def test_a_step_takes_the_place_of_dates_and_does_not_go_with_them(
     assert code == 0, err
     told = pd.read_parquet(tmp_path / "out" / "out_of_sample.parquet")
     assert told.groupby("fold").size().tolist()[:-1] == [150]
+
+
+def test_decide_says_what_the_run_decided_in_every_fold(out, request_):
+    """Also where the embargo lets a newer model wait for its fold."""
+    bars = requested_bars(request_)
+    rows = pd.read_parquet(out / "decisions.parquet")
+    rows = rows[rows["run"] == "out_of_sample"].reset_index(drop=True)
+    folds = pd.read_parquet(out / "out_of_sample.parquet")["fold"]
+    starts = np.flatnonzero((folds != folds.shift()).to_numpy())
+    policy = open_model(out)
+    for at in {0, 1, *(starts[1:] - 1), *starts, *(starts + 2), len(rows) - 1}:
+        row = rows.iloc[at]
+        report = decide(policy, bars, session=row["session"])
+        assert report.session == row["session"].date()
+        assert report.allocation == row["allocation_name"]
+        assert report.model == row["model"]
+        for name, value in report.probabilities.items():
+            assert value == row[f"prob_{name}"]
+        for asset, value in report.weights.items():
+            assert value == row[f"target_{asset}"]
+        assert all(r.z_score is not None for r in report.features.values())
+    early = decide(policy, bars, session=rows["session"].iloc[0] - pd.Timedelta(days=1))
+    assert early.allocation is None
+    assert "lies before the first decision of the run" in early.abstains_because

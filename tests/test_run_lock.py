@@ -29,6 +29,7 @@ def arguments(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_second_walk_forward_ends_at_once_and_a_killed_one_is_no_obstacle(
     monkeypatch, capsys, arguments, tmp_path
 ):

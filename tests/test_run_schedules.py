@@ -1,6 +1,7 @@
 """One runner: a run before crises is a walk-forward that retrains after its freezes."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
+from trm_bt.files import staged_folder
+from trm_bt.manifest import first_foreign
 from trm_bt.report import build
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.run import run
@@ -56,6 +59,7 @@ def weights(folder, pattern):
     return [path.read_bytes() for path in sorted(folder.glob(pattern))]
 
 
+@pytest.mark.slow
 def test_a_run_is_a_walk_forward_that_retrains_after_the_freezes(
     request_, folder, tmp_path
 ):
@@ -79,6 +83,7 @@ def test_a_run_is_a_walk_forward_that_retrains_after_the_freezes(
     assert len(ours) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_result(request_, folder, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     out = tmp_path / "run"
@@ -103,3 +108,58 @@ def test_a_killed_run_resumes_to_the_same_result(request_, folder, tmp_path):
     assert_alike(folder, out)
     found = weights(out, "checkpoints/*/model.safetensors")
     assert found == weights(folder, "checkpoints/*/model.safetensors")
+
+
+def state(folder):
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def own(folder, tmp_path):
+    """A copy of the run, with notes of the user's and a comparison in it."""
+    own = shutil.copytree(folder, tmp_path / "run")
+    (own / "notes.md").write_text("mine")
+    with staged_folder(own / "comparison") as new:
+        (new / "comparison.json").write_text("{}")
+    return own
+
+
+def test_a_finished_run_again_is_already_done(request_, own, caplog):
+    before = state(own)
+    summary = run(request_, own, command="again", force=True)
+    assert state(own) == before
+    assert summary.seed == 4
+    assert "already done" in caplog.text
+    assert sorted(path.name for path in own.parent.iterdir()) == ["run"]
+
+
+def test_another_run_does_not_take_the_notes_in_a_folder(request_, own):
+    before = state(own)
+    other = replace(request_, end="2002-06-28")
+    with pytest.raises(RunError, match=r"notes\.md is not"):
+        run(other, own, command="x", force=True)
+    assert state(own) == before
+
+
+def test_a_run_without_its_pages_is_completed_around_the_notes(request_, own):
+    (own / "index.html").unlink()
+    run(request_, own, command="again", n_processes=1)
+    assert (own / "index.html").is_file()
+    assert (own / "notes.md").read_text() == "mine"
+    assert (own / "comparison" / "comparison.json").read_text() == "{}"
+    assert first_foreign(own) == own / "notes.md"
+
+
+@pytest.mark.parametrize("name", ["equity.parquet", "checkpoints", "tearsheets"])
+def test_a_run_is_not_completed_over_what_was_changed(request_, own, tmp_path, name):
+    (own / "index.html").unlink()
+    elsewhere = (own / name).rename(tmp_path / "elsewhere")
+    (own / name).symlink_to(elsewhere)
+    before = state(tmp_path)
+    with pytest.raises(RunError, match=name):
+        run(request_, own, command="again", n_processes=1)
+    assert state(tmp_path) == before

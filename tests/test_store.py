@@ -152,6 +152,7 @@ def write_often(folder, symbol):
             assert len(store.read(symbol)) == n_sessions
 
 
+@pytest.mark.slow
 def test_two_processes_write_and_a_third_reads(store):
     spawn = multiprocessing.get_context("spawn")
     writers = [

@@ -106,6 +106,7 @@ def test_a_store_gives_the_equity_of_its_files(both):
     np.testing.assert_allclose(kept, written, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_a_full_store_gives_the_equity_of_its_files_over_thirty_years(both_real):
     mix = {"weights": (0.6, 0.4, 0.0)}
     kept, written = (load_bars(folder) for folder in both_real)

@@ -90,8 +90,8 @@ def test_the_header_of_a_cboe_file_follows_prose(tmp_path):
         ("Date,Close\n2020-01-02 05:00:00+00:00,1\n", "data row 1 has '2020-01-02 05"),
         ("Date,Close\n2020-01-02,1\n01/03/2020,2\n", "data row 2 has '01/03/2020'"),
         (
-            "Price,Close,Close\nTicker,SPY,TLT\nDate,,\n2020-01-02,1,2\n",
-            "must hold one symbol, has SPY, TLT",
+            "Price,Close,Close\nTicker,QQQ,TLT\nDate,,\n2020-01-02,1,2\n",
+            "must hold SPY, has QQQ, TLT",
         ),
         ("Date,Close\n2020-01-02,one\n", "'close' must be a number, on 2020-01-02"),
         ("Date,Close,close\n2020-01-02,1,2\n", "'close' must be there once only"),

@@ -48,6 +48,7 @@ def is_equal(left: TrainedModel, right: TrainedModel) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_the_seed_preset_learns_a_planted_rule():
     """As many rows as the smallest crisis model has, and all settings as shipped."""
     config = TRMConfig.preset("seed")

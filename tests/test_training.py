@@ -17,9 +17,8 @@ from trm_bt.market.features import compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.report import model_card
 from trm_bt.runfolder.records import RunRequest
-from trm_bt.runs.cards import card_facts
 from trm_bt.runs.request import requested_bars
-from trm_bt.runs.train import train_checkpoint
+from trm_bt.runs.train import card_facts, train_checkpoint
 
 SETTINGS = {
     "seed": 3,
@@ -132,13 +131,16 @@ def test_the_card_tells_span_figures_and_settings(card, checkpoint):
 
 def test_the_card_says_so_where_there_is_no_skill(checkpoint, labels, loaded):
     facts = card_facts(load_checkpoint(checkpoint), labels, loaded)
-    better = {**facts["model"], "validation": {**facts["model"]["validation"]}}
-    better["validation"] |= {"accuracy": 0.7, "majority_accuracy": 0.6}
-    equal = {**better, "validation": {**better["validation"], "accuracy": 0.6}}
 
-    assert "no skill" in model_card({**facts, "model": equal})
-    assert "no skill" not in model_card({**facts, "model": better})
-    assert "no proof of skill" in model_card({**facts, "model": better})
+    def card_of(**figures):
+        validation = facts.model.validation.model_copy(update=figures)
+        named = facts.model.model_copy(update={"validation": validation})
+        return model_card(replace(facts, model=named))
+
+    better = card_of(accuracy=0.7, majority_accuracy=0.6)
+    assert "no skill" in card_of(accuracy=0.6, majority_accuracy=0.6)
+    assert "no skill" not in better
+    assert "no proof of skill" in better
 
 
 def test_the_card_knows_nothing_of_later_bars(request_, checkpoint, card):
@@ -153,14 +155,15 @@ def test_the_card_knows_nothing_of_later_bars(request_, checkpoint, card):
 
 def test_hostile_names_are_shown_as_they_are(checkpoint, labels, loaded):
     facts = card_facts(load_checkpoint(checkpoint), labels, loaded)
-    named = {**facts["model"], "name": "<script>alert(1)</script> | a\n# b"}
+    hostile = {"name": "<script>alert(1)</script> | a\n# b"}
+    named = replace(facts, model=facts.model.model_copy(update=hostile))
 
-    title = model_card({**facts, "model": named}).splitlines()[0]
+    title = model_card(named).splitlines()[0]
 
     assert title == r"# &lt;script>alert(1)&lt;/script> \| a # b"
 
 
-def test_a_stopped_training_is_gone_on_with_and_ends_in_the_same_bytes(
+def test_a_stopped_training_resumes_and_ends_in_the_same_bytes(
     request_, checkpoint, tmp_path
 ):
     out = tmp_path / "mine"

@@ -295,19 +295,23 @@ def test_the_command_shows_a_table_a_symbol_and_refuses_errors(
     write(tmp_path, "VIX", bars.volatility)
     code, out, error = call(monkeypatch, capsys, "validate", "--bars", tmp_path)
     assert (code, error) == (0, "")
-    for words in (
-        "SPY 2001-01-02 to 2002-08-08",
-        "TLT 2001",
-        "VIX 2001",
-        *rules_for("equity"),
-    ):
-        assert words in out
+    for symbol in ("SPY", "TLT", "VIX"):
+        (row,) = (line for line in out.splitlines() if f"│ {symbol} " in line)
+        cells = [cell.strip() for cell in row.split("│")]
+        assert cells[1:-1] == [
+            *(symbol, "2001-01-02", "2002-08-08", "400", "0", "0", "sound")
+        ]
+    assert out.splitlines()[-1] == "A run takes these bars: 4 looked at."
+    _, out, _ = call(monkeypatch, capsys, "validate", "-v", "--bars", tmp_path)
+    for rule in rules_for("equity"):
+        assert rule in out
     write(tmp_path, "TLT", put(40, ["low"], -1.0)(bars.bond.copy()))
     code, out, error = call(monkeypatch, capsys, "validate", "--bars", tmp_path)
     assert code == 2
     assert error.count("\n") == 1
     assert "1 errors, first: TLT: 'low' must be above 0, got -1.0" in error
     assert "error: TLT: 'low'" in out
+    assert out.splitlines()[-1] == "Refused: 1 of 3 break a rule."
 
 
 def test_the_command_names_what_is_missing(monkeypatch, capsys, tmp_path, bars):

@@ -50,6 +50,7 @@ def test_training_side_by_side_gives_the_same_bits():
     assert {report.name for report in reports} == {"older", "newer"}
 
 
+@pytest.mark.slow
 def test_a_failure_ends_the_other_trainings_promptly():
     samples = planted_samples(400)
     unsound = replace(samples, features=np.full_like(samples.features, np.nan))
@@ -69,6 +70,7 @@ def test_a_failure_ends_the_other_trainings_promptly():
     assert time.monotonic() - news_at[-1] < 5
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_of_our_own():
     jobs = [TrainingJob(name, planted_samples(400)) for name in ("a", "b")]
     endless = small_config(epochs=10_000, patience=10_000, max_batches_per_epoch=100)

@@ -5,8 +5,10 @@ it is first used, so that importing the package loads no framework.
 """
 
 import ast
+import logging
 from importlib import import_module
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent by default
 _stub = ast.parse(__spec__.loader.get_data(f"{__file__}i"))
 _HOMES = {
     alias.name: node.module

@@ -38,6 +38,9 @@ from trm_bt.report.tearsheets import tearsheet as tearsheet
 from trm_bt.runfolder.records import RunRequest as RunRequest
 from trm_bt.runs.compare import CompareRequest as CompareRequest
 from trm_bt.runs.compare import compare as compare
+from trm_bt.runs.decide import DecisionReport as DecisionReport
+from trm_bt.runs.decide import decide as decide
+from trm_bt.runs.portfolio import Portfolio as Portfolio
 from trm_bt.runs.run import run as run
 from trm_bt.runs.train import train_checkpoint as train_checkpoint
 from trm_bt.strategies.baselines import FixedMix as FixedMix

@@ -8,21 +8,46 @@ from collections.abc import Mapping
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from trm_bt.errors import ConfigError
+from trm_bt.files import write_text_atomically
+from trm_bt.reading import TEXT_BYTES, read_json
+from trm_bt.text import iso_date, shorten, shown
+
+MAX_SEED: Final = 2**63 - 1
+"""Largest seed; the next ones of an average still fit into 64 bits."""
+
+
+def _as_date(value: object) -> object:
+    return iso_date(value) if isinstance(value, str) else value
+
+
+Day = Annotated[date, BeforeValidator(_as_date)]
+"""A date, or its text as YYYY-MM-DD."""
+_Int = Annotated[int, Field(strict=True)]
+_Float = Annotated[float, Field(strict=True)]
+_Sessions = Annotated[_Int, Field(ge=1, le=10_000)]
+_Loops = Annotated[_Int, Field(ge=1, le=256)]
+_Count = Annotated[_Int, Field(ge=1, le=1_000_000)]
+_Weight = Annotated[_Float, Field(ge=0, le=1e6)]
+_Share = Annotated[_Float, Field(ge=0, lt=1)]
+_Money = Annotated[_Float, Field(ge=0, le=1e15)]
 
 
 class _Settings(BaseModel):
+    # what came later is not written at its default: earlier files keep their bytes
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -35,31 +60,75 @@ class BarsConfig(_Settings):
 class FeatureConfig(_Settings):
     """Lookbacks of the ten features, in sessions."""
 
-    short_return_lookback: PositiveInt = 5
-    long_return_lookback: PositiveInt = 20
-    volume_lookback: PositiveInt = 20
-    breadth_lookback: PositiveInt = 50
-    breadth_proxy_lookback: PositiveInt = 50
-    correlation_lookback: int = Field(20, ge=2)
-    put_call_short_lookback: PositiveInt = 5
-    put_call_long_lookback: PositiveInt = 252
-    put_call_proxy_lookback: PositiveInt = 60
-    gini_lookback: int = Field(20, ge=2)
-    dispersion_lookback: PositiveInt = 20
-    efficiency_lookback: PositiveInt = 20
+    short_return_lookback: _Sessions = 5
+    long_return_lookback: _Sessions = 20
+    volume_lookback: _Sessions = 20
+    breadth_lookback: _Sessions = 50
+    breadth_proxy_lookback: _Sessions = 50
+    correlation_lookback: _Sessions = Field(20, ge=2)
+    put_call_short_lookback: _Sessions = 5
+    put_call_long_lookback: _Sessions = 252
+    put_call_proxy_lookback: _Sessions = 60
+    gini_lookback: _Sessions = Field(20, ge=2)
+    dispersion_lookback: _Sessions = 20
+    efficiency_lookback: _Sessions = 20
+
+
+class AllocationConfig(_Settings):
+    """A name for columns and pages, and shares; the rest is cash."""
+
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$", max_length=40)
+    equity: float = Field(ge=0, le=1)
+    bond: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Self:
+        if self.equity + self.bond > 1 + 1e-9:
+            got = f"{self.equity:g} of equity and {self.bond:g} of bond"
+            raise ValueError(f"the shares must be together at most 1, got {got}")
+        return self
+
+
+def _each_once(table: tuple[AllocationConfig, ...]) -> tuple[AllocationConfig, ...]:
+    names = [entry.name for entry in table]
+    for name in set(filter(lambda name: names.count(name) > 1, names)):
+        raise ValueError(f"each allocation is named once, got '{name}' again")
+    return table
+
+
+AllocationTable = Annotated[
+    tuple[AllocationConfig, ...],
+    Field(min_length=2, max_length=64),
+    AfterValidator(_each_once),
+]
 
 
 class LabelConfig(_Settings):
     """How a label looks forward: sessions held, fill price, and what wins.
 
     `risk_aversion` acts with the objective "mean_variance" alone; see
-    `trm_bt.market.objectives`.
+    `trm_bt.market.objectives`. `allocations` are those to choose from, None for the
+    eight; also read as `{"name": [equity, bond]}` or `{"name": {"equity": ...}}`.
     """
 
-    horizon: PositiveInt = 5
+    horizon: _Sessions = 5
     fill: Literal["next_open", "close"] = "next_open"
     objective: Literal["pnl", "sharpe", "mean_variance"] = "pnl"
-    risk_aversion: float = Field(3.0, ge=0)
+    risk_aversion: _Weight = 3.0
+    allocations: AllocationTable | None = Field(None, exclude_if=lambda t: t is None)
+
+    @field_validator("allocations", mode="before")
+    @classmethod
+    def _read_table(cls, table: object) -> object:
+        """Take a table by name; of JSON, read strictly, it is a list."""
+        if not isinstance(table, Mapping):
+            return tuple(table) if isinstance(table, list) else table
+        return tuple(_allocation(name, shares) for name, shares in table.items())
+
+    @property
+    def n_ahead(self) -> int:
+        """Sessions from a decision to its outcome: to the fill, then the horizon."""
+        return self.horizon + (1 if self.fill == "next_open" else 0)
 
     @model_validator(mode="after")
     def _check_horizon(self) -> Self:
@@ -82,12 +151,12 @@ class ModelConfig(_Settings):
     """
 
     architecture: Literal["dual", "paper"] = "dual"
-    hidden_dim: int = Field(512, ge=16, le=4096, multiple_of=16)
-    num_latent_steps: PositiveInt = 6
-    num_recursion_cycles: PositiveInt = 3
-    dropout: float = Field(0.1, ge=0, lt=1)
-    max_supervision_steps: PositiveInt = 4
-    halt_threshold: float = Field(0.5, gt=0, lt=1)
+    hidden_dim: _Int = Field(512, ge=16, le=4096, multiple_of=16)
+    num_latent_steps: _Loops = 6
+    num_recursion_cycles: _Loops = 3
+    dropout: _Share = 0.1
+    max_supervision_steps: _Loops = 4
+    halt_threshold: _Share = Field(0.5, gt=0)
 
     @property
     def effective_depth(self) -> int:
@@ -105,7 +174,7 @@ class ModelConfig(_Settings):
         if data["effective_depth"] != derived:
             raise ValueError(
                 f"`effective_depth` is derived and must be {derived}, "
-                f"got {data['effective_depth']}"
+                f"got {shown(data['effective_depth'])}"
             )
         return settings
 
@@ -119,33 +188,33 @@ class TrainingConfig(_Settings):
     rate rises linearly over the warm-up, then falls to zero along a cosine.
     """
 
-    strategy_loss_weight: float = Field(0.0, ge=0)
-    halt_loss_weight: float = Field(0.5, ge=0)
-    profit_loss_weight: float = Field(1.0, ge=0)
-    target: Literal["label", "utility"] = "utility"
-    utility: Literal["linear", "log", "mean_variance", "risk"] = "risk"
-    prior_sharpe: float | None = Field(0.4, gt=0)
-    risk_aversion: float = Field(8.0, ge=0)
+    strategy_loss_weight: _Weight = 1.0
+    halt_loss_weight: _Weight = 0.5
+    profit_loss_weight: _Weight = 0.3
+    target: Literal["label", "utility"] = "label"
+    utility: Literal["linear", "log", "mean_variance", "risk"] = "linear"
+    prior_sharpe: _Weight | None = Field(None, gt=0)
+    risk_aversion: _Weight = 3.0
     class_weighting: Literal["none", "sqrt", "inverse"] = "none"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    n_supervision_steps: PositiveInt = 4
-    epochs: PositiveInt = 8
-    max_batches_per_epoch: PositiveInt = 10
-    patience: PositiveInt = 8
-    batch_size: PositiveInt = 768
-    learning_rate: float = Field(1e-4, gt=0)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.95, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_fraction: float = Field(0.1, ge=0, le=1)
-    max_warmup_steps: PositiveInt = 2000
-    max_grad_norm: float = Field(1.0, gt=0)
-    grokfast_alpha: float = Field(0.98, ge=0, lt=1)
-    grokfast_lambda: float = Field(2.0, ge=0)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
-    min_labels: PositiveInt = 504
-    validation_fraction: float = Field(0.15, gt=0, lt=0.5)
-    num_threads: PositiveInt = 1
+    label_smoothing: _Share = 0.0
+    n_supervision_steps: _Loops = 4
+    epochs: _Count = 4
+    max_batches_per_epoch: _Count = 10
+    patience: _Count = 2
+    batch_size: _Count = Field(768, le=65_536)
+    learning_rate: _Float = Field(1e-3, gt=0, le=1e3)
+    beta1: _Share = 0.9
+    beta2: _Share = 0.95
+    weight_decay: _Weight = 0.01
+    warmup_fraction: _Float = Field(0.1, ge=0, le=1)
+    max_warmup_steps: _Count = 2000
+    max_grad_norm: _Weight = Field(1.0, gt=0)
+    grokfast_alpha: _Share = 0.98
+    grokfast_lambda: _Weight = 2.0
+    ema_decay: _Share = 0.999
+    min_labels: _Count = 504
+    validation_fraction: _Float = Field(0.15, gt=0, lt=0.5)
+    num_threads: _Int = Field(1, ge=1, le=1024)
 
 
 class WalkForwardConfig(_Settings):
@@ -158,53 +227,58 @@ class WalkForwardConfig(_Settings):
     known yet.
     """
 
-    first_decision: date | None = None
-    retrain_every: PositiveInt = 252
-    retrain_on: tuple[date, ...] = ()
-    window: PositiveInt | None = None
-    embargo: int = Field(0, ge=0)
-    n_seeds: PositiveInt = 3
+    first_decision: Day | None = None
+    retrain_every: _Sessions = 252
+    retrain_on: tuple[Day, ...] = ()
+    window: _Count | None = None
+    embargo: _Int = Field(0, ge=0, le=10_000)
+    n_seeds: _Int = Field(3, ge=1, le=1000)
+
+
+ScheduleName = Literal["bar", "weekly", "monthly", "change"]
 
 
 class StrategyConfig(_Settings):
     """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
 
-    decision: Literal["argmax", "blend"] = "argmax"
-    n_averaged: PositiveInt = 5
-    min_confidence: float = Field(0.0, ge=0, le=1)
-    rebalance_band: float = Field(0.0, ge=0, lt=1)
-    min_trade_value: float = Field(0.0, ge=0)
-    max_gap: float = Field(0.08, ge=0, lt=1)
+    decision: Literal["argmax", "blend"] = "blend"
+    n_averaged: _Sessions = 5
+    min_confidence: _Float = Field(0.0, ge=0, le=1)
+    rebalance_band: _Share = 0.0
+    min_trade_value: _Money = 0.0
+    max_gap: _Share = 0.08
+    schedule: ScheduleName = Field("bar", exclude_if=lambda name: name == "bar")
 
 
 class BacktestConfig(_Settings):
     """Starting cash in quote currency and costs in basis points of traded value."""
 
-    initial_cash: float = Field(1_000_000.0, gt=0)
-    cost_bps: float = Field(5.0, ge=0)
+    initial_cash: _Money = Field(1_000_000.0, gt=0)
+    cost_bps: _Float = Field(5.0, ge=0, le=10_000)
 
 
 Device = Literal["auto", "cpu", "cuda"]
 """Where a model runs; "auto" takes CUDA where there is one."""
-Preset = Literal["shipped", "seed"]
+Preset = Literal["shipped", "seed", "risk"]
 _PRESETS: Final[Mapping[Preset, Mapping[str, Mapping[str, object]]]] = {
     "shipped": {},
-    "seed": {
+    "seed": {"strategy": {"decision": "argmax", "n_averaged": 1}},
+    "risk": {
         "training": {
-            "target": "label",
-            "utility": "linear",
-            "prior_sharpe": None,
-            "risk_aversion": 3.0,
-            "strategy_loss_weight": 1.0,
-            "profit_loss_weight": 0.3,
-            "learning_rate": 1e-3,
-            "epochs": 4,
-            "patience": 2,
+            "target": "utility",
+            "utility": "risk",
+            "prior_sharpe": 0.4,
+            "risk_aversion": 8.0,
+            "strategy_loss_weight": 0.0,
+            "profit_loss_weight": 1.0,
+            "learning_rate": 1e-4,
+            "epochs": 8,
+            "patience": 8,
         },
-        "strategy": {"n_averaged": 1},
+        "strategy": {"decision": "argmax"},
     },
 }
-"""What differs from the defaults; "seed" is what the network began with."""
+"""What differs from the defaults: the network as it began, and paid for risk alone."""
 
 
 class TRMConfig(_Settings):
@@ -218,7 +292,7 @@ class TRMConfig(_Settings):
     True
     """
 
-    seed: int = Field(0, ge=0)
+    seed: _Int = Field(0, ge=0, le=MAX_SEED)
     bars: BarsConfig = BarsConfig()
     features: FeatureConfig = FeatureConfig()
     labels: LabelConfig = LabelConfig()
@@ -269,16 +343,17 @@ class TRMConfig(_Settings):
 
         Parameters
         ----------
-        name : {"shipped", "seed"}
-            The defaults, or what the network began with: it names the most profitable
-            allocation. Both are compared in docs/evidence.md.
+        name : {"shipped", "seed", "risk"}
+            The defaults; what the network began with, which holds the allocation that
+            is most probably the most profitable; or what is paid for risk alone. They
+            are compared in docs/evidence.md.
 
         Examples
         --------
         >>> TRMConfig.preset("shipped") == TRMConfig()
         True
-        >>> TRMConfig.preset("seed").training.utility
-        'linear'
+        >>> TRMConfig.preset("risk").training.utility
+        'risk'
         """
         return cls.model_validate(_PRESETS[name])
 
@@ -289,12 +364,15 @@ class TRMConfig(_Settings):
     def describe(self) -> str:
         """Return the settings as JSON with the derived `effective_depth` shown."""
         shown = self.model_dump(mode="json")
+        for name, part in self:
+            for key in type(part).model_fields if isinstance(part, BaseModel) else ():
+                shown[name].setdefault(key, getattr(part, key))
         shown["model"]["effective_depth"] = self.model.effective_depth
         return json.dumps(shown, indent=2)
 
     def save(self, path: Path) -> None:
         """Write the settings to `path` as JSON."""
-        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        write_text_atomically(path, self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -307,28 +385,39 @@ class TRMConfig(_Settings):
             answered with the nearest known name.
         """
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read as text: {error}.") from error
+            text = read_json(path, TEXT_BYTES)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: cannot be read as JSON: {error}.") from error
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise ConfigError(f"{path}: {explain(cls, error)}") from error
 
 
+def _allocation(name: object, shares: object) -> object:
+    """Return an entry of a table by name as an object with named shares."""
+    if isinstance(shares, Mapping):
+        return {"name": name} | dict(shares)
+    if isinstance(shares, list | tuple) and len(shares) == 2:
+        return {"name": name, "equity": shares[0], "bond": shares[1]}
+    raise ValueError(f"`{name}` must have shares of equity and bond, got {shares!r}")
+
+
 def explain(model: type[BaseModel], error: ValidationError) -> str:
     """Turn the first validation error of a model into one sentence."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = shorten(".".join(str(part) for part in first["loc"]))
     where = f"`{key}`: " if key else ""
     if first["type"] == "value_error":  # our own rule, which says what came
         return f"{where}{first['ctx']['error']}."
     if first["type"] != "extra_forbidden":
-        came = "" if first["type"] == "json_invalid" else f", got {first['input']!r}"
+        came = f", got {shown(first['input'])}"
         return f"{where}{first['msg']}{came}."
     for part in first["loc"][:-1]:
         section = model.model_fields[str(part)].annotation
-        assert isinstance(section, type)
+        if not isinstance(section, type):  # the one list among the settings
+            model = AllocationConfig
+            break
         assert issubclass(section, BaseModel)
         model = section
     nearest = get_close_matches(str(first["loc"][-1]), model.model_fields, 1, 0.0)

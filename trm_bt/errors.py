@@ -1,8 +1,19 @@
 """The error tree: every sentence says name, rule, what came, where and what to do."""
 
+from trm_bt.text import one_line
+
 
 class TRMError(Exception):
-    """Base of every error that `trm_bt` raises on purpose."""
+    """Base of every error that `trm_bt` raises on purpose: one line, for any terminal.
+
+    Parameters
+    ----------
+    sentence : str
+        Line breaks and control characters in it do not reach the reader.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(one_line(sentence))
 
 
 class ConfigError(TRMError, ValueError):

@@ -2,17 +2,17 @@
 
 Both are made in a hidden work folder beside the target, on the same file system, which
 a lock marks as in use. A writer that is killed leaves its work folder; the next one
-that succeeds on the same target removes it.
+that succeeds on the same target removes it. What is there already gives way only if
+`trm_bt.manifest` says that this package wrote it, and no symbolic link is followed.
 """
 
 import ctypes
 import errno
 import os
-import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -20,9 +20,19 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from trm_bt.errors import RunError
+from trm_bt.manifest import (
+    MANIFEST,
+    WORK_LOCK,
+    check_replaceable,
+    check_target,
+    is_own_file,
+    is_work_folder,
+    manifest_text,
+    names_in,
+    read_manifest,
+    sha256_of,
+)
 
-_WORK_SUFFIX: Final = ".draft"
-_WORK_LOCK: Final = ".lock"
 _EXCHANGING_CALLS: Final = {"linux": "renameat2", "darwin": "renameatx_np"}
 _AT_FDCWD: Final = -100
 """The working folder, in Linux. No system reads it, because all paths are absolute."""
@@ -31,92 +41,130 @@ _EXCHANGE: Final = 2
 _CANNOT_EXCHANGE: Final = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
-def check_replaceable(target: Path, *, marker: str, force: bool) -> None:
-    """Refuse a target folder that holds anything that must not be lost.
-
-    Raises
-    ------
-    RunError
-        If `target` has files and either lacks `marker`, the file that shows what wrote
-        it, or may not be replaced because `force` is false.
-    """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not (target / marker).is_file():
-        raise RunError(
-            f"{target}: must be a new folder or one that holds {marker}, and is "
-            "neither. Choose another --out."
-        )
-    if not force:
-        raise RunError(
-            f"{target}: is there already. Choose another --out, or pass --force to "
-            "replace it."
-        )
-
-
 @contextmanager
 def exclusive_lock(target: Path) -> Iterator[None]:
     """Keep every other process that asks from working on `target` meanwhile.
 
-    The lock is a hidden file beside `target`, which stays; the lock itself ends with
-    the process, however that ends.
+    The lock is a hidden empty file beside `target`, which goes with it. A process that
+    is killed leaves the file, and locks nobody out.
 
     Parameters
     ----------
     target : Path
-        A folder that grows, there or not. If it is a symbolic link, what it points to
-        is locked.
+        A folder that grows, there or not.
 
     Raises
     ------
     RunError
-        If another process is at work on it.
+        If another process is at work on it, or it could not be written.
     """
-    folder = Path(os.path.realpath(target))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    check_target(target)
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = target.with_name(f".{target.name}.lock")
     try:
-        held = lock.acquire()
+        held = FileLock(path, timeout=0).acquire()
     except Timeout as error:
         raise RunError(
             f"{target}: another process is at work on it. Wait until it ends, or "
             "choose another --out."
         ) from error
     with held:
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file
+                if path.stat().st_size == 0:
+                    path.unlink()
 
 
 @contextmanager
 def staged_folder(target: Path, *, may_replace: bool = True) -> Iterator[Path]:
     """Yield a new folder that takes the place of `target` when the block succeeds.
 
-    When the block ends well, the files of the new folder are flushed to disk and the
-    two folders exchange their names in one step, so that `target` is the old or the new
-    folder at every moment and never missing. Where the system or the file system cannot
-    exchange (Windows, some network file systems) there are two renames with a moment
-    between them in which `target` is missing and the old folder stands in the hidden
-    one. When the block raises, `target` stays as it was.
+    When the block ends well, the new folder gets a manifest, unless it has one, its
+    files are flushed to disk and the two folders exchange their names in one step, so
+    that `target` is the old or the new folder at every moment and never missing. Where
+    the system or the file system cannot exchange (Windows, some network file systems)
+    there are two renames with a moment between them in which `target` is missing and
+    the old folder stands in the hidden one. When the block raises, `target` stays as it
+    was.
 
     Parameters
     ----------
     target : Path
-        The folder to make. If it is a symbolic link, what it points to is replaced.
+        The folder to make.
     may_replace : bool
         Whether an existing target that is not empty gives way.
 
     Raises
     ------
     OSError
-        If the folder cannot be written, or is in the way and may not be replaced.
+        If the folder cannot be written.
+    RunError
+        If what is there may not be replaced.
     """
-    target = Path(os.path.realpath(target))
+    target = target.absolute()
     with _draft(target) as draft:
         draft.mkdir()
         yield draft
+        if not (draft / MANIFEST).exists():
+            text = manifest_text(names_in(draft))
+            (draft / MANIFEST).write_text(text, encoding="utf-8")
         for path in draft.rglob("*"):
             _flush(path)
         _flush(draft)
         _take_place(draft, target, may_replace=may_replace)
+
+
+@contextmanager
+def staged_files(folder: Path) -> Iterator[Path]:
+    """Yield a new folder whose files go into `folder` when the block succeeds.
+
+    Each goes there in one step, and the manifest of `folder` names it from then on.
+    What else is in `folder` stays.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that is there.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+    RunError
+        If the place of a file is taken by what this package did not write.
+    """
+    folder = folder.absolute()
+    with _draft(folder / MANIFEST) as manifest:
+        new = manifest.with_name("new")
+        new.mkdir()
+        yield new
+        files = sorted(new.iterdir())
+        names = read_manifest(folder)
+        _check_place(folder / MANIFEST, {MANIFEST: None} if names else {})
+        for path in files:
+            _flush(path)
+            _check_place(folder / path.name, names)
+        hashes = {path.name: sha256_of(path) for path in files}
+        # a kill between two renames leaves files that are known to be ours
+        _replace_manifest(manifest, folder, {**names, **dict.fromkeys(hashes)})
+        for path in files:
+            path.replace(folder / path.name)
+        _flush(folder)
+        _replace_manifest(manifest, folder, {**names, **hashes})
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, if this package wrote all of it; raise `RunError` if not."""
+    check_replaceable(folder, force=True)
+    folder = folder.absolute()
+    if folder.exists():
+        with _draft(folder) as draft:
+            folder.rename(draft)
+    elif folder.parent.exists():
+        remove_leftovers(folder)  # of one that was killed while it removed
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -144,6 +192,7 @@ def _draft(target: Path) -> Iterator[Path]:
 
     If the block succeeds, what killed writers of `target` have left is removed as well.
     """
+    check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     work, lock = _locked_folder(target)
     try:
@@ -151,8 +200,10 @@ def _draft(target: Path) -> Iterator[Path]:
         _flush(target.parent)
     finally:
         _empty(work)
-        lock.release()
-        shutil.rmtree(work, ignore_errors=True)
+        try:
+            lock.release()
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     remove_leftovers(target)
 
 
@@ -161,28 +212,29 @@ def _locked_folder(target: Path) -> tuple[Path, FileLock]:
     while True:
         work = Path(
             tempfile.mkdtemp(
-                prefix=f".{target.name}.", suffix=_WORK_SUFFIX, dir=target.parent
+                prefix=f".{target.name}.", suffix=".draft", dir=target.parent
             )
         )
-        lock = FileLock(work / _WORK_LOCK)
-        with suppress(FileNotFoundError):
-            lock.acquire()
-        if (work / _WORK_LOCK).exists():
+        lock = FileLock(work / WORK_LOCK)
+        try:
+            with suppress(FileNotFoundError, FileExistsError):
+                lock.acquire()
+        except OSError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        if (work / WORK_LOCK).exists():
             return work, lock
         lock.release()
 
 
 def remove_leftovers(target: Path) -> None:
     """Remove the work folders of writers of `target` that were killed."""
-    form = re.compile(
-        re.escape(f".{target.name}.") + "[a-z0-9_]{8}" + re.escape(_WORK_SUFFIX)
-    )
     for work in list(target.parent.iterdir()):
-        if not form.fullmatch(work.name) or work.is_symlink():
+        if not is_work_folder(work, target.name):
             continue
         with suppress(OSError):
             work.rmdir()  # of a writer killed before it locked, or at the very end
-        lock = work / _WORK_LOCK
+        lock = work / WORK_LOCK
         if lock.is_file():
             with suppress(Timeout, OSError), FileLock(lock, timeout=0):
                 _empty(work)
@@ -194,7 +246,7 @@ def _empty(work: Path) -> None:
     for path in work.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        elif path.name != _WORK_LOCK:
+        elif path.name != WORK_LOCK:
             path.unlink(missing_ok=True)
 
 
@@ -206,8 +258,9 @@ def _take_place(draft: Path, target: Path, *, may_replace: bool) -> None:
     try:
         draft.rename(target)
     except OSError as error:
-        if not may_replace or error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
             raise
+        check_replaceable(target, force=may_replace)  # what came in meanwhile, too
         if not _exchange(draft, target):
             _rename_twice(draft, target)
 
@@ -237,6 +290,24 @@ def _rename_twice(draft: Path, target: Path) -> None:
     except BaseException:
         old.rename(target)
         raise
+
+
+def _check_place(path: Path, names: Mapping[str, str | None]) -> None:
+    """Refuse to put a file where there is one that is not named, or was changed."""
+    if os.path.lexists(path) and not is_own_file(path, path.name, names):
+        raise RunError(
+            f"{path}: must be what this package wrote there, and is not or was changed "
+            "since. Move it away."
+        )
+
+
+def _replace_manifest(
+    draft: Path, folder: Path, names: Mapping[str, str | None]
+) -> None:
+    draft.write_text(manifest_text(names), encoding="utf-8")
+    _flush(draft)
+    draft.replace(folder / MANIFEST)
+    _flush(folder)
 
 
 def _flush(path: Path) -> None:

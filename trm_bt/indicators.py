@@ -3,8 +3,9 @@
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 import backtrader as bt
@@ -19,13 +20,12 @@ from trm_bt.feeds.calendars import (
     BarByBar,
     check_daily,
     check_finished,
-    check_is_later,
-    check_live_stamps,
     check_preloaded,
     is_live,
     stand_together,
 )
 from trm_bt.feeds.inputs import VolatilityWatch, datas_by_input, given_schema, is_feed
+from trm_bt.feeds.live import LiveBars
 from trm_bt.feeds.values import check_current_values, check_preloaded_values
 from trm_bt.market._typing import (
     FloatArray,
@@ -33,7 +33,7 @@ from trm_bt.market._typing import (
     FloatSessions,
     FloatSessionsByFeature,
 )
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import CORE_ROLES, check_volatility
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import (
@@ -41,12 +41,10 @@ from trm_bt.market.features import (
     FeatureSchema,
     feature_rows,
 )
+from trm_bt.strategies.decision_lines import MetaDecision, decision_lines
 
-DECISION_LINES: Final = (
-    *[f"prob_{name}" for name in ALLOCATION_NAMES],
-    "halt_prob",
-    "allocation",
-)
+DECISION_LINES: Final = decision_lines(Allocations.of(None))
+"""Lines of a decision between the eight allocations."""
 
 
 class MarketFeatures(bt.Indicator):
@@ -58,13 +56,19 @@ class MarketFeatures(bt.Indicator):
     resampled: lookbacks count their bars. The lines are named as `FEATURE_NAMES`; bars
     before the first full lookback are NaN.
 
-    With live feeds a session that one of them lacks is left out for all, as it is when
-    bars are loaded; on such a bar the lines are NaN.
+    With live feeds a row stands on the bar with which the last of them gives a session,
+    also where others have gone on by then; a session that one of them never gives is
+    left out for all, as it is when bars are loaded. On other bars the lines are NaN.
 
     Params
     ------
     schema : FeatureSchema
         Which formulas and lookbacks to use. Default: proxies for every optional input.
+
+    Attributes
+    ----------
+    session : float
+        Date number of the session that the row of live feeds is of; NaN without one.
 
     Raises
     ------
@@ -79,13 +83,16 @@ class MarketFeatures(bt.Indicator):
 
     def __init__(self) -> None:
         schema = self.p.schema
-        inputs = datas_by_input(self, schema, takes_lines=True)
-        self._feeds = {name: data for name, data in inputs.items() if is_feed(data)}
+        self._inputs = datas_by_input(self, schema, takes_lines=True)
+        self._feeds = {
+            name: data for name, data in self._inputs.items() if is_feed(data)
+        }
         check_finished(self._feeds)
         self._bars = BarByBar(self._feeds)
         self._is_live = is_live(self._feeds)
         self._shared: deque[list[float]] = deque(maxlen=schema.n_lookback)
-        self._newest = -np.inf
+        self._joined: LiveBars[list[float]] = LiveBars(self._feeds, self._bar_of)
+        self.session = self._kept = np.nan
         self.addminperiod(schema.n_lookback)
 
     def prenext(self) -> None:
@@ -117,18 +124,21 @@ class MarketFeatures(bt.Indicator):
         for line, values in zip(_lines(self), rows.T, strict=True):
             line.array[start:end] = array("d", values.tobytes())
 
-    def _inputs(self) -> list[Line]:
-        """Return the lines that are read: the values of all datas, then the volume."""
-        return [*map(_value, self.datas), self.datas[0].volume]
+    def _lines_of(self, name: str) -> list[Line]:
+        """Return the lines that are read of an input."""
+        data = self._inputs[name]
+        return [_value(data), data.volume] if name == "equity" else [_value(data)]
 
     def _rows(self, read: Callable[[Line], Iterable[float]]) -> FloatSessionsByFeature:
         """Feed the kernel with what `read` takes from each input line."""
-        return self._kernel([np.array(read(line)) for line in self._inputs()])
+        lines = (line for name in self._inputs for line in self._lines_of(name))
+        return self._kernel([np.array(read(line)) for line in lines])
 
     def _kernel(self, values: list[FloatSessions]) -> FloatSessionsByFeature:
-        """Compute feature rows from the values of `_inputs`, oldest first."""
+        """Compute feature rows from the values of `_lines_of` all, oldest first."""
         schema = self.p.schema
-        *closes, volume = values
+        equity, volume, *closes = values
+        closes = [equity, *closes]
         inputs = dict(zip(CORE_ROLES, closes, strict=False), volume=volume)
         if schema.members:
             first = len(CORE_ROLES)
@@ -138,35 +148,38 @@ class MarketFeatures(bt.Indicator):
         return feature_rows(inputs, schema)[0]
 
     def _remember(self) -> None:
-        """Keep the bar if every feed has it and its values."""
-        if not self._shared:
-            check_live_stamps(self._feeds)
-        if not self._is_whole():
+        """Keep the session that the current bars complete, and say which it is."""
+        found = self._joined.take()
+        if found is not None and self._has_lines_of_it():
+            rows = (found.get(name) or self._bar_of(name) for name in self._inputs)
+            self._shared.append([value for row in rows if row for value in row])
+            self.session = self._kept = self._joined.newest
             return
-        now = self.data.datetime[0]
-        if now > self._newest:
-            check_is_later(self._feeds, self._newest)
-            self._shared.append([line[0] for line in self._inputs()])
-            self._newest = now
+        is_again = stand_together(self._feeds) and self.data.datetime[0] == self._kept
+        self.session = self._kept if is_again else np.nan
 
-    def _is_whole(self) -> bool:
-        """Return whether every live feed has the current bar, and its values."""
-        return stand_together(self._feeds) and all(
-            math.isfinite(line[0]) for line in self._inputs()
-        )
+    def _bar_of(self, name: str) -> list[float] | None:
+        """Return what is read of the current bar of an input, if all of it is there."""
+        values = [line[0] for line in self._lines_of(name)]
+        return values if all(map(math.isfinite, values)) else None
+
+    def _has_lines_of_it(self) -> bool:
+        """Tell whether inputs that are no feeds have a value of the joined session."""
+        lines = self._inputs.keys() - self._feeds.keys()
+        is_there = all(self._bar_of(name) is not None for name in lines)
+        return not lines or (is_there and stand_together(self._feeds))
 
     def _row_of_shared(self) -> FloatFeatures | None:
         """Compute the row of the newest shared bar; None while bars are missing."""
-        is_newest = self._is_whole() and self.data.datetime[0] == self._newest
-        if not is_newest or len(self._shared) < self.p.schema.n_lookback:
+        if math.isnan(self.session) or len(self._shared) < self.p.schema.n_lookback:
             return None
         return np.asarray(self._kernel(list(np.array(self._shared).T))[0])
 
 
-class TRMDecision(bt.Indicator):
+class TRMDecision(bt.Indicator, metaclass=MetaDecision):
     """A policy's decision at each close, for those who trade on it in their own way.
 
-    Lines: `prob_<allocation>` for each allocation, `halt_prob`, and
+    Lines: `prob_<allocation>` for each allocation of the policy, `halt_prob`, and
     `allocation`, the class index. All are NaN while the policy abstains, and before
     the first full lookback. Where the engine knows the whole history (preload and
     runonce) everything is decided in one batch, else bar by bar, with the same
@@ -225,6 +238,7 @@ class TRMDecision(bt.Indicator):
         wanted = self.policy.schema
         self._inputs = datas_by_input(self, wanted, takes_lines=False)
         check_daily(self._inputs)
+        self._is_live = is_live(self._inputs)
         self._watch = VolatilityWatch(self._inputs)
         self.schema = given_schema(self._inputs, wanted)
         self.policy.check_schema(self.schema)
@@ -235,26 +249,37 @@ class TRMDecision(bt.Indicator):
         self._decide_from = first_day("decide_from", self.p.decide_from)
         self.decided: dict[float, tuple[Decision, FloatFeatures]] = {}
 
+    @classmethod
+    def loaded_policy(cls, given: Mapping[str, object]) -> Policy:
+        """Return the policy of an instance with these params."""
+        own: Params = cls.params  # by now a class of Backtrader's
+        params = {**own._getpairs(), **given}
+        return given_or_loaded_policy(SimpleNamespace(**params))
+
     def _plotlabel(self) -> list[str]:
         return []  # a chart has no room for the params
 
     @property
     def current(self) -> Decision | None:
         """The decision at the current close; None where none was asked for."""
-        found = self.decided.get(self.data.datetime[0])
+        found = self.decided.get(self._session())
         return None if found is None else found[0]
+
+    def _session(self) -> float:
+        """Return the date number of the session that is decided on."""
+        return float(self.features.session if self._is_live else self.data.datetime[0])
 
     def next(self) -> None:
         """Decide on the current bar, if it has features and is a new one."""
-        number = self.data.datetime[0]
+        number = self._session()
         if number in self.decided:
             return
-        if not is_live(self._inputs):
+        if not self._is_live:
             check_current_values(self._inputs, self._needs)
         row = np.array([[line[0] for line in self.features.lines]])
-        if not np.isnan(row).all():
+        if not np.isnan(row).all() and number == self.data.datetime[0]:
             self._watch.note()
-        values = np.full(len(DECISION_LINES), np.nan)
+        values = np.full(len(decision_lines(self.schema.table)), np.nan)
         if number >= self._decide_from and not np.isnan(row).all():
             values = self._decide(np.array([number]), row)[0]
         for line, value in zip(_lines(self), values.tolist(), strict=True):

@@ -17,5 +17,5 @@ def no_progress(stage: str, done: int, total: int) -> None:
 
 
 def is_fork() -> bool:
-    """Tell whether this process was forked after this module was loaded."""
+    """Return whether this process was forked after this module was loaded."""
     return os.getpid() != _LOADED_BY

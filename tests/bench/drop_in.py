@@ -33,8 +33,7 @@ from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FeatureSchema, compute_features, schema_for
 from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.broker import FractionalShares, QuietBroker
-from trm_bt.strategies.execution import MIN_DRIFT
-from trm_bt.strategies.sizing import target_values
+from trm_bt.strategies.sizing import MIN_DRIFT, target_values
 
 N_TURNS = 3
 N_SESSIONS = 7_500

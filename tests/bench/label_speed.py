@@ -19,7 +19,8 @@ from trm_bt.config import LabelConfig
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import Features, compute_features
-from trm_bt.market.labels import Outcomes, compute_labels, fill_prices, find_outcomes
+from trm_bt.market.labels import compute_labels, fill_prices, pick_winners
+from trm_bt.market.objectives import mix, score
 
 N_TURNS = 5
 N_ARRAY_TURNS = 200
@@ -85,24 +86,33 @@ def fastest(function: Callable[[], object], n_turns: int) -> float:
     return min(taken)
 
 
-def check(rows: list[Row], found: Outcomes) -> None:
+def outcomes(prices: np.ndarray, config: LabelConfig) -> tuple[np.ndarray, ...]:
+    """Return returns, scores, winners and margins of every fill."""
+    held = prices[config.horizon :] / prices[: -config.horizon] - 1.0
+    returns = mix(held)
+    scores = score(prices, returns, config)
+    winners, margins, _ = pick_winners(scores)
+    return returns, scores, winners, margins
+
+
+def check(rows: list[Row], found: tuple[np.ndarray, ...]) -> None:
     """Hold the arrays against the rows of the loop."""
     returns, scores, winners, margins = zip(*rows, strict=True)
-    np.testing.assert_allclose(found.returns.T, returns, rtol=0, atol=1e-13)
-    np.testing.assert_allclose(found.scores.T, scores, rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(found.winner, winners)
-    np.testing.assert_allclose(found.margin, margins, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(found[0].T, returns, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(found[1].T, scores, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(found[2], winners)
+    np.testing.assert_allclose(found[3], margins, rtol=1e-7, atol=1e-9)
 
 
 def measure(bars: Bars, features: Features, config: LabelConfig) -> str:
     """Return the times of one objective, and the ratios, in a line."""
-    prices, _ = fill_prices(bars, config)
+    prices = fill_prices(bars, config)
     plain = prices.tolist()
-    check(loop(plain, config), find_outcomes(prices, config))
+    check(loop(plain, config), outcomes(prices, config))
     slow, arrays, table = [], [], []
     for _ in range(N_TURNS):
         slow.append(fastest(lambda: loop(plain, config), 1))
-        arrays.append(fastest(lambda: find_outcomes(prices, config), N_ARRAY_TURNS))
+        arrays.append(fastest(lambda: outcomes(prices, config), N_ARRAY_TURNS))
         table.append(fastest(lambda: compute_labels(bars, features, config), 3))
     base = min(slow)
     return (

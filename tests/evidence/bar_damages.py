@@ -441,3 +441,75 @@ def _(frames: Set, rng: np.random.Generator) -> None:
 @way("all volumes are the same")
 def _(frames: Set, rng: np.random.Generator) -> None:
     frames[traded(rng)]["volume"] = 1e6
+
+
+def as_traded(frame: pd.DataFrame, every: int, share: float) -> pd.DataFrame:
+    """Return raw bars on cents that pay a share of their price every so many rows."""
+    rows = np.arange(len(frame))
+    is_paid = rows % every == every - 1
+    n_later = is_paid.sum() - np.cumsum(is_paid)
+    raw = frame[[*PRICES, *frame.columns.intersection(["volume"])]].copy()
+    raw[PRICES] = raw[PRICES].div((1 - share) ** n_later, axis=0).round(2)
+    paid = np.where(is_paid, share * raw["close"].shift().fillna(0.0), 0.0)
+    return raw.assign(dividends=paid, capital_gains=0.0, splits=0.0)
+
+
+def pay(role: str) -> tuple[int, float]:
+    """Return how often a role pays, and which share of its price."""
+    return (63, 0.0045) if role == "equity" else (21, 0.003)
+
+
+@way("traded prices on cents, that nobody adjusted")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = traded(rng)
+    raw = as_traded(frames[role], *pay(role))
+    frames[role] = raw.drop(columns=["dividends", "capital_gains", "splits"])
+
+
+@way("an adjusted close that is the close in every row")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = traded(rng)
+    raw = as_traded(frames[role], *pay(role))
+    raw = raw.drop(columns=["dividends", "capital_gains", "splits"])
+    frames[role] = raw.assign(**{"adj close": raw["close"]})
+
+
+@way("not adjusted in the calendar years of the middle half, over 5 years or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = traded(rng)
+    every, share = pay(role)
+    raw = as_traded(frames[role], every, share)
+    years = raw.index.year
+    left_out = np.unique(years[len(years) // 4 : 3 * len(years) // 4])[1:]
+    is_paid = (raw["dividends"] > 0) & ~years.isin(left_out)
+    n_later = is_paid.sum() - np.cumsum(is_paid)
+    factor = (1 - share) ** n_later
+    raw[PRICES] = raw[PRICES].mul(factor, axis=0).round(4)
+    frames[role] = raw[[*PRICES, "volume"]]
+
+
+@way("raw bars without the distributions that they paid")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = traded(rng)
+    frames[role] = as_traded(frames[role], *pay(role)).assign(dividends=0.0)
+
+
+@way("a distribution ten times too large, on a quiet morning, over 2 years or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = traded(rng)
+    raw = frames[role] = as_traded(frames[role], *pay(role))
+    gap = (raw["open"] / raw["close"].shift() - 1).abs()
+    rows = np.flatnonzero((raw["dividends"] > 0) & (gap < 0.01))
+    raw.iloc[int(rng.choice(rows)), raw.columns.get_loc("dividends")] *= 10
+
+
+@way("gains of 4 % that the dividend holds too, over 2 years or more")
+def _(frames: Set, rng: np.random.Generator) -> None:
+    role = traded(rng)
+    raw = frames[role] = as_traded(frames[role], *pay(role))
+    gap = (raw["open"] / raw["close"].shift() - 1).abs()
+    row = int(rng.choice(np.flatnonzero((raw["dividends"] > 0) & (gap < 0.01))))
+    gains = 0.04 * raw["close"].iloc[row - 1]
+    raw.iloc[:row, :4] += gains
+    raw.iloc[row, raw.columns.get_loc("dividends")] += gains
+    raw.iloc[row, raw.columns.get_loc("capital_gains")] = gains

@@ -38,7 +38,6 @@ from trm_bt.evaluation.benchmarks import (
     Benchmark,
     DecisionRecord,
     fixed_benchmarks,
-    label_table,
     learned_benchmarks,
     matched_mix,
     missing_modules,
@@ -59,6 +58,7 @@ from trm_bt.learning.workers import (
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
+from trm_bt.market.labels import features_and_labels
 from trm_bt.strategies.learned_rules import fit_logistic, retrained
 
 N_SESSIONS = 1500
@@ -159,10 +159,10 @@ def decide_logistic(
     bars: Bars, sessions: pd.DatetimeIndex, config: TRMConfig
 ) -> DecisionRecord:
     """Decide with a logistic regression trained on what is known before."""
-    features, labels = label_table(bars, config)
+    features, labels = features_and_labels(bars, config)
     known_on = labels["known_on"][labels["known_on"] < sessions[0]].iloc[-1]
     known_by = pd.Series(known_on, sessions)
-    classes = retrained(fit_logistic, labels, features.loc[sessions], known_by)
+    classes = retrained(fit_logistic, labels, features.frame.loc[sessions], known_by)
     return _decided(sessions, classes, np.full(len(sessions), 0.5), known_on)
 
 
@@ -195,13 +195,14 @@ def comparison_in_arrays(
     no turnover.
     """
     sessions = decisions.sessions
-    span, (features, labels) = bars.between(sessions[0]), label_table(bars, config)
+    span = bars.between(sessions[0])
+    features, labels = features_and_labels(bars, config)
     everyone = [
         Benchmark(OURS, "ours", decisions.weights, classes=decisions.classes),
         matched_mix(decisions.weights.mean(), sessions),
         *fixed_benchmarks(sessions),
         *rule_benchmarks(bars, sessions),
-        *learned_benchmarks(bars, decisions, features, labels, seed),
+        *learned_benchmarks(bars, decisions, features.frame, labels, seed),
         oracle(labels, sessions),
     ]
     targets = [one.weights[["equity", "bond"]].to_numpy() for one in everyone]

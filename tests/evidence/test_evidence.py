@@ -12,6 +12,8 @@ CHECKS = {
     "audit_evidence": ("sample", "2012-01-03"),
     "fuzz_bars": ("{market}",),
     "fuzz_checkpoint": ("sample",),
+    "fuzz_inputs": (),
+    "inject_faults": (),
     "kill_checkpoint": ("sample",),
     "kill_fetch": ("{market}",),
     "kill_training": ("sample",),

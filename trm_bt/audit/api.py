@@ -1,4 +1,4 @@
-"""The look-ahead audit of your own features, policies, trainings and Cerebros.
+"""The look-ahead audit of your own features, labels and policies.
 
 Every function here takes a function of yours, calls it on bars and on counterfactual
 bars that share their past, and returns an `AuditResult`. Its `difference` is None where
@@ -10,27 +10,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from trm_bt.audit.cerebro import audit_cerebro
+from trm_bt.audit.cerebro import audit_cerebro as audit_cerebro
 from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, run_check
 from trm_bt.audit.counterfactual import Counterfactual
 from trm_bt.audit.differences import DatedTable, table_by_session
-from trm_bt.audit.training import audit_split, audit_training
+from trm_bt.audit.training import audit_split as audit_split
+from trm_bt.audit.training import audit_training as audit_training
 from trm_bt.errors import LookAheadError
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import compute_features
-
-__all__ = [
-    "AuditResult",
-    "AuditSettings",
-    "audit_cerebro",
-    "audit_features",
-    "audit_labels",
-    "audit_policy",
-    "audit_split",
-    "audit_training",
-]
 
 BySession = pd.DataFrame | pd.Series
 """Values by session: an index of tz-naive sessions, each there once."""
@@ -96,10 +85,8 @@ def audit_labels(
     ----------
     function : callable
         From `Bars` to a DataFrame by session with a column `known_on`.
-    bars : Bars
-        Bars to label.
-    settings : AuditSettings, optional
-        Cuts, seed and tolerance.
+    bars, settings
+        As in `audit_features`.
     n_ahead : int
         Sessions at the end that must have no label, whatever the bars: the horizon, and
         one more where the fill is the next open.
@@ -148,10 +135,8 @@ def audit_policy(
         bars in one batch, or to decisions (weights, signals, classes) by session. What
         it learns from the bars it is given, it must have known at each session that it
         decides.
-    bars : Bars
-        Bars to decide on.
-    settings : AuditSettings, optional
-        Cuts, seed and tolerance.
+    bars, settings
+        As in `audit_features`.
     n_rows : int, optional
         Show a `Policy` no more rows than this before each cut and after it; it must
         decide row by row, so that the others cannot matter. None shows all.
@@ -173,7 +158,7 @@ def audit_policy(
             table = table_by_session(built, "decisions")
             return _from_first_value(table, table.values)
         sessions, rows = _rows_to_decide(built, given, n_rows)
-        values = _decided(built.decide(sessions, rows))
+        values = _decided(built.decide(sessions, rows), built.schema.table.names)
         evaluation = _from_first_value(
             DatedTable(values, sessions), values[["allocation"]]
         )
@@ -204,10 +189,10 @@ def _rows_to_decide(
     return pd.DatetimeIndex(frame.index), frame.to_numpy()
 
 
-def _decided(decisions: Sequence[Decision]) -> pd.DataFrame:
+def _decided(decisions: Sequence[Decision], names: Sequence[str]) -> pd.DataFrame:
     """Return decisions as a table by session."""
     probabilities = np.array([decision.probabilities for decision in decisions])
-    values = pd.DataFrame(probabilities, columns=list(ALLOCATION_NAMES))
+    values = pd.DataFrame(probabilities, columns=list(names))
     values["allocation"] = pd.array([d.allocation for d in decisions], dtype="Int64")
     values["halt_prob"] = [decision.halt_prob for decision in decisions]
     values["n_steps"] = [decision.n_steps for decision in decisions]

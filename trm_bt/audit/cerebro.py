@@ -99,7 +99,7 @@ def _evaluation(run: RecordedRun) -> Evaluation:
         )
     tables = {
         "close": _numbered(run.closes),
-        # a row in the orders of all strategies tells how many the others send later
+        # a row in the orders of all strategies depends on what the others send later
         "notice": _numbered(run.notices.drop(columns="order")),
     }
     for name, rows in (("order", run.orders), ("request", run.requests)):

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from trm_bt.market.bars import PRICE_COLUMNS, ROLES, Bars
+from trm_bt.market.bars import PRICE_COLUMNS, Bars
 
 N_OTHER_SESSIONS: Final = 63
 """Sessions of the future that another future replaces; the later ones are cut off."""
@@ -129,8 +129,8 @@ def with_other_future(
     is_kept = (generator.random(len(ahead)) >= _DROPPED) | keeps_calendar
     is_kept[0] |= keeps_open or not is_kept.any()
     rows = np.r_[np.arange(n_past), ahead[is_kept]]
-    frames: dict[str, Any] = {}
-    for role, values in _roles(bars):
+    frames: dict[str, Any] = bars.by_role()
+    for role, values in frames.items():
         is_series = isinstance(values, pd.Series)
         frame = values.to_frame() if is_series else values
         picked = frame.iloc[rows]
@@ -140,7 +140,10 @@ def with_other_future(
         joined = pd.concat([picked.iloc[:n_past], other.astype(picked.dtypes)])
         frames[role] = joined.iloc[:, 0].rename(values.name) if is_series else joined
     last = bars.sessions[rows[-1]]
-    ends = {role: replace(entry, end=last) for role, entry in bars.provenance.items()}
+    ends = {
+        role: entry.between(entry.start, last)
+        for role, entry in bars.provenance.items()
+    }
     return replace(bars, **frames, provenance=ends)
 
 
@@ -151,21 +154,13 @@ def with_other_past(bars: Bars, generator: np.random.Generator) -> Bars:
     factor a session, which leaves a bar's high above its low; rates by a difference.
     """
     frames: dict[str, Any] = {}
-    for role, values in _roles(bars):
+    for role, values in bars.by_role().items():
         moves = generator.standard_normal(len(values))
         if role == "cash_rate":
             frames[role] = values + _RATE_MOVE * moves
         else:
             frames[role] = values.mul(np.exp(_MOVE * moves), axis=0)
     return replace(bars, **frames)
-
-
-def _roles(bars: Bars) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the values of each role that the bars have."""
-    for role in ROLES:
-        values = getattr(bars, role)
-        if values is not None:
-            yield role, values
 
 
 def _mirrored(
@@ -218,7 +213,7 @@ def pick_cuts(
     generator : Generator
         Draws one session from each of `n_cuts` equal stretches.
     events : DatetimeIndex
-        Sessions that tell more than others, such as those of orders; may be empty.
+        Sessions preferred as cuts, such as those of orders; may be empty.
 
     Returns
     -------

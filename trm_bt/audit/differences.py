@@ -46,16 +46,14 @@ class DatedTable:
         return replace(self, values=self.values[is_in], known_on=self.known_on[is_in])
 
     def events(self) -> pd.DatetimeIndex:
-        """Return the sessions on which columns that seldom change do so."""
+        """Return sessions on which slow columns change, shape (n_events,)."""
         earlier = self.values.shift()
         changes = self.values.ne(earlier) & ~(self.values.isna() & earlier.isna())
         slow = changes.loc[:, changes.mean() < _SLOW]
         return self.known_on[slow.any(axis=1).to_numpy()].unique()
 
 
-def table_by_session(
-    values: object, name: str, *, is_at_open: bool = False
-) -> DatedTable:
+def table_by_session(values: object, name: str) -> DatedTable:
     """Return values by session as a table, each row known in its own session.
 
     Parameters
@@ -64,8 +62,6 @@ def table_by_session(
         By session: an index of tz-naive dates, each once, in any order.
     name : str
         Name of the values in errors.
-    is_at_open : bool
-        Whether they are known at the open.
 
     Raises
     ------
@@ -80,7 +76,7 @@ def table_by_session(
             f"{type(values).__name__}."
         )
     if values.empty:
-        return DatedTable(values, pd.DatetimeIndex([]), is_at_open)
+        return DatedTable(values, pd.DatetimeIndex([]))
     index = values.index
     is_sound = isinstance(index, pd.DatetimeIndex) and index.tz is None
     if not is_sound or index.hasnans or index.has_duplicates:
@@ -92,7 +88,7 @@ def table_by_session(
         twice = values.columns[values.columns.duplicated()][0]
         raise ConfigError(f"{name}: columns must be unique, '{twice}' is repeated.")
     ordered = values.sort_index()
-    return DatedTable(ordered, pd.DatetimeIndex(ordered.index), is_at_open)
+    return DatedTable(ordered, pd.DatetimeIndex(ordered.index))
 
 
 @dataclass(frozen=True)

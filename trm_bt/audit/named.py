@@ -6,15 +6,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from trm_bt.audit.api import (
-    AuditResult,
-    AuditSettings,
-    audit_cerebro,
-    audit_features,
-    audit_policy,
-    audit_training,
-)
-from trm_bt.audit.checks import one_line
+from trm_bt.audit.api import audit_features, audit_policy
+from trm_bt.audit.cerebro import audit_cerebro
+from trm_bt.audit.checks import AuditResult, AuditSettings, one_line
+from trm_bt.audit.training import audit_training
 from trm_bt.errors import ConfigError
 from trm_bt.market.bars import Bars
 

@@ -7,21 +7,13 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from trm_bt.audit.api import (
-    AuditResult,
-    AuditSettings,
-    audit_features,
-    audit_labels,
-    audit_policy,
-    audit_split,
-    audit_training,
-)
-from trm_bt.audit.checks import Evaluation, run_check
+from trm_bt.audit.api import audit_features, audit_labels, audit_policy
+from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, run_check
 from trm_bt.audit.counterfactual import Counterfactual
 from trm_bt.audit.differences import DatedTable, compare_tables, table_by_session
-from trm_bt.audit.training import Learned, freezes_of
+from trm_bt.audit.training import Learned, audit_split, audit_training, freezes_of
 from trm_bt.backtest import run_backtest
-from trm_bt.config import LabelConfig, TRMConfig
+from trm_bt.config import TRMConfig
 from trm_bt.learning.dataset import (
     Samples,
     Scaler,
@@ -34,12 +26,8 @@ from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.trainer import train
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
-from trm_bt.market.features import (
-    FEATURE_NAMES,
-    compute_features,
-    schema_for,
-)
-from trm_bt.market.labels import compute_labels
+from trm_bt.market.features import FEATURE_NAMES, compute_features, schema_for
+from trm_bt.market.labels import features_and_labels
 from trm_bt.strategies.decision_table import step_columns
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
@@ -86,8 +74,12 @@ def audit_setup(
     yield audit_features(
         lambda bars: compute_features(bars, config.features).frame, bars, exact
     )
-    n_unknown = n_ahead(config.labels)
-    yield audit_labels(lambda b: labels_of(b, config), bars, exact, n_ahead=n_unknown)
+    yield audit_labels(
+        lambda bars: features_and_labels(bars, config)[1],
+        bars,
+        exact,
+        n_ahead=config.labels.n_ahead,
+    )
     models: dict[pd.Timestamp, TrainedModel] = {}
 
     def learn(given: Bars, frozen_on: pd.Timestamp) -> Mapping[str, Learned]:
@@ -113,20 +105,10 @@ def audit_setup(
     yield audit_trades(used, bars, config, exact, decide_from)
 
 
-def n_ahead(config: LabelConfig) -> int:
-    """Return how many sessions at the end can have no label yet."""
-    return config.horizon + (1 if config.fill == "next_open" else 0)
-
-
-def labels_of(bars: Bars, config: TRMConfig) -> pd.DataFrame:
-    """Return the labels of the bars, a row a session whose outcome is known."""
-    features = compute_features(bars, config.features)
-    return compute_labels(bars, features, config.labels)
-
-
 def samples_by(bars: Bars, frozen_on: pd.Timestamp, config: TRMConfig) -> Samples:
     """Return the training rows known at the close of `frozen_on`."""
-    return known_by(samples_from_labels(labels_of(bars, config)), frozen_on)
+    _, labels = features_and_labels(bars, config)
+    return known_by(samples_from_labels(labels), frozen_on)
 
 
 def train_frozen(
@@ -232,7 +214,7 @@ def audit_trades(
         closes = result.weights.assign(value=result.equity)
         decisions = result.decisions.set_index("session")
         # a step that no decision of these bars took is a column of nothing
-        steps = step_columns(config.model.max_supervision_steps)
+        steps = step_columns(config.model.max_supervision_steps, policy.schema.table)
         untaken = [name for name in steps if name not in decisions]
         decisions = decisions.reindex(columns=[*decisions.columns, *untaken])
         return Evaluation(

@@ -1,4 +1,4 @@
-"""The look-ahead audit of trainings: repeated, because a used model tells nothing."""
+"""The look-ahead audit of trainings: repeated, because a used model shows nothing."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +52,7 @@ def audit_training(
         Bars that go on after the freeze.
     settings : AuditSettings, optional
         Seed and tolerance.
-    freezes : DatetimeIndex, optional
+    freezes : DatetimeIndex of shape (n_freezes,), optional
         Sessions to freeze after, which are the cuts; few, for each costs three
         trainings (the first one five). By default after `FREEZES` of the sessions.
 
@@ -140,7 +140,7 @@ def audit_split(
 
 
 def freezes_of(bars: Bars) -> pd.DatetimeIndex:
-    """Return the sessions after whose close the trainings of an audit are frozen."""
+    """Return the sessions after whose close trainings are frozen, shape (2,)."""
     return bars.sessions[[int(len(bars.sessions) * share) for share in FREEZES]]
 
 

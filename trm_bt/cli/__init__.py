@@ -8,27 +8,36 @@ import logging
 import os
 import signal
 import sys
+import tempfile
+import traceback
 import warnings
+from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Final, NoReturn
 
 from cyclopts import CycloptsError
 
-from trm_bt.cli import bars, dataset, models, runs  # noqa: F401, they add commands
+from trm_bt.cli import bars, dataset, decide, models, runs  # noqa: F401, they add commands
 from trm_bt.cli.options import app
 from trm_bt.cli.terminal import Terminal
-from trm_bt.errors import BarsWarning, LookAheadError, TRMError
+from trm_bt.errors import BarsWarning, ConfigError, LookAheadError, TRMError
+from trm_bt.text import one_line, shorten, shown
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _FAILED: Final = 1
 _BAD_INPUT: Final = 2
 _BUG: Final = 70
 _INTERRUPTED: Final = 130
+_LONGEST_PATH: Final = 255
 
 
 def main() -> None:
     """Run the command line and turn errors into one sentence and an exit code."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # of a locale that lacks a character
+            stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -41,25 +50,32 @@ def main() -> None:
         is_terminated = interrupt.args == (signal.SIGTERM,)
         _fail("Interrupted.", _FAILED if is_terminated else _INTERRUPTED)
     except CycloptsError as error:
-        _fail(" ".join(str(error).split()), _BAD_INPUT)
+        _fail(_shortened(" ".join(str(error).split()), 80), _BAD_INPUT)
     except TRMError as error:
-        # a leak that was found is an answer, not a mistake of the one who asked
+        # a leak that was found is a result, not bad input
         is_bad_input = isinstance(error, ValueError)
         is_bad_input &= not isinstance(error, LookAheadError)
         _fail(str(error), _BAD_INPUT if is_bad_input else _FAILED)
     except OSError as error:
-        _fail(f"The job failed: {error}.", _FAILED)
+        named = error.filename is None or len(str(error.filename)) <= _LONGEST_PATH
+        reason = error if named else f"{error.strerror}: {shown(error.filename)}"
+        _fail(f"The job failed: {reason}.", _FAILED)
+    except MemoryError:
+        _fail("The job failed: there is not enough memory for it.", _FAILED)
     except Exception as error:
         logging.getLogger(__name__).debug("the bug", exc_info=True)
         _fail(
-            f"This is a bug of trm-bt, please report it: {type(error).__name__}: "
-            f"{error}. Add -vv for the traceback.",
+            f"This is a bug of trm-bt: {shorten(f'{type(error).__name__}: {error}')}. "
+            f"{_keep_traceback()}",
             _BUG,
         )
 
 
 def _run(tokens: list[str]) -> None:
     """Parse the command line and call its command."""
+    for number, token in enumerate(tokens, 1):
+        if not _is_text(token):
+            raise ConfigError(f"Argument {number} must be text, got {shown(token)}.")
     command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     bound.apply_defaults()
     for options in bound.arguments.values():
@@ -73,7 +89,32 @@ def _show_warning(
 ) -> None:
     """Print our own warnings as one sentence, and others with their place."""
     place = "" if issubclass(category, BarsWarning) else f"{where[0]}:{where[1]}: "
-    print(f"trm-bt: warning: {place}{message}", file=sys.stderr)
+    print(f"trm-bt: warning: {one_line(f'{place}{message}')}", file=sys.stderr)
+
+
+def _is_text(token: str) -> bool:
+    """Return whether an argument has no bytes that the locale cannot decode."""
+    return not any("\ud800" <= character <= "\udfff" for character in token)
+
+
+def _shortened(sentence: str, longest: int) -> str:
+    """Return a sentence that quotes no argument of more characters than `longest`."""
+    for token in sorted(sys.argv[1:], key=len, reverse=True):
+        if len(token) > longest:
+            sentence = sentence.replace(token, shorten(token))
+    return sentence
+
+
+def _keep_traceback() -> str:
+    """Write the traceback to a file of its own, and say where and what to do."""
+    try:
+        handle, path = tempfile.mkstemp(prefix="trm-bt-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(f"trm-bt {version('trm-bt')}, Python {sys.version}\n")
+            traceback.print_exc(file=file)
+    except OSError as error:
+        return f"Its traceback could not be written: {error}. Add -vv to see it."
+    return f"Please open an issue of the project with its traceback, {path}."
 
 
 def _interrupt(number: int, _: object) -> NoReturn:
@@ -84,5 +125,6 @@ def _interrupt(number: int, _: object) -> NoReturn:
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
+    sentence = one_line(_shortened(sentence, _LONGEST_PATH))
     print(f"trm-bt: {sentence}", file=sys.stderr)
     raise SystemExit(code)

@@ -9,7 +9,14 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from trm_bt.cli.options import BarsOptions, ForceOption, app
-from trm_bt.cli.tables import fetch_table, provenance_table, symbol_table
+from trm_bt.cli.tables import (
+    fetch_table,
+    finding_lines,
+    provenance_table,
+    symbol_table,
+    verdict_line,
+    verdict_table,
+)
 from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import BarsError, FetchError
 
@@ -29,18 +36,16 @@ def sample(
         Folder for one CSV file a role.
     """
     from trm_bt.feeds import load_bars
-    from trm_bt.files import check_replaceable, staged_folder
-    from trm_bt.market.bars import ROLES
+    from trm_bt.files import staged_folder
+    from trm_bt.manifest import check_replaceable
     from trm_bt.runfolder.records import BarsRecord
 
     bars = load_bars("sample")
     if out is not None:
         check_replaceable(out, marker="equity.csv", force=force)
         with staged_folder(out) as folder:
-            for role in ROLES:
-                values = getattr(bars, role)
-                if values is not None:
-                    values.to_csv(folder / f"{role}.csv")
+            for role, values in bars.by_role().items():
+                values.to_csv(folder / f"{role}.csv")
             (folder / "README.txt").write_text(bars.source + "\n", encoding="utf-8")
     record = BarsRecord.of(bars)
     terminal.show(record, provenance_table(record), path=out)
@@ -99,12 +104,25 @@ def fetch(
 def validate(
     source: BarsOptions = BarsOptions(), terminal: Terminal = Terminal()
 ) -> None:
-    """Check every symbol against the calendar, the rules of prices and its role."""
+    """Check every symbol against the calendar, the rules of prices and its role.
+
+    Shows a line a symbol and what was found; with --verbose each rule it was held to.
+    """
     from trm_bt.feeds.validate import validate_source
 
-    reports = validate_source(source.bars, start=source.start, end=source.end)
-    facts = [report.model_dump(mode="json") for report in reports]
-    terminal.show(facts, *map(symbol_table, reports))
+    reports = validate_source(
+        source.bars, start=source.start, end=source.end, judgement=source.judgement()
+    )
+    hidden = {"findings": {"__all__": {"rows", "what"}}}
+    facts = [report.model_dump(mode="json", exclude=hidden) for report in reports]
+    rules = map(symbol_table, reports) if terminal.verbose else ()
+    terminal.show(
+        facts,
+        verdict_table(reports),
+        *finding_lines(reports),
+        *rules,
+        verdict_line(reports),
+    )
     errors = [f for r in reports for f in r.findings if f.severity == "error"]
     if errors:
         raise BarsError(f"{len(errors)} errors, first: {errors[0].sentence}")

@@ -14,7 +14,8 @@ def features(
     terminal: Terminal = Terminal(),
 ) -> None:
     """Compute the ten features: parquet, CSV, JSON and a picture in one folder."""
-    from trm_bt.files import check_replaceable, staged_folder
+    from trm_bt.files import staged_folder
+    from trm_bt.manifest import check_replaceable
     from trm_bt.market.features import compute_features
     from trm_bt.report import feature_picture
     from trm_bt.runs.dataset import save_features
@@ -56,6 +57,4 @@ def labels(
     summary = write_labels(
         inputs.request(), output.out, only_crises=crises, force=output.force
     )
-    terminal.show(
-        summary, summary["bars"]["source"], *label_tables(summary), path=output.out
-    )
+    terminal.show(summary, summary.bars.source, *label_tables(summary), path=output.out)

@@ -1,27 +1,42 @@
 """Models: train one, backtest it, and audit what looks ahead."""
 
+import re
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from trm_bt.cli.epochs import EpochLines
 from trm_bt.cli.options import (
     DeviceOption,
     ForceOption,
     InputOptions,
     OutputOptions,
-    SeededOptions,
+    TrainingOptions,
     app,
 )
-from trm_bt.cli.tables import audit_table, check_table, model_table, strategy_table
-from trm_bt.cli.terminal import Terminal
+from trm_bt.cli.tables import (
+    audit_table,
+    check_table,
+    model_table,
+    schedule_table,
+    strategy_table,
+)
+from trm_bt.cli.terminal import Stages, Terminal
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
+from trm_bt.text import shown
 
 if TYPE_CHECKING:
+    from trm_bt.learning.records import EpochRecord, TrainingProgress
     from trm_bt.runfolder.records import RunRequest
+
+_BASIS_POINT: Final = 1e-4
+_HEADER: Final = (
+    "epoch   loss: all   name   halt  profit | validation: loss  accuracy (majority)"
+    "  bp a session (best fixed) |   rate   left"
+)
 
 
 @Parameter(name="*")
@@ -40,7 +55,7 @@ class TrainOptions:
 
 @app.command(name="train")
 def train_command(
-    inputs: SeededOptions = SeededOptions(),
+    inputs: TrainingOptions = TrainingOptions(),
     *,
     training: TrainOptions = TrainOptions(),
     terminal: Terminal = Terminal(),
@@ -67,6 +82,46 @@ def train_command(
         )
     record = model_record(model)
     terminal.show(record, model_table(record), path=training.out / "MODEL_CARD.md")
+
+
+class EpochLines:
+    """Turn the progress of a training into a bar and a line an epoch.
+
+    Losses are means over the epoch. "majority" is the accuracy of always naming the
+    majority class of the validation rows, "best fixed" the utility of the best single
+    allocation on them, both with hindsight.
+    """
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+        self._start = time.monotonic()
+        self._first_step: int | None = None
+
+    def __call__(self, progress: "TrainingProgress") -> None:
+        """Show one optimiser step or one epoch."""
+        self._stages("training", progress.step, progress.total_steps)
+        if self._first_step is None:
+            self._start, self._first_step = time.monotonic(), progress.step - 1
+            self._stages.say(_HEADER)
+        if progress.finished is not None:
+            taken, n_done = time.monotonic() - self._start, progress.step
+            pace = taken / max(n_done - self._first_step, 1)
+            seconds_left = round(pace * (progress.total_steps - n_done))
+            self._stages.say(_line(progress, progress.finished, seconds_left))
+
+
+def _line(progress: "TrainingProgress", epoch: "EpochRecord", seconds_left: int) -> str:
+    utility = epoch.validation_utility / _BASIS_POINT
+    fixed = progress.best_fixed_utility / _BASIS_POINT
+    left = f"{seconds_left // 60}:{seconds_left % 60:02}"
+    return (
+        f"{epoch.epoch:5}   {epoch.train_loss:9.4f} "
+        f"{epoch.train_strategy_loss:6.3f} {epoch.train_halt_loss:6.3f} "
+        f"{epoch.train_profit_loss:7.3f} | "
+        f"{epoch.validation_loss:16.4f}  {epoch.validation_accuracy:8.1%} "
+        f"({progress.majority_accuracy:8.1%})  {utility:12.2f} ({fixed:10.2f}) | "
+        f"{epoch.learning_rate:.1e} {left:>6}"
+    )
 
 
 def _check_training(request: "RunRequest", terminal: Terminal) -> None:
@@ -121,6 +176,7 @@ def backtest(
         summary,
         summary.bars.source,
         strategy_table(summary),
+        schedule_table(summary),
         path=output.out / "summary.json",
     )
 
@@ -155,34 +211,35 @@ class AuditOptions:
         """Return the number of cuts, None for all."""
         if self.cuts == "all":
             return None
-        if not self.cuts.isdecimal() or int(self.cuts) == 0:
+        if not re.fullmatch("[1-9][0-9]{0,8}", self.cuts):
             raise ConfigError(
-                f"`--cuts` must be a number above 0 or 'all', got '{self.cuts}'."
+                f"`--cuts` must be a number above 0 or 'all', got {shown(self.cuts)}."
             )
         return int(self.cuts)
 
 
 @app.command(name="audit")
 def audit_command(
-    inputs: SeededOptions = SeededOptions(),
+    inputs: TrainingOptions = TrainingOptions(),
     *,
     audit: AuditOptions = AuditOptions(),
     device: DeviceOption = "auto",
     terminal: Terminal = Terminal(),
 ) -> None:
     """Audit this set-up, or functions of your own, for look-ahead."""
-    from trm_bt.audit.api import AuditSettings
-    from trm_bt.runs.request import requested_bars
+    from trm_bt.audit.checks import AuditSettings
+    from trm_bt.runs.request import bars_for, requested_bars, training_bars
 
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
     if functions and audit.checkpoint is not None:
         raise ConfigError("`--checkpoint` goes with this set-up, not with your own.")
-    bars = requested_bars(inputs.request())
+    request = inputs.request()
     with terminal.progress() as progress:
         settings = AuditSettings(n_cuts, config.seed, audit.rtol, progress)
         if functions:
             from trm_bt.audit.named import audit_named
 
+            bars = requested_bars(request)
             results = list(audit_named(functions, bars, settings))
         else:
             from trm_bt.audit.setup import audit_setup
@@ -191,6 +248,9 @@ def audit_command(
             policy = None
             if audit.checkpoint is not None:
                 policy = TRMPolicy.load(audit.checkpoint, device=device)
+            bars = (
+                bars_for(request, policy.schema) if policy else training_bars(request)
+            )
             results = list(audit_setup(bars, config, settings, policy))
     facts = [result.to_dict() for result in results]
     terminal.show(facts, bars.source, audit_table(results))

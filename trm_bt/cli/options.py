@@ -6,7 +6,7 @@ text below a field is its help.
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from trm_bt.config import Device, TRMConfig
+from trm_bt.config import MAX_SEED, Device, TRMConfig
 
 if TYPE_CHECKING:
+    from trm_bt.quality.findings import Judgement
     from trm_bt.runfolder.records import RunRequest
 
 
@@ -43,8 +44,9 @@ def show_completion(
     print(app.generate_completion(shell=shell))
 
 
-NotNegative = Annotated[int, Parameter(validator=Number(gte=0))]
-Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+NotNegative = Annotated[int, Parameter(validator=Number(gte=0, lte=1_000_000))]
+Positive = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
+Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=MAX_SEED))]
 DeviceOption = Annotated[
     Device, Parameter(name="--device", help="Where models decide.")
 ]
@@ -70,6 +72,16 @@ class BarsOptions(SpanOptions):
 
     bars: str = "sample"
     """'sample', 'yahoo', or a folder of bars."""
+    accept: tuple[str, ...] = ()
+    """Overrule a rule of `trm-bt validate`, as RULE or RULE:SYMBOL; may be repeated."""
+    strict: bool = False
+    """Refuse bars that are odd as well, unless --accept takes it."""
+
+    def judgement(self) -> "Judgement":
+        """Return which findings refuse bars."""
+        from trm_bt.quality.rules import judge_by
+
+        return judge_by(self.accept, is_strict=self.strict)
 
 
 @Parameter(name="*")
@@ -79,17 +91,28 @@ class SettingsOptions:
 
     config: Path | None = None
     """Settings as JSON; see `trm-bt config`."""
+    allocations: Path | None = None
+    """Allocations of your own instead of the eight: JSON of shares of equity and bond
+    by name; the rest is cash."""
 
     def settings(self) -> TRMConfig:
-        """Return the settings of the file, else the defaults."""
-        return TRMConfig() if self.config is None else TRMConfig.load(self.config)
+        """Return the settings of the files, else the defaults."""
+        found = TRMConfig() if self.config is None else TRMConfig.load(self.config)
+        if self.allocations is None:
+            return found
+        from trm_bt.market.allocations import read_allocations
+
+        table = {"allocations": read_allocations(self.allocations)}
+        return found.model_copy(
+            update={"labels": found.labels.model_copy(update=table)}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeededSettingsOptions(SettingsOptions):
     """Which settings and seed."""
 
-    seed: NotNegative | None = None
+    seed: Seed | None = None
     """Seed; overrides the one in --config."""
 
     def settings(self) -> TRMConfig:
@@ -113,13 +136,29 @@ class InputOptions(SettingsOptions, BarsOptions):
         from trm_bt.runfolder.records import RunRequest
 
         return RunRequest(
-            self.bars, self.settings(), self.start, self.end, self.observed, device
+            self.bars,
+            self.settings(),
+            self.start,
+            self.end,
+            self.observed,
+            device,
+            accept=self.accept,
+            strict=self.strict,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeededOptions(SeededSettingsOptions, InputOptions):
-    """Which bars, settings and seed."""
+class TrainingOptions(SeededSettingsOptions, InputOptions):
+    """Which bars, settings and seed a model is trained with."""
+
+    inputs: tuple[str, ...] = ()
+    """What a model reads: 'core' is SPY, TLT and VIX with proxies for the rest, 'all'
+    takes what the bars have, or name members, put_call or symbols; may be repeated. By
+    default core, on the sample all."""
+
+    def request(self, device: Device = "auto") -> "RunRequest":
+        """Return the request that these options make."""
+        return replace(super().request(device), inputs=self.inputs)
 
 
 @Parameter(name="*")

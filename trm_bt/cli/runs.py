@@ -14,43 +14,40 @@ from trm_bt.cli.options import (
     NotNegative,
     OutputOptions,
     Positive,
-    SeededOptions,
+    Seed,
     SeededSettingsOptions,
     SpanOptions,
+    TrainingOptions,
     app,
     command_line,
 )
-from trm_bt.cli.tables import compare_table, crisis_table, order_line, strategy_table
+from trm_bt.cli.tables import (
+    compare_table,
+    crisis_table,
+    order_line,
+    schedule_table,
+    strategy_table,
+)
 from trm_bt.cli.terminal import Terminal
 from trm_bt.config import Preset, TRMConfig, WalkForwardConfig, explain
 from trm_bt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trm_bt.runfolder.records import Summary
+    from trm_bt.runfolder.records import RunRequest
 
 _Run = Annotated[Path, Parameter(help="Folder of a finished run.")]
 
 
 @app.command(name="run")
 def run_command(
-    inputs: SeededOptions = SeededOptions(),
+    inputs: TrainingOptions = TrainingOptions(),
     *,
     output: OutputOptions,
     device: DeviceOption = "auto",
     terminal: Terminal = Terminal(),
 ) -> None:
     """Go from bars to crisis tearsheets: label, train, backtest and report."""
-    from trm_bt.runs.run import run
-
-    with terminal.progress() as progress:
-        summary = run(
-            inputs.request(device),
-            output.out,
-            command=command_line(),
-            force=output.force,
-            progress=progress,
-        )
-    _show_run(terminal, summary, output.out)
+    _run(inputs.request(device), output, terminal)
 
 
 @Parameter(name="*")
@@ -91,7 +88,7 @@ class FoldOptions:
 
 @app.command(name="walkforward")
 def walkforward_command(
-    inputs: SeededOptions = SeededOptions(),
+    inputs: TrainingOptions = TrainingOptions(),
     *,
     output: OutputOptions,
     folds: FoldOptions = FoldOptions(),
@@ -108,19 +105,10 @@ def walkforward_command(
     jobs : int, optional
         Models trained at a time.
     """
-    from trm_bt.runs.run import run
-
     request = inputs.request(device)
-    with terminal.progress() as progress:
-        summary = run(
-            replace(request, config=folds.apply(request.config), schedule="calendar"),
-            output.out,
-            command=command_line(),
-            force=output.force,
-            n_processes=jobs,
-            progress=progress,
-        )
-    _show_run(terminal, summary, output.out)
+    settings = folds.apply(request.config)
+    request = replace(request, config=settings, schedule="calendar")
+    _run(request, output, terminal, n_processes=jobs)
 
 
 @Parameter(name="*")
@@ -134,9 +122,9 @@ class ComparisonOptions(SpanOptions):
     """Folder of the trials log, by default trials beside the run."""
     earlier_trials: NotNegative = 0
     """Trials made before the log began."""
-    draws: Annotated[int, Parameter(validator=Number(gte=100))] = 2000
+    draws: Annotated[int, Parameter(validator=Number(gte=100, lte=100_000))] = 2000
     """Histories drawn for each test."""
-    seed: NotNegative = 0
+    seed: Seed = 0
     """Seed of the draws."""
 
 
@@ -208,12 +196,7 @@ def report_command(
 
     own = read_crises(crises) if crises else ()
     with terminal.progress() as progress:
-        build(
-            run_folder,
-            crises=own,
-            jobs=jobs,
-            progress=progress,
-        )
+        build(run_folder, crises=own, jobs=jobs, progress=progress)
     page = run_folder / "index.html"
     terminal.show({"page": str(page)}, path=page)
 
@@ -228,7 +211,7 @@ def config_command(
 
     Parameters
     ----------
-    preset : {"shipped", "seed"}, optional
+    preset : {"shipped", "seed", "risk"}, optional
         Settings of a name instead of a file.
     """
     settings = given.settings()
@@ -239,13 +222,31 @@ def config_command(
     print(settings.describe())
 
 
-def _show_run(terminal: Terminal, summary: "Summary", out: Path) -> None:
-    """Print the two tables of a run and where its page is."""
+def _run(
+    request: "RunRequest",
+    output: OutputOptions,
+    terminal: Terminal,
+    *,
+    n_processes: int | None = None,
+) -> None:
+    """Make a run; print its two tables and where its page is."""
+    from trm_bt.runs.run import run
+
+    with terminal.progress() as progress:
+        summary = run(
+            request,
+            output.out,
+            command=command_line(),
+            force=output.force,
+            n_processes=n_processes,
+            progress=progress,
+        )
     terminal.show(
         summary,
         summary.bars.source,
         crisis_table(summary.crises),
         strategy_table(summary),
+        schedule_table(summary),
         order_line(summary.orders),
-        path=out / "index.html",
+        path=output.out / "index.html",
     )

@@ -1,7 +1,8 @@
 """Tables for a terminal: figures in, `rich` tables out; nothing is printed here."""
 
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.markup import escape
 from rich.table import Table
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from trm_bt.feeds.validate import SymbolReport
     from trm_bt.learning.self_check import Check
     from trm_bt.market.features import Features
+    from trm_bt.market.label_table import LabelSummary
     from trm_bt.runfolder.records import (
         BarsRecord,
         CrisisRecord,
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
         OrdersRecord,
         Summary,
     )
+    from trm_bt.runs.decide import DecisionReport
+    from trm_bt.runs.portfolio import PlannedOrder
 
 
 _STRATEGY_COLUMNS: Final = {
     ">return": ("total_return", ".1%"),
-    ">a year": ("cagr", ".1%"),
+    ">CAGR": ("cagr", ".1%"),
     ">volatility": ("volatility_annual", ".1%"),
     ">Sharpe": ("sharpe", ".2f"),
     ">drawdown": ("max_drawdown", ".1%"),
@@ -36,7 +40,7 @@ _COMPARE_COLUMNS: Final = {
     ">Sharpe": ("sharpe", ".2f"),
     ">lead": ("difference", "+.2f"),
     ">p": ("p_value", ".3f"),
-    ">a year": ("cagr", ".1%"),
+    ">CAGR": ("cagr", ".1%"),
     ">volatility": ("volatility_annual", ".1%"),
     ">drawdown": ("max_drawdown", ".1%"),
     ">turnover": ("turnover_annual", ".1f"),
@@ -83,8 +87,28 @@ def strategy_table(summary: "Summary") -> Table:
         *("strategy", *_STRATEGY_COLUMNS),
     )
     for name, figures in summary.strategies.items():
-        table.add_row(name, *_figures(vars(figures), _STRATEGY_COLUMNS))
+        table.add_row(name, *_figures(_STRATEGY_COLUMNS, figures))
     table.caption = f"Turnover is annual. Cash {summary.cash}."
+    return table
+
+
+def schedule_table(summary: "Summary") -> Table:
+    """Return a row for each schedule on which the decisions could be traded."""
+    table = _table(
+        "When to trade: the same decisions on other schedules",
+        *("schedule", ">turnover", ">costs", ">orders", ">sessions", ">return"),
+    )
+    for name, row in summary.schedules.items():
+        table.add_row(
+            name,
+            _figure(row.turnover_annual, ".1f"),
+            _figure(row.costs_annual, ".2%"),
+            str(row.orders),
+            str(row.trading_sessions),
+            f"{row.total_return:.1%}",
+            style="bold" if name == summary.schedule else None,
+        )
+    table.caption = "Turnover and costs are annual. Bold: the schedule of this run."
     return table
 
 
@@ -103,10 +127,11 @@ def compare_table(record: "ComparisonRecord") -> Table:
         f"{record.run}: {span.sessions} sessions, {span.start} to {span.end}",
         *("strategy", *_COMPARE_COLUMNS),
     )
+    table.show_edge = table.pad_edge = False  # else 120 columns are too few
     for name, row in record.strategies.items():
-        figures = vars(row) | (vars(leads[name]) if name in leads else {})
         style = "dim" if row.kind == "hindsight" else None
-        table.add_row(name, *_figures(figures, _COMPARE_COLUMNS), style=style)
+        figures = _figures(_COMPARE_COLUMNS, row, leads.get(name))
+        table.add_row(name, *figures, style=style)
     table.caption = (
         "Lead: of trm by Sharpe ratio, with its one-sided p. Turnover: annual. "
         f"Costs: of the end value, {record.cost_bps:g} basis points of each trade. "
@@ -128,32 +153,31 @@ def feature_table(features: "Features") -> Table:
     return table
 
 
-def label_tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
+def label_tables(summary: "LabelSummary") -> tuple[Table, Table]:
     """Return what labels_summary.json counts, by allocation and by crisis."""
     by_class = _table(
-        f"{summary['n_labels']} labels, {summary['n_ties']} of them ties",
+        f"{summary.n_labels} labels, {summary.n_ties} of them ties",
         *("allocation", ">wins", ">share", ">mean return"),
     )
-    fill = "the next open" if summary["fill"] == "next_open" else "the same close"
+    fill = "the next open" if summary.fill == "next_open" else "the same close"
     by_class.caption = (
-        f"Objective {summary['objective']}, {summary['horizon']} sessions from {fill}."
+        f"Objective {summary.objective}, {summary.horizon} sessions from {fill}."
     )
-    for name, row in summary["by_class"].items():
+    for name, row in summary.by_class.items():
         by_class.add_row(
             name,
-            str(row["n_wins"]),
-            _figure(row["win_share"], ".1%"),
-            _figure(row["mean_return"], ".3%"),
+            str(row.n_wins),
+            _figure(row.win_share, ".1%"),
+            _figure(row.mean_return, ".3%"),
         )
-    classes = [f">{index}" for index in range(len(summary["by_class"]))]
+    classes = [f">{index}" for index in range(len(summary.by_class))]
     by_crisis = _table(
         "Wins by crisis and class index", "crisis", ">labels", ">ties", *classes
     )
-    for name, row in summary["by_crisis"].items():
-        counts = (row["n_labels"], row["n_ties"], *row["n_wins"].values())
-        by_crisis.add_row(
-            name, *map(str, counts), style=None if row["n_labels"] else "dim"
-        )
+    for name, crisis in summary.by_crisis.items():
+        counts = (crisis.n_labels, crisis.n_ties, *crisis.n_wins.values())
+        style = None if crisis.n_labels else "dim"
+        by_crisis.add_row(name, *map(str, counts), style=style)
     return by_class, by_crisis
 
 
@@ -164,6 +188,45 @@ def provenance_table(bars: "BarsRecord") -> Table:
     for name, role in bars.roles.items():
         table.add_row(name, role.status, "; ".join([role.source, *role.notes]))
     return table
+
+
+def verdict_table(reports: "Sequence[SymbolReport]") -> Table:
+    """Return a row for each symbol: span, rows, what was found, verdict."""
+    table = _table(
+        "Bars held against every rule",
+        *("symbol", "first", "last", ">rows", ">errors", ">warnings", "verdict"),
+    )
+    for report in reports:
+        span = ("", "", "")
+        if report.start:
+            span = (str(report.start), str(report.end), str(report.rows))
+        counts = Counter(finding.severity for finding in report.findings)
+        style = {"refused": "red", "odd": "yellow", "not read": "dim"}
+        table.add_row(
+            report.symbol,
+            *span,
+            str(counts["error"]),
+            str(counts["warning"]),
+            report.verdict,
+            style=style.get(report.verdict),
+        )
+    return table
+
+
+def finding_lines(reports: "Sequence[SymbolReport]") -> list[str]:
+    """Return a line for each finding, errors first."""
+    found = [finding for report in reports for finding in report.findings]
+    found.sort(key=lambda finding: finding.severity != "error")
+    return [f"{f.severity}: {f.sentence} [{f.rule}]" for f in found]
+
+
+def verdict_line(reports: "Sequence[SymbolReport]") -> str:
+    """Return the verdict on all symbols in one line."""
+    verdicts = Counter(report.verdict for report in reports)
+    if verdicts["refused"]:
+        return f"Refused: {verdicts['refused']} of {len(reports)} break a rule."
+    odd = f", {verdicts['odd']} of them odd" if verdicts["odd"] else ""
+    return f"A run takes these bars: {len(reports)} looked at{odd}."
 
 
 def symbol_table(report: "SymbolReport") -> Table:
@@ -254,15 +317,82 @@ def _table(title: str, *columns: str) -> Table:
             column.removeprefix(">"),
             justify="right" if column.startswith(">") else "left",
             no_wrap=column == columns[0],
+            min_width=len(column.removeprefix(">")),
         )
     return table
 
 
-def _figures(
-    row: Mapping[str, Any], columns: Mapping[str, tuple[str, str]]
-) -> list[str]:
-    return [_figure(row.get(key), form) for key, form in columns.values()]
+def _figures(columns: Mapping[str, tuple[str, str]], *records: object) -> list[str]:
+    """Format a field of one of the records for each column."""
+    fields = ChainMap(*(vars(record) for record in records if record))
+    return [_figure(fields.get(key), form) for key, form in columns.values()]
 
 
 def _figure(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+def decision_lines(report: "DecisionReport") -> list[str]:
+    """Return what is held and why, in sentences."""
+    if report.abstains_because is not None:
+        said = f"{report.session}: cash. {report.abstains_because}"
+    else:
+        said = (
+            f"{report.session}: {report.allocation}, decided by {report.model} in "
+            f"{report.n_steps} steps, which knows outcomes up to {report.knows_until}."
+        )
+    lines = [said]
+    if report.weights is None:
+        lines.append("No weights were ever decided: what is held stays.")
+    else:
+        shares = ", ".join(f"{k} {v:.1%}" for k, v in report.weights.items())
+        lines.append(f"Weights, decided on {report.weights_decided_on}: {shares}.")
+    if report.session_before is not None:
+        lines.append(_change_line(report))
+    if report.outside:
+        lines.append(f"Outside the training range: {', '.join(report.outside)}.")
+    if report.orders is not None:
+        lines += _order_lines(report.orders)
+    return lines
+
+
+def decision_tables(report: "DecisionReport") -> list[Table]:
+    """Return the features, and the probabilities if the model decided."""
+    table = _table(
+        "Features at the close",
+        *("feature", ">value", ">change", ">z", ">trained from", ">to", "status"),
+    )
+    for name, row in report.features.items():
+        numbers = (row.value, row.change, row.z_score, row.low, row.high)
+        forms = (".4g", "+.3g", "+.2f", ".4g", ".4g")
+        cells = [_figure(n, form) for n, form in zip(numbers, forms, strict=True)]
+        style = "bold" if row.is_outside else None
+        table.add_row(name, *cells, row.status, style=style)
+    if report.probabilities is None:
+        return [table]
+    chances = _table("Probabilities", "allocation", ">probability", ">change")
+    for name, value in report.probabilities.items():
+        change = (report.probability_changes or {}).get(name)
+        chances.add_row(name, f"{value:.1%}", _figure(change, "+.1%"))
+    return [chances, table]
+
+
+def _change_line(report: "DecisionReport") -> str:
+    """Say what changed since the session before."""
+    before = report.allocation_before or "cash, as the model abstained"
+    moved = {k: v for k, v in (report.weight_changes or {}).items() if v}
+    if not moved:
+        return f"Since {report.session_before} ({before}) no weight has changed."
+    shares = ", ".join(f"{name} {value:+.1%}" for name, value in moved.items())
+    return f"Since {report.session_before} ({before}): {shares}."
+
+
+def _order_lines(orders: "Sequence[PlannedOrder]") -> list[str]:
+    """Return a line an order."""
+    if not orders:
+        return ["No order: the portfolio is there."]
+    return [
+        f"{order.side} {order.shares} {order.symbol} at the next open, sized from "
+        f"{order.price:.2f}"
+        for order in orders
+    ]

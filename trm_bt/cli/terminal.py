@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.progress import Progress, TaskID, TimeElapsedColumn
 from rich.table import Table
 
+from trm_bt.market._typing import Json
+
 _LOG = logging.getLogger(__name__)
+_ALL = 2
 
 
 class Stages:
@@ -56,14 +59,15 @@ class Terminal:
     verbose: Annotated[
         int, Parameter(name=("--verbose", "-v"), count=True, allow_repeating=None)
     ] = 0
-    """Log what is done; `-vv` logs more, and shows the traceback of a bug."""
+    """Log what is done; `-vv` logs more, and shows the traceback of a bug; `-vvv` logs
+    each decision and order."""
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False
     """Print nothing but the path of the result."""
     as_json: Annotated[bool, Parameter(name="--json")] = False
     """Print one machine-readable object instead."""
 
     def show(
-        self, facts: BaseModel | object, *parts: Table | str, path: Path | None = None
+        self, facts: "BaseModel | Json", *parts: Table | str, path: Path | None = None
     ) -> None:
         """Print a result.
 
@@ -105,11 +109,14 @@ class Terminal:
             yield Stages(bars, quiet=self.quiet)
 
     def start_logging(self) -> None:
-        """Print the package's log records of the level that was asked for."""
+        """Print the package's log records of the requested level."""
         level = logging.ERROR if self.quiet else logging.WARNING - 10 * self.verbose
         logger = logging.getLogger("trm_bt")
         logger.setLevel(max(level, logging.DEBUG))
         logger.handlers = [_StandardError()]
+        # a run has a hundred thousand decisions and orders
+        bar_by_bar = logging.INFO if self.verbose > _ALL else logging.WARNING
+        logging.getLogger("trm_bt.strategies").setLevel(bar_by_bar)
 
 
 class _StandardError(logging.Handler):

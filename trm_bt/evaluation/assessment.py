@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from trm_bt.evaluation.benchmarks import StrategyKind
 from trm_bt.evaluation.metrics import CalibrationBin, StrategyFigures
 from trm_bt.evaluation.statistics import Alpha, Lead
+from trm_bt.market.allocations import ALLOCATION_NAMES
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,10 @@ class ComparisonRecord(Assessment):
         What cash earned.
     cost_bps, rebalance_band : float
         Settings of the run.
+    schedule : str
+        When decisions were traded.
+    allocations : sequence of str
+        What the allocator chooses from.
     verdict : list of str
         Sentences, the most important first.
     """
@@ -255,6 +260,8 @@ class ComparisonRecord(Assessment):
     cash: str
     cost_bps: float
     rebalance_band: float
+    schedule: str = "bar"
+    allocations: tuple[str, ...] = ALLOCATION_NAMES
     verdict: list[str]
 
     def to_dict(self) -> dict[str, JsonValue]:

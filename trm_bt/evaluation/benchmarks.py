@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 
-from trm_bt.config import TRMConfig
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATIONS
+from trm_bt.errors import ConfigError
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import compute_features
-from trm_bt.market.labels import compute_labels
 from trm_bt.strategies.learned_rules import (
     FitModel,
     fit_boosted,
@@ -23,7 +22,12 @@ from trm_bt.strategies.learned_rules import (
     retrained,
     weights_of_classes,
 )
-from trm_bt.strategies.rules import WEIGHT_RULES, history_of
+from trm_bt.strategies.rules import (
+    WEIGHT_RULES,
+    Rule,
+    history_of,
+    mean_variance_of_eight,
+)
 
 StrategyKind = Literal["ours", "fixed", "rule", "learned", "hindsight"]
 """Source of the weights; nobody can follow a strategy of the kind "hindsight"."""
@@ -33,11 +37,10 @@ OURS: Final = "trm"
 """The allocator's name in tables."""
 MATCHED: Final = "exposure_matched"
 ORACLE: Final = "oracle"
-FIXED: Final[Mapping[str, tuple[float, ...]]] = {
+_MIXES: Final[Mapping[str, tuple[float, ...]]] = {
     "spy": (1.0, 0.0, 0.0),
     "sixty_forty": (0.6, 0.4, 0.0),
     "equal_weight": (0.5, 0.5, 0.0),
-    **ALLOCATIONS,
 }
 _FITS: Final[Mapping[str, tuple[FitModel, str]]] = {
     "always_majority": (fit_majority, ""),
@@ -49,7 +52,7 @@ _NOTES: Final[Mapping[str, str]] = {
     "inverse_volatility": "volatilities of 63 sessions",
     "volatility_target": "equity at 10 % annual volatility, measured over 21 sessions",
     "mean_variance": "risk of 63 sessions, means of all the past",
-    "mean_variance_of_eight": "the same, held to the eight allocations",
+    "mean_variance_of_eight": "the same, held to the allocations",
     "moving_average_200": "Faber: equity above its average, else cash; monthly",
     "dual_momentum": "Antonacci: the better of both over a year, else cash; monthly",
     "hmm_regime": "most equity in the calm state, least in the rough one",
@@ -60,6 +63,29 @@ _NOTES: Final[Mapping[str, str]] = {
     MATCHED: "the allocator's own average weights, known only afterwards",
     ORACLE: "the best allocation of each session, known only afterwards",
 }
+
+
+def fixed_mixes(allocations: Allocations) -> dict[str, tuple[float, ...]]:
+    """Return the weights of SPY, 60/40, equal weight and the allocations by name.
+
+    Raises
+    ------
+    ConfigError
+        If an allocation has the name of another strategy.
+    """
+    taken = {OURS, *_MIXES, *_NOTES}
+    for name in allocations.names:
+        if name in taken:
+            raise ConfigError(
+                f"An allocation must not be named as another strategy, got '{name}'. "
+                "Choose another name."
+            )
+    rows = map(tuple, allocations.weights.tolist())
+    return {**_MIXES, **dict(zip(allocations.names, rows, strict=True))}
+
+
+FIXED: Final = fixed_mixes(Allocations.of(None))
+"""The fixed mixes of the eight allocations."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +111,7 @@ class DecisionRecord:
 
     @property
     def sessions(self) -> pd.DatetimeIndex:
-        """The deciding sessions, oldest first."""
+        """The deciding sessions, oldest first, shape (n_sessions,)."""
         return pd.DatetimeIndex(self.weights.index)
 
     def between(
@@ -118,8 +144,7 @@ class Benchmark:
     n_waiting : int
         Sessions in cash because a lookback was not full or no model was trained yet.
     classes : ndarray of shape (n_sessions,), int64, or None
-        The allocation of each session, -1 for none; None if it does not pick among the
-        eight.
+        The allocation of each session, -1 for none; None if it picks none.
     """
 
     name: str
@@ -135,12 +160,6 @@ class Benchmark:
         return self.kind not in ("ours", "hindsight")
 
 
-def label_table(bars: Bars, config: TRMConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the ten features and the labels of the bars, each a row a session."""
-    features = compute_features(bars, config.features)
-    return features.frame, compute_labels(bars, features, config.labels)
-
-
 def missing_modules() -> dict[str, str]:
     """Return the benchmarks whose library is missing, each with what to install."""
     needs = {name: module for name, (_, module) in _FITS.items() if module}
@@ -152,10 +171,17 @@ def missing_modules() -> dict[str, str]:
     }
 
 
-def fixed_benchmarks(sessions: pd.DatetimeIndex) -> Iterator[Benchmark]:
-    """Yield the fixed mixes: SPY, 60/40, equal weight and the eight allocations."""
-    for name, weights in FIXED.items():
-        yield constant(name, "fixed", weights, sessions)
+def fixed_benchmarks(
+    sessions: pd.DatetimeIndex, allocations: Allocations | None = None
+) -> Iterator[Benchmark]:
+    """Yield the fixed mixes over the sessions, shape (n_sessions,)."""
+    table = allocations or Allocations.of(None)
+    for name, weights in fixed_mixes(table).items():
+        mix = constant(name, "fixed", weights, sessions)
+        if name in table.names:
+            classes = np.full(len(sessions), table.names.index(name))
+            mix = replace(mix, classes=classes)
+        yield mix
 
 
 def constant(
@@ -164,20 +190,21 @@ def constant(
     weights: tuple[float, ...],
     sessions: pd.DatetimeIndex,
 ) -> Benchmark:
-    """Return a benchmark that targets the same weights throughout."""
+    """Target the same weights on all sessions, shape (n_sessions,)."""
     rows = np.tile(np.asarray(weights, dtype=np.float64), (len(sessions), 1))
-    classes = None
-    if name in ALLOCATION_NAMES:
-        classes = np.full(len(sessions), ALLOCATION_NAMES.index(name))
     table = pd.DataFrame(rows, sessions, COLUMNS)
-    return Benchmark(name, kind, table, _NOTES.get(name, ""), classes=classes)
+    return Benchmark(name, kind, table, _NOTES.get(name, ""))
 
 
-def rule_benchmarks(bars: Bars, sessions: pd.DatetimeIndex) -> Iterator[Benchmark]:
-    """Yield the rules on past prices; `bars` begin before `sessions`."""
+def rule_benchmarks(
+    bars: Bars, sessions: pd.DatetimeIndex, allocations: Allocations | None = None
+) -> Iterator[Benchmark]:
+    """Yield the rules on past prices; `bars` begin before `sessions`, (n_sessions,)."""
     history = history_of(bars)
     rows = bars.sessions.get_indexer(sessions)
-    for name, rule in WEIGHT_RULES.items():
+    of_ours = partial(mean_variance_of_eight, allocations=allocations)
+    rules: dict[str, Rule] = {**WEIGHT_RULES, "mean_variance_of_eight": of_ours}
+    for name, rule in rules.items():
         yield _from_rows(name, "rule", rule(history)[rows], sessions)
 
 
@@ -187,6 +214,7 @@ def learned_benchmarks(
     features: pd.DataFrame,
     labels: pd.DataFrame,
     seed: int,
+    allocations: Allocations | None = None,
 ) -> Iterator[Benchmark]:
     """Yield the benchmarks that are trained, retrained when the allocator was.
 
@@ -196,42 +224,57 @@ def learned_benchmarks(
         The whole history.
     decisions : DecisionRecord
         The sessions to decide, and the last label that may be known on each.
-    features, labels : DataFrame
-        Of the whole history, as `label_table` gives them.
+    features, labels : DataFrame of shape (n_rows, n_columns)
+        Of the whole history, by session.
     seed : int
         Of the trainings.
+    allocations : Allocations, optional
+        Those of the labels, by default the eight.
     """
+    table = allocations or Allocations.of(None)
     missing = missing_modules()
     sessions, known_by = decisions.sessions, decisions.known_by
     if "hmm_regime" not in missing:
-        classes = hmm_regime(history_of(bars), known_by)
-        yield _from_classes("hmm_regime", "rule", classes, sessions)
+        classes = hmm_regime(history_of(bars), known_by, table)
+        yield _from_classes("hmm_regime", "rule", classes, sessions, table)
     classes = last_best(labels, sessions)
-    yield _from_classes("yesterdays_best", "rule", classes, sessions)
+    yield _from_classes("yesterdays_best", "rule", classes, sessions, table)
     rows = features.loc[sessions]
     for name, (fit, _) in _FITS.items():
         if name not in missing:
             classes = retrained(fit, labels, rows, known_by, seed)
-            yield _from_classes(name, "learned", classes, sessions)
+            yield _from_classes(name, "learned", classes, sessions, table)
 
 
 def matched_mix(mean_weights: pd.Series, sessions: pd.DatetimeIndex) -> Benchmark:
-    """Return the fixed mix of the allocator's average weights, known afterwards."""
+    """Return the fixed mix of mean weights, shape (3,), known only afterwards."""
     mix = mean_weights[COLUMNS].to_numpy(np.float64)
     return constant(MATCHED, "hindsight", tuple(mix / mix.sum()), sessions)
 
 
-def oracle(labels: pd.DataFrame, sessions: pd.DatetimeIndex) -> Benchmark:
-    """Return the best allocation of each session; at the end, the last one known."""
+def oracle(
+    labels: pd.DataFrame,
+    sessions: pd.DatetimeIndex,
+    allocations: Allocations | None = None,
+) -> Benchmark:
+    """Hold the best allocation of each session; at the end, the last one known.
+
+    Labels have shape (n_labels, n_columns), sessions (n_sessions,).
+    """
     winners = labels["winner"].reindex(sessions).ffill()
     classes = winners.fillna(-1).to_numpy(np.int64)
-    return _from_classes(ORACLE, "hindsight", classes, sessions)
+    return _from_classes(ORACLE, "hindsight", classes, sessions, allocations)
 
 
 def _from_classes(
-    name: str, kind: StrategyKind, classes: np.ndarray, sessions: pd.DatetimeIndex
+    name: str,
+    kind: StrategyKind,
+    classes: np.ndarray,
+    sessions: pd.DatetimeIndex,
+    allocations: Allocations | None,
 ) -> Benchmark:
-    benchmark = _from_rows(name, kind, weights_of_classes(classes), sessions)
+    weights = weights_of_classes(classes, allocations)
+    benchmark = _from_rows(name, kind, weights, sessions)
     return replace(benchmark, classes=classes)
 
 

@@ -1,7 +1,8 @@
 """The allocator and its benchmarks through one engine, and what each of them did.
 
-Everyone meets the same costs, cash, band and sessions. Nothing here is a test: what
-of the figures is more than luck is the matter of `trm_bt.evaluation.significance`.
+Everyone meets the same costs, cash, band, schedule and sessions. Nothing here is a
+test: what of the figures is more than luck is the matter of
+`trm_bt.evaluation.significance`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,6 @@ from trm_bt.evaluation.benchmarks import (
     Benchmark,
     DecisionRecord,
     fixed_benchmarks,
-    label_table,
     learned_benchmarks,
     matched_mix,
     missing_modules,
@@ -43,10 +43,14 @@ from trm_bt.evaluation.metrics import (
     summarize_strategy,
     total_return,
 )
-from trm_bt.evaluation.replay import Replay, replay, replay_one
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.evaluation.replay import Replay, replay
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
-from trm_bt.market.labels import RETURN_COLUMNS, cash_returns, forward_returns
+from trm_bt.market.labels import (
+    cash_returns,
+    features_and_labels,
+    forward_returns,
+)
 from trm_bt.processes import Progress, no_progress
 from trm_bt.strategies.scheduled import ScheduledWeights
 
@@ -84,6 +88,11 @@ class Comparison:
     labels: pd.DataFrame
     left_out: Mapping[str, str]
 
+    @property
+    def allocations(self) -> Allocations:
+        """What the allocator chooses from."""
+        return Allocations.of(self.config.labels.allocations)
+
     @cached_property
     def equity(self) -> pd.DataFrame:
         """Portfolio values at the closes, shape (n_sessions + 1, n_strategies)."""
@@ -102,7 +111,7 @@ class Comparison:
 
     @cached_property
     def regret(self) -> pd.DataFrame:
-        """Return of the best of the eight less that of each strategy's weights.
+        """Return of the best allocation less that of each strategy's weights.
 
         Over the horizon after each labelled session, before costs; shape
         (n_labels, n_strategies).
@@ -110,7 +119,8 @@ class Comparison:
         earned = forward_returns(self.bars, self.config.labels)
         sessions = self.labels.index.intersection(earned.index)
         assets = earned.loc[sessions].to_numpy()
-        best = self.labels.loc[sessions, list(RETURN_COLUMNS)].max(axis=1).to_numpy()
+        returns = self.allocations.columns("return")
+        best = self.labels.loc[sessions, returns].max(axis=1).to_numpy()
         held = {
             name: (strategy.weights.loc[sessions].to_numpy() * assets).sum(axis=1)
             for name, strategy in self.strategies.items()
@@ -127,18 +137,41 @@ class Comparison:
             ],
             axis=1,
         )
-        band = self.config.strategy.rebalance_band
-        run = replay(self.bars, stacked, np.zeros(stacked.shape[1]), band=band)
+        run = self.replayed(stacked, np.zeros(stacked.shape[1]))
         return pd.Series(run.values[-1], list(self.strategies))
 
     def at_costs(self, name: str, cost_bps: np.ndarray) -> Replay:
-        """Replay a strategy at other costs, in basis points, one path each.
+        """Replay a strategy at other costs, one path each.
 
         Arrays make every trade, however small `min_trade_value` finds it.
+
+        Parameters
+        ----------
+        name : str
+            The strategy.
+        cost_bps : ndarray of shape (n_paths,)
+            Costs in basis points of the traded value.
         """
-        band = self.config.strategy.rebalance_band
-        weights = self.strategies[name].weights
-        return replay_one(self.bars, weights, cost_bps / 1e4, band=band)
+        weights = self.strategies[name].weights[["equity", "bond"]].to_numpy(np.float64)
+        return self.replayed(weights[:, np.newaxis], cost_bps / 1e4)
+
+    def replayed(self, targets: np.ndarray, cost_rates: np.ndarray) -> Replay:
+        """Replay targets with the band and the schedule of the run.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (n_sessions, n_paths, 2)
+        cost_rates : ndarray of shape (n_paths,)
+            As `replay` takes them.
+        """
+        settings = self.config.strategy
+        return replay(
+            self.bars,
+            targets,
+            cost_rates,
+            band=settings.rebalance_band,
+            schedule=settings.schedule,
+        )
 
 
 def run_comparison(
@@ -171,17 +204,18 @@ def run_comparison(
         If the sessions of bars and decisions differ from the first decision on.
     """
     span = _span_of(bars, decisions)
-    features, labels = label_table(bars, config)
+    features, labels = features_and_labels(bars, config)
+    table = Allocations.of(config.labels.allocations)
     sessions, report = decisions.sessions, progress or no_progress
     ours = Benchmark(OURS, "ours", decisions.weights, classes=decisions.classes)
     results = {OURS: _run(span, ours, config)}
     report("benchmarks", 0, 1)
     others = [
         matched_mix(results[OURS].weights.iloc[1:].mean(), sessions),
-        *fixed_benchmarks(sessions),
-        *rule_benchmarks(bars, sessions),
-        *learned_benchmarks(bars, decisions, features, labels, seed),
-        oracle(labels, sessions),
+        *fixed_benchmarks(sessions, table),
+        *rule_benchmarks(bars, sessions, table),
+        *learned_benchmarks(bars, decisions, features.frame, labels, seed, table),
+        oracle(labels, sessions, table),
     ]
     for done, benchmark in enumerate(others, 1):
         results[benchmark.name] = _run(span, benchmark, config)
@@ -206,6 +240,7 @@ def _run(span: Bars, strategy: Benchmark, config: TRMConfig) -> BacktestResult:
             "weights": strategy.weights,
             "rebalance_band": config.strategy.rebalance_band,
             "min_trade_value": config.strategy.min_trade_value,
+            "schedule": config.strategy.schedule,
         },
         config=config.backtest,
         name=strategy.name,
@@ -318,7 +353,7 @@ def calibration_and_confusion(
     Returns
     -------
     list of CalibrationBin
-    list of shape (8, 8)
+    list of shape (n_allocations, n_allocations)
         Counts of sessions. Row i, column j: class i was the allocator's most probable,
         and j turned out the best.
     """
@@ -326,7 +361,7 @@ def calibration_and_confusion(
     rows = decisions.sessions.get_indexer(pd.DatetimeIndex(labels.index))
     is_decided = decisions.classes[rows] >= 0
     rows, winners = rows[is_decided], labels["winner"].to_numpy(np.int64)[is_decided]
-    classes, n_classes = decisions.classes[rows], len(ALLOCATION_NAMES)
+    classes, n_classes = decisions.classes[rows], len(comparison.allocations)
     pairs = np.bincount(classes * n_classes + winners, minlength=n_classes**2)
     counts: list[list[int]] = pairs.reshape(n_classes, n_classes).tolist()
     return calibration(decisions.confidence[rows], classes == winners), counts

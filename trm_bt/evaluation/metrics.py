@@ -256,6 +256,39 @@ def turnover(equity: Equity, orders: pd.DataFrame) -> float:
     >>> turnover(equity, pd.DataFrame([sold, bought]))
     0.6
     """
+    return _sum_of_shares(equity, orders, "value") / 2
+
+
+def costs_annual(equity: Equity, orders: pd.DataFrame) -> float | None:
+    """Return the commissions of a year as a share of the portfolio.
+
+    Each is taken over the value at the close of its session; they are added up, and
+    multiplied by 252 / n_sessions.
+
+    Parameters
+    ----------
+    equity : Equity
+    orders : DataFrame of shape (n_orders, n_columns)
+        With `filled_on` and `commission`, in quote currency.
+
+    Raises
+    ------
+    BarsError
+        As in `turnover`.
+
+    Examples
+    --------
+    >>> sessions = pd.bdate_range("2024-01-02", periods=253)
+    >>> sold = {"filled_on": sessions[5], "commission": 0.5}
+    >>> costs_annual(pd.Series(100.0, sessions), pd.DataFrame([sold]))
+    0.005
+    """
+    n_sessions, paid = len(equity) - 1, _sum_of_shares(equity, orders, "commission")
+    return None if n_sessions < MIN_SESSIONS else paid * SESSIONS_PER_YEAR / n_sessions
+
+
+def _sum_of_shares(equity: Equity, orders: pd.DataFrame, column: str) -> float:
+    """Add up amounts of orders, of either sign, over the value at their close."""
     filled = orders.dropna(subset=["filled_on"])
     held = equity.reindex(pd.DatetimeIndex(filled["filled_on"]))
     if held.isna().any():
@@ -264,8 +297,8 @@ def turnover(equity: Equity, orders: pd.DataFrame) -> float:
             f"orders: each must be filled on a session of the equity, {first.date()} "
             "is none."
         )
-    traded = np.abs(filled["value"].to_numpy(np.float64)) / held.to_numpy(np.float64)
-    return float(traded.sum() / 2)
+    amounts = np.abs(filled[column].to_numpy(np.float64)) / held.to_numpy(np.float64)
+    return float(amounts.sum())
 
 
 def turnover_annual(equity: Equity, orders: pd.DataFrame) -> float | None:

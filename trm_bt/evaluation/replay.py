@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import pandas as pd
 
+from trm_bt.config import ScheduleName
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import cash_returns
-from trm_bt.strategies.execution import MIN_DRIFT
-from trm_bt.strategies.sizing import CASH_RESERVE
+from trm_bt.strategies.schedule import traded_rows
+from trm_bt.strategies.sizing import CASH_RESERVE, MIN_DRIFT
 
 _N_STEPS: Final = 3
 """Newton steps to the value after costs: one more than there are assets."""
@@ -48,9 +48,14 @@ class Replay:
 
 
 def replay(
-    bars: Bars, targets: np.ndarray, cost_rates: np.ndarray, *, band: float = 0.0
+    bars: Bars,
+    targets: np.ndarray,
+    cost_rates: np.ndarray,
+    *,
+    band: float = 0.0,
+    schedule: ScheduleName = "bar",
 ) -> Replay:
-    """Trade each schedule over the bars, filled at the open after each decision.
+    """Trade each path over the bars, filled at the open after each decision.
 
     Parameters
     ----------
@@ -63,6 +68,8 @@ def replay(
         Costs as a share of the traded value, one a path.
     band : float
         Weights may drift this far from their targets before anything is traded.
+    schedule : {"bar", "weekly", "monthly", "change"}
+        Closes whose decision is traded.
 
     Returns
     -------
@@ -74,36 +81,20 @@ def replay(
     closes = np.column_stack([asset["close"] for asset in assets])
     growth = 1.0 + cash_returns(bars).to_numpy()
     n_paths = max(targets.shape[1], len(cost_rates))
+    is_due = traded_rows(bars.sessions, targets, schedule)
     shares, cash = np.zeros((n_paths, 2)), np.ones(n_paths)
     values, turnover = np.ones((len(opens), n_paths)), np.zeros(n_paths)
     for t in range(1, len(opens)):
         cash *= growth[t]
         held = shares * opens[t]
         trades = _trades(targets[t - 1], held, cash, cost_rates, band)
+        trades *= is_due[t - 1][:, np.newaxis]
         traded = np.abs(trades).sum(axis=1)
         shares += trades / opens[t]
         cash -= trades.sum(axis=1) + cost_rates * traded
         values[t] = cash + shares @ closes[t]
         turnover += traded / values[t] / 2.0
     return Replay(values, turnover)
-
-
-def replay_one(
-    bars: Bars, weights: pd.DataFrame, cost_rates: np.ndarray, *, band: float = 0.0
-) -> Replay:
-    """Replay one table of weights at several costs, one path each.
-
-    Parameters
-    ----------
-    bars : Bars
-        The sessions of the table.
-    weights : DataFrame of shape (n_sessions, 3)
-        Columns equity, bond and cash.
-    cost_rates, band
-        As in `replay`.
-    """
-    targets = weights[["equity", "bond"]].to_numpy(np.float64)
-    return replay(bars, targets[:, np.newaxis], cost_rates, band=band)
 
 
 def _trades(

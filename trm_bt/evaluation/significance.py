@@ -34,7 +34,6 @@ from trm_bt.evaluation.comparison import (
     weights_by_volatility,
 )
 from trm_bt.evaluation.metrics import MIN_SESSIONS
-from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.statistics import (
     Resampling,
     alpha,
@@ -49,7 +48,6 @@ from trm_bt.evaluation.statistics import (
     superiority,
 )
 from trm_bt.evaluation.trials import Trial, n_distinct, sharpe_variance
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 COSTS_BPS: Final = np.arange(101.0)
@@ -81,7 +79,7 @@ def assess(
         Excess returns of the trials that are known on every session.
     """
     excess, everyone = comparison.excess, comparison.strategies
-    best = best_of(comparison, ALLOCATION_NAMES)
+    best = best_of(comparison, comparison.allocations.names)
     strongest = best_of(comparison, [n for n, s in everyone.items() if s.is_open])
     watched = list(dict.fromkeys((OURS, MATCHED, "spy", "sixty_forty", best)))
     is_long = len(excess) >= MIN_SESSIONS
@@ -197,12 +195,11 @@ def random_starts(
     turns = 1 + rng.choice(n_sessions - 1, n_turns, replace=False)
     cash = comparison.cash_returns.to_numpy()[1:]
     rate = comparison.config.backtest.cost_bps / 1e4
-    band = comparison.config.strategy.rebalance_band
     ratios = []
     for first in range(0, n_turns, _PATHS_AT_ONCE):
         some = turns[first : first + _PATHS_AT_ONCE]
         paths = weights[(np.arange(n_sessions)[:, np.newaxis] + some) % n_sessions]
-        run = replay(comparison.bars, paths, np.full(len(some), rate), band=band)
+        run = comparison.replayed(paths, np.full(len(some), rate))
         ratios.append(sharpe_ratios(run.excess(cash)))
     annual = np.concatenate(ratios) * _YEAR
     own = sharpe_ratios(comparison.excess[[OURS]].to_numpy())[0] * _YEAR
@@ -282,8 +279,7 @@ def _joint_tests(
         if name in names:
             place = names.index(name)
             others = np.delete(scaled, place, axis=1)
-            found = superiority(scaled[:, place], others, resampling)
-            superior[name] = found["consistent"]
+            superior[name] = superiority(scaled[:, place], others, resampling)
     return superior, in_set, backtest_overfitting(scaled)
 
 

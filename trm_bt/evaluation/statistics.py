@@ -243,7 +243,7 @@ def probabilistic_sharpe(
 
 
 def expected_best_sharpe(variance: float, n_trials: int) -> float:
-    r"""Return the best Sharpe ratio that `n_trials` worthless trials would sresampling.
+    r"""Return the best Sharpe ratio that `n_trials` worthless trials would show.
 
     Parameters
     ----------
@@ -321,8 +321,8 @@ def alpha(excess: np.ndarray, benchmark: np.ndarray) -> Alpha | None:
 
 def superiority(
     benchmark: np.ndarray, others: np.ndarray, resampling: Resampling
-) -> dict[str, float]:
-    """Return p-values of "none of the others beats the benchmark".
+) -> float:
+    """Return Hansen's consistent p-value of "none of the others beats the benchmark".
 
     Parameters
     ----------
@@ -331,11 +331,6 @@ def superiority(
     others : ndarray of shape (n_sessions, n_others)
         The same of the others.
     resampling : Resampling
-
-    Returns
-    -------
-    dict of str to float
-        "lower", "consistent" and "upper"; the consistent one is Hansen's.
 
     References
     ----------
@@ -351,7 +346,7 @@ def superiority(
         seed=resampling.generator(),
     )
     test.compute()
-    return {str(name): float(value) for name, value in test.pvalues.items()}
+    return float(test.pvalues["consistent"])
 
 
 def confidence_set(scaled: np.ndarray, resampling: Resampling) -> np.ndarray:

@@ -9,28 +9,38 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from trm_bt.backtest import BacktestResult
-from trm_bt.config import TRMConfig
+from trm_bt.config import Day, TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.metrics import Equity, excess_returns, sharpe
-from trm_bt.files import write_atomically
+from trm_bt.files import remove_leftovers, write_atomically
+from trm_bt.manifest import check_target
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.labels import cash_returns
+from trm_bt.parquet import open_parquet, read_parquet
+from trm_bt.reading import (
+    RECORD_BYTES,
+    TABLE_BYTES,
+    check_json,
+    read_bytes,
+    read_text,
+)
 
 LOG_NAME: Final = "trials"
 """Folder of the log, beside the run folders unless another one is given."""
 _KEY: Final = b"trm_bt.trial"
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Trial(BaseModel):
+class Trial(BaseModel, frozen=True, extra="forbid"):
     """One configuration, and what it earned over a span out of sample.
 
     Parameters
@@ -51,13 +61,11 @@ class Trial(BaseModel):
         When it was first recorded.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     version: Literal[1] = 1
-    configuration: str
-    decisions: str
-    start: date
-    end: date
+    configuration: _Digest
+    decisions: _Digest
+    start: Day
+    end: Day
     n_sessions: int
     sharpe: float | None
     recorded_at: datetime
@@ -132,7 +140,9 @@ def record_trial(
         recorded_at=datetime.now(UTC).replace(microsecond=0),
     )
     file = log / trial.file_name
-    if not file.exists():
+    if file.exists():
+        remove_leftovers(file)
+    else:
         excess = excess_returns(equity, cash_returns).rename_axis("session")
         table = pa.Table.from_pandas(excess.to_frame("excess"))
         metadata = {**table.schema.metadata, _KEY: trial.model_dump_json()}
@@ -157,8 +167,20 @@ def record_run_trial(
     bars : Bars
         The bars of the run.
     """
-    log, weights = out.absolute().parent / LOG_NAME, target_weights(result.decisions)
+    log, weights = log_beside(out), target_weights(result.decisions)
     record_trial(log, config, weights, result.equity, cash_returns(bars))
+
+
+def log_beside(run_folder: Path) -> Path:
+    """Return the folder of the log that counts a run unless another one is given."""
+    return run_folder.absolute().parent / LOG_NAME
+
+
+def check_log(log: Path) -> None:
+    """Raise `RunError` unless a run could be counted in a log, before it is made."""
+    check_target(log)
+    for trial in read_trials(log):
+        _read_returns(log / trial.file_name)
 
 
 def read_trials(log: Path) -> list[Trial]:
@@ -171,21 +193,35 @@ def read_trials(log: Path) -> list[Trial]:
         belongs: a log that cannot be counted must not be taken for a short one.
     """
     for old in (log, log.with_name(f"{log.name}.jsonl")):
-        if old.is_file():
-            n_lines = len(old.read_text(encoding="utf-8").splitlines())
-            raise RunError(
-                f"{old}: must not be a trials log of an earlier version, and holds "
-                f"{n_lines} lines. Move it away, and count its trials by "
-                f"--earlier-trials {n_lines}."
-            )
+        if old.exists() and not old.is_dir():
+            _refuse_old_log(old)
     trials = [_read_trial(file) for file in sorted(log.glob("*.parquet"))]
     return sorted(trials, key=lambda trial: trial.recorded_at)
+
+
+def _refuse_old_log(old: Path) -> NoReturn:
+    try:
+        n_lines = len(read_text(old, RECORD_BYTES).splitlines())
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{old}: must be the folder of a trials log, and cannot be read: {error}. "
+            "Move it away."
+        ) from error
+    raise RunError(
+        f"{old}: must not be a trials log of an earlier version, and holds {n_lines} "
+        f"lines. Move it away, and count its trials by --earlier-trials {n_lines}."
+    )
 
 
 def _read_trial(file: Path) -> Trial:
     """Return the trial of a file without its returns."""
     try:
-        return Trial.model_validate_json(parquet.read_metadata(file).metadata[_KEY])
+        stated = open_parquet(read_bytes(file, TABLE_BYTES)).metadata.metadata[_KEY]
+        check_json(stated)
+        trial = Trial.model_validate_json(stated, strict=True)
+        if file.name != trial.file_name:
+            raise ValueError(f"must be named {trial.file_name}")
+        return trial
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error)
         if isinstance(error, ValidationError):
@@ -229,17 +265,27 @@ def read_returns(
         is_over = trial.start <= wanted[0] and trial.end >= wanted[1]
         if trial.key in known or not is_over:
             continue
-        file = log / trial.file_name
-        try:
-            earned = pd.read_parquet(file)["excess"].reindex(sessions)
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(
-                f"{file}: must hold what a trial earned, and cannot be read: {error}. "
-                "Remove it, and make that run again."
-            ) from error
+        earned = _read_returns(log / trial.file_name).reindex(sessions)
         if earned.notna().all():
             known[trial.key] = earned
     return pd.DataFrame(dict(enumerate(known.values())), sessions)
+
+
+def _read_returns(file: Path) -> pd.Series:
+    """Return what a trial earned, by session."""
+    try:
+        excess = read_parquet(file)["excess"].astype(np.float64)
+        sessions = excess.index
+        if not isinstance(sessions, pd.DatetimeIndex) or not sessions.is_unique:
+            raise ValueError("must have each session once")
+        if not np.isfinite(excess).all():
+            raise ValueError("must have finite returns")
+        return excess
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{file}: must hold what a trial earned, and cannot be read: {error}. "
+            "Remove it, and make that run again."
+        ) from error
 
 
 def n_distinct(trials: Sequence[Trial]) -> int:

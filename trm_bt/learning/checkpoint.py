@@ -10,55 +10,49 @@ trust.
 import hashlib
 import json
 import stat
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from torch import Tensor
 
-from trm_bt.config import ModelConfig, TRMConfig
-from trm_bt.errors import CheckpointError
+from trm_bt.errors import CheckpointError, RunError
 from trm_bt.files import staged_folder
-from trm_bt.learning.dataset import Scaler
+from trm_bt.learning.description import Description, Strict
+from trm_bt.learning.memory import n_parameters
 from trm_bt.learning.model import TinyRecursiveModel
-from trm_bt.learning.records import TrainedModel, TrainingRecord
-from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.learning.records import TrainedModel
+from trm_bt.manifest import MANIFEST, check_replaceable
+from trm_bt.reading import read_bytes
+from trm_bt.text import shorten, shown
 
+MANIFEST_FILE: Final = MANIFEST
 FORMAT_VERSION: Final = 2
 """Version of the layout that this package writes, and the only one that it reads."""
 
 WEIGHTS_FILE: Final = "model.safetensors"
 DESCRIPTION_FILE: Final = "checkpoint.json"
-MANIFEST_FILE: Final = "manifest.json"
 EXTRAS: Final = ("MODEL_CARD.md", "history.json", "training.png")
 """Files for people, which a checkpoint may have; the model does not depend on them."""
 MAX_BYTES: Final[Mapping[str, int]] = {
     MANIFEST_FILE: 2**14,
     DESCRIPTION_FILE: 2**24,
-    WEIGHTS_FILE: 2**31,
+    WEIGHTS_FILE: 2**31,  # or less: what the settings of the model come to
     "MODEL_CARD.md": 2**20,
     "history.json": 2**24,
     "training.png": 2**24,
 }
 """Largest size of each file; a larger one is not read."""
 
+_MAX_HEADER: Final = 2**16
 _N_READS: Final = 20
 """Reads before giving up on a folder that is replaced during each of them."""
-_N_SHOWN: Final = 160
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_N = len(FEATURE_NAMES)
-_Positive = Annotated[float, Field(gt=0)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class _Version(BaseModel):
@@ -67,7 +61,7 @@ class _Version(BaseModel):
     format_version: int
 
 
-class _Manifest(_Strict):
+class _Manifest(Strict):
     """SHA-256 of each other file of the folder, in hexadecimal."""
 
     format_version: Literal[2]
@@ -82,31 +76,6 @@ class _Manifest(_Strict):
                 f"{', '.join(EXTRAS)}, got {sorted(names ^ needed)}"
             )
         return self
-
-
-class _Scaling(_Strict):
-    """Mean and standard deviation of each feature, in the order of `names`."""
-
-    names: tuple[str, ...]
-    mean: tuple[float, ...] = Field(min_length=_N, max_length=_N)
-    std: tuple[_Positive, ...] = Field(min_length=_N, max_length=_N)
-
-    @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        if self.names != FEATURE_NAMES:
-            raise ValueError("`names` must be the features of this release")
-        return self
-
-
-class _Description(_Strict):
-    """All of a trained model but its parameters."""
-
-    name: str
-    config: TRMConfig
-    feature_schema: FeatureSchema
-    scaler: _Scaling
-    training: TrainingRecord
-    versions: dict[str, str]
 
 
 def save_checkpoint(
@@ -141,7 +110,7 @@ def save_checkpoint(
     """
     if unknown := sorted(set(extras or {}) - set(EXTRAS)):
         raise CheckpointError(
-            f"`extras` may hold {', '.join(EXTRAS)}, got {_shown(unknown[0])}. Put it "
+            f"`extras` may hold {', '.join(EXTRAS)}, got {shorten(unknown[0])}. Put it "
             "beside the checkpoint folder."
         )
     check_overwrite(folder, force=force)
@@ -155,6 +124,8 @@ def save_checkpoint(
                 raise CheckpointError(
                     f"{folder}: not written, because it would not load again: {error}"
                 ) from error
+    except RunError as error:
+        raise CheckpointError(str(error)) from error
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written: {error}.") from error
 
@@ -186,7 +157,7 @@ def load_checkpoint(folder: Path) -> TrainedModel:
 
 def is_checkpoint(folder: Path) -> bool:
     """Return whether `folder` holds a file of a checkpoint, be it damaged or whole."""
-    names = (WEIGHTS_FILE, DESCRIPTION_FILE, MANIFEST_FILE)
+    names = (WEIGHTS_FILE, DESCRIPTION_FILE)
     return any((folder / name).is_file() for name in names)
 
 
@@ -195,19 +166,15 @@ def check_overwrite(folder: Path, *, force: bool) -> None:
 
     It replaces nothing but a checkpoint, and a checkpoint only with `force`.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not force:
+    try:
+        check_replaceable(folder, marker=MANIFEST_FILE, force=force)
+    except RunError as error:
+        raise CheckpointError(str(error)) from error
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if strange := sorted(names - set(MAX_BYTES)):
         raise CheckpointError(
-            f"{folder}: must be new or empty. Choose another folder or pass `force`."
-        )
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    strange = ", ".join(sorted(names - set(MAX_BYTES)))
-    if strange or not is_checkpoint(folder):
-        raise CheckpointError(
-            f"{folder}: is no checkpoint, and only a checkpoint is replaced by "
-            f"`force`, got {_shown(strange) or 'no file of one'}. Choose another "
-            "folder."
+            f"{folder}: must be a new folder or a checkpoint, and holds "
+            f"{shown(strange[0])}. Choose another folder."
         )
 
 
@@ -233,26 +200,9 @@ def _canonical_json(model: BaseModel) -> bytes:
 def _encode(trained: TrainedModel, extras: Mapping[str, bytes]) -> dict[str, bytes]:
     """Turn a trained model into the contents of its files."""
     parameters = {k: v.cpu().contiguous() for k, v in trained.parameters.items()}
-    description = _Description(
-        name=trained.name,
-        config=trained.config,
-        feature_schema=trained.schema,
-        scaler=_Scaling(
-            names=FEATURE_NAMES,
-            mean=tuple(trained.scaler.mean.tolist()),
-            std=tuple(trained.scaler.std.tolist()),
-        ),
-        training=trained.record,
-        versions={
-            "python": ".".join(map(str, sys.version_info[:3])),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "safetensors": safetensors.__version__,
-        },
-    )
     files = {
         WEIGHTS_FILE: safetensors.torch.save(parameters),
-        DESCRIPTION_FILE: _canonical_json(description),
+        DESCRIPTION_FILE: _canonical_json(Description.of(trained)),
         **extras,
     }
     hashes = {name: _sha256(content) for name, content in files.items()}
@@ -263,26 +213,29 @@ def _encode(trained: TrainedModel, extras: Mapping[str, bytes]) -> dict[str, byt
 def _load(folder: Path) -> TrainedModel:
     """Read and check every file, once."""
     found = _plain_files(folder)
-    manifest = _parse(folder / MANIFEST_FILE, _Manifest, _read(folder / MANIFEST_FILE))
+    path = folder / MANIFEST_FILE
+    manifest = _parse(path, _Manifest, _read(path, MAX_BYTES[MANIFEST_FILE]))
     strange = found ^ {MANIFEST_FILE, *manifest.sha256}
     if strange:
         raise _damaged(
             folder,
             f"must hold the files that {MANIFEST_FILE} lists and no other, differs in "
-            f"{_shown(', '.join(sorted(strange)))}",
+            f"{shorten(', '.join(sorted(strange)))}",
         )
-    files = {name: _read(folder / name) for name in manifest.sha256}
-    for name, content in files.items():
-        if _sha256(content) != manifest.sha256[name]:
-            rule = f"its SHA-256 must be the one in {MANIFEST_FILE}"
-            raise _damaged(folder / name, f"{rule}, got {_sha256(content)}")
-    described = _parse(folder / DESCRIPTION_FILE, _Description, files[DESCRIPTION_FILE])
+    files = {
+        name: _sealed(folder / name, manifest, MAX_BYTES[name])
+        for name in manifest.sha256
+        if name != WEIGHTS_FILE
+    }
+    described = _parse(folder / DESCRIPTION_FILE, Description, files[DESCRIPTION_FILE])
+    limit = _weight_bytes(described)
+    weights = _sealed(folder / WEIGHTS_FILE, manifest, limit)
     return TrainedModel(
         described.name,
         described.config,
         described.feature_schema,
-        Scaler(np.array(described.scaler.mean), np.array(described.scaler.std)),
-        _decode(folder / WEIGHTS_FILE, files[WEIGHTS_FILE], described.config.model),
+        described.scaler.scaler(),
+        _decode(folder / WEIGHTS_FILE, weights, described),
         described.training,
     )
 
@@ -298,22 +251,37 @@ def _plain_files(folder: Path) -> set[str]:
     for name, mode in modes.items():
         if not stat.S_ISREG(mode):
             raise CheckpointError(
-                f"{folder}: a checkpoint folder holds plain files only, {_shown(name)} "
-                "is a link, a folder or a special file. Put the file itself there."
+                f"{folder}: a checkpoint folder holds plain files only, "
+                f"{shorten(name)} is a link, a folder or a special file. Put the file "
+                "itself there."
             )
     return set(modes)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limit: int) -> bytes:
     """Read a file whole, unless it is larger than its limit."""
     try:
-        n_bytes = path.stat().st_size
-        if n_bytes <= MAX_BYTES[path.name]:
-            return path.read_bytes()
+        return read_bytes(path, limit)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
     except OSError as error:
         raise _damaged(path, f"cannot be read: {error}") from error
-    limit = MAX_BYTES[path.name]
-    raise _damaged(path, f"must have at most {limit} bytes, got {n_bytes}")
+
+
+def _sealed(path: Path, manifest: _Manifest, limit: int) -> bytes:
+    """Read a file that has the SHA-256 of the manifest."""
+    content = _read(path, limit)
+    if _sha256(content) != manifest.sha256[path.name]:
+        rule = f"its SHA-256 must be the one in {MANIFEST_FILE}"
+        raise _damaged(path, f"{rule}, got {_sha256(content)}")
+    return content
+
+
+def _weight_bytes(described: Description) -> int:
+    """Return the largest size of the weights of a model, without making it."""
+    n_allocations = len(described.feature_schema.table)
+    n_values = n_parameters(described.config.model, n_allocations)
+    return torch.float32.itemsize * n_values + _MAX_HEADER
 
 
 def _parse(path: Path, model: type[_Model], content: bytes) -> _Model:
@@ -333,8 +301,8 @@ def _validated(path: Path, model: type[_Model], content: bytes) -> _Model:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        where = f"`{_shown(key)}`: " if key else ""
-        raise _damaged(path, where + _shown(first["msg"])) from error
+        where = f"`{shorten(key)}`: " if key else ""
+        raise _damaged(path, where + shorten(first["msg"], 160)) from error
 
 
 def _check_version(path: Path, version: int) -> None:
@@ -344,24 +312,26 @@ def _check_version(path: Path, version: int) -> None:
     is_older = version < FORMAT_VERSION
     age, remedy = ("an older", "train again") if is_older else ("a newer", "upgrade")
     raise CheckpointError(
-        f"{path}: written by {age} trm-bt, format {_shown(version)}; this one reads "
+        f"{path}: written by {age} trm-bt, format {shorten(version)}; this one reads "
         f"{FORMAT_VERSION}: {remedy}."
     )
 
 
-def _decode(path: Path, content: bytes, config: ModelConfig) -> dict[str, Tensor]:
-    """Decode the parameters and hold them to the model that `config` describes."""
+def _decode(path: Path, content: bytes, described: Description) -> dict[str, Tensor]:
+    """Decode the parameters and hold them to the model that is described."""
     try:
         tensors = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise _damaged(path, f"is no safetensors file: {_shown(error)}") from error
+        raise _damaged(path, f"is no safetensors file: {shorten(error)}") from error
     with torch.device("meta"):
-        model = TinyRecursiveModel(config)
+        model = TinyRecursiveModel(
+            described.config.model, n_allocations=len(described.feature_schema.table)
+        )
     needed, got = _forms(model.state_dict()), _forms(tensors)
     for name in sorted(needed.keys() | got.keys()):
         one, other = needed.get(name, "absent"), got.get(name, "absent")
         if one != other:
-            raise _damaged(path, f"`{_shown(name)}` must be {one}, is {other}")
+            raise _damaged(path, f"`{shorten(name)}` must be {one}, is {other}")
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise CheckpointError(
@@ -378,10 +348,3 @@ def _forms(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 def _damaged(path: Path, what: str) -> CheckpointError:
     return CheckpointError(f"{path}: {what}. Restore the folder from its source.")
-
-
-def _shown(value: object) -> str:
-    """Return text from a file as one short line that can be printed anywhere."""
-    text = str(value)
-    text = text if len(text) <= _N_SHOWN else text[:_N_SHOWN] + "..."
-    return text if text.isascii() and text.isprintable() else ascii(text)

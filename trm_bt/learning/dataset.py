@@ -12,7 +12,7 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.market.labels import RETURN_COLUMNS, VARIANCE_COLUMNS
+from trm_bt.market.labels import labelled_allocations
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Samples:
         The session on which each outcome became known, after the deciding one.
     features : ndarray of shape (n_rows, 10)
         Raw features, in the order of `FEATURE_NAMES`.
-    returns : ndarray of shape (n_rows, 8)
+    returns : ndarray of shape (n_rows, n_allocations)
         Realised return of each allocation as a decimal.
     winners : ndarray of shape (n_rows,), int64
         Class index of the best allocation.
-    variances : ndarray of shape (n_rows, 8), optional
+    variances : ndarray of shape (n_rows, n_allocations), optional
         Realised variance of each over the horizon; none with a horizon of one session.
     """
 
@@ -76,8 +76,10 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
         If a feature, return or variance is not finite; the message names the column and
         the first session.
     """
-    variances = [name for name in VARIANCE_COLUMNS if name in labels]
-    used = labels[[*FEATURE_NAMES, *RETURN_COLUMNS, *variances]]
+    names = labelled_allocations(labels)
+    returns = [f"return_{name}" for name in names]
+    variances = [f"variance_{name}" for name in names if f"variance_{name}" in labels]
+    used = labels[[*FEATURE_NAMES, *returns, *variances]]
     is_bad = ~np.isfinite(used.to_numpy(np.float64))
     if is_bad.any():
         row, column = np.argwhere(is_bad)[0]
@@ -90,7 +92,7 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
         pd.DatetimeIndex(labels.index),
         pd.DatetimeIndex(labels["known_on"]),
         labels[list(FEATURE_NAMES)].to_numpy(np.float64),
-        labels[list(RETURN_COLUMNS)].to_numpy(np.float64),
+        labels[returns].to_numpy(np.float64),
         labels["winner"].to_numpy(np.int64),
         labels[variances].to_numpy(np.float64) if variances else None,
     )
@@ -144,28 +146,37 @@ def split_chronologically(
 
 @dataclass(frozen=True)
 class Scaler:
-    """Mean and standard deviation of each feature over the training rows.
+    """Mean, standard deviation and range of each feature over the training rows.
 
     Parameters
     ----------
     mean, std : ndarray of shape (n_features,)
         In the units of each feature; `std` is positive.
+    low, high : ndarray of shape (n_features,), optional
+        Smallest and largest value; checkpoints of earlier versions have none.
     """
 
     mean: np.ndarray
     std: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
 
     @classmethod
     def fit(cls, features: np.ndarray) -> "Scaler":
         """Fit on training rows, shape (n_rows, n_features).
 
-        A feature that never moves gets a standard deviation of 1: its column becomes 0
-        and tells the model nothing, which is the truth about it.
+        A feature that never moves gets a standard deviation of 1: its column becomes 0,
+        which carries no information.
         """
         std = features.std(axis=0)
         # Round-off gives a constant column a spread of some 1e-16 of its size.
         is_constant = std <= 1e-12 * np.abs(features).max(axis=0)
-        return cls(features.mean(axis=0), np.where(is_constant, 1.0, std))
+        return cls(
+            features.mean(axis=0),
+            np.where(is_constant, 1.0, std),
+            features.min(axis=0),
+            features.max(axis=0),
+        )
 
     def transform(self, features: np.ndarray) -> np.ndarray:
         """Standardise rows, shape (n_rows, n_features), to float32."""

@@ -99,7 +99,13 @@ class GrokFastFilter:
         self.means: list[Tensor] = []
 
     def apply(self, gradients: Sequence[Tensor]) -> None:
-        """Filter the gradients of one step in place, the same tensors every step."""
+        """Filter the gradients of one step in place.
+
+        Parameters
+        ----------
+        gradients : sequence of Tensor of any shapes
+            One a parameter, with the same shapes in the same order at every step.
+        """
         if self.lam == 0:
             return
         if not self.means:
@@ -160,7 +166,7 @@ class Course:
     best : int
         Position in `history` of the epoch with the lowest validation loss.
     best_parameters : dict of str to Tensor
-        Averaged parameters after that epoch.
+        Averaged parameters after that epoch, in the shapes of the model.
     """
 
     history: list[EpochRecord]
@@ -240,12 +246,6 @@ class TrainingState(Generic[_Net]):
         self._parameters: list[Tensor] = list(self.model.parameters())
         self._averages: list[Tensor] = list(self.average.parameters())
 
-    def rate_at(self, position: int) -> float:
-        """Return the learning rate at a position of the schedule."""
-        return learning_rate(
-            position, self.total_steps, self.config, is_constant=self._is_constant
-        )
-
     def n_visited(self, n_epochs: int) -> int:
         """Return how many training rows the first epochs visit at least once."""
         n_batches = self.batches.n_batches
@@ -259,7 +259,9 @@ class TrainingState(Generic[_Net]):
         torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         self.filter.apply(gradients)
-        self.rate = self.rate_at(self.position)
+        self.rate = learning_rate(
+            self.position, self.total_steps, self.config, is_constant=self._is_constant
+        )
         self.optimizer.param_groups[0]["lr"] = self.rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -269,5 +271,5 @@ class TrainingState(Generic[_Net]):
         self.step += 1
 
     def averaged_parameters(self) -> dict[str, Tensor]:
-        """Copy the averaged parameters, and the constants that go with them."""
+        """Copy averaged parameters and constants, by name, in the model's shapes."""
         return {k: v.clone() for k, v in self.average.state_dict().items()}

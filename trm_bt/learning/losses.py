@@ -59,7 +59,11 @@ def utility_scale(utilities: np.ndarray) -> float:
     return float(utilities.std()) or 1.0
 
 
-def class_weights(winners: np.ndarray, config: TrainingConfig) -> np.ndarray:
+def class_weights(
+    winners: np.ndarray,
+    config: TrainingConfig,
+    n_allocations: int = len(ALLOCATION_NAMES),
+) -> np.ndarray:
     """Return the weight of an error on each allocation in the cross-entropy.
 
     Parameters
@@ -68,6 +72,8 @@ def class_weights(winners: np.ndarray, config: TrainingConfig) -> np.ndarray:
         Labels of the training rows.
     config : TrainingConfig
         Its `class_weighting`.
+    n_allocations : int
+        Allocations that there are.
 
     Returns
     -------
@@ -81,7 +87,7 @@ def class_weights(winners: np.ndarray, config: TrainingConfig) -> np.ndarray:
     >>> class_weights(np.array([0, 0, 0, 1]), config)[:3].round(3).tolist()
     [0.667, 2.0, 0.0]
     """
-    counts = np.bincount(winners, minlength=len(ALLOCATION_NAMES))
+    counts = np.bincount(winners, minlength=n_allocations)
     frequency = counts / len(winners)
     if config.class_weighting == "none":
         return np.ones_like(frequency)

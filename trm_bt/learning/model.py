@@ -6,7 +6,7 @@ carries y and z from pass to pass; training does so detached, inference until th
 head says stop. The `architecture` decides which network updates what:
 
 - "dual": a reasoning net for z and a solution net for y, each of two layers;
-- "paper": one net of two blocks for both, told apart by whether x is in the sum.
+- "paper": one net of two blocks for both; only the update of z has x in its sum.
 
 References
 ----------

@@ -87,7 +87,7 @@ class DualNets(nn.Module):
         return States(zeros, zeros.clone())
 
     def begin_pass(self, embedded: Tensor, dropout: Dropout) -> Cycle:
-        """Multiply what stays the same in a pass over x; return its cycle."""
+        """Return the cycle of a pass over x, shape (batch, hidden_dim)."""
         w1 = column_parts(self.reason_in.weight, 3)  # each (hidden, hidden): x, y, z
         from_embedded = affine(embedded, w1[0], self.reason_in.bias)
         return partial(self._cycle, from_embedded, w1, dropout)
@@ -173,7 +173,7 @@ class PaperNet(nn.Module):
         )
 
     def begin_pass(self, embedded: Tensor, _: Dropout) -> Cycle:
-        """Return the cycle of a pass over x."""
+        """Return the cycle of a pass over x, shape (batch, hidden_dim)."""
         return partial(self._cycle, embedded)
 
     def logits(self, states: States) -> Tensor:

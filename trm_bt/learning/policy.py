@@ -1,5 +1,6 @@
 """From feature rows to decisions, by the models of one seed or of several."""
 
+import hashlib
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -14,13 +15,14 @@ import torch
 
 from trm_bt.config import Device
 from trm_bt.errors import CheckpointError, ConfigError
-from trm_bt.learning.checkpoint import MANIFEST_FILE, is_checkpoint, load_checkpoint
+from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import TrainedModel
-from trm_bt.market.allocations import ALLOCATION_NAMES
-from trm_bt.market.decisions import Decision
+from trm_bt.manifest import MANIFEST
+from trm_bt.market.decisions import Decision, abstain
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.processes import is_fork
+from trm_bt.text import shown
 
 _Models = tuple[TrainedModel, ...]
 
@@ -117,6 +119,11 @@ class TRMPolicy:
         """Schema of the features that `decide` takes."""
         return self.models[0].schema
 
+    @property
+    def fingerprints(self) -> list[str]:
+        """SHA-256 of each model: of its parameters and of what it takes for usual."""
+        return [_fingerprint(model) for models in self.members for model in models]
+
     def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
         difference = self.schema.difference(schema)
@@ -161,7 +168,8 @@ class TRMPolicy:
             If the shape is not that of feature rows, or a feature is not finite.
         """
         _check_rows(sessions, features)
-        decisions = [_abstain(session) for session in sessions]
+        n_allocations = len(self.schema.table)
+        decisions = [abstain(session, n_allocations) for session in sessions]
         positions = [self._position(session) for session in sessions]
         for position in {p for p in positions if p is not None}:
             rows = [row for row, p in enumerate(positions) if p == position]
@@ -222,7 +230,10 @@ class TRMPolicy:
         key = member, position
         if key not in self._networks:
             trained = self.members[member][position]
-            network = TinyRecursiveModel(trained.config.model)
+            n_allocations = len(self.schema.table)
+            network = TinyRecursiveModel(
+                trained.config.model, n_allocations=n_allocations
+            )
             network.load_state_dict(trained.parameters)
             self._networks[key] = network.eval().to(self._device)
         return self._networks[key]
@@ -244,7 +255,7 @@ def _load_set(path: Path) -> list[TrainedModel]:
     folders = [path] if is_checkpoint(path) else _folders(path)
     if not folders:
         raise CheckpointError(
-            f"{path}: must hold {MANIFEST_FILE} or checkpoint folders, got none."
+            f"{path}: must hold {MANIFEST} or checkpoint folders, got none."
         )
     return [load_checkpoint(folder) for folder in folders]
 
@@ -267,6 +278,13 @@ def _check_members(members: Sequence[_Models]) -> None:
             raise CheckpointError(
                 f"Models of a policy must share one feature schema, {first[0].name} "
                 f"and {model.name} differ: {difference}."
+            )
+        tables = first[0].schema.table, model.schema.table
+        if not tables[0].is_same(tables[1]):
+            raise CheckpointError(
+                f"Models of a policy must choose from the same allocations, "
+                f"{first[0].name} has {tables[0].describe()}, and {model.name} "
+                f"{tables[1].describe()}."
             )
     for models in members[1:]:
         for ours, theirs in zip_longest(first, models):
@@ -304,15 +322,19 @@ def _known_on(model: TrainedModel) -> date:
     return model.record.last_label_known_on
 
 
+def _fingerprint(model: TrainedModel) -> str:
+    found = hashlib.sha256()
+    for name, values in sorted(model.parameters.items()):
+        found.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+    for moments in (model.scaler.mean, model.scaler.std):
+        found.update(moments.tobytes())
+    return found.hexdigest()
+
+
 def _stamp(model: TrainedModel, session: pd.Timestamp) -> str:
     """Name the model that decided, and say so if it was trained on the session."""
     is_in_sample = session.date() <= _known_on(model)
     return f"{model.name} (in sample)" if is_in_sample else model.name
-
-
-def _abstain(session: pd.Timestamp) -> Decision:
-    nothing = np.full(len(ALLOCATION_NAMES), np.nan)
-    return Decision(session, None, nothing, float("nan"), 0, "")
 
 
 def _check_rows(sessions: pd.DatetimeIndex, features: np.ndarray) -> None:
@@ -336,7 +358,7 @@ def _pick_device(device: Device) -> torch.device:
     """Resolve "auto"; refuse CUDA where there is none."""
     has_cuda = torch.cuda.is_available() and not is_fork()  # CUDA survives no fork
     if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"`device` must be auto, cpu or cuda, got {device!r}.")
+        raise ConfigError(f"`device` must be auto, cpu or cuda, got {shown(device)}.")
     if device == "cuda" and not has_cuda:
         raise ConfigError(
             "`device` cuda needs a CUDA device, this machine offers none to torch. "

@@ -2,21 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, model_validator
 from torch import Tensor
 
-from trm_bt.config import TRMConfig
+from trm_bt.config import Day, TRMConfig
 from trm_bt.learning.dataset import Scaler
 from trm_bt.market.features import FeatureSchema
 
 
-class EpochRecord(BaseModel):
+class EpochRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What one epoch came to; losses are means, utilities decimals per session."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epoch: int
     n_optimizer_steps: int
@@ -31,7 +28,7 @@ class EpochRecord(BaseModel):
     validation_mean_steps: float
 
 
-class TrainingRecord(BaseModel):
+class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How a model was trained, on what span, and how it fared on validation.
 
     Parameters
@@ -60,13 +57,11 @@ class TrainingRecord(BaseModel):
         All epochs made.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    train_start: date
-    train_end: date
-    validation_start: date
-    validation_end: date
-    last_label_known_on: date
+    train_start: Day
+    train_end: Day
+    validation_start: Day
+    validation_end: Day
+    last_label_known_on: Day
     n_train: int
     n_validation: int
     n_purged: int

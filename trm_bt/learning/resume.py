@@ -23,8 +23,10 @@ from trm_bt.learning.dataset import Samples
 from trm_bt.learning.fit import Course, TrainingState
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import EpochRecord
+from trm_bt.reading import check_file
 
 STATE_FILE: Final = "state.safetensors"
+_MAX_BYTES: Final = 2**33
 _FACTS, _DIGEST = "training", "sha256"
 
 _State = TrainingState[TinyRecursiveModel]
@@ -152,12 +154,13 @@ def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read a state and check its digest."""
     try:
+        check_file(folder / STATE_FILE, _MAX_BYTES)
         with safetensors.safe_open(folder / STATE_FILE, framework="pt") as file:
             names = file.keys()
             tensors = {name: file.get_tensor(name).clone() for name in names}
             written = file.metadata() or {}
         text, digest = written[_FACTS], written[_DIGEST]
-    except (OSError, safetensors.SafetensorError, KeyError) as error:
+    except (OSError, ValueError, safetensors.SafetensorError, KeyError) as error:
         raise CheckpointError(
             f"{folder}: must be the state of an unfinished training, cannot be read: "
             f"{error}. Remove it and train from the start."

@@ -195,7 +195,8 @@ def check_consistency(
 
 def _decisions_of(training: TrainingRun) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from raw feature rows to the model's decisions."""
-    model = TinyRecursiveModel(training.config.model)
+    n_allocations = training.state.model.n_allocations
+    model = TinyRecursiveModel(training.config.model, n_allocations=n_allocations)
     model.load_state_dict(training.state.course.best_parameters)
 
     def decide(features: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trm_bt.config import TRMConfig
-from trm_bt.errors import BarsError, TRMError
+from trm_bt.errors import BarsError, ConfigError, TRMError
 from trm_bt.learning.dataset import Samples, Scaler, split_chronologically
 from trm_bt.learning.fit import TrainingState
 from trm_bt.learning.losses import (
@@ -25,6 +25,7 @@ from trm_bt.learning.losses import (
     three_part_loss,
     utility_scale,
 )
+from trm_bt.learning.memory import check_memory
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import (
     EpochRecord,
@@ -34,6 +35,7 @@ from trm_bt.learning.records import (
     TrainingRecord,
 )
 from trm_bt.learning.resume import fingerprint, load_state, save_state
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.utility import expected_returns, risk_utilities, session_utilities
 
@@ -77,7 +79,8 @@ def train(
     CheckpointError
         If `unfinished` belongs to another training.
     ConfigError
-        If the labels cannot measure the utility.
+        If the labels cannot measure the utility, are of other allocations, or the
+        training would take too much memory.
     TRMError
         If the loss stops being finite.
 
@@ -91,6 +94,7 @@ def train(
     averaged parameters are validated after every epoch.
     """
     config.check_trainable()
+    _check_allocations(samples, config)
     old, new = split_chronologically(samples, config.training.validation_fraction)
     mark = "" if unfinished is None else fingerprint(samples, config, name)
     with cpu_threads(config.training.num_threads):
@@ -103,7 +107,22 @@ def train(
                 save_state(unfinished, training.state, mark)
     record = training.record(n_purged=len(samples) - len(old) - len(new))
     parameters = training.state.course.best_parameters
-    return TrainedModel(name, config, schema, training.rows.scaler, parameters, record)
+    chosen = schema.choosing(config.labels)
+    return TrainedModel(name, config, chosen, training.rows.scaler, parameters, record)
+
+
+def _check_allocations(samples: Samples, config: TRMConfig) -> None:
+    """Refuse labels of another number of allocations than the settings have."""
+    n_labelled, n_set = (
+        samples.returns.shape[1],
+        len(Allocations.of(config.labels.allocations)),
+    )
+    if n_labelled != n_set:
+        raise ConfigError(
+            f"Labels and settings must have the same allocations, the labels have "
+            f"{n_labelled} and `labels.allocations` {n_set}. Label the bars with the "
+            "settings that you train with."
+        )
 
 
 class Rows:
@@ -118,8 +137,8 @@ class Rows:
 
     Attributes
     ----------
-    old, new : Samples
-        The rows, with the winners that `training.target` asks for.
+    old, new : Samples of n_rows each
+        The rows, with the winners that `training.target` requires.
     utilities, new_utilities : ndarray of shape (n_rows, n_allocations)
         Utility of each allocation, as decimals per session.
     scaler : Scaler
@@ -139,7 +158,8 @@ class Rows:
             new = replace(new, winners=self.new_utilities.argmax(axis=1))
         self.old, self.new = old, new
         self.scaler = Scaler.fit(old.features)
-        weights = class_weights(old.winners, config.training)
+        n_allocations = old.returns.shape[1]
+        weights = class_weights(old.winners, config.training, n_allocations)
         self.class_weights = torch.from_numpy(weights.astype(np.float32))
         self.features, self.new_features = (
             torch.from_numpy(self.scaler.transform(rows.features))
@@ -204,9 +224,13 @@ class TrainingRun:
         *,
         is_constant: bool = False,
     ) -> None:
+        check_memory(config)
         self.name, self.config = name, config
         self.rows = Rows(old, new, config)
-        model = TinyRecursiveModel(config.model, seed=config.seed)
+        n_allocations = old.returns.shape[1]
+        model = TinyRecursiveModel(
+            config.model, seed=config.seed, n_allocations=n_allocations
+        )
         self.state = TrainingState(config, len(old), model, is_constant=is_constant)
         self.majority_accuracy = float(
             np.bincount(self.rows.new.winners).max() / len(new)

@@ -12,7 +12,7 @@ death. Torch is imported late, so that a worker can exit while it imports it.
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.queues import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -30,14 +30,18 @@ from trm_bt.errors import TRMError
 if TYPE_CHECKING:
     from trm_bt.config import TRMConfig
     from trm_bt.learning.dataset import Samples
-    from trm_bt.learning.records import ProgressCallback, TrainedModel
+    from trm_bt.learning.records import (
+        ProgressCallback,
+        TrainedModel,
+        TrainingProgress,
+    )
     from trm_bt.market.features import FeatureSchema
 
 _Arrays = dict[str, np.ndarray]
 _SECONDS_BETWEEN_NEWS: Final = 0.1
 _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM}
 _HAS_MASKS: Final = hasattr(signal, "pthread_sigmask")  # Windows has none.
-_news: "SimpleQueue[Any] | None" = None
+_news: "SimpleQueue[TrainingProgress] | None" = None
 """Set once in each worker."""
 
 
@@ -67,7 +71,7 @@ def train_each(
     *,
     n_processes: int | None = None,
     progress: "ProgressCallback | None" = None,
-) -> "Iterator[TrainedModel]":
+) -> "Generator[TrainedModel, None, None]":
     """Train one model per job, several at a time, and yield each when it is done.
 
     New processes import the main module, so a script that calls this guards its work
@@ -116,7 +120,7 @@ def train_each(
 
 def _follow(
     running: "set[Future[tuple[TrainedModel, _Arrays]]]",
-    news: "SimpleQueue[Any]",
+    news: "SimpleQueue[TrainingProgress]",
     progress: "ProgressCallback | None",
 ) -> "Iterator[TrainedModel]":
     """Pass progress on and yield the models; raise when a training has failed.
@@ -172,7 +176,7 @@ def n_available_cpus() -> int:
 @contextmanager
 def worker_pool(
     n_processes: int,
-) -> Iterator[tuple[ProcessPoolExecutor, "SimpleQueue[Any]"]]:
+) -> Iterator[tuple[ProcessPoolExecutor, "SimpleQueue[TrainingProgress]"]]:
     """Yield a pool of new processes, and the queue that their progress arrives in.
 
     However the block ends, the workers end with it; unfinished work is dropped.
@@ -183,7 +187,7 @@ def worker_pool(
         Tasks done at a time, at least 1.
     """
     context = multiprocessing.get_context("spawn")
-    news: SimpleQueue[Any] = context.SimpleQueue()
+    news: SimpleQueue[TrainingProgress] = context.SimpleQueue()
     ending, lifeline = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(
         n_processes, context, initializer=_begin, initargs=(news, ending)
@@ -210,7 +214,7 @@ def signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(news: "SimpleQueue[Any]", ending: Connection) -> None:
+def _begin(news: "SimpleQueue[TrainingProgress]", ending: Connection) -> None:
     """Prepare a worker: where its progress goes, and when it ends."""
     global _news
     _news = news

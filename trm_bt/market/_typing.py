@@ -26,9 +26,6 @@ FloatSessionsByFeature: TypeAlias = NDArray[np.float64]
 FloatSessionsByAsset: TypeAlias = NDArray[np.float64]
 """Shape (n_sessions, 3): equity, bond and cash."""
 
-FloatSessionsByAllocation: TypeAlias = NDArray[np.float64]
-"""Shape (n_sessions, n_allocations)."""
-
 FloatAllocations: TypeAlias = NDArray[np.float64]
 """Shape (n_allocations,)."""
 

@@ -11,11 +11,18 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.market.bars import PRICE_COLUMNS
+from trm_bt.market.bars import PRICE_COLUMNS, is_outside_range
 
 EVENT_COLUMNS: Final = ("dividends", "capital_gains", "splits")
 RAW_COLUMNS: Final = (*PRICE_COLUMNS, "volume", *EVENT_COLUMNS)
 """Prices, shares traded, cash paid a share and new shares for an old one (0: none)."""
+_FEW_PAID: Final = 5
+"""Fewer distributions make no history of one's own."""
+_PAID_AROUND: Final = 13
+_MANY_TIMES: Final = 4.0
+_DECISIVE: Final = 3.0
+"""Robust deviations of the fall of a price over night."""
+_LEAST_NOISE: Final = 5e-4
 
 
 def undo_splits(vendor: pd.DataFrame) -> pd.DataFrame:
@@ -125,8 +132,8 @@ def adjust(raw: pd.DataFrame) -> pd.DataFrame:
     if (share_kept <= 0).any():
         first = raw.index[int((share_kept <= 0).to_numpy().argmax())]
         raise BarsError(
-            f"A distribution must be below the close before it, on {_day(first)} it is "
-            f"{cash.loc[first]:g}. Fetch the symbol again."
+            "A distribution must be below the close before it, on "
+            f"{first.date()} it is {cash.loc[first]:g}. Fetch the symbol again."
         )
     factor = _product_of_later(share_kept) / _later_splits(raw["splits"])
     adjusted = raw[list(PRICE_COLUMNS)].mul(factor, axis=0)
@@ -134,10 +141,104 @@ def adjust(raw: pd.DataFrame) -> pd.DataFrame:
     return adjusted
 
 
+def doubtful_cash(raw: pd.DataFrame) -> pd.DataFrame:
+    """Hold each distribution against the fall of the price and the fund's own history.
+
+    Parameters
+    ----------
+    raw : DataFrame of shape (n_sessions, 8)
+        `RAW_COLUMNS`, oldest session first.
+
+    Returns
+    -------
+    DataFrame of shape (n_doubtful, 4)
+        By session: `share`, what is said to be paid as a share of the close before;
+        `usual`, the median of the fund's distributions around; `fall`, the fall of the
+        price over night, or to the close where there is no open of its own; and
+        `cash`, what the price says was paid, NaN where it does not decide.
+
+    Notes
+    -----
+    In doubt is a distribution over four times the usual one that the price does not
+    show, and one beside capital gains. Of what it may be instead, a tenth, a hundredth
+    or one of the two, the price decides if it lies three deviations nearer.
+    """
+    gains, paid = raw["capital_gains"], raw["dividends"]
+    split = raw["splits"].where(raw["splits"] > 0, 1.0)
+    before = raw["close"].shift() / split
+    share = ((paid + gains) / before).where(paid + gains > 0)
+    if share.notna().sum() < _FEW_PAID:
+        return pd.DataFrame(columns=["share", "usual", "fall", "cash"], dtype=float)
+    is_closes = (raw["open"] == raw["close"]).mean() > 0.5
+    fall = 1.0 - (raw["close"] if is_closes else raw["open"]) / before
+    noise = max(1.4826 * fall[share.isna()].abs().median(), _LEAST_NOISE)
+    usual = share.dropna().rolling(_PAID_AROUND, center=True, min_periods=1).median()
+    events = pd.DataFrame(
+        {"share": share, "usual": usual, "fall": fall, "cash": np.nan}
+    ).loc[usual.index]
+    is_large = events["share"] > _MANY_TIMES * events["usual"]
+    is_double = (paid > 0) & (gains > 0)
+    for session in events.index[is_large | is_double.loc[events.index]]:
+        event, base = events.loc[session], before[session]
+        rivals = [paid[session], gains[session]] if is_double[session] else []
+        if is_large[session]:
+            rivals += [base * event["share"] / size for size in (10.0, 100.0)]
+        misses = {cash: abs(event["fall"] - cash / base) for cash in rivals if cash > 0}
+        best = min(misses, key=lambda cash: misses[cash])
+        miss = abs(event["fall"] - event["share"])
+        if miss - misses[best] > _DECISIVE * noise:
+            events.loc[session, "cash"] = best
+        elif misses[best] - miss > _DECISIVE * noise:
+            is_large[session] = False  # the price shows it
+    return events[is_large | events["cash"].notna()]
+
+
+def with_believed_cash(raw: pd.DataFrame) -> pd.DataFrame:
+    """Return raw bars whose distributions are what the price decides that they were."""
+    cash = doubtful_cash(raw)["cash"].dropna()
+    if cash.empty:
+        return raw
+    believed = raw.copy()
+    believed.loc[cash.index, "dividends"] = cash
+    believed.loc[cash.index, "capital_gains"] = 0.0
+    return believed
+
+
+def with_closes(table: pd.DataFrame) -> pd.DataFrame:
+    """Return bars whose open, high and low are the close, of a table of closes alone.
+
+    Parameters
+    ----------
+    table : DataFrame of shape (n_sessions, n_columns)
+        With `close`; where it has one of open, high and low it is returned as it is.
+    """
+    others = [name for name in PRICE_COLUMNS if name != "close"]
+    given = table.columns.intersection(others)
+    if "close" not in table or table[given].notna().to_numpy().any():
+        return table
+    return table.assign(**dict.fromkeys(others, table["close"]))
+
+
+def with_widest(table: pd.DataFrame) -> pd.DataFrame:
+    """Return bars whose high and low hold open and close, where they did not.
+
+    Of an index the close alone is read; the others are kept so that its bars are bars.
+    """
+    prices = table[list(PRICE_COLUMNS)]
+    is_wrong = is_outside_range(prices)
+    if not is_wrong.any():
+        return table
+    widest = table.copy()
+    widest.loc[is_wrong, "high"] = prices[is_wrong].max(axis=1)
+    widest.loc[is_wrong, "low"] = prices[is_wrong].min(axis=1)
+    return widest
+
+
 def adjusted_prices(table: pd.DataFrame) -> pd.DataFrame:
     """Return the prices of a table, adjusted for dividends and splits.
 
-    Raw bars are adjusted by their dividends and splits, a column `adj close` adjusts by
+    Raw bars are adjusted by their dividends and splits, as far as the price bears them
+    out (`doubtful_cash`), a column `adj close` adjusts by
     its ratio to the close, and any other table holds adjusted prices already.
 
     Parameters
@@ -156,17 +257,13 @@ def adjusted_prices(table: pd.DataFrame) -> pd.DataFrame:
         If a distribution is as large as the close before it.
     """
     if set(RAW_COLUMNS) <= set(table.columns):
-        return adjust(table)
+        return adjust(with_believed_cash(table))
     has_volume = "volume" in table.columns
     frame = table[[*PRICE_COLUMNS, *["volume"] * has_volume]].copy()
     if "adj close" in table.columns:
         ratio = table["adj close"] / table["close"]
         frame[list(PRICE_COLUMNS)] = frame[list(PRICE_COLUMNS)].mul(ratio, axis=0)
     return frame
-
-
-def _day(label: object) -> str:
-    return label.date().isoformat() if isinstance(label, pd.Timestamp) else str(label)
 
 
 def _later_splits(splits: pd.Series) -> pd.Series:

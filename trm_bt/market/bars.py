@@ -6,13 +6,13 @@ dates, strictly increasing, and one calendar is shared by every role.
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.market._typing import FloatSessions, JsonObject
+from trm_bt.market._typing import FloatSessions
 
 CORE_ROLES: Final = ("equity", "bond", "volatility")
 """Roles that all bars have, with open, high, low and close."""
@@ -38,6 +38,44 @@ _ROUNDING: Final = 1e-4
 """Relative slack when high and low are held against open and close: files round."""
 
 
+class Note(str):
+    """A sentence about some sessions, which is cut with the bars.
+
+    Parameters
+    ----------
+    sentence : str
+        What is said while all of the sessions are there.
+    sessions : DatetimeIndex of shape (n_sessions,)
+        The sessions that it is about.
+    what : str
+        What is said of those that a cut leaves, their number and the first following;
+        empty where nothing can be said without all of them.
+    """
+
+    sessions: pd.DatetimeIndex
+    what: str
+
+    def __new__(cls, sentence: str, sessions: pd.DatetimeIndex, what: str = "") -> Self:
+        """Make a note; it is its sentence."""
+        note = super().__new__(cls, sentence)
+        note.sessions, note.what = sessions, what
+        return note
+
+    def __getnewargs__(self) -> tuple[str, pd.DatetimeIndex, str]:  # type: ignore[override]
+        """Return what a copy is made from."""
+        return str(self), self.sessions, self.what
+
+    def between(self, first: pd.Timestamp, last: pd.Timestamp) -> str | None:
+        """Return what may be said of bars that are cut to a span, None if nothing."""
+        kept = self.sessions[(self.sessions >= first) & (self.sessions <= last)]
+        if not self.what or not len(kept):
+            return None
+        if self.what == self:
+            return self
+        words = f"{self.what}, on {len(kept)} sessions, first {kept[0].date()}"
+        return Note(words, kept, self.what)
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where one role's values came from.
@@ -51,7 +89,8 @@ class Provenance:
     status : {"observed", "proxy"}
         Whether the role is what its name says, or an estimate of it.
     notes : tuple of str
-        What was spliced, estimated, carried forward or replaced.
+        What was spliced, estimated, carried forward or replaced; a `Note` is about
+        some sessions only.
     """
 
     source: str
@@ -60,15 +99,13 @@ class Provenance:
     status: Status = "observed"
     notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> JsonObject:
-        """Return plain JSON values."""
-        return {
-            "source": self.source,
-            "start": self.start.date().isoformat(),
-            "end": self.end.date().isoformat(),
-            "status": self.status,
-            "notes": list(self.notes),
-        }
+    def between(self, first: pd.Timestamp, last: pd.Timestamp) -> "Provenance":
+        """Return what holds for bars cut to a span: nothing that is later."""
+        if (first, last) == (self.start, self.end):
+            return self
+        cut = [n.between(first, last) if isinstance(n, Note) else n for n in self.notes]
+        notes = tuple(note for note in cut if note is not None)
+        return replace(self, start=first, end=last, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -115,10 +152,8 @@ class Bars:
         for role in CORE_ROLES:
             check_ohlc(getattr(self, role), role)
         check_volatility(self.volatility["close"], "volatility")
-        for role in ROLES[1:]:
-            values = getattr(self, role)
-            if values is not None:
-                _check_same_calendar(self.sessions, values.index, role)
+        for role, values in self.by_role().items():
+            _check_same_calendar(self.sessions, values.index, role)
         if self.members is not None:
             check_positive(self.members, "members")
         if self.put_call is not None:
@@ -129,10 +164,15 @@ class Bars:
 
     @property
     def sessions(self) -> pd.DatetimeIndex:
-        """The shared calendar, oldest session first."""
+        """The shared calendar, oldest session first, shape (n_sessions,)."""
         index = self.equity.index
         assert isinstance(index, pd.DatetimeIndex)
         return index
+
+    def by_role(self) -> dict[str, pd.DataFrame | pd.Series]:
+        """Return the values of each role that is there, in the shapes of the class."""
+        values = {role: getattr(self, role) for role in ROLES}
+        return {role: held for role, held in values.items() if held is not None}
 
     def status(self, role: str) -> Status:
         """Return whether `role` is observed (the default) or an estimate."""
@@ -142,13 +182,12 @@ class Bars:
     def sha256(self) -> str:
         """Return the digest of all values and sessions: equal bars, equal digest."""
         digest = hashlib.sha256()
-        for role in ROLES:
-            values = getattr(self, role)
-            if values is not None:
-                names = [role, *values.columns] if values.ndim == 2 else [role]
-                digest.update("\0".join(map(str, names)).encode())
-                digest.update(values.index.to_numpy("datetime64[D]").tobytes())
-                digest.update(values.to_numpy(np.float64).tobytes(order="C"))
+        for role, values in self.by_role().items():
+            is_table = isinstance(values, pd.DataFrame)
+            names = [role, *values.columns] if is_table else [role]
+            digest.update("\0".join(map(str, names)).encode())
+            digest.update(values.index.to_numpy("datetime64[D]").tobytes())
+            digest.update(values.to_numpy(np.float64).tobytes(order="C"))
         return digest.hexdigest()
 
     def between(
@@ -171,20 +210,15 @@ class Bars:
             )
 
         first, last = self.sessions[picked][0], self.sessions[picked][-1]
-        cut = {
-            role: values.iloc[picked]
-            for role in ROLES
-            if (values := getattr(self, role)) is not None
-        }
+        cut: dict[str, Any] = {k: v.iloc[picked] for k, v in self.by_role().items()}
         provenance = {
-            role: replace(entry, start=first, end=last)
-            for role, entry in self.provenance.items()
+            role: entry.between(first, last) for role, entry in self.provenance.items()
         }
         return replace(self, **cut, provenance=provenance)
 
 
 def check_sessions(index: pd.Index, name: str) -> None:
-    """Raise `BarsError` unless `index` holds tz-naive dates in strict order."""
+    """Raise `BarsError` unless `index`, (n_rows,), holds naive dates in order."""
     if not isinstance(index, pd.DatetimeIndex):
         raise BarsError(f"{name}: the index must hold dates, got {index.dtype}.")
     if len(index) == 0:
@@ -209,12 +243,12 @@ def check_sessions(index: pd.Index, name: str) -> None:
 
 
 def check_finite(values: pd.DataFrame, name: str) -> None:
-    """Raise `BarsError` at the first NaN or infinite value."""
+    """Raise `BarsError` at the first NaN or infinity of a table of any shape."""
     _check_rule(values, np.isfinite(values.to_numpy()), name, "a finite number")
 
 
 def check_positive(values: pd.DataFrame, name: str) -> None:
-    """Raise `BarsError` at the first value that is not a positive number."""
+    """Raise `BarsError` at the first value of any table that is not above 0."""
     numbers = values.to_numpy()
     _check_rule(values, np.isfinite(numbers) & (numbers > 0), name, "above 0")
 
@@ -238,7 +272,7 @@ def check_cash_rate(
 
 
 def is_outside_range(prices: pd.DataFrame) -> pd.Series:
-    """Mark the bars whose high or low lies inside open and close, beyond rounding."""
+    """Mark bars whose high or low lies inside open and close, shape (n_bars,)."""
     open_, high, low, close = (prices[name].to_numpy() for name in PRICE_COLUMNS)
     top, bottom = np.maximum(open_, close), np.minimum(open_, close)
     is_outside = (
@@ -248,7 +282,7 @@ def is_outside_range(prices: pd.DataFrame) -> pd.Series:
 
 
 def check_ohlc(frame: pd.DataFrame, name: str) -> None:
-    """Raise `BarsError` unless `frame` holds sound prices (and volume, if any)."""
+    """Raise `BarsError` unless `frame`, (n_bars, n_columns), holds sound prices."""
     check_sessions(frame.index, name)
     missing = [column for column in PRICE_COLUMNS if column not in frame.columns]
     if missing:
@@ -271,7 +305,7 @@ def check_ohlc(frame: pd.DataFrame, name: str) -> None:
 
 
 def check_volatility(close: pd.Series, name: str) -> None:
-    """Raise `BarsError` if a volatility index does not behave like one.
+    """Raise `BarsError` if closes, (n_sessions,), are those of no volatility index.
 
     The CBOE index has never closed above 83, and over years it comes back to where it
     was. A fund on volatility futures (VIXY and its kind) loses most of its value every

@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +12,12 @@ import pandas as pd
 
 from trm_bt.errors import ConfigError
 from trm_bt.market._typing import BoolSessions, Json, JsonObject
+from trm_bt.reading import check_json, read_text
+from trm_bt.text import iso_date, shown
 
 MAX_NAME: Final = 80
 """Characters that the name of a window may have."""
-_MAX_BYTES: Final = 2**20
+_MAX_WINDOWS: Final = 100
 _COLUMNS: Final = ("name", "start", "end")
 
 
@@ -33,7 +34,7 @@ class Crisis:
         return np.asarray((sessions >= self.start) & (sessions <= self.end))
 
     def is_covered(self, sessions: pd.DatetimeIndex) -> bool:
-        """Return whether `sessions` begin before the window and reach its last weekday.
+        """Return whether sessions, (n_sessions,), begin before it and reach its end.
 
         A window may end on a weekend; no crisis ends on a weekday without a session.
         """
@@ -41,7 +42,7 @@ class Crisis:
         return bool(len(sessions) and sessions[0] < self.start and sessions[-1] >= last)
 
     def missing(self, sessions: pd.DatetimeIndex, whose: str = "the bars'") -> str:
-        """Say which part of the window `sessions` lack; empty where they cover it."""
+        """Say which part `sessions`, (n_sessions,), lack; empty where they cover it."""
         if self.is_covered(sessions):
             return ""
         if not self.mask(sessions).any():
@@ -71,7 +72,7 @@ CRISES: Final = tuple(
 
 
 def crises_on(sessions: pd.DatetimeIndex) -> list[list[str]]:
-    """Return for each session the names of the crises it falls in (often none)."""
+    """Return for each session, shape (n_sessions,), the crises it falls in."""
     names: list[list[str]] = [[] for _ in range(len(sessions))]
     for crisis in CRISES:
         for row in np.flatnonzero(crisis.mask(sessions)):
@@ -103,10 +104,7 @@ def read_crises(path: str | Path) -> tuple[Crisis, ...]:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path}: must be smaller than {_MAX_BYTES:,} bytes.")
-        text = path.read_text(encoding="utf-8-sig")
-        rows = _rows_of(text, path)
+        rows = _rows_of(read_text(path), path)
     except (OSError, ValueError, csv.Error) as error:
         if isinstance(error, ConfigError):
             raise
@@ -121,14 +119,21 @@ def read_crises(path: str | Path) -> tuple[Crisis, ...]:
 def _rows_of(text: str, path: Path) -> list[JsonObject]:
     """Return what the file lists, unchecked."""
     if path.suffix.lower() == ".json":
-        listed = json.loads(text)
+        check_json(text)
+        listed: list[dict[str, Json]] = json.loads(text)
     elif path.suffix.lower() == ".csv":
         listed = list(csv.DictReader(text.splitlines(), skipinitialspace=True))
     else:
-        raise ConfigError(f"{path}: must end in .json or .csv, got {path.suffix!r}.")
-    if not isinstance(listed, list) or not listed:
-        raise ConfigError(f"{path}: must list at least one window, got none.")
-    return listed
+        raise ConfigError(
+            f"{path}: must end in .json or .csv, got {shown(path.suffix)}."
+        )
+    n_windows = len(listed) if isinstance(listed, list) else 0
+    if not 1 <= n_windows <= _MAX_WINDOWS:
+        raise ConfigError(
+            f"{path}: must list at least one window, at most {_MAX_WINDOWS}, got "
+            f"{n_windows or 'none'}."
+        )
+    return list(listed)
 
 
 def _window(row: Json, where: str) -> Crisis:
@@ -138,20 +143,22 @@ def _window(row: Json, where: str) -> Crisis:
     values = [row.get(column) for column in _COLUMNS]
     for column, value in zip(_COLUMNS, values, strict=True):
         if not isinstance(value, str) or not value.strip():
-            raise ConfigError(f"{where}: must have the text `{column}`, got {value!r}.")
+            raise ConfigError(
+                f"{where}: must have the text `{column}`, got {shown(value)}."
+            )
     name, start, end = (str(value).strip() for value in values)
     if len(name) > MAX_NAME or not name.isprintable():
         raise ConfigError(
             f"{where}: `name` must be one line of at most {MAX_NAME} characters, got "
-            f"{len(name)}: {name[:20]!r}."
+            f"{len(name)}: {shown(name)}."
         )
     try:
-        first, last = date.fromisoformat(start), date.fromisoformat(end)
+        first, last = (pd.Timestamp(iso_date(day)) for day in (start, end))
     except ValueError as error:
-        raise ConfigError(f"{where}: dates must be YYYY-MM-DD, {error}.") from error
+        raise ConfigError(f"{where}: {error}.") from error
     if last < first:
-        raise ConfigError(f"{where}: must not end before it begins, {last} < {first}.")
-    return Crisis(name, pd.Timestamp(first), pd.Timestamp(last))
+        raise ConfigError(f"{where}: must not end before it begins, {end} < {start}.")
+    return Crisis(name, first, last)
 
 
 def check_names(crises: Iterable[Crisis], where: str = "") -> None:
@@ -168,6 +175,6 @@ def check_names(crises: Iterable[Crisis], where: str = "") -> None:
     for crisis in crises:
         if crisis.name in taken:
             raise ConfigError(
-                f"{where}the name {crisis.name!r} is taken. Choose another."
+                f"{where}the name {shown(crisis.name)} is taken. Choose another."
             )
         taken.add(crisis.name)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import pandas as pd
 
 from trm_bt.market._typing import (
@@ -63,6 +64,12 @@ class Decision:
     def confidence(self) -> float:
         """The largest allocation probability, NaN when the policy abstains."""
         return float(self.probabilities.max())
+
+
+def abstain(session: pd.Timestamp, n_allocations: int) -> Decision:
+    """Return the decision of a policy that abstains."""
+    nothing = np.full(n_allocations, np.nan)
+    return Decision(session, None, nothing, float("nan"), 0, "")
 
 
 @runtime_checkable

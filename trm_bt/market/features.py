@@ -7,21 +7,22 @@ bits. The batch function, the indicator and the labelling analyzer all call it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, Field
 
-from trm_bt.config import FeatureConfig
+from trm_bt.config import AllocationTable, FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.market._typing import (
     BoolSessionsByFeature,
     FloatArray,
     FloatSessionsByFeature,
 )
-from trm_bt.market.bars import CORE_ROLES, ROLES, Bars, Status
+from trm_bt.market.allocations import Allocations
+from trm_bt.market.bars import CORE_ROLES, Bars, Status
 from trm_bt.market.feature_table import FEATURES, Feature, Formula
 from trm_bt.market.windows import Column
 
@@ -33,7 +34,7 @@ _OBSERVED: Final[tuple[Status, ...]] = tuple("observed" for _ in FEATURES)
 _CORE_INPUTS: Final = frozenset({*CORE_ROLES, *_ROLES})
 
 
-class FeatureSchema(BaseModel):
+class FeatureSchema(BaseModel, frozen=True, extra="forbid"):
     """What a row of features means; a model may only read rows of its own schema.
 
     Parameters
@@ -52,9 +53,9 @@ class FeatureSchema(BaseModel):
     provenance : dict of str to str
         Where each role came from, in words. It is for readers: schemas that differ in
         it alone mean the same.
+    allocations : AllocationTable or None
+        What a model of this schema chooses from; None for the eight.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     members: tuple[str, ...] = ()
     has_put_call: bool = False
@@ -62,6 +63,16 @@ class FeatureSchema(BaseModel):
     lookbacks: FeatureConfig = FeatureConfig()
     formula_version: int = FORMULA_VERSION
     provenance: dict[str, str] = {}
+    allocations: AllocationTable | None = Field(None, exclude_if=lambda t: t is None)
+
+    @property
+    def table(self) -> Allocations:
+        """The allocations with their weights."""
+        return Allocations.of(self.allocations)
+
+    def choosing(self, config: LabelConfig) -> "FeatureSchema":
+        """Return this schema with the allocations that labels are made with."""
+        return self.model_copy(update={"allocations": config.allocations})
 
     @property
     def status_by_name(self) -> dict[str, Status]:
@@ -76,12 +87,28 @@ class FeatureSchema(BaseModel):
         return [feature.formula_for(present) for feature in FEATURES]
 
     @property
+    def optional_inputs(self) -> tuple[str, ...]:
+        """The inputs that are read beside equity, bond and volatility, by name."""
+        return (*self.members, *["put_call"] * self.has_put_call)
+
+    @property
+    def inputs(self) -> str:
+        """The inputs that are read, in words."""
+        optional = self.optional_inputs
+        if not optional:
+            return "core: SPY, TLT and VIX, with proxies for members and put/call"
+        return f"SPY, TLT and VIX, and {', '.join(optional)}"
+
+    @property
     def n_lookback(self) -> int:
         """Sessions that the first valid row needs, itself included."""
         return max(formula.n_sessions(self.lookbacks) for formula in self.formulas)
 
     def difference(self, other: "FeatureSchema") -> str | None:
-        """Say in words how `other` differs from this schema, None if it does not."""
+        """Say in words how features of `other` differ from these, None if they do not.
+
+        What is chosen from them is no matter here.
+        """
         if self.formula_version != other.formula_version:
             return (
                 f"formula version {self.formula_version} against "
@@ -131,9 +158,33 @@ class Features:
 def schema_for(bars: Bars, config: FeatureConfig | None = None) -> FeatureSchema:
     """Return the schema of the features that `bars` can give."""
     members = () if bars.members is None else tuple(map(str, bars.members.columns))
-    present = [role for role in ROLES if getattr(bars, role) is not None]
-    schema = schema_from({role: bars.status(role) for role in present}, members, config)
+    status = {role: bars.status(role) for role in bars.by_role()}
+    schema = schema_from(status, members, config)
     return schema.model_copy(update={"provenance": describe_provenance(bars)})
+
+
+def with_inputs_of(bars: Bars, schema: FeatureSchema) -> Bars:
+    """Return the bars with the optional inputs that a schema reads, and no others.
+
+    Raises
+    ------
+    BarsError
+        If the bars lack one of them.
+    """
+    members = () if bars.members is None else tuple(bars.members.columns)
+    there = {*members, *["put_call"] * (bars.put_call is not None)}
+    for name in schema.optional_inputs:
+        if name not in there:
+            raise BarsError(
+                f"The model reads {schema.inputs}, but the bars have no '{name}'. Give "
+                "bars that have it, or train with `--inputs core`."
+            )
+    picked = list(schema.members)
+    return replace(
+        bars,
+        members=bars.members[picked] if bars.members is not None and picked else None,
+        put_call=bars.put_call if schema.has_put_call else None,
+    )
 
 
 def describe_provenance(bars: Bars) -> dict[str, str]:

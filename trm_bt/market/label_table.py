@@ -1,76 +1,100 @@
-"""The label table as a whole: counted, turned into plain values, and read back."""
+"""The label table as a whole: counted, and read back."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
+from pydantic import BaseModel
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import RunError
-from trm_bt.market._typing import JsonObject
-from trm_bt.market.allocations import ALLOCATION_NAMES, N_ALLOCATIONS
+from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.crises import CRISES
-from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.market.labels import (
-    RETURN_COLUMNS,
-    SCORE_COLUMNS,
-    VARIANCE_COLUMNS,
-    pick_winners,
-)
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.market.labels import labelled_allocations, pick_winners
 from trm_bt.market.objectives import ROUND_OFF
+from trm_bt.parquet import read_parquet
+from trm_bt.reading import TABLE_BYTES, read_text
 
 LABELS_FILE = "labels.parquet"
-_NUMBERS = (*FEATURE_NAMES, *RETURN_COLUMNS, "winner_return", "margin")
+_NUMBERS = (*FEATURE_NAMES, "winner_return", "margin")
 _COLUMNS = (*_NUMBERS, "winner", "is_tie", "known_on", "crises")
 
 
-def summarize_labels(labels: pd.DataFrame) -> JsonObject:
+class AllocationWins(BaseModel, frozen=True):
+    """How often one allocation won, and its mean return; None without labels."""
+
+    n_wins: int
+    win_share: float | None
+    mean_return: float | None
+
+
+class CrisisLabels(BaseModel, frozen=True):
+    """The labels of one crisis, wins and mean returns by allocation."""
+
+    n_labels: int
+    n_ties: int
+    most_frequent_winner: str | None
+    n_wins: dict[str, int]
+    mean_return: dict[str, float | None]
+
+
+class LabelSummary(LabelConfig):
+    """How labels were made, and what they came to.
+
+    Ties are the sessions on which two allocations or more scored best alike.
+    """
+
+    n_labels: int
+    n_ties: int
+    by_class: dict[str, AllocationWins]
+    by_crisis: dict[str, CrisisLabels]
+
+
+def summarize_labels(
+    labels: pd.DataFrame, config: LabelConfig | None = None
+) -> LabelSummary:
     """Count winners and average returns, over all sessions and inside each crisis.
 
     Parameters
     ----------
     labels : DataFrame of shape (n_labels, n_columns)
         What `compute_labels` or `load_labels` returns.
-
-    Returns
-    -------
-    dict
-        `n_labels`; `n_ties`, the sessions on which two allocations or more scored best
-        alike; `by_class`, for each allocation `n_wins`, `win_share` and `mean_return`;
-        `by_crisis`, for each crisis `n_labels`, `n_ties`, `most_frequent_winner`, and
-        `n_wins` and `mean_return` by allocation. None where a figure has no meaning.
+    config : LabelConfig, optional
+        How they were made.
     """
-    sessions, counts = pd.DatetimeIndex(labels.index), _count(labels)
+    sessions = pd.DatetimeIndex(labels.index)
     n_wins, means = _wins(labels), _mean_returns(labels)
-    by_class: JsonObject = {
-        name: {
-            "n_wins": n_wins[name],
-            "win_share": n_wins[name] / len(labels) if len(labels) else None,
-            "mean_return": means[name],
-        }
-        for name in ALLOCATION_NAMES
-    }
     by_crisis = {crisis.name: labels[crisis.mask(sessions)] for crisis in CRISES}
-    return {
-        **counts,
-        "by_class": by_class,
-        "by_crisis": {name: _of_crisis(part) for name, part in by_crisis.items()},
-    }
+    return LabelSummary(
+        **dict(config or LabelConfig()),
+        **_count(labels),
+        by_class={
+            name: AllocationWins(
+                n_wins=n_wins[name],
+                win_share=n_wins[name] / len(labels) if len(labels) else None,
+                mean_return=means[name],
+            )
+            for name in labelled_allocations(labels)
+        },
+        by_crisis={name: _of_crisis(part) for name, part in by_crisis.items()},
+    )
 
 
-def _of_crisis(labels: pd.DataFrame) -> JsonObject:
+def _of_crisis(labels: pd.DataFrame) -> CrisisLabels:
     n_wins = _wins(labels)
     most = max(n_wins, key=n_wins.__getitem__)
-    return {
+    return CrisisLabels(
         **_count(labels),
-        "most_frequent_winner": most if len(labels) else None,
-        "n_wins": n_wins,
-        "mean_return": _mean_returns(labels),
-    }
+        most_frequent_winner=most if len(labels) else None,
+        n_wins=n_wins,
+        mean_return=_mean_returns(labels),
+    )
 
 
 def _count(labels: pd.DataFrame) -> dict[str, int]:
@@ -78,39 +102,20 @@ def _count(labels: pd.DataFrame) -> dict[str, int]:
 
 
 def _wins(labels: pd.DataFrame) -> dict[str, int]:
-    counts = np.bincount(labels["winner"], minlength=N_ALLOCATIONS)
-    return dict(zip(ALLOCATION_NAMES, counts.tolist(), strict=True))
+    names = labelled_allocations(labels)
+    counts = np.bincount(labels["winner"], minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
 
 
 def _mean_returns(labels: pd.DataFrame) -> dict[str, float | None]:
-    means = labels[list(RETURN_COLUMNS)].mean().tolist()
+    names = labelled_allocations(labels)
+    means = labels[_named("return", names)].mean().tolist()
     known = [None if math.isnan(mean) else mean for mean in means]
-    return dict(zip(ALLOCATION_NAMES, known, strict=True))
+    return dict(zip(names, known, strict=True))
 
 
-def label_records(labels: pd.DataFrame) -> list[JsonObject]:
-    """Return the rows of a label table as plain values, sessions as ISO dates.
-
-    Parameters
-    ----------
-    labels : DataFrame of shape (n_labels, n_columns)
-        What `compute_labels` returns.
-
-    Returns
-    -------
-    list of n_labels dict
-        One key a column, and `session`; `crises` is a list of names.
-    """
-    plain = labels.reset_index()
-    for name in ("session", "known_on"):
-        plain[name] = plain[name].dt.strftime("%Y-%m-%d")
-    plain["crises"] = [names.split(";") if names else [] for names in plain["crises"]]
-    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
-
-
-def describe_labels(labels: pd.DataFrame, config: LabelConfig) -> JsonObject:
-    """Return how labels were made and what they came to, as JSON values."""
-    return {**dict(config), **summarize_labels(labels)}
+def _named(prefix: str, names: Sequence[str]) -> list[str]:
+    return [f"{prefix}_{name}" for name in names]
 
 
 def load_labels(path: Path | str) -> pd.DataFrame:
@@ -145,9 +150,9 @@ def load_labels(path: Path | str) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix != ".csv":
-        return pd.read_parquet(path)
+        return read_parquet(path)
     labels = pd.read_csv(
-        path,
+        StringIO(read_text(path, TABLE_BYTES)),
         index_col="session",
         parse_dates=["session", "known_on"],
         float_precision="round_trip",
@@ -160,7 +165,9 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _check(labels: pd.DataFrame, path: Path) -> None:
     """Raise `RunError` at the first rule that a label table breaks."""
-    missing = [name for name in _COLUMNS if name not in labels]
+    names = _expected(labels)
+    needed = (*_COLUMNS, *_named("return", names))
+    missing = [name for name in needed if name not in labels]
     if missing:
         raise RunError(
             f"{path}: a label table has the column `{missing[0]}`, got "
@@ -192,29 +199,36 @@ def _check(labels: pd.DataFrame, path: Path) -> None:
             )
 
 
-def _holds_sessions(column: pd.Series) -> bool:
-    return column.dtype == "datetime64[ns]"
+def _expected(labels: pd.DataFrame) -> tuple[str, ...]:
+    """Return the allocations that a label table must have.
 
-
-def _holds_names(column: pd.Series) -> bool:
-    return all(isinstance(value, str) for value in column)
+    A parquet file says so. One of CSV has its own, or all of the eight if its names are
+    among them: then one may be missing.
+    """
+    schema = labels.attrs.get("feature_schema")
+    if schema is not None:
+        return FeatureSchema.model_validate(schema).table.names
+    found = labelled_allocations(labels)
+    return ALLOCATION_NAMES if set(found) <= set(ALLOCATION_NAMES) else found
 
 
 _KINDS: Final[Mapping[str, Callable[[pd.Series], bool]]] = {
     "numbers": is_float_dtype,
     "class indexes": is_integer_dtype,
     "true or false": is_bool_dtype,
-    "sessions": _holds_sessions,
-    "names": _holds_names,
+    "sessions": lambda column: column.dtype == "datetime64[ns]",
+    "names": lambda column: all(isinstance(value, str) for value in column),
 }
 
 
 def _kinds(labels: pd.DataFrame) -> dict[str, str]:
     """Return what each column must hold, a key of `_KINDS`."""
-    optional = (*VARIANCE_COLUMNS, *SCORE_COLUMNS)
+    names = labelled_allocations(labels)
+    optional = (*_named("variance", names), *_named("score", names))
     added = [name for name in optional if name in labels]
+    numbers = (*_NUMBERS, *_named("return", names), *added)
     return {
-        **dict.fromkeys((*_NUMBERS, *added), "numbers"),
+        **dict.fromkeys(numbers, "numbers"),
         "winner": "class indexes",
         "is_tie": "true or false",
         "known_on": "sessions",
@@ -224,10 +238,12 @@ def _kinds(labels: pd.DataFrame) -> dict[str, str]:
 
 def _rules(labels: pd.DataFrame) -> Mapping[str, np.ndarray]:
     """Return for each rule the rows that keep it, bool, shape (n_labels,)."""
-    numbers = labels[list(_NUMBERS)].to_numpy(np.float64)
-    returns = labels[list(RETURN_COLUMNS)].to_numpy().T
-    is_scored = set(SCORE_COLUMNS) <= set(labels.columns)
-    scores = labels[list(SCORE_COLUMNS)].to_numpy().T if is_scored else returns
+    names = labelled_allocations(labels)
+    of_return, of_score = _named("return", names), _named("score", names)
+    numbers = labels[[*_NUMBERS, *of_return]].to_numpy(np.float64)
+    returns = labels[of_return].to_numpy().T
+    is_scored = set(of_score) <= set(labels.columns)
+    scores = labels[of_score].to_numpy().T if is_scored else returns
     winner, margin, is_tie = pick_winners(scores)
     won = returns[np.clip(winner, 0, len(returns) - 1), np.arange(len(labels))]
     known = {crisis.name for crisis in CRISES} | {""}
@@ -240,7 +256,7 @@ def _rules(labels: pd.DataFrame) -> Mapping[str, np.ndarray]:
         "`margin` must be the winner's over the runner-up": (
             (labels["margin"] - margin).abs() <= ROUND_OFF
         ),
-        "`is_tie` must tell whether two are the best": labels["is_tie"] == is_tie,
+        "`is_tie` must say whether two are the best": labels["is_tie"] == is_tie,
         "`known_on` must lie after the session": labels["known_on"] > labels.index,
         "`crises` must name crises": labels["crises"].map(
             lambda names: known.issuperset(names.split(";"))

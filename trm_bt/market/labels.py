@@ -1,12 +1,12 @@
 """What each allocation earned after a decision, and which one won."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from trm_bt.config import LabelConfig
+from trm_bt.config import LabelConfig, TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.market._typing import (
     BoolSessions,
@@ -15,47 +15,23 @@ from trm_bt.market._typing import (
     FloatSessionsByAsset,
     IntSessions,
 )
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.crises import crises_on
-from trm_bt.market.features import FEATURE_NAMES, Features
+from trm_bt.market.features import FEATURE_NAMES, Features, compute_features
 from trm_bt.market.objectives import ROUND_OFF, mix, realised_variances, score
 
 RETURN_COLUMNS: Final = tuple(f"return_{name}" for name in ALLOCATION_NAMES)
 VARIANCE_COLUMNS: Final = tuple(f"variance_{name}" for name in ALLOCATION_NAMES)
 SCORE_COLUMNS: Final = tuple(f"score_{name}" for name in ALLOCATION_NAMES)
-_RANKS: Final = np.arange(len(ALLOCATION_NAMES), 0, -1, dtype=np.uint8)[:, np.newaxis]
-"""Of tied classes the lowest ranks highest; `argmax` along a short axis is slower."""
-
-
-def cash_growth(cash_rate: pd.Series) -> FloatSessions:
-    """Return what one unit of cash grows to from each session to the next.
-
-    The yield of session t - 1, the last one known while the cash is held, accrues over
-    session t: element t is 1 + rate[t - 1] / 252, and the first element is 1.
-
-    Parameters
-    ----------
-    cash_rate : Series of shape (n_sessions,)
-        Annual yield as a decimal, known at the close of its session.
-
-    Returns
-    -------
-    ndarray of shape (n_sessions,)
-        Growth factors.
-
-    Examples
-    --------
-    >>> cash_growth(pd.Series([0.0252, 0.0504])).round(6).tolist()
-    [1.0, 1.0001]
-    """
-    growth = np.ones(len(cash_rate))
-    growth[1:] += cash_rate.to_numpy(np.float64)[:-1] / SESSIONS_PER_YEAR
-    return growth
+"""Columns of a value by allocation in tables of the eight."""
 
 
 def cash_returns(bars: Bars) -> pd.Series:
     """Return what cash earned in each session, 0 throughout without a `cash_rate`.
+
+    The yield of session t - 1, the last one known while the cash is held, accrues over
+    session t: element t is rate[t - 1] / 252.
 
     Parameters
     ----------
@@ -69,11 +45,11 @@ def cash_returns(bars: Bars) -> pd.Series:
     """
     growth = np.ones(len(bars.sessions))
     if bars.cash_rate is not None:
-        growth = cash_growth(bars.cash_rate)
+        growth[1:] += bars.cash_rate.to_numpy(np.float64)[:-1] / SESSIONS_PER_YEAR
     return pd.Series(growth - 1.0, bars.sessions)
 
 
-def fill_prices(bars: Bars, config: LabelConfig) -> tuple[FloatSessionsByAsset, int]:
+def fill_prices(bars: Bars, config: LabelConfig) -> FloatSessionsByAsset:
     """Return the prices that decisions are filled and valued at.
 
     Parameters
@@ -85,18 +61,14 @@ def fill_prices(bars: Bars, config: LabelConfig) -> tuple[FloatSessionsByAsset, 
 
     Returns
     -------
-    prices : ndarray of shape (n_sessions - delay, 3)
+    ndarray of shape (n_sessions, 3), or (n_sessions - 1, 3) for the next open
         Prices of equity and bond, and what one unit of cash has grown to; row t is
         where the decision of session t is filled.
-    delay : int
-        Sessions from a decision to its fill: 1 for the next open, 0 for the close.
     """
-    column, delay = ("open", 1) if config.fill == "next_open" else ("close", 0)
-    cash: FloatSessions = np.ones(len(bars.sessions))
-    if bars.cash_rate is not None:
-        cash = np.cumprod(cash_growth(bars.cash_rate), dtype=np.float64)
+    column = "open" if config.fill == "next_open" else "close"
+    cash = np.cumprod(1.0 + cash_returns(bars).to_numpy())
     assets = [asset[column].to_numpy(np.float64) for asset in (bars.equity, bars.bond)]
-    return np.stack([*assets, cash], axis=-1)[delay:], delay
+    return np.stack([*assets, cash], axis=-1)[config.n_ahead - config.horizon :]
 
 
 def forward_returns(bars: Bars, config: LabelConfig | None = None) -> pd.DataFrame:
@@ -125,7 +97,7 @@ def forward_returns(bars: Bars, config: LabelConfig | None = None) -> pd.DataFra
     .. math:: r_t = o_{t+1+h} / o_{t+1} - 1
     """
     config = config or LabelConfig()
-    earned = _earned(fill_prices(bars, config)[0], config.horizon)
+    earned = _earned(fill_prices(bars, config), config.horizon)
     sessions = bars.sessions[: len(earned)]
     return pd.DataFrame(earned, sessions, ["equity", "bond", "cash"])
 
@@ -133,64 +105,6 @@ def forward_returns(bars: Bars, config: LabelConfig | None = None) -> pd.DataFra
 def _earned(prices: FloatSessionsByAsset, horizon: int) -> FloatSessionsByAsset:
     """Return what each asset earned from each fill on, shape (n_rows, 3)."""
     return np.asarray(prices[horizon:] / prices[: len(prices[horizon:])] - 1.0)
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """What the allocations earned after each fill, and which one won.
-
-    Parameters
-    ----------
-    returns : ndarray of shape (n_allocations, n_rows)
-        Realised returns over the horizon as decimals, whatever the objective.
-    scores : ndarray of shape (n_allocations, n_rows)
-        Scores by the objective; the returns themselves for "pnl".
-    winner : ndarray of shape (n_rows,), int64
-        Class index of the best score; of tied ones, the lowest; `n_allocations`,
-        which is no class, where a score is NaN.
-    margin : ndarray of shape (n_rows,)
-        Best score less the best of the others, in the objective's unit; 0 in a tie.
-    is_tie : ndarray of shape (n_rows,), bool
-        Whether two scores or more are the best, round-off aside.
-    """
-
-    returns: FloatAllocationsBySession
-    scores: FloatAllocationsBySession
-    winner: IntSessions
-    margin: FloatSessions
-    is_tie: BoolSessions
-
-    def at(self, rows: IntSessions) -> "Outcomes":
-        """Return the outcomes of some rows, by position, shape (n_picked,)."""
-        return Outcomes(
-            self.returns[:, rows],
-            self.scores[:, rows],
-            self.winner[rows],
-            self.margin[rows],
-            self.is_tie[rows],
-        )
-
-
-def find_outcomes(prices: FloatSessionsByAsset, config: LabelConfig) -> Outcomes:
-    """Hold every allocation from every fill on, and find the best.
-
-    The outcome of row t is known `horizon` sessions after its fill.
-
-    Parameters
-    ----------
-    prices : ndarray of shape (n_rows + horizon, 3)
-        What `fill_prices` returns.
-    config : LabelConfig
-        Horizon and objective.
-
-    Returns
-    -------
-    Outcomes
-        Of each fill with `horizon` sessions after it.
-    """
-    returns = mix(_earned(prices, config.horizon))
-    scores = score(prices, returns, config)
-    return Outcomes(returns, scores, *pick_winners(scores))
 
 
 def pick_winners(
@@ -216,10 +130,12 @@ def pick_winners(
     best = scores.max(axis=0)
     is_best = scores >= best - ROUND_OFF
     others = np.where(is_best, -np.inf, scores).max(axis=0)
-    ranks = is_best.view(np.uint8)
+    ranks, n = is_best.view(np.uint8), len(scores)
+    # of tied classes the lowest ranks highest; `argmax` along a short axis is slower
+    heights = np.arange(n, 0, -1, dtype=np.uint8)[:, np.newaxis]
     is_tie = ranks.sum(axis=0, dtype=np.uint8) > 1
     margin = np.where(is_tie, 0.0, best - others)
-    winner = len(_RANKS) - (ranks * _RANKS).max(axis=0).astype(np.int64)
+    winner = n - (ranks * heights).max(axis=0).astype(np.int64)
     return winner, margin, is_tie
 
 
@@ -235,18 +151,18 @@ def compute_labels(
     features : Features
         Features of the deciding sessions.
     config : LabelConfig, optional
-        Horizon, fill and objective.
+        Horizon, fill, objective and allocations.
 
     Returns
     -------
-    DataFrame of shape (n_labels, 32)
+    DataFrame of shape (n_labels, 16 + 2 n_allocations)
         One row per deciding session: the features, ``return_<allocation>`` for each,
         ``variance_<allocation>`` over the horizon (where it has two sessions or
         more), `winner` (class index of the best score; ties go to the lower),
         `winner_return` (what the winner earned), `margin` (its score less that of the
         runner-up), `is_tie`, `known_on` (the session whose open or close decides the
         outcome) and `crises` (names joined by ";", often empty). Another objective
-        than "pnl" adds ``score_<allocation>`` for all eight.
+        than "pnl" adds ``score_<allocation>`` for each.
 
     Raises
     ------
@@ -255,56 +171,72 @@ def compute_labels(
         because an allocation earned the same in each session of a horizon.
     """
     config = config or LabelConfig()
-    prices, delay = fill_prices(bars, config)
-    n_ahead = delay + config.horizon
-    n_known = max(len(bars.sessions) - n_ahead, 0)
+    n_known = max(len(bars.sessions) - config.n_ahead, 0)
     sessions = pd.DatetimeIndex(
         features.frame.index.intersection(bars.sessions[:n_known])
     )
     if sessions.empty:
         raise BarsError(
-            f"Labels need {features.schema.n_lookback + n_ahead} sessions of bars, got "
-            f"{len(bars.sessions)}. Give more history."
+            f"Labels need {features.schema.n_lookback + config.n_ahead} sessions of "
+            f"bars, got {len(bars.sessions)}. Give more history."
         )
     rows = bars.sessions.get_indexer(sessions)
-    found = find_outcomes(prices, config).at(rows)
-    _check_scores(found.scores, sessions)
+    prices, table = fill_prices(bars, config), Allocations.of(config.allocations)
+    earned = mix(_earned(prices, config.horizon), table)
+    returns, scores = earned[:, rows], score(prices, earned, config)[:, rows]
+    winner, margin, is_tie = pick_winners(scores)
+    _check_scores(scores, sessions, table.names)
     risks = {}
     if config.horizon > 1:
-        variances = realised_variances(prices, config.horizon)[:, rows]
-        risks = _by_name(VARIANCE_COLUMNS, variances)
+        variances = realised_variances(prices, config)[:, rows]
+        risks = _by_name(table.columns("variance"), variances)
     columns = {
-        **_by_name(RETURN_COLUMNS, found.returns),
+        **_by_name(table.columns("return"), returns),
         **risks,
-        "winner": found.winner,
-        "winner_return": found.returns[found.winner, np.arange(len(rows))],
-        "margin": found.margin,
-        "is_tie": found.is_tie,
-        "known_on": bars.sessions[rows + n_ahead],
+        "winner": winner,
+        "winner_return": returns[winner, np.arange(len(rows))],
+        "margin": margin,
+        "is_tie": is_tie,
+        "known_on": bars.sessions[rows + config.n_ahead],
         "crises": [";".join(names) for names in crises_on(sessions)],
     }
     if config.objective != "pnl":
-        columns |= _by_name(SCORE_COLUMNS, found.scores)
+        columns |= _by_name(table.columns("score"), scores)
     known = features.frame.loc[sessions, list(FEATURE_NAMES)]
     outcomes = pd.DataFrame(columns, index=sessions)
     return pd.concat([known, outcomes], axis=1).rename_axis("session")
 
 
+def features_and_labels(bars: Bars, config: TRMConfig) -> tuple[Features, pd.DataFrame]:
+    """Compute features and labels of bars, as the functions of these names do."""
+    features = compute_features(bars, config.features)
+    return features, compute_labels(bars, features, config.labels)
+
+
+def labelled_allocations(labels: pd.DataFrame) -> tuple[str, ...]:
+    """Return the allocations of a label table, in the order of the class indices."""
+    prefix = "return_"
+    columns = map(str, labels.columns)
+    return tuple(c.removeprefix(prefix) for c in columns if c.startswith(prefix))
+
+
 def _by_name(
-    names: tuple[str, ...], values: FloatAllocationsBySession
+    names: Sequence[str], values: FloatAllocationsBySession
 ) -> dict[str, FloatSessions]:
     return dict(zip(names, values, strict=True))
 
 
 def _check_scores(
-    scores: FloatAllocationsBySession, sessions: pd.DatetimeIndex
+    scores: FloatAllocationsBySession,
+    sessions: pd.DatetimeIndex,
+    names: Sequence[str],
 ) -> None:
     """Raise `BarsError` at the first session with an allocation that has no score."""
     is_missing = np.isnan(scores)
     if not is_missing.any():
         return
     at = int(is_missing.any(axis=0).argmax())
-    name = ALLOCATION_NAMES[int(is_missing[:, at].argmax())]
+    name = names[int(is_missing[:, at].argmax())]
     raise BarsError(
         f"The objective sharpe needs returns that vary, but {name}, decided on "
         f"{sessions[at].date()}, earns the same in excess of cash in each session of "

@@ -15,7 +15,7 @@ from trm_bt.market._typing import (
     FloatArray,
     FloatSessionsByAsset,
 )
-from trm_bt.market.allocations import ALLOCATION_WEIGHTS
+from trm_bt.market.allocations import Allocations
 
 ROUND_OFF: Final = 1e-12
 """Scores nearer than this are tied, and a deviation this small is none.
@@ -25,23 +25,28 @@ far above that and far below anything that could be earned.
 """
 
 
-def mix(assets: FloatSessionsByAsset) -> FloatAllocationsBySession:
+def mix(
+    assets: FloatSessionsByAsset, allocations: Allocations | None = None
+) -> FloatAllocationsBySession:
     """Weigh what equity, bond and cash came to by each allocation.
 
     Parameters
     ----------
     assets : ndarray of shape (n_rows, 3)
         Returns or values of equity, bond and cash.
+    allocations : Allocations, optional
+        By default the eight.
 
     Returns
     -------
     ndarray of shape (n_allocations, n_rows)
         The weighted sums.
     """
+    table = (allocations or Allocations.of(None)).weights
     # sums of products, because BLAS rounds one row unlike the same row among others
     by_asset = np.ascontiguousarray(assets.T)
-    mixed: FloatAllocationsBySession = ALLOCATION_WEIGHTS[:, :1] * by_asset[0]
-    for weights, values in zip(ALLOCATION_WEIGHTS.T[1:], by_asset[1:], strict=True):
+    mixed: FloatAllocationsBySession = table[:, :1] * by_asset[0]
+    for weights, values in zip(table.T[1:], by_asset[1:], strict=True):
         mixed += weights[:, None] * values
     return mixed
 
@@ -60,7 +65,7 @@ def score(
     returns : ndarray of shape (n_allocations, n_rows)
         What each allocation earned over the horizon.
     config : LabelConfig
-        Objective, horizon and risk aversion.
+        Objective, horizon, risk aversion and allocations.
 
     Returns
     -------
@@ -86,19 +91,20 @@ def score(
     """
     if config.objective == "pnl":
         return returns
-    held, cash = held_returns(prices, config.horizon)
-    if config.objective == "sharpe":
-        excess = held - cash
-        deviation = excess.std(axis=0, ddof=1)
-        has_risk = deviation > ROUND_OFF
-        ratios = np.full(deviation.shape, np.nan)
-        ratios[has_risk] = excess.mean(axis=0)[has_risk] / deviation[has_risk]
-        return ratios
-    return np.asarray(returns - config.risk_aversion / 2 * _variance(held))
+    if config.objective == "mean_variance":
+        variances = realised_variances(prices, config)
+        return np.asarray(returns - config.risk_aversion / 2 * variances)
+    held, cash = held_returns(prices, config)
+    excess = held - cash
+    deviation = excess.std(axis=0, ddof=1)
+    has_risk = deviation > ROUND_OFF
+    ratios = np.full(deviation.shape, np.nan)
+    ratios[has_risk] = excess.mean(axis=0)[has_risk] / deviation[has_risk]
+    return ratios
 
 
 def realised_variances(
-    prices: FloatSessionsByAsset, horizon: int
+    prices: FloatSessionsByAsset, config: LabelConfig
 ) -> FloatAllocationsBySession:
     r"""Return the variance that each held allocation had over the horizon.
 
@@ -106,8 +112,8 @@ def realised_variances(
     ----------
     prices : ndarray of shape (n_rows + horizon, 3)
         Prices of equity and bond, and the value of cash, from the first fill on.
-    horizon : int
-        Sessions held, at least 2.
+    config : LabelConfig
+        Allocations, and the horizon, at least 2.
 
     Returns
     -------
@@ -115,16 +121,12 @@ def realised_variances(
         Squared decimals over the horizon: in the notation of `score`,
         :math:`h s_r^2`.
     """
-    return _variance(held_returns(prices, horizon)[0])
-
-
-def _variance(held: FloatArray) -> FloatAllocationsBySession:
-    """Return the variance over the horizon, shape (n_allocations, n_rows)."""
-    return np.asarray(len(held) * held.var(axis=0, ddof=1))
+    held, _ = held_returns(prices, config)
+    return np.asarray(config.horizon * held.var(axis=0, ddof=1))
 
 
 def held_returns(
-    prices: FloatSessionsByAsset, horizon: int
+    prices: FloatSessionsByAsset, config: LabelConfig
 ) -> tuple[FloatArray, FloatArray]:
     """Return what each held allocation, and cash, earned session by session.
 
@@ -132,8 +134,8 @@ def held_returns(
     ----------
     prices : ndarray of shape (n_rows + horizon, 3)
         Prices of equity and bond, and the value of cash, from the first fill on.
-    horizon : int
-        Sessions held.
+    config : LabelConfig
+        Allocations and horizon.
 
     Returns
     -------
@@ -142,8 +144,9 @@ def held_returns(
     cash : ndarray of shape (horizon, 1, n_rows)
         Simple returns of cash.
     """
-    n_rows = len(prices) - horizon
-    steps = range(horizon + 1)
-    values = np.stack([mix(prices[k : k + n_rows] / prices[:n_rows]) for k in steps])
+    n_rows = len(prices) - config.horizon
+    steps, table = range(config.horizon + 1), Allocations.of(config.allocations)
+    grown = (prices[k : k + n_rows] / prices[:n_rows] for k in steps)
+    values = np.stack([mix(growth, table) for growth in grown])
     cash = np.stack([prices[k : k + n_rows, 2] for k in steps])[:, np.newaxis]
     return values[1:] / values[:-1] - 1.0, cash[1:] / cash[:-1] - 1.0

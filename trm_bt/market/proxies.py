@@ -81,7 +81,7 @@ def market_breadth_proxy(
 def gini_coefficient_proxy(equity: FloatSessions, lookback: int) -> Column:
     r"""Return how unequally the equity's sessions moved it, known at the close.
 
-    Nothing in equity, bond and volatility tells how unequally members move: this
+    Nothing in equity, bond and volatility shows how unequally members move: this
     concentrates over time where the feature concentrates over members, and the two are
     unrelated. Do not read it as an estimate.
 

@@ -1,6 +1,7 @@
 """Equity, bond and volatility held against each other: swapped, shifted, or foreign."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -45,11 +46,17 @@ def examine_together(frames: Mapping[str, pd.DataFrame]) -> tuple[Finding, ...]:
     tuple of Finding
         Correlations are left out where they share fewer than 120 sessions.
     """
+    ends = [frame.index[k] for frame in frames.values() for k in (0, -1)]
+    span = (pd.Timestamp(min(ends)).date(), pd.Timestamp(max(ends)).date())
+    return tuple(replace(finding, rows=span) for finding in _find(frames))
+
+
+def _find(frames: Mapping[str, pd.DataFrame]) -> list[Finding]:
     found = _end_findings(frames)
     closes = pd.DataFrame({role: frames[role]["close"] for role in CORE_ROLES}).dropna()
     moves = pd.DataFrame(np.log(closes)).diff().iloc[1:]
     if len(moves) < _MIN_SESSIONS:
-        return tuple(found)
+        return found
     equity, bond = moves["equity"], moves["bond"]
     found += [*_volatility_findings(moves), *_swap_findings(moves)]
     if equity.corr(bond) > _EQUITY_TO_BOND:
@@ -68,7 +75,7 @@ def examine_together(frames: Mapping[str, pd.DataFrame]) -> tuple[Finding, ...]:
         sentence = f"bond moves {ratio:.2f} times as much as equity"
         severity: Severity = "error" if ratio > error else "warning"
         found.append(on_whole("bond above equity", sentence, severity))
-    return tuple(found)
+    return found
 
 
 def check_volatility_role(closes: pd.DataFrame, name: str) -> None:

@@ -5,10 +5,21 @@ what happens in sound histories as well. A new rule is a function that yields fi
 and an entry in `STAGES`.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from trm_bt.quality import moves, rows, values
-from trm_bt.quality.findings import BarCheck, Finding, Role, Subject, has_errors
+from trm_bt.errors import BarsError
+from trm_bt.quality import moves, payouts, rows, values
+from trm_bt.quality.core_roles import TOGETHER_RULES
+from trm_bt.quality.findings import (
+    UNACCEPTABLE,
+    BarCheck,
+    Finding,
+    Judgement,
+    Role,
+    Subject,
+    has_errors,
+)
 
 _PRICED: Final[tuple[Role, ...]] = (
     "equity",
@@ -17,8 +28,11 @@ _PRICED: Final[tuple[Role, ...]] = (
     "member",
     "fund_nav",
 )
+_PAYING: Final[tuple[Role, ...]] = ("equity", "bond", "member", "fund_nav")
 _TRADED: Final[tuple[Role, ...]] = ("equity", "bond", "member")
 _ALL: Final[tuple[Role, ...]] = (*_PRICED, "series")
+_READ_RULES: Final = ("newest first", "other ticker", "unknown column", "not closed")
+"""What is said of a file when it is read."""
 VOLUME_RULES: Final = ("volume", "zero volume", "volume of another unit")
 STAGES: Final[tuple[tuple[BarCheck, ...], ...]] = (
     (
@@ -33,6 +47,8 @@ STAGES: Final[tuple[tuple[BarCheck, ...], ...]] = (
     (BarCheck(("prices",), values.find_unadjustable, _PRICED),),
     (
         BarCheck(("adjusted and raw mixed",), values.find_mixed, _PRICED),
+        BarCheck(("not adjusted",), payouts.find_unadjusted, _PAYING),
+        BarCheck(("distributions",), payouts.find_distributions, _PAYING),
         BarCheck(
             ("one-day moves", "wicks", "bad ticks", "displaced bars", "jumps"),
             moves.find_moves,
@@ -44,7 +60,7 @@ STAGES: Final[tuple[tuple[BarCheck, ...], ...]] = (
         BarCheck(("role",), moves.find_foreign, _PRICED),
     ),
 )
-"""Each stage is looked at only if the stages before it found no error."""
+"""Each stage is looked at only if those before it have left bars to look at."""
 
 
 def examine(bars: Subject) -> tuple[Finding, ...]:
@@ -53,16 +69,48 @@ def examine(bars: Subject) -> tuple[Finding, ...]:
     Returns
     -------
     tuple of Finding
-        In the order of the rules, up to the first stage that has an error.
+        In the order of the rules, up to the first stage that leaves no bars to look at.
     """
     found: list[Finding] = []
     for stage in STAGES:
         for check in stage:
             if bars.role in check.roles:
                 found += check.find(bars)
-        if has_errors(found):
+        if {finding.rule for finding in found} & {*UNACCEPTABLE} and has_errors(found):
             break
     return tuple(found)
+
+
+def judge_by(accepted: Sequence[str], *, is_strict: bool = False) -> Judgement:
+    """Return the judgement that overrules these rules.
+
+    Parameters
+    ----------
+    accepted : sequence of str
+        As RULE or RULE:SYMBOL; a hyphen may stand for a space.
+    is_strict : bool
+        Whether what is odd refuses.
+
+    Raises
+    ------
+    BarsError
+        If one names no rule, or one without which there are no bars.
+    """
+    checks = [rule for stage in STAGES for check in stage for rule in check.rules]
+    names = {rule.replace(" ", "-"): rule for rule in (*_READ_RULES, *checks)}
+    names |= {rule.replace(" ", "-"): rule for rule in TOGETHER_RULES}
+    spelled = []
+    for given in accepted:
+        rule, _, symbol = given.partition(":")
+        known = names.get(rule.strip().replace(" ", "-"))
+        if known is None or known in UNACCEPTABLE:
+            allowed = sorted({*names.values()} - {*UNACCEPTABLE})
+            raise BarsError(
+                f"`accept` takes a rule that may be overruled, got '{given}'. These "
+                f"may be: {', '.join(allowed)}."
+            )
+        spelled.append(f"{known}:{symbol.strip()}" if symbol else known)
+    return Judgement(tuple(spelled), is_strict)
 
 
 def rules_for(role: Role) -> tuple[str, ...]:

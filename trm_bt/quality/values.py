@@ -16,8 +16,10 @@ _RATIO_STEP: Final = (0.012, 0.12)
 _RATIO_ROUNDING: Final = 1e-4
 """Vendors round the factor too, beside the prices."""
 _MOST_DECIMALS: Final = 6
-_VENDOR_EVENTS: Final = ("dividends", "capital gains", "stock splits")
-"""As yfinance writes them into files; a store's raw bars spell them otherwise."""
+_VENDOR_EVENTS: Final = (
+    *("dividends", "capital gains", "stock splits", "capital_gains", "splits"),
+)
+"""As yfinance writes them into files, and as raw bars spell them."""
 _ZERO_SHARE: Final = 0.01
 _MEDIAN_LOOKBACK: Final = 20
 _MOST_GROWTH: Final = 8.0
@@ -44,7 +46,7 @@ def find_bad_prices(bars: Subject) -> Iterator[Finding]:
     if is_wrong.any():
         first = prices.index[is_wrong][0]
         yield on_rows(
-            "error",
+            "warning" if bars.role == "volatility" else "error",
             "high and low",
             prices.index[is_wrong],
             f"{bars.name}: high must be the highest and low the lowest price of a bar, "
@@ -151,7 +153,7 @@ def _find_steps(frame: pd.DataFrame, events: list[str], name: str) -> Iterator[F
     step = ratio / ratio.shift() - 1
     slack = _RATIO_ROUNDING + _rounding(frame["adj close"]) + _rounding(frame["close"])
     slack = slack + slack.shift()
-    if {"dividends", "stock splits"} <= set(events):
+    if "dividends" in events and {"stock splits", "splits"} & {*events}:
         is_wrong = (step.abs() > slack) & ~(frame[events] > 0).any(axis=1)
         is_error = is_wrong
     else:

@@ -6,32 +6,68 @@ Mitchell, M. et al. (2019). Model Cards for Model Reporting. arXiv:1810.03993.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from trm_bt.config import TRMConfig
+from trm_bt.market.features import FeatureSchema
+from trm_bt.market.label_table import LabelSummary
 from trm_bt.report.templating import environment, number, percent
+from trm_bt.runfolder.records import BarsRecord, ModelRecord
 
 _FOLDED: Final = re.compile(r"^<details>.*?^</details>$", re.MULTILINE | re.DOTALL)
 
 
-def model_card(facts: Mapping[str, object]) -> str:
-    """Return the card of a trained model as markdown.
+@dataclass(frozen=True)
+class CardFacts:
+    """What a model card says.
 
     Parameters
     ----------
-    facts : mapping
-        What `trm_bt.runs.cards.card_facts` returns.
+    model, bars, schema, config
+        The model, its settings, and the bars up to the last session that it knows.
+    train_end, validation_start, validation_end : date
+        Deciding sessions at the edges of its rows.
+    n_epochs, n_parameters : int
+    mean_steps : float
+        Supervision steps on the validation rows.
+    features : sequence of (name, status, mean, standard deviation)
+    labels : LabelSummary
+        Of the training rows.
+    crises : sequence of (name, labels trained on, labels validated on, verdict)
+    versions : dict of str to str
     """
+
+    model: ModelRecord
+    bars: BarsRecord
+    train_end: date
+    validation_start: date
+    validation_end: date
+    n_epochs: int
+    mean_steps: float
+    schema: FeatureSchema
+    features: Sequence[tuple[str, str, float, float]]
+    labels: LabelSummary
+    crises: Sequence[tuple[str, int, int, str]]
+    config: TRMConfig
+    n_parameters: int
+    versions: dict[str, str]
+
+
+def model_card(facts: CardFacts) -> str:
+    """Return the card of a trained model as markdown."""
     templates = environment().overlay(autoescape=False)
     templates.filters = templates.filters | {
         "plain": plain,
         "percent": lambda value: percent(value),
         "basis_points": lambda value: f"{number(value * 1e4)} bp",
     }
-    return templates.get_template("templates/model_card.md").render(**facts)
+    return templates.get_template("templates/model_card.md").render(vars(facts))
 
 
 def card_html(card: str) -> Markup:

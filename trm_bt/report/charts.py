@@ -9,7 +9,6 @@ import pandas as pd
 from pydantic import JsonValue
 
 from trm_bt.evaluation.metrics import drawdowns
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report.colours import AREAS, LINES
 from trm_bt.report.contents import RunContent
 from trm_bt.report.templating import Script, label
@@ -46,7 +45,7 @@ def charts_data(page: RunContent) -> dict[str, JsonValue]:
     decided = page.decisions.reindex(sessions).rename(columns={"n_steps": "steps"})
     decided = decided.where(decided["allocation"].notna())
     growth = lines / lines.iloc[0]
-    names: list[JsonValue] = [label(name) for name in ALLOCATION_NAMES]
+    names: list[JsonValue] = [label(name) for name in page.allocations.names]
     return {
         "days": [*_days(sessions)],
         "bands": [

@@ -1,21 +1,31 @@
 """The page of a comparison: verdict, table, tests, breakdowns and pictures."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-import pandas as pd
-
-from trm_bt.evaluation.assessment import ComparisonRecord
+from trm_bt.evaluation.benchmarks import StrategyKind
+from trm_bt.evaluation.statistics import SET_SIZE
+from trm_bt.evaluation.verdict import p_text
 from trm_bt.report.contents import ComparisonContent
-from trm_bt.report.sections.benchmarks import benchmarks
 from trm_bt.report.sections.confusion import confusion
 from trm_bt.report.sections.performance import performance
 from trm_bt.report.sections.regret import regret
 from trm_bt.report.templating import Section, fill, render_page
 
+_KINDS: Final[Mapping[StrategyKind, str]] = {
+    "ours": "Ours",
+    "fixed": "Fixed mixes",
+    "rule": "Rules on past prices",
+    "learned": "Trained on the labels",
+    "hindsight": "Known only afterwards",
+}
+"""Headings of the table of strategies in its order, by kind."""
 _SECTIONS: Final = (
     Section(partial(fill, "comparison")),
-    Section(benchmarks),
+    Section(
+        partial(fill, "benchmarks", kinds=_KINDS, set_size=SET_SIZE, p_text=p_text)
+    ),
     Section(performance),
     Section(partial(fill, "significance")),
     Section(partial(fill, "costs")),
@@ -25,15 +35,6 @@ _SECTIONS: Final = (
 )
 
 
-def render_comparison(
-    record: ComparisonRecord, equity: pd.DataFrame, excess: pd.DataFrame
-) -> str:
-    """Return the page of a comparison as one HTML document without outside links.
-
-    Parameters
-    ----------
-    record, equity, excess
-        As in `ComparisonContent`.
-    """
-    content = ComparisonContent(record, equity, excess)
+def render_comparison(content: ComparisonContent) -> str:
+    """Return the page of a comparison as one HTML document without outside links."""
     return render_page(content.title, _SECTIONS, content)

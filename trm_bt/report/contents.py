@@ -9,6 +9,7 @@ import pandas as pd
 
 from trm_bt.evaluation.assessment import ComparisonRecord
 from trm_bt.evaluation.crisis_figures import CrisisFigures
+from trm_bt.market.allocations import Allocations
 from trm_bt.report.crisis_windows import Window
 from trm_bt.report.models import ModelText
 from trm_bt.runfolder.records import OUT_OF_SAMPLE
@@ -44,14 +45,19 @@ class RunContent:
             return "TRM out of sample"
         return f"TRM through {n_covered} of {len(twelve)} crises"
 
+    @property
+    def allocations(self) -> Allocations:
+        """What the allocator chooses from."""
+        return self.folder.run.feature_schema.table
+
     @cached_property
     def decisions(self) -> pd.DataFrame:
-        """Decisions of the continuous run, indexed by session."""
+        """Decisions of the continuous run by session, shape (n_sessions, n_columns)."""
         return _continuous(self.folder.decisions)
 
     @cached_property
     def weights(self) -> pd.DataFrame:
-        """Weights held at the closes of the continuous run, indexed by session."""
+        """Weights at closes of the continuous run, shape (n_sessions, n_columns)."""
         return _continuous(self.folder.weights)
 
 

@@ -16,7 +16,7 @@ from trm_bt.report.drawing import DateSpan
 from trm_bt.report.headline import best_and_worst
 from trm_bt.report.models import ModelText
 from trm_bt.report.templating import label, safe_name
-from trm_bt.runfolder.records import OUT_OF_SAMPLE, STRATEGIES, TEARSHEETS
+from trm_bt.runfolder.records import OUT_OF_SAMPLE, TEARSHEETS
 from trm_bt.runfolder.store import RunFolder
 
 
@@ -87,7 +87,7 @@ class Window:
 
     @property
     def seen_inside(self) -> pd.DataFrame:
-        """`seen` on the sessions of the crisis alone."""
+        """`seen` in the crisis alone, shape (n_crisis_sessions, n_features)."""
         return self.seen.loc[self.start : self.end]
 
     @property
@@ -165,7 +165,7 @@ def _covered(
 ) -> Window:
     """Return a window with what the run holds of it."""
     crisis = window.crisis
-    continuous = folder.equity[list(STRATEGIES)]
+    continuous = folder.equity[list(folder.summary.strategy_names)]
     if window.is_own:
         before = continuous.index[continuous.index < crisis.start]
         run, whole = OUT_OF_SAMPLE, continuous
@@ -227,5 +227,5 @@ def _figures(
             later[name],
             by_run.get((run if name == "trm" else OUT_OF_SAMPLE, name), none),
         )
-        for name in STRATEGIES
+        for name in map(str, later)
     }

@@ -159,7 +159,7 @@ def log_scale(axes: Axes) -> None:
 
 
 def thinned(series: pd.Series) -> pd.Series:
-    """Keep the lowest and highest value of each of some hundred stretches."""
+    """Keep lowest and highest of some hundred stretches of a series, shape (n,)."""
     if len(series) <= _MAX_POINTS:
         return series
     stretch = np.arange(len(series)) * (_MAX_POINTS // 2) // len(series)

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
+
 from trm_bt.evaluation.metrics import StrategyFigures
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report.templating import label, percent
 from trm_bt.runfolder.records import SpanRecord
 
@@ -17,6 +18,10 @@ MEASURES: Final = {
 }
 """What is compared; more is better in each, drawdowns being negative."""
 
+_NO_ALLOCATION: Final = frozenset({"trm", "spy", "sixty_forty"})
+
+SAME_MIX: Final = 0.05
+"""Weights within this of one another are one mix."""
 NEARLY_ALWAYS: Final = 0.8
 """Share of sessions from which one choice is called a habit."""
 
@@ -73,7 +78,7 @@ def best_and_worst(values: Mapping[str, float | None]) -> tuple[str, str]:
     known = {
         name: value
         for name, value in values.items()
-        if name in ALLOCATION_NAMES and value is not None
+        if name not in _NO_ALLOCATION and value is not None
     }
     return max(known, key=known.__getitem__), min(known, key=known.__getitem__)
 
@@ -93,7 +98,7 @@ def contrasts(strategies: Mapping[str, StrategyFigures]) -> list[Contrast]:
         return where the span is too short for one.
     """
     by_sharpe = {name: figures.sharpe for name, figures in strategies.items()}
-    if all(by_sharpe[name] is None for name in ALLOCATION_NAMES):
+    if not {n for n, value in by_sharpe.items() if value is not None} - _NO_ALLOCATION:
         by_sharpe = {name: f.total_return for name, f in strategies.items()}
     best, _ = best_and_worst(by_sharpe)
     benchmarks = {
@@ -149,6 +154,34 @@ def headline(results: Sequence[Contrast], span: SpanRecord) -> list[str]:
         f"TRM {_listed(claims)}."
     )
     return [head, *map(str, results)]
+
+
+def constant_mix(targets: pd.DataFrame) -> str | None:
+    """Say what a policy holds that does not time the market, None for one that does.
+
+    It does not where nine of ten target weights of equity, and of bond, lie within
+    `SAME_MIX` of one another.
+
+    Parameters
+    ----------
+    targets : DataFrame of shape (n_sessions, 2)
+        Target weights of equity and bond on sessions that were decided.
+
+    Examples
+    --------
+    >>> held = pd.DataFrame({"equity": [0.57, 0.58, 0.57], "bond": [0.28, 0.28, 0.29]})
+    >>> constant_mix(held)
+    'This model does not time the market: it holds about 57 % equity and 28 % bond.'
+    >>> constant_mix(held.assign(equity=[0.2, 0.6, 0.6]))
+    """
+    low, high = targets.quantile(0.05), targets.quantile(0.95)
+    if targets.empty or ((high - low) > SAME_MIX).any():
+        return None
+    equity, bond = (f"{100 * weight:.0f} %" for weight in targets.median())
+    return (
+        "This model does not time the market: it holds about "
+        f"{equity} equity and {bond} bond."
+    )
 
 
 def habit(shares: Mapping[str, float]) -> str | None:

@@ -23,6 +23,7 @@ _SECTIONS: Final = (
     Section(seen, "saw", "What it saw"),
     Section(reliability, "sure", "Calibration"),
     Section(partial(fill, "orders")),
+    Section(partial(fill, "schedules")),
     Section(models, "trained", "Models"),
     Section(partial(fill, "provenance"), "origin", "Provenance"),
     Section(partial(fill, "making"), "made", "How it was made"),

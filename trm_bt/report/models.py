@@ -12,11 +12,12 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import RunError
+from trm_bt.reading import read_json, read_text
 from trm_bt.runfolder.records import CHECKPOINTS
+from trm_bt.text import shorten
 
 _DESCRIPTION: Final = "checkpoint.json"
 _CARD: Final = "MODEL_CARD.md"
-_MAX_BYTES: Final = 2**24
 
 
 class _Scaler(BaseModel):
@@ -94,29 +95,18 @@ def read_models(run_dir: Path) -> dict[str, ModelText]:
 def _read_model(path: Path) -> ModelText:
     card = path.with_name(_CARD)
     try:
-        text = _Checkpoint.model_validate_json(_text(path))
+        text = _Checkpoint.model_validate_json(read_json(path))
         return ModelText(
             name=text.name,
             mean=pd.Series(text.scaler.mean, text.scaler.names, dtype=np.float64),
             std=pd.Series(text.scaler.std, text.scaler.names, dtype=np.float64),
             history=pd.DataFrame(text.training.history),
             best_epoch=text.training.best_epoch,
-            card=_text(card) if card.is_file() else "",
+            card=read_text(card) if card.is_file() else "",
         )
-    except RunError:
-        raise
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = shorten(".".join(str(part) for part in first["loc"]))
         raise RunError(f"{path}: `{key}`: {first['msg']}. Train again.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read: {error}. Train again.") from error
-
-
-def _text(path: Path) -> str:
-    if path.stat().st_size > _MAX_BYTES:
-        raise RunError(
-            f"{path}: must be smaller than {_MAX_BYTES:,} bytes, has "
-            f"{path.stat().st_size:,}."
-        )
-    return path.read_text(encoding="utf-8")

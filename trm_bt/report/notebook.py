@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from trm_bt.errors import RunError
+from trm_bt.reading import TABLE_BYTES, read_text
 from trm_bt.report.tearsheets import tearsheet_html
 
 
@@ -61,7 +62,7 @@ def show(
     if not isinstance(source, str | Path):
         return InlinePage(tearsheet_html(source, benchmark, title), height)
     try:
-        return InlinePage(Path(source).read_text(encoding="utf-8"), height)
+        return InlinePage(read_text(Path(source), TABLE_BYTES), height)
     except (OSError, ValueError) as error:
         raise RunError(
             f"{source}: cannot be read as a page: {error}. Make it with "

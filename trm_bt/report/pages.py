@@ -13,7 +13,7 @@ from typing import Final
 import pandas as pd
 
 from trm_bt.evaluation.crisis_figures import CrisisFigures
-from trm_bt.files import staged_folder, write_atomically, write_text_atomically
+from trm_bt.files import staged_files, staged_folder
 from trm_bt.market.crises import Crisis, check_names
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.contents import RunContent, Sheet
@@ -86,14 +86,11 @@ def build(
         tasks = [(sheet, staged / Path(name).name) for name, sheet in sheets.items()]
         for done, _ in enumerate(_written(tasks, jobs, context), 1):
             report("report", done, total)
-    table = crisis_frame(windows)
-    write_atomically(
-        folder.path / CRISES_TABLE, lambda draft: table.to_csv(draft, index=False)
-    )
-    index = folder.path / INDEX
-    write_text_atomically(index, page)
+    with staged_files(folder.path) as new:
+        crisis_frame(windows).to_csv(new / CRISES_TABLE, index=False)
+        (new / INDEX).write_text(page, encoding="utf-8")
     report("report", total, total)
-    return index
+    return folder.path / INDEX
 
 
 def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
@@ -107,7 +104,7 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
     """
     rows: list[dict[str, object]] = []
     for window in windows:
-        told: dict[str, object] = {
+        facts: dict[str, object] = {
             "crisis": spreadsheet_safe(window.crisis.name),
             "start": window.start,
             "end": window.end,
@@ -116,9 +113,9 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
             "models": spreadsheet_safe("; ".join(window.models)),
         }
         rows += [
-            {**told, "strategy": name, **vars(figures)}
+            {**facts, "strategy": name, **vars(figures)}
             for name, figures in window.figures.items()
-        ] or [{**told, "strategy": ""}]
+        ] or [{**facts, "strategy": ""}]
     counts = dict.fromkeys(("sessions", "sessions_under_water"), "Int64")
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(counts)
 
@@ -126,7 +123,7 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
 def _written(
     tasks: Sequence[tuple[Sheet, Path]], jobs: int, context: BaseContext | None
 ) -> Iterator[Path]:
-    """Write every sheet, in processes of their own if asked; yield each file."""
+    """Write every sheet, in processes of that context if any; yield each file."""
     if context is None:
         for sheet, path in tasks:
             yield write_sheet(sheet, path)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from trm_bt.files import write_atomically
+from trm_bt.market._typing import Json
 from trm_bt.market.crises import CRISES
 from trm_bt.market.feature_table import FEATURES
 from trm_bt.market.features import Features
@@ -18,7 +19,7 @@ from trm_bt.report.drawing import DRAWING, shade, thinned
 
 
 def loss_curve(
-    history: Sequence[Mapping[str, object]],
+    history: Sequence[Mapping[str, Json]],
     baselines: Mapping[str, float] | None = None,
 ) -> bytes:
     """Draw a training history, one panel for each kind of number.

@@ -113,7 +113,7 @@ def _analyzed_returns(analyzer: _Analyzer) -> pd.Series:
 
 
 def clean_returns(returns: pd.Series, name: str) -> pd.Series:
-    """Return `returns` on naive sessions; complain about what is not daily returns."""
+    """Return daily returns, (n_sessions,), on naive sessions, or raise `RunError`."""
     if not isinstance(returns.index, pd.DatetimeIndex):
         raise RunError(f"`{name}` must be indexed by dates, got {returns.index.dtype}.")
     cleaned = returns.dropna().astype(np.float64)
@@ -151,7 +151,7 @@ def _check_daily(cleaned: pd.Series, name: str) -> None:
 
 
 def with_base(returns: pd.Series) -> pd.Series:
-    """Return `returns` with a row of 0 on the business day before the first."""
+    """Put a row of 0 before the first return: from (n,) to shape (n + 1,)."""
     base = pd.bdate_range(end=returns.index[0] - pd.Timedelta(days=1), periods=1)
     moves = np.append(0.0, returns.to_numpy())
     return pd.Series(moves, base.append(pd.DatetimeIndex(returns.index)))

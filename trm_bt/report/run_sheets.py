@@ -12,7 +12,6 @@ from trm_bt.report.returns import returns_from_equity
 from trm_bt.report.templating import label
 from trm_bt.runfolder.records import (
     OUT_OF_SAMPLE,
-    STRATEGIES,
     TEARSHEETS,
     ModelRecord,
     Summary,
@@ -36,24 +35,24 @@ def run_sheets(
 def _whole(folder: RunFolder) -> Sheet:
     models = folder.run.models
     spans = ", ".join(f"{m.name} (until {m.trained_until})" for m in models)
-    equity = folder.equity[list(STRATEGIES)]
+    equity = folder.equity[list(folder.summary.strategy_names)]
     ours = folder.orders[folder.orders["run"] == OUT_OF_SAMPLE]
     figures = {
         name: crisis_figures(
             equity[name], equity[name].iloc[:0], ours[ours["strategy"] == name]
         )
-        for name in STRATEGIES
+        for name in folder.summary.strategy_names
     }
-    told = (("Models, and the last session each knew", spans),)
-    return _sheet("The whole run, out of sample", folder, equity, figures, told)
+    facts = (("Models, and the last session each knew", spans),)
+    return _sheet("The whole run, out of sample", folder, equity, figures, facts)
 
 
 def _crisis(folder: RunFolder, window: Window) -> Sheet:
     decided = _decided_by(window, folder.run.models)
     if window.is_own:
         decided += ". The window is cut from the continuous run"
-    told = (("Window", f"{window.start} to {window.end}"), ("Decided by", decided))
-    return _sheet(window.title, folder, window.context, window.figures, told, window)
+    facts = (("Window", f"{window.start} to {window.end}"), ("Decided by", decided))
+    return _sheet(window.title, folder, window.context, window.figures, facts, window)
 
 
 def _sheet(
@@ -61,7 +60,7 @@ def _sheet(
     folder: RunFolder,
     equity: pd.DataFrame,
     figures: Mapping[str, CrisisFigures],
-    told: Facts,
+    facts: Facts,
     window: Window | None = None,
 ) -> Sheet:
     ours, benchmark, second = (
@@ -73,7 +72,7 @@ def _sheet(
         returns=ours,
         benchmark=benchmark,
         second=second,
-        facts=(*told, *_origin(folder.summary)),
+        facts=(*facts, *_origin(folder.summary)),
         compared=tuple(_rows(figures)),
         last=folder.equity.index[-1].date(),
         back="../index.html",
@@ -97,8 +96,8 @@ def _decided_by(window: Window, models: Sequence[ModelRecord]) -> str:
         "steps"
         for model in models
     }
-    told = [decider + trained.get(name, "") for decider, name in window.models.items()]
-    return "; then ".join(told) or "no model: cash was held"
+    decided = [name + trained.get(base, "") for name, base in window.models.items()]
+    return "; then ".join(decided) or "no model: cash was held"
 
 
 def _origin(summary: Summary) -> Facts:

@@ -61,7 +61,7 @@ def tearsheet(
 def tearsheet_html(
     strategy_or_returns: object, benchmark: pd.Series | None, title: str
 ) -> str:
-    """Return the page that `tearsheet` writes."""
+    """Return the page that `tearsheet` writes; arguments as in `tearsheet`."""
     found = find_returns(strategy_or_returns)
     returns = with_base(clean_returns(found, "returns")).rename("Strategy")
     notes = []
@@ -70,7 +70,7 @@ def tearsheet_html(
     flows = find_flows(strategy_or_returns)
     if len(flows):
         days = pd.DatetimeIndex(flows.index).strftime("%Y-%m-%d")
-        pairs = zip(days, flows, strict=True)
+        pairs = zip(days, flows.tolist(), strict=True)
         each = "; ".join(f"{day} {flow:+,.2f}" for day, flow in pairs)
         notes.append(f"Returns are time-weighted. Paid in or drawn: {each}.")
     aligned = None

@@ -26,6 +26,10 @@ _FORMULA_STARTS: Final = (
     "\N{FULLWIDTH COMMERCIAL AT}",
 )
 """Spreadsheets of some languages read the wide signs as the narrow ones."""
+_WORDS: Final = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"} | {
+    8: "eight",
+    9: "nine",
+}
 _LABELS: Final = {
     "trm": "TRM",
     "spy": "SPY",
@@ -149,12 +153,24 @@ def environment() -> Environment:
     templates.filters |= {
         "percent": percent,
         "share": share,
+        "in_words": in_words,
         "number": number,
         "exact": exact,
         "label": label,
         "count": "{:,}".format,
     }
     return templates
+
+
+def in_words(count: int) -> str:
+    """Return a small whole number as a word.
+
+    Examples
+    --------
+    >>> in_words(8), in_words(40)
+    ('eight', '40')
+    """
+    return _WORDS.get(count, str(count))
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -6,8 +6,7 @@ what came out.
 """
 
 import platform
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, Final, Literal, Self, TypeVar
 
@@ -21,13 +20,15 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from trm_bt.config import Device, TRMConfig
+from trm_bt.config import Day, Device, ScheduleName, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
-from trm_bt.evaluation.benchmarks import FIXED, OURS
+from trm_bt.evaluation.benchmarks import OURS, fixed_mixes
 from trm_bt.evaluation.metrics import StrategyFigures
-from trm_bt.market.allocations import ALLOCATION_NAMES
-from trm_bt.market.bars import Bars
+from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
+from trm_bt.market.bars import Bars, Status
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.market.label_table import LabelSummary
+from trm_bt.runfolder.schedules import ScheduleRecord
 
 RUN: Final = "run.json"
 SUMMARY: Final = "summary.json"
@@ -37,31 +38,43 @@ TEARSHEETS: Final = "tearsheets"
 CHECKPOINTS: Final = "checkpoints"
 COMPARISON: Final = "comparison"
 
+_ALWAYS: Final = (OURS, "spy", "sixty_forty")
+"""Strategies of every run, whatever is chosen from."""
+
 OUT_OF_SAMPLE: Final = "out_of_sample"
 """What the continuous run is called where its rows stand beside a crisis's."""
 
-BASELINES: Final[Mapping[str, tuple[float, ...]]] = {
-    name: weights for name, weights in FIXED.items() if name != "equal_weight"
-}
-"""Weights of equity, bond and cash of the fixed mixes that every run holds."""
 
-STRATEGIES: Final = (OURS, *BASELINES)
-"""Strategies that every run compares, the allocator first."""
+def baselines(allocations: Allocations) -> dict[str, tuple[float, ...]]:
+    """Return weights of equity, bond and cash of the fixed mixes that a run holds."""
+    mixes = fixed_mixes(allocations)
+    return {name: mix for name, mix in mixes.items() if name != "equal_weight"}
 
-TABLE_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "equity": STRATEGIES,
-    "crisis_equity": STRATEGIES,
-    "weights": ("run", "session", *ASSETS),
-    "decisions": (
-        *("run", "session", "allocation", "confidence", "halt_prob", "n_steps"),
-        *("model", "base_model", "n_models", *FEATURE_NAMES),
-        *[f"prob_{name}" for name in ALLOCATION_NAMES],
-        *[f"target_{name}" for name in ASSETS],
-    ),
-    "orders": ("run", "strategy", "filled_on", "value"),
-    "labels": ("winner",),
-}
-"""Columns that a reader needs, by table; others may stand beside them."""
+
+STRATEGIES: Final = (OURS, *baselines(Allocations.of(None)))
+"""Strategies that a run of the eight allocations compares, the allocator first."""
+
+
+def table_columns(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the columns that a reader needs, by table, for allocations by name.
+
+    Others may stand beside them.
+    """
+    strategies = (*_ALWAYS, *names)
+    return {
+        "equity": strategies,
+        "crisis_equity": strategies,
+        "weights": ("run", "session", *ASSETS),
+        "decisions": (
+            *("run", "session", "allocation", "confidence", "halt_prob", "n_steps"),
+            *("model", "base_model", "n_models", *FEATURE_NAMES),
+            *[f"prob_{name}" for name in names],
+            *[f"target_{name}" for name in ASSETS],
+        ),
+        "orders": ("run", "strategy", "filled_on", "value"),
+        "labels": ("winner",),
+    }
+
 
 _VERSIONED: Final = (
     *("trm-bt", "backtrader", "numpy", "pandas", "pyarrow", "quantstats", "torch"),
@@ -96,6 +109,13 @@ class RunRequest:
         Where the models decide.
     schedule : {"crises", "calendar"}
         Whether new models are trained before each crisis or by the calendar.
+    inputs : tuple of str
+        Optional inputs that models are trained with: "core" for none, "all", or names;
+        empty for "core", and for "all" on the sample.
+    accept : tuple of str
+        Rules of bars that are overruled, as RULE or RULE:SYMBOL.
+    strict : bool
+        Whether odd bars are refused.
     """
 
     bars: str
@@ -105,15 +125,18 @@ class RunRequest:
     observed: tuple[str, ...] = ()
     device: Device = "auto"
     schedule: Literal["crises", "calendar"] = "crises"
+    inputs: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
+    strict: bool = False
 
 
 class RoleRecord(_Record):
     """Where the bars of one role came from."""
 
     source: str
-    start: date
-    end: date
-    status: Literal["observed", "proxy"]
+    start: Day
+    end: Day
+    status: Status
     notes: tuple[str, ...]
 
 
@@ -122,8 +145,8 @@ class BarsRecord(_Record):
 
     source: str
     derived: bool
-    start: date
-    end: date
+    start: Day
+    end: Day
     sessions: int
     sha256: str
     roles: dict[str, RoleRecord]
@@ -139,9 +162,18 @@ class BarsRecord(_Record):
                 "end": bars.sessions[-1].date(),
                 "sessions": len(bars.sessions),
                 "sha256": bars.sha256(),
-                "roles": {name: e.to_dict() for name, e in bars.provenance.items()},
-            }
+                "roles": bars.provenance,
+            },
+            from_attributes=True,
         )
+
+
+class LabelsRecord(LabelSummary):
+    """`labels_summary.json`: labels, and status and zeros by feature."""
+
+    features: dict[str, Status]
+    n_zero_denominators: dict[str, int]
+    bars: BarsRecord
 
 
 class CashRecord(_Record):
@@ -191,8 +223,8 @@ class ModelRecord(_Record):
     """
 
     name: str
-    trained_from: date
-    trained_until: date
+    trained_from: Day
+    trained_until: Day
     n_rows: int
     n_train: int
     n_validation: int
@@ -243,6 +275,11 @@ class RunRecord(_Record):
         """All settings, once more where readers look for them."""
         return self.request.config
 
+    @property
+    def is_reported(self) -> bool:
+        """Whether the pages were made too, the last stage of a run."""
+        return self.finished and "report" in self.seconds
+
     def is_of(self, other: "RunRecord") -> bool:
         """Return whether both are one run: the same request, bars, schema, versions."""
         return all(
@@ -256,14 +293,14 @@ class FeaturesRecord(_Record):
 
     formula_version: int
     members: tuple[str, ...]
-    status: dict[str, Literal["observed", "proxy"]]
+    status: dict[str, Status]
 
 
 class SpanRecord(_Record):
     """The sessions of the continuous run, and how many had no model."""
 
-    start: date
-    end: date
+    start: Day
+    end: Day
     sessions: int
     abstained: int
 
@@ -290,7 +327,7 @@ _Value = TypeVar("_Value")
 
 
 def _has_all(values: dict[str, _Value]) -> dict[str, _Value]:
-    missing = [name for name in STRATEGIES if name not in values]
+    missing = [name for name in _ALWAYS if name not in values]
     if missing:
         raise ValueError(f"must hold every strategy, {missing[0]} is missing")
     return values
@@ -308,15 +345,15 @@ class CrisisRecord(_Record):
     """
 
     name: str
-    start: date
-    end: date
+    start: Day
+    end: Day
     covered: bool
     reason: str
     sessions: int | None
     model: str | None
     base_model: str | None
-    trained_from: date | None
-    trained_until: date | None
+    trained_from: Day | None
+    trained_until: Day | None
     n_optimizer_steps: int | None
     total_return: _ByStrategy | None
     max_drawdown: _ByStrategy | None
@@ -330,7 +367,11 @@ class CrisisRecord(_Record):
 
 
 class Summary(_Record):
-    """`summary.json`: what came out. `cash` says `cash_rate` in words."""
+    """`summary.json`: what came out. `cash` says `cash_rate` in words.
+
+    `schedules` are of the allocator alone, the run's own `schedule` among them; empty
+    in folders of earlier versions.
+    """
 
     bars: BarsRecord
     cash: str
@@ -341,3 +382,23 @@ class Summary(_Record):
     crises: tuple[CrisisRecord, ...]
     orders: OrdersRecord
     seed: int
+    allocations: tuple[str, ...] = ALLOCATION_NAMES
+    schedules: dict[ScheduleName, ScheduleRecord] = {}
+    schedule: ScheduleName = "bar"
+
+    @property
+    def strategy_names(self) -> tuple[str, ...]:
+        """The strategies in the order of the tables, the allocator first."""
+        return (*_ALWAYS, *self.allocations)
+
+    @model_validator(mode="after")
+    def _has_allocations(self) -> Self:
+        parts = {"strategies": set(self.strategies)}
+        for i, crisis in enumerate(self.crises):
+            for name in ("total_return", "max_drawdown"):
+                values = getattr(crisis, name)
+                parts[f"crises.{i}.{name}"] = set(values or self.allocations)
+        for part, names in parts.items():
+            for missing in [a for a in self.allocations if a not in names]:
+                raise ValueError(f"`{part}` must hold every strategy, {missing} too")
+        return self

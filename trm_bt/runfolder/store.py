@@ -1,7 +1,7 @@
 """Writing and reading a run folder, through the one schema of its files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,14 +12,17 @@ from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
+from trm_bt.market._typing import Json
+from trm_bt.parquet import read_parquet
+from trm_bt.reading import read_json
 from trm_bt.runfolder.records import (
     RUN,
-    STRATEGIES,
     SUMMARY,
-    TABLE_COLUMNS,
     RunRecord,
     Summary,
+    table_columns,
 )
+from trm_bt.text import shown
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,12 @@ class RunFolder:
     labels: pd.DataFrame
 
     def crisis(self, name: str) -> pd.DataFrame:
-        """Return portfolio values in one crisis, base row first, index = session."""
+        """Return values by session in a crisis, shape (n_closes, n_strategies)."""
         is_inside = self.crisis_equity.index.get_level_values("crisis") == name
         return self.crisis_equity[is_inside].droplevel("crisis")
 
 
-def write_json(path: Path, content: BaseModel | Mapping[str, object]) -> None:
+def write_json(path: Path, content: BaseModel | Mapping[str, Json]) -> None:
     """Write JSON that any parser reads: no NaN, no infinity."""
     if isinstance(content, BaseModel):
         content = content.model_dump(mode="json")
@@ -76,8 +79,11 @@ def read_run(path: Path) -> RunFolder:
         the sentence names the file and what it lacks.
     """
     run = read_run_record(path)
-    summary = _read_record(path / SUMMARY, Summary)
-    tables = {name: read_run_table(path, name) for name in TABLE_COLUMNS}
+    summary = read_summary(path)
+    tables = {
+        name: read_columns(path / f"{name}.parquet", columns)
+        for name, columns in table_columns(summary.allocations).items()
+    }
     folder = RunFolder(path=path, run=run, summary=summary, **tables)
     _check_spans(folder)
     return folder
@@ -96,16 +102,20 @@ def read_run_record(path: Path, *, may_be_unfinished: bool = False) -> RunRecord
     return run
 
 
-def read_run_table(path: Path, name: str) -> pd.DataFrame:
-    """Read a table of a run folder; raise `RunError` as `read_run` does."""
-    file = path / f"{name}.parquet"
+def read_summary(path: Path) -> Summary:
+    """Read `summary.json` of a run; raise `RunError` as `read_run` does."""
+    return _read_record(path / SUMMARY, Summary)
+
+
+def read_columns(file: Path, columns: Iterable[str]) -> pd.DataFrame:
+    """Read a parquet file that must have these columns; raise `RunError` otherwise."""
     try:
-        table = pd.read_parquet(file)
+        table = read_parquet(file)
     except (OSError, ValueError) as error:
         raise RunError(
             f"{file}: cannot be read as parquet: {error}. Make the run again."
         ) from error
-    missing = [column for column in TABLE_COLUMNS[name] if column not in table]
+    missing = [column for column in columns if column not in table]
     if missing:
         raise RunError(
             f"{file}: must have the column `{missing[0]}`, got {list(table.columns)}. "
@@ -119,7 +129,7 @@ _AnyRecord = TypeVar("_AnyRecord", bound=BaseModel)
 
 def _read_record(path: Path, record: type[_AnyRecord]) -> _AnyRecord:
     try:
-        return record.model_validate_json(path.read_text(encoding="utf-8"))
+        return record.model_validate_json(read_json(path), strict=True)
     except ValidationError as error:  # a ValueError as well
         raise RunError(f"{path}: {_explain(error)} Make the run again.") from error
     except (OSError, ValueError) as error:
@@ -133,7 +143,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"must hold `{key}`, which is missing."
     rule = first["msg"].removeprefix("Value error, ")
-    came = "" if first["type"] == "value_error" else f", got {first['input']!r:.80}"
+    came = "" if first["type"] == "value_error" else f", got {shown(first['input'])}"
     return f"`{key}`: {rule}{came}."
 
 
@@ -145,13 +155,13 @@ def _check_spans(folder: RunFolder) -> None:
             f"{folder.path / 'crisis_equity.parquet'}: must be indexed by crisis and "
             f"session, got {levels}."
         )
-    spans = {"equity.parquet": folder.equity}
+    spans, strategies = {"equity.parquet": folder.equity}, folder.summary.strategy_names
     for crisis in folder.summary.crises:
         if crisis.covered:
             name = f"crisis_equity.parquet, {crisis.name}"
             spans[name] = folder.crisis(crisis.name)
     for name, span in spans.items():
-        _check_values(f"{folder.path / name}", span)
+        _check_values(f"{folder.path / name}", span[list(strategies)])
 
 
 def _check_values(name: str, span: pd.DataFrame) -> None:
@@ -160,7 +170,7 @@ def _check_values(name: str, span: pd.DataFrame) -> None:
             f"{name}: must hold a base row and at least one session, got {len(span)} "
             "rows."
         )
-    for strategy in STRATEGIES:
+    for strategy in span:
         values = span[strategy]
         is_bad = (~(values > 0) | (values == np.inf)).to_numpy()
         if is_bad.any():

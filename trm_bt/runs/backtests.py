@@ -1,6 +1,7 @@
 """The backtests of a run: the allocator and its baselines, continuous and by crisis."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +10,34 @@ import pandas as pd
 from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.errors import BarsError, CheckpointError
 from trm_bt.evaluation.benchmarks import OURS
-from trm_bt.evaluation.trials import record_run_trial
-from trm_bt.files import check_replaceable, staged_folder
+from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
+from trm_bt.files import staged_folder
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.splits import CrisisPlan
+from trm_bt.manifest import check_replaceable
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import FeatureSchema
+from trm_bt.market.labels import cash_returns
 from trm_bt.processes import Progress, no_progress
 from trm_bt.runfolder.records import (
-    BASELINES,
     OUT_OF_SAMPLE,
     SUMMARY,
     RunRequest,
     Summary,
+    baselines,
 )
 from trm_bt.runfolder.store import write_json
-from trm_bt.runs.request import requested_bars
-from trm_bt.runs.results import CrisisResults, crisis_equity, save_results, summarize
+from trm_bt.runs.request import choosing, requested_bars
+from trm_bt.runs.results import (
+    CrisisResults,
+    save_results,
+    schedule_record,
+    summarize,
+)
 from trm_bt.strategies.baselines import FixedMix
+from trm_bt.strategies.schedule import SCHEDULES
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 
@@ -52,9 +62,8 @@ class RecordedPolicy:
         self._decisions = {decision.decided_on: decision for decision in decisions}
         self.first: pd.Timestamp = min(self._decisions)
 
-    def check_schema(self, schema: object) -> None:
+    def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features are not those that were decided on."""
-        assert isinstance(schema, FeatureSchema)
         difference = self.schema.difference(schema)
         if difference is not None:
             raise CheckpointError(
@@ -66,6 +75,11 @@ class RecordedPolicy:
         self, sessions: pd.DatetimeIndex, features: np.ndarray
     ) -> list[Decision]:
         """Return the recorded decisions of `sessions`; the features are not read.
+
+        Parameters
+        ----------
+        sessions : DatetimeIndex of shape (n_sessions,)
+        features : ndarray of shape (n_sessions, n_features)
 
         Raises
         ------
@@ -115,7 +129,7 @@ def backtest_all(
     crises : mapping of str to (BacktestResult, DataFrame)
         By crisis name, the allocator's run and every strategy's equity in the crisis.
     """
-    total = len(policies) + len(BASELINES)
+    total = len(policies) + len(_baselines(request))
     progress("backtests", 0, total)
     continuous = policies[OUT_OF_SAMPLE]
     ours = allocate(bars, continuous, continuous.first, request)
@@ -129,7 +143,9 @@ def backtest_all(
         result = allocate(seen, policies[crisis.name], plan.first, request)
         equities = {name: done.equity for name, done in results.items()}
         equities[OURS] = result.equity
-        crises[crisis.name] = result, crisis_equity(plan, equities)
+        # from the base, the close before the crisis, to its last session
+        inside = pd.DataFrame(equities).loc[plan.base : crisis.end]
+        crises[crisis.name] = result, inside
         progress("backtests", len(results) + len(crises), total)
     return results, crises
 
@@ -168,6 +184,37 @@ def allocate(
     )
 
 
+def compare_schedules(
+    bars: Bars, policy: Policy, ours: BacktestResult, request: RunRequest
+) -> dict[str, object]:
+    """Trade the allocator's decisions on every schedule.
+
+    Parameters
+    ----------
+    bars, policy, request
+        As in `allocate`.
+    ours : BacktestResult
+        The run on the schedule of the request.
+
+    Returns
+    -------
+    dict
+        `schedules` and `schedule` of a `Summary`.
+    """
+    config, first = request.config, ours.equity.index[0]
+    earned = None if bars.cash_rate is None else cash_returns(bars)
+    found = {}
+    for name in SCHEDULES:
+        settings = config.strategy.model_copy(update={"schedule": name})
+        other = replace(
+            request, config=config.model_copy(update={"strategy": settings})
+        )
+        is_ours = name == config.strategy.schedule
+        run = ours if is_ours else allocate(bars, policy, first, other)
+        found[name] = schedule_record(run, earned)
+    return {"schedules": found, "schedule": config.strategy.schedule}
+
+
 def run_baselines(
     bars: Bars,
     request: RunRequest,
@@ -175,14 +222,14 @@ def run_baselines(
     total: int,
     progress: Progress,
 ) -> dict[str, BacktestResult]:
-    """Run SPY, 60/40 and the eight allocations over the allocator's sessions.
+    """Run SPY, 60/40 and the allocations over the allocator's sessions.
 
     `progress` is called after the allocator's run, which comes first of `total`, and
     after each of these.
     """
     results: dict[str, BacktestResult] = {}
     progress("backtests", 1, total)
-    for name, weights in BASELINES.items():
+    for name, weights in _baselines(request).items():
         results[name] = run_backtest(
             bars,
             FixedMix,
@@ -232,23 +279,32 @@ def backtest_checkpoint(
         If the input is bad; nothing is written then.
     """
     check_replaceable(out, marker="equity.parquet", force=force)
+    if not allow_in_sample:
+        check_log(log_beside(out))
     bars = requested_bars(request)
     policy = TRMPolicy.load(
         checkpoint, device=request.device, allow_in_sample=allow_in_sample
     )
+    request = choosing(request, policy.schema)
     decide_from = _first_decision(bars, policy, checkpoint)
     ours = allocate(bars, policy, decide_from, request)
-    total = 1 + len(BASELINES)
-    baselines = run_baselines(bars, request, ours, total, progress or no_progress)
-    results = {OURS: ours, **baselines}
+    total = 1 + len(_baselines(request))
+    others = run_baselines(bars, request, ours, total, progress or no_progress)
+    results = {OURS: ours, **others}
     seed = policy.models[0].config.seed
-    summary = summarize(bars, results, {}, [], [], seed=seed)
+    summary = summarize(bars, results, {}, [], [], seed=seed).model_copy(
+        update=compare_schedules(bars, policy, ours, request)
+    )
     with staged_folder(out) as folder:
         save_results(results, {}, folder)
         write_json(folder / SUMMARY, summary)
-    if not allow_in_sample:
-        record_run_trial(out, request.config, ours, bars)
+        if not allow_in_sample:  # counted before it stands
+            record_run_trial(out, request.config, ours, bars)
     return summary
+
+
+def _baselines(request: RunRequest) -> dict[str, tuple[float, ...]]:
+    return baselines(Allocations.of(request.config.labels.allocations))
 
 
 def _first_decision(bars: Bars, policy: TRMPolicy, path: Path) -> pd.Timestamp:

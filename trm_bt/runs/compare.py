@@ -17,7 +17,8 @@ from trm_bt.evaluation.benchmarks import OURS, DecisionRecord
 from trm_bt.evaluation.comparison import Comparison, run_comparison
 from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.trials import (
-    LOG_NAME,
+    check_log,
+    log_beside,
     read_returns,
     read_trials,
     record_trial,
@@ -25,10 +26,11 @@ from trm_bt.evaluation.trials import (
 )
 from trm_bt.evaluation.verdict import verdict
 from trm_bt.feeds.sources import check_span
-from trm_bt.files import check_replaceable, staged_folder
-from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.files import staged_folder
+from trm_bt.manifest import check_replaceable
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.compare_page import render_comparison
+from trm_bt.report.contents import ComparisonContent
 from trm_bt.runfolder.records import (
     COMPARISON,
     OUT_OF_SAMPLE,
@@ -36,13 +38,13 @@ from trm_bt.runfolder.records import (
     BarsRecord,
     CashRecord,
     RunRecord,
+    table_columns,
 )
-from trm_bt.runfolder.store import read_run_record, read_run_table, write_json
-from trm_bt.runs.request import requested_bars
+from trm_bt.runfolder.store import read_columns, read_run_record, write_json
+from trm_bt.runs.request import bars_for
 
 MARKER: Final = "comparison.json"
 PAGE: Final = "comparison.html"
-_PROBABILITIES: Final = [f"prob_{name}" for name in ALLOCATION_NAMES]
 _SAME_VALUE: Final = 1e-9
 
 
@@ -103,11 +105,12 @@ def compare(
     check_span(request.start, request.end)
     target = target_of(request.folder, out)
     check_replaceable(target, marker=MARKER, force=force)
-    log = request.trials or request.folder.absolute().parent / LOG_NAME
-    read_trials(log)  # a log that cannot be counted is refused before the work
+    log = request.trials or log_beside(request.folder)
+    check_log(log)
     run = read_run_record(request.folder)
     whole = read_decisions(request.folder, run)
-    loaded = requested_bars(replace(run.request, bars=request.bars or run.request.bars))
+    moved = replace(run.request, bars=request.bars or run.request.bars)
+    loaded = bars_for(moved, run.feature_schema)
     config, settings = run.request.config, request.settings
     decisions = _decided_between(request, whole)
     bars = loaded.between(end=decisions.sessions[-1])
@@ -129,6 +132,8 @@ def compare(
         cash=str(CashRecord.of(bars)),
         cost_bps=config.backtest.cost_bps,
         rebalance_band=config.strategy.rebalance_band,
+        schedule=config.strategy.schedule,
+        allocations=comparison.allocations.names,
         verdict=verdict(assessment),
     )
     _write(record, comparison, target)
@@ -171,19 +176,20 @@ def _write(record: ComparisonRecord, comparison: Comparison, target: Path) -> No
     with staged_folder(target) as folder:
         write_json(folder / MARKER, record.to_dict())
         comparison.equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-        page = render_comparison(record, comparison.equity, comparison.excess)
+        content = ComparisonContent(record, comparison.equity, comparison.excess)
+        page = render_comparison(content)
         (folder / PAGE).write_text(page, encoding="utf-8")
 
 
 def check_replayed(folder: Path, equity: pd.Series) -> None:
-    """Hold the allocator's replayed value against what its run recorded.
+    """Hold the allocator's replayed value, (n_sessions,), against the recorded one.
 
     Raises
     ------
     RunError
         At the first session on which the two differ.
     """
-    recorded = read_run_table(folder, "equity")[OURS]
+    recorded = read_columns(folder / "equity.parquet", [OURS])[OURS]
     both = pd.concat([recorded, equity], axis=1, keys=["recorded", "now"]).sort_index()
     # a session that only one of the two has is a difference
     is_same = (both["now"] / both["recorded"] - 1.0).abs() <= _SAME_VALUE
@@ -205,13 +211,15 @@ def read_decisions(folder: Path, run: RunRecord) -> DecisionRecord:
     RunError
         If the table is missing or lacks a column, or a model of it is unknown.
     """
-    table = read_run_table(folder, "decisions")
+    allocations = run.feature_schema.table
+    columns = table_columns(allocations.names)["decisions"]
+    table = read_columns(folder / "decisions.parquet", columns)
     table = table[table["run"] == OUT_OF_SAMPLE].set_index("session", drop=False)
     table = table.sort_index()
     return DecisionRecord(
         target_weights(table),
         table["allocation"].fillna(-1).to_numpy(np.int64),
-        table[_PROBABILITIES].max(axis=1).to_numpy(np.float64),
+        table[allocations.columns("prob")].max(axis=1).to_numpy(np.float64),
         _known_by(table, run, folder),
     )
 

@@ -1,25 +1,26 @@
 """Features and labels of bars, and the files that hold them."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from trm_bt.config import LabelConfig
 from trm_bt.errors import BarsError
-from trm_bt.files import check_replaceable, staged_folder
+from trm_bt.files import staged_folder
+from trm_bt.manifest import check_replaceable
+from trm_bt.market._typing import JsonObject
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import Features, compute_features
-from trm_bt.market.label_table import LABELS_FILE, describe_labels
-from trm_bt.market.labels import compute_labels
-from trm_bt.runfolder.records import BarsRecord, RunRequest
+from trm_bt.market.features import Features
+from trm_bt.market.label_table import LABELS_FILE, summarize_labels
+from trm_bt.market.labels import features_and_labels
+from trm_bt.runfolder.records import BarsRecord, LabelsRecord, RunRequest
 from trm_bt.runfolder.store import write_json
 from trm_bt.runs.request import requested_bars
 
 
 def write_labels(
     request: RunRequest, out: Path, *, only_crises: bool = False, force: bool = False
-) -> dict[str, Any]:
+) -> LabelsRecord:
     """Label the bars and write the table as parquet and CSV, with a summary.
 
     Parameters
@@ -36,7 +37,7 @@ def write_labels(
 
     Returns
     -------
-    dict
+    LabelsRecord
         What labels_summary.json holds.
 
     Raises
@@ -46,8 +47,7 @@ def write_labels(
     """
     check_replaceable(out, marker="labels.csv", force=force)
     config, bars = request.config, requested_bars(request)
-    features = compute_features(bars, config.features)
-    labels = compute_labels(bars, features, config.labels)
+    features, labels = features_and_labels(bars, config)
     if only_crises:
         labels = labels[labels["crises"] != ""]
         if labels.empty:
@@ -66,31 +66,33 @@ def save_labels(
     bars: Bars,
     config: LabelConfig,
     folder: Path,
-) -> dict[str, Any]:
+) -> LabelsRecord:
     """Write labels.parquet, labels.csv and labels_summary.json into `folder`.
 
-    The parquet file carries the feature schema too.
+    The labels have shape (n_labels, n_columns); the parquet file carries the feature
+    schema too.
 
     Returns
     -------
-    dict
+    LabelsRecord
         What labels_summary.json holds.
     """
     described = labels.copy(deep=False)
-    described.attrs = features.frame.attrs
+    schema = features.schema.choosing(config)
+    described.attrs = {"feature_schema": schema.model_dump(mode="json")}
     described.to_parquet(folder / LABELS_FILE)
     labels.to_csv(folder / "labels.csv")
-    summary: dict[str, Any] = {
-        **describe_labels(labels, config),
-        "features": features.schema.status_by_name,
-        "n_zero_denominators": features.n_zero_denominators,
-        "bars": BarsRecord.of(bars).model_dump(mode="json"),
-    }
+    summary = LabelsRecord(
+        **dict(summarize_labels(labels, config)),
+        features=features.schema.status_by_name,
+        n_zero_denominators=features.n_zero_denominators,
+        bars=BarsRecord.of(bars),
+    )
     write_json(folder / "labels_summary.json", summary)
     return summary
 
 
-def save_features(features: Features, bars: Bars, folder: Path) -> dict[str, object]:
+def save_features(features: Features, bars: Bars, folder: Path) -> JsonObject:
     """Write features.parquet, features.csv and features.json into `folder`.
 
     The parquet file carries the schema too, as `Features` says. Returns what the JSON
@@ -98,7 +100,7 @@ def save_features(features: Features, bars: Bars, folder: Path) -> dict[str, obj
     """
     features.frame.to_parquet(folder / "features.parquet")
     features.frame.to_csv(folder / "features.csv", index_label="session")
-    facts = {
+    facts: JsonObject = {
         "rows": len(features.frame),
         "start": features.frame.index[0].date().isoformat(),
         "end": features.frame.index[-1].date().isoformat(),

@@ -7,7 +7,12 @@ import pandas as pd
 
 from trm_bt.backtest import BacktestResult
 from trm_bt.evaluation.benchmarks import OURS
-from trm_bt.evaluation.metrics import max_drawdown, summarize_strategy, total_return
+from trm_bt.evaluation.metrics import (
+    costs_annual,
+    max_drawdown,
+    summarize_strategy,
+    total_return,
+)
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.splits import CrisisPlan
 from trm_bt.market.bars import Bars
@@ -26,6 +31,7 @@ from trm_bt.runfolder.records import (
     Summary,
     ValidationRecord,
 )
+from trm_bt.runfolder.schedules import ScheduleRecord
 
 CrisisResults = Mapping[str, tuple[BacktestResult, pd.DataFrame]]
 """By crisis: the allocator's run, and every strategy's equity in the crisis."""
@@ -110,29 +116,34 @@ def summarize(
         crises=tuple(_crisis_record(plan, crises, by_name) for plan in plans),
         orders=_orders_record(everything),
         seed=seed,
+        allocations=schema.table.names,
     )
 
 
-def crisis_equity(plan: CrisisPlan, equities: Mapping[str, pd.Series]) -> pd.DataFrame:
-    """Cut every strategy's portfolio value to one crisis.
+def schedule_record(
+    result: BacktestResult, cash_returns: pd.Series | None
+) -> ScheduleRecord:
+    """Return the figures of one run of the allocator, by which schedules are compared.
 
     Parameters
     ----------
-    plan : CrisisPlan
-        A crisis with a model.
-    equities : mapping of str to Series of shape (n_sessions,)
-        Portfolio value at the closes by strategy, over at least the crisis.
-
-    Returns
-    -------
-    DataFrame of shape (n_crisis_sessions + 1, n_strategies)
-        From the base, the close before the crisis, to its last session.
+    result : BacktestResult
+        The allocator's run.
+    cash_returns : Series or None
+        What cash earned, None where it earned nothing.
     """
-    return pd.DataFrame(
-        {
-            name: equity.loc[plan.base : plan.crisis.end]
-            for name, equity in equities.items()
-        }
+    orders = result.orders
+    figures = summarize_strategy(
+        result.equity, orders=orders, cash_returns=cash_returns
+    )
+    return ScheduleRecord(
+        total_return=figures.total_return,
+        sharpe=figures.sharpe,
+        max_drawdown=figures.max_drawdown,
+        turnover_annual=figures.turnover_annual,
+        costs_annual=costs_annual(result.equity, orders),
+        orders=result.n_completed,
+        trading_sessions=orders["filled_on"].nunique(),
     )
 
 

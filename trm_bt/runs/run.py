@@ -4,19 +4,23 @@ Models are saved as soon as they are trained, so that a run that was stopped any
 resumes with those it has.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from trm_bt import report
-from trm_bt.errors import BarsError, CheckpointError, RunError
+from trm_bt.errors import BarsError, CheckpointError
 from trm_bt.evaluation.benchmarks import OURS
-from trm_bt.evaluation.trials import record_run_trial
-from trm_bt.files import check_replaceable, exclusive_lock, staged_folder
+from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
+from trm_bt.files import exclusive_lock, staged_files
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.dataset import samples_from_labels, split_chronologically
+from trm_bt.learning.memory import check_memory
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import ProgressCallback, TrainedModel, TrainingProgress
 from trm_bt.learning.splits import (
@@ -27,6 +31,8 @@ from trm_bt.learning.splits import (
     plan_crises,
 )
 from trm_bt.learning.workers import TrainingJob, train_each
+from trm_bt.manifest import check_replaceable, check_target
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import Features, compute_features
@@ -42,14 +48,18 @@ from trm_bt.runfolder.records import (
     RunRecord,
     RunRequest,
     Summary,
+    baselines,
     versions,
 )
-from trm_bt.runfolder.store import read_run_record, write_json
-from trm_bt.runs.backtests import RecordedPolicy, backtest_all
+from trm_bt.runfolder.store import read_summary, write_json
+from trm_bt.runs.backtests import RecordedPolicy, backtest_all, compare_schedules
+from trm_bt.runs.claim import claim, write_record
 from trm_bt.runs.dataset import save_labels
-from trm_bt.runs.request import requested_bars, timed
+from trm_bt.runs.request import training_bars
 from trm_bt.runs.results import model_record, save_results, summarize
 from trm_bt.runs.train import save_trained
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,10 +132,10 @@ class _Decided:
 
 
 def run(
-    request: RunRequest,
-    out: Path,
+    bars: RunRequest | str | Path,
+    out: str | Path,
     *,
-    command: str,
+    command: str | None = None,
     force: bool = False,
     n_processes: int | None = None,
     progress: Progress | None = None,
@@ -134,13 +144,14 @@ def run(
 
     Parameters
     ----------
-    request : RunRequest
-        Bars, settings and the schedule of the splits.
-    out : Path
-        The run folder. If it holds the same run, finished or not, its checkpoints are
-        kept and the rest is made.
-    command : str
-        The command line, shown on the page.
+    bars : str, Path or RunRequest
+        "sample", "yahoo" or a folder, with the default settings; or a request, which
+        has settings, span and the schedule of the splits beside them.
+    out : str or Path
+        The run folder. If it holds the same run unfinished, its checkpoints are kept
+        and the rest is made; if it holds it finished, nothing is made.
+    command : str, optional
+        The command line, shown on the page; by default a call of this function.
     force : bool
         Replace another run.
     n_processes : int, optional
@@ -159,30 +170,52 @@ def run(
         If the input is bad, another process is at work in the folder, or an existing
         checkpoint cannot be believed; the folder stays as it is then.
     """
-    if request.schedule == "calendar":
-        request.config.check_walkable()
-    else:
-        request.config.check_trainable()
+    request = bars if isinstance(bars, RunRequest) else RunRequest(str(bars))
+    out, command = Path(out), command or f"trm_bt.run({request.bars!r}, {str(out)!r})"
+    _check_before(request, out)
     progress, seconds = progress or no_progress, dict[str, float]()
     work = _prepare(request, out, command, seconds)
     jobs = work.jobs()
     for job in jobs.values():  # refuse one of too few labels before any is trained
         split_chronologically(job.samples, request.config.training.validation_fraction)
     with exclusive_lock(out):
-        _claim(work, force=force)
-        with timed(seconds, "training"):
+        if claim(out, work.record, jobs, force=force):
+            _LOG.warning("%s: this run is already done, and nothing was made.", out)
+            return read_summary(out)
+        with _timed(seconds, "training"):
             _train(work, jobs, n_processes, progress)
-        with timed(seconds, "deciding"):
+        with _timed(seconds, "deciding"):
             decided = _decide(work, progress)
-        write_json(out / RUN, work.record)  # what is there is not of these decisions
-        with timed(seconds, "backtests"):
+        write_record(out, work.record)  # what is there is not of these decisions
+        with _timed(seconds, "backtests"):
             summary = _save_tables(work, decided, progress)
         facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
-        write_json(out / RUN, work.record.model_copy(update=facts))
-        with timed(seconds, "report"):
+        write_record(out, work.record.model_copy(update=facts))
+        with _timed(seconds, "report"):
             report.build(out, progress=progress)
-        write_json(out / RUN, work.record.model_copy(update=facts))
+        write_record(out, work.record.model_copy(update=facts))
     return summary
+
+
+def _check_before(request: RunRequest, out: Path) -> None:
+    """Refuse what could not end well before the bars are read."""
+    if request.schedule == "calendar":
+        request.config.check_walkable()
+    else:
+        request.config.check_trainable()
+    check_memory(request.config)
+    check_target(out)
+    if not (out / RUN).exists():
+        check_replaceable(out, force=True)
+    check_log(log_beside(out))
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note the wall seconds of a stage."""
+    started = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - started, 2)
 
 
 def _prepare(
@@ -190,12 +223,14 @@ def _prepare(
 ) -> _Work:
     """Load the bars, compute features and labels, and lay out the splits."""
     config = request.config
-    with timed(seconds, "bars"):
-        bars = requested_bars(request)
-    with timed(seconds, "features"):
+    baselines(Allocations.of(config.labels.allocations))  # refuses a name that is taken
+    with _timed(seconds, "bars"):
+        bars = training_bars(request)
+    with _timed(seconds, "features"):
         features = compute_features(bars, config.features)
-    with timed(seconds, "labels"):
+    with _timed(seconds, "labels"):
         labels = compute_labels(bars, features, config.labels)
+    features = replace(features, schema=features.schema.choosing(config.labels))
     record = RunRecord(
         finished=False,
         command=command,
@@ -221,25 +256,6 @@ def _prepare(
     return _Work(record, bars, features, labels, splits, plans, out)
 
 
-def _claim(work: _Work, *, force: bool) -> None:
-    """Make the folder this run's, or find that it is already."""
-    try:
-        earlier = read_run_record(work.out, may_be_unfinished=True)
-    except RunError:  # no run, or one that nobody can read
-        pass
-    else:
-        if earlier.is_of(work.record):
-            return
-        if not force:
-            raise RunError(
-                f"{work.out}: holds a run of other settings, bars or versions. Choose "
-                "another --out, or pass --force to replace it."
-            )
-    check_replaceable(work.out, marker=RUN, force=force)
-    with staged_folder(work.out) as draft:
-        write_json(draft / RUN, work.record)
-
-
 def _train(
     work: _Work,
     jobs: Mapping[Path, TrainingJob],
@@ -256,8 +272,9 @@ def _train(
         n_processes=n_processes,
         progress=_training_progress(len(jobs), len(jobs) - len(missing), progress),
     )
-    for model in trainings:
-        save_trained(model, work.labels, work.bars, folders[model.name])
+    with closing(trainings):  # whatever fails here, the processes end with it
+        for model in trainings:
+            save_trained(model, work.labels, work.bars, folders[model.name])
     progress("training", 1, 1)
 
 
@@ -337,9 +354,6 @@ def _row(decision: Decision, split: Split, model: TrainedModel) -> Mapping[str, 
 def _save_tables(work: _Work, decided: _Decided, progress: Progress) -> Summary:
     """Backtest what was decided, write every table of the run, and count it."""
     out, request, bars = work.out, work.request, work.bars
-    work.features.frame.to_parquet(out / "features.parquet")
-    save_labels(work.labels, work.features, bars, request.config.labels, out)
-    pd.DataFrame(decided.rows).to_parquet(out / f"{OUT_OF_SAMPLE}.parquet")
     policies = {
         name: RecordedPolicy(work.features.schema, decisions)
         for name, decisions in decided.by_run.items()
@@ -347,7 +361,15 @@ def _save_tables(work: _Work, decided: _Decided, progress: Progress) -> Summary:
     results, crises = backtest_all(bars, request, work.plans, policies, progress)
     seed = request.config.seed
     summary = summarize(bars, results, crises, work.plans, decided.models, seed=seed)
-    save_results(results, crises, out)
-    write_json(out / SUMMARY, summary)
+    policy = policies[OUT_OF_SAMPLE]
+    summary = summary.model_copy(
+        update=compare_schedules(bars, policy, results[OURS], request)
+    )
+    with staged_files(out) as new:
+        work.features.frame.to_parquet(new / "features.parquet")
+        save_labels(work.labels, work.features, bars, request.config.labels, new)
+        pd.DataFrame(decided.rows).to_parquet(new / f"{OUT_OF_SAMPLE}.parquet")
+        save_results(results, crises, new)
+        write_json(new / SUMMARY, summary)
     record_run_trial(out, request.config, results[OURS], bars)
     return summary

@@ -1,26 +1,33 @@
 """The training stage: bars in, a checkpoint with card, history and picture out."""
 
 import json
-import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from trm_bt import report
 from trm_bt.errors import BarsError, RunError
-from trm_bt.files import check_replaceable
+from trm_bt.files import exclusive_lock, remove_folder
 from trm_bt.learning.checkpoint import check_overwrite, save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
+from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import ProgressCallback, TrainedModel
-from trm_bt.learning.resume import is_unfinished
+from trm_bt.learning.resume import STATE_FILE, is_unfinished
 from trm_bt.learning.self_check import Check, self_check
 from trm_bt.learning.trainer import train
+from trm_bt.manifest import check_replaceable
+from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
-from trm_bt.market.features import FeatureSchema, compute_features
-from trm_bt.market.labels import compute_labels
-from trm_bt.runfolder.records import RunRequest
-from trm_bt.runs.cards import card_facts
-from trm_bt.runs.request import requested_bars
+from trm_bt.market.crises import CRISES
+from trm_bt.market.features import describe_provenance
+from trm_bt.market.label_table import summarize_labels
+from trm_bt.market.labels import features_and_labels
+from trm_bt.report.cards import CardFacts
+from trm_bt.runfolder.records import BarsRecord, RunRequest, baselines, versions
+from trm_bt.runs.request import training_bars
+from trm_bt.runs.results import model_record
 
 
 def train_checkpoint(
@@ -55,45 +62,48 @@ def train_checkpoint(
     Raises
     ------
     BarsError, CheckpointError, ConfigError, RunError
-        If the input is bad; nothing is written then.
+        If the input is bad, or another process trains to `out`; nothing is written
+        then.
     """
     request.config.check_trainable()
-    out = out.resolve()
-    unfinished = out.with_name(f"{out.name}.unfinished")
-    may_replace = force or (resume and is_unfinished(unfinished))
-    _check_target(out, unfinished, may_replace=may_replace)
-    bars = requested_bars(request)
-    labels, schema = _labels_of(bars, request)
-    minimum = request.config.training.min_labels
-    if len(labels) < minimum:
-        raise BarsError(
-            f"A model needs {minimum} labels, the bars give {len(labels)}. Give more "
-            "history or lower `min_labels`."
+    allocations = Allocations.of(request.config.labels.allocations)
+    baselines(allocations)  # refuses a name that is taken
+    with exclusive_lock(out):
+        unfinished = out.with_name(f"{out.name}.unfinished")
+        may_replace = force or (resume and is_unfinished(unfinished))
+        check_overwrite(out, force=may_replace)
+        _check_unfinished(unfinished, may_replace=may_replace)
+        bars = training_bars(request)
+        features, labels = features_and_labels(bars, request.config)
+        minimum = request.config.training.min_labels
+        if len(labels) < minimum:
+            raise BarsError(
+                f"A model needs {minimum} labels, the bars give {len(labels)}. Give "
+                "more history or lower `min_labels`."
+            )
+        if not resume:
+            remove_folder(unfinished)
+        model = train(
+            samples_from_labels(labels),
+            features.schema,
+            request.config,
+            name=out.name,
+            progress=progress,
+            unfinished=unfinished,
         )
-    if unfinished.exists() and not resume:
-        shutil.rmtree(unfinished)
-    model = train(
-        samples_from_labels(labels),
-        schema,
-        request.config,
-        name=out.name,
-        progress=progress,
-        unfinished=unfinished,
-    )
-    save_trained(model, labels, bars, out, force=may_replace)
-    shutil.rmtree(unfinished)
+        save_trained(model, labels, bars, out, force=may_replace)
+        remove_folder(unfinished)
     return model
 
 
-def _check_target(out: Path, unfinished: Path, *, may_replace: bool) -> None:
-    """Refuse a checkpoint, or the state of a training, that nobody gave up."""
-    check_replaceable(out, marker="manifest.json", force=may_replace)
-    check_overwrite(out, force=may_replace)
+def _check_unfinished(unfinished: Path, *, may_replace: bool) -> None:
+    """Refuse what is no state of a training, or the state of one nobody gave up."""
     if is_unfinished(unfinished) and not may_replace:
         raise RunError(
             f"{unfinished}: is the state of an unfinished training. Pass --resume to "
             "resume it, or --force to train from the start."
         )
+    check_replaceable(unfinished, marker=STATE_FILE, force=True)
 
 
 def check_training(
@@ -101,7 +111,7 @@ def check_training(
 ) -> list[Check]:
     """Check that the settings can train at all; see `trm_bt.learning.self_check`."""
     request.config.check_trainable()
-    labels, _ = _labels_of(requested_bars(request), request)
+    _, labels = features_and_labels(training_bars(request), request.config)
     return self_check(samples_from_labels(labels), request.config, progress=progress)
 
 
@@ -129,6 +139,12 @@ def save_trained(
         Replace an existing checkpoint.
     """
     record = model.record
+    # what is told of the bars is no later than what the model knows
+    seen = describe_provenance(
+        bars.between(end=pd.Timestamp(record.last_label_known_on))
+    )
+    schema = model.schema.model_copy(update={"provenance": seen})
+    model = replace(model, schema=schema)
     history = [epoch.model_dump() for epoch in record.history]
     baselines = {
         "accuracy": record.majority_accuracy,
@@ -142,8 +158,58 @@ def save_trained(
     save_checkpoint(model, folder, extras=extras, force=force)
 
 
-def _labels_of(bars: Bars, request: RunRequest) -> tuple[pd.DataFrame, FeatureSchema]:
-    """Compute features and labels of the bars."""
-    config = request.config
-    features = compute_features(bars, config.features)
-    return compute_labels(bars, features, config.labels), features.schema
+def card_facts(model: TrainedModel, labels: pd.DataFrame, bars: Bars) -> CardFacts:
+    """Return what the model card says.
+
+    Bars and labels later than the model knows are left out of all figures.
+
+    Parameters
+    ----------
+    model, labels, bars
+        As in `save_trained`.
+    """
+    record, config = model.record, model.config
+    known_on = pd.Timestamp(record.last_label_known_on)
+    training = labels.loc[str(record.train_start) : str(record.train_end)]
+    validation = labels.loc[str(record.validation_start) : str(record.validation_end)]
+    scaling = model.scaler.mean.tolist(), model.scaler.std.tolist()
+    return CardFacts(
+        model=model_record(model),
+        bars=BarsRecord.of(bars.between(end=known_on)),
+        train_end=record.train_end,
+        validation_start=record.validation_start,
+        validation_end=record.validation_end,
+        n_epochs=len(record.history),
+        mean_steps=record.best.validation_mean_steps,
+        schema=model.schema,
+        features=[
+            (name, status, mean, std)
+            for (name, status), mean, std in zip(
+                model.schema.status_by_name.items(), *scaling, strict=True
+            )
+        ],
+        labels=summarize_labels(training, config.labels),
+        crises=list(_crises_seen(training, validation, known_on)),
+        config=config,
+        n_parameters=TinyRecursiveModel(
+            config.model, n_allocations=len(model.schema.table)
+        ).n_parameters,
+        versions=versions(),
+    )
+
+
+def _crises_seen(
+    training: pd.DataFrame, validation: pd.DataFrame, known_on: pd.Timestamp
+) -> Iterator[tuple[str, int, int, str]]:
+    """Say of each crisis how many labels hold through a part of it."""
+    for crisis in CRISES:
+        n_trained, n_validated = (
+            int(((part.index <= crisis.end) & (part["known_on"] >= crisis.start)).sum())
+            for part in (training, validation)
+        )
+        verdict = "not in its rows"
+        if n_trained or n_validated:
+            verdict = "in sample"
+        elif crisis.start > known_on:
+            verdict = "later than all it knows"
+        yield crisis.name, n_trained, n_validated, verdict

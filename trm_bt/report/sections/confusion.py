@@ -22,19 +22,22 @@ def confusion(page: ComparisonContent) -> Markup:
         "confusion",
         page,
         reliability=reliability_chart(page.record.calibration),
-        confusion=confusion_chart(page.record.confusion),
+        confusion=confusion_chart(page.record.confusion, page.record.allocations),
         weights=_weights_chart(page.record.weights_by_volatility),
     )
 
 
 @as_svg
-def confusion_chart(counts: Sequence[Sequence[int]]) -> Figure:
+def confusion_chart(
+    counts: Sequence[Sequence[int]], allocations: Sequence[str] = ALLOCATION_NAMES
+) -> Figure:
     """Draw decided classes by best ones, shaded by the share of each decided class.
 
     Parameters
     ----------
     counts : sequence of shape (n_allocations, n_allocations)
         Sessions by decided class (rows) and best class (columns).
+    allocations : sequence of n_allocations str
     """
     figure = Figure(figsize=(6.0, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -48,7 +51,7 @@ def confusion_chart(counts: Sequence[Sequence[int]]) -> Figure:
             axes.add_patch(cell)
             if count:
                 axes.text(column, row, f"{count}", ha="center", va="center")
-    names = [name.replace("_", " ") for name in ALLOCATION_NAMES]
+    names = [name.replace("_", " ") for name in allocations]
     places = range(len(names))
     axes.set_xticks(places, [str(place) for place in places])
     axes.set_yticks(places, [f"{place} {names[place]}" for place in places])

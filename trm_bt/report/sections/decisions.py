@@ -1,5 +1,6 @@
 """What the allocator decided over the whole run, and how sure it was."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import matplotlib.dates as mdates
@@ -10,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report.colours import LIGHT
 from trm_bt.report.contents import RunContent
 from trm_bt.report.drawing import as_svg, draw_lines, panels
@@ -30,25 +30,26 @@ def decisions(page: RunContent) -> Markup:
     return fill(
         "decisions",
         page,
-        picture=_chart(page.decisions),
-        rows=_rows(page.decisions),
+        picture=_chart(page.decisions, page.allocations.names),
+        rows=_rows(page.decisions, page.allocations.names),
         steps=list(zip(steps.index.tolist(), steps.tolist(), strict=True)),
         n_decided=len(decided),
     )
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, object]]:
+def _rows(table: pd.DataFrame, names: Sequence[str]) -> list[dict[str, object]]:
     """Return how often each allocation was the likeliest, abstentions last.
 
     Parameters
     ----------
     table : DataFrame of shape (n_sessions, n_columns)
         Decisions, indexed by session.
+    names : sequence of n_allocations str
     """
     chosen = table["allocation"]
     parts = [
         (name, table[(chosen == allocation).fillna(False)])
-        for allocation, name in enumerate(ALLOCATION_NAMES)
+        for allocation, name in enumerate(names)
     ]
     rows: list[dict[str, object]] = [
         {
@@ -65,9 +66,9 @@ def _rows(table: pd.DataFrame) -> list[dict[str, object]]:
 
 
 @as_svg
-def _chart(table: pd.DataFrame) -> Figure:
+def _chart(table: pd.DataFrame, allocations: Sequence[str]) -> Figure:
     """Draw the most probable allocation, its confidence, and the steps, over time."""
-    names = [label(name) for name in ALLOCATION_NAMES]
+    names = [label(name) for name in allocations]
     figure, (upper, middle, lower) = panels(6.4, 1.7, 1.2, 0.8)
     _draw_stretches(upper, table["allocation"].dropna(), "trm")
     upper.set_yticks(range(len(names)), names)

@@ -145,7 +145,7 @@ def _svg(figure: Figure, shaded: DateSpan | None) -> Markup:
 def _measures(
     returns: pd.Series, benchmark: pd.Series | None, is_short: bool, has_rules: bool
 ) -> pd.DataFrame:
-    """Return the measures as text, with an empty row between groups if asked for."""
+    """Return the measures as text, with an empty row between groups on request."""
     from quantstats import reports
 
     table: pd.DataFrame = reports.metrics(  # type: ignore[no-untyped-call]

@@ -2,9 +2,8 @@
 
 from markupsafe import Markup
 
-from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.report.contents import RunContent
-from trm_bt.report.headline import contrasts, habit, headline
+from trm_bt.report.headline import constant_mix, contrasts, habit, headline
 from trm_bt.report.templating import fill
 
 
@@ -14,9 +13,12 @@ def opening(page: RunContent) -> Markup:
     chosen = page.decisions["allocation"]
     shares = {
         name: float((chosen == allocation).sum()) / max(len(chosen), 1)
-        for allocation, name in enumerate(ALLOCATION_NAMES)
+        for allocation, name in enumerate(page.allocations.names)
     }
     sentences = headline(contrasts(summary.strategies), summary.out_of_sample)
-    if habitual := habit(shares):
+    targets = page.decisions.loc[chosen.notna(), ["target_equity", "target_bond"]]
+    if constant := constant_mix(targets):
+        sentences.insert(0, constant)
+    elif habitual := habit(shares):
         sentences.append(habitual)
     return fill("opening", page, sentences=sentences)

@@ -7,7 +7,6 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from trm_bt.evaluation.metrics import drawdowns
-from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS
 from trm_bt.report.colours import LINES
 from trm_bt.report.contents import RunContent
 from trm_bt.report.drawing import (
@@ -25,9 +24,10 @@ from trm_bt.report.templating import fill
 def whole_run(page: RunContent) -> Markup:
     """Return the section."""
     spans = [window.span for window in page.windows if not window.reason]
+    table = page.allocations
     mixes = {
         name: "/".join(f"{weight:.0%}".rstrip("%") for weight in weights)
-        for name, weights in zip(ALLOCATION_NAMES, ALLOCATION_WEIGHTS, strict=True)
+        for name, weights in zip(table.names, table.weights, strict=True)
     }
     return fill(
         "whole_run", page, mixes=mixes, picture=_chart(page.folder.equity, spans)

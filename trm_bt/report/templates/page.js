@@ -75,13 +75,13 @@
   function lines(chart) {
     const columns = chart.series.map(one => one.values);
     const format = chart.classes ? value => chart.classes[value] : formats[chart.format];
-    const told = at => (plot, _, __, index) => {
+    const textAt = at => (plot, _, __, index) => {
       const value = index === null ? null : columns[at][index];
       return value === null || value === undefined ? "\u2013" : format(value);
     };
     const isDots = chart.classes || chart.format === "whole";
     const series = chart.series.map((one, at) => ({
-      label: one.label, value: told(at), stroke: ink(one.ink), width: 1.5,
+      label: one.label, value: textAt(at), stroke: ink(one.ink), width: 1.5,
       ...(chart.is_stacked ? { fill: faint(ink(one.ink)), width: 0 } : {}),
       ...(isDots ? { paths: () => null, points: { show: true, size: 3, width: 0, fill: ink(one.ink) } } : { points: { show: false } }),
     }));

@@ -1,0 +1,361 @@
+"""What a model holds after the last session of bars, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from trm_bt.config import Device, StrategyConfig, TRMConfig
+from trm_bt.feeds import load_bars
+from trm_bt.learning.policy import TRMPolicy
+from trm_bt.learning.records import TrainedModel
+from trm_bt.market.allocations import Allocations
+from trm_bt.market.bars import Bars, Status
+from trm_bt.market.decisions import Decision
+from trm_bt.market.features import FEATURE_NAMES, compute_features, with_inputs_of
+from trm_bt.runfolder.records import RUN
+from trm_bt.runfolder.store import read_run_record
+from trm_bt.runs.folds import RunPolicy
+from trm_bt.runs.portfolio import PlannedOrder, Portfolio, plan_orders
+from trm_bt.strategies.averaging import Averaging
+from trm_bt.strategies.ledger import WEIGHT_COLUMNS
+from trm_bt.strategies.schedule import DueSessions, Weights
+
+Decider: TypeAlias = TRMPolicy | RunPolicy
+_SPANS: Final = (64, 512)
+"""Sessions that are decided before all of them: most often the newest suffice."""
+_N_SHOWN: Final = 2
+"""The session, and the one before it."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class FeatureReading(_Record):
+    """A feature at the close of the session.
+
+    Parameters
+    ----------
+    value : float
+        In its own unit.
+    z_score : float or None
+        Standardised by the training rows; None while the model abstains.
+    low, high : float or None
+        Range of the training rows; None where the checkpoint does not know it.
+    is_outside : bool or None
+        Whether the value lies outside that range.
+    change : float or None
+        From the session before.
+    status : {"observed", "proxy"}
+    """
+
+    value: float
+    z_score: float | None
+    low: float | None
+    high: float | None
+    is_outside: bool | None
+    change: float | None
+    status: Status
+
+
+class DecisionReport(_Record):
+    """What is held after the close of a session, and what it was decided on.
+
+    Parameters
+    ----------
+    session : date
+        The session; its decision is filled at the next open.
+    allocation : str or None
+        The most probable allocation; None while the model abstains.
+    weights : dict of str to float, or None
+        Targets of equity, bond and cash in force; None where none were ever decided.
+    weights_decided_on : date or None
+        The close that decided them: earlier than `session` where a low confidence or
+        the schedule kept them.
+    probabilities : dict of str to float, or None
+        Of each allocation.
+    confidence, halt_prob : float or None
+        The largest of them, and the probability that the halt head gives.
+    n_steps : int
+        Supervision steps used.
+    model : str
+        Who decided; empty while nobody did.
+    knows_until : date
+        The last session whose outcome the model knows: that of the deciding model, or
+        of the oldest one while it abstains.
+    abstains_because : str or None
+        One sentence while the model abstains.
+    features : dict of str to FeatureReading
+    outside : tuple of str
+        Features outside the range of the training rows.
+    session_before : date or None
+        What changes are since.
+    allocation_before : str or None
+        The most probable allocation of that session.
+    weight_changes, probability_changes : dict of str to float, or None
+        Where both sessions have them.
+    orders : tuple of PlannedOrder, or None
+        What brings the portfolio there, where one is given.
+    """
+
+    session: date
+    allocation: str | None
+    weights: dict[str, float] | None
+    weights_decided_on: date | None
+    probabilities: dict[str, float] | None
+    confidence: float | None
+    halt_prob: float | None
+    n_steps: int
+    model: str
+    knows_until: date
+    abstains_because: str | None
+    features: dict[str, FeatureReading]
+    outside: tuple[str, ...]
+    session_before: date | None
+    allocation_before: str | None
+    weight_changes: dict[str, float] | None
+    probability_changes: dict[str, float] | None
+    orders: tuple[PlannedOrder, ...] | None = None
+
+
+def decide(
+    model: Decider | Path | str,
+    bars: Bars | Path | str,
+    *,
+    session: pd.Timestamp | str | None = None,
+    config: TRMConfig | None = None,
+    portfolio: Portfolio | None = None,
+    device: Device = "auto",
+) -> DecisionReport:
+    """Say what a model holds after a session, as a backtest of it would.
+
+    Parameters
+    ----------
+    model : Path, str or policy
+        A checkpoint, a walk-forward set, the folder of a run, or what `open_model`
+        returns for one of them.
+    bars : Bars, Path or str
+        Bars, or where `load_bars` finds them. Nothing after the session is read.
+    session : Timestamp or str, optional
+        The deciding session, or the last one before it; the last of the bars if None.
+    config : TRMConfig, optional
+        How decisions become weights, and costs; that of the run, else the defaults.
+    portfolio : Portfolio, optional
+        What is held: the report then has the orders that bring it to the weights.
+    device : {"auto", "cpu", "cuda"}
+        Where a checkpoint decides.
+
+    Returns
+    -------
+    DecisionReport
+        Bit for bit the row of the backtest.
+
+    Raises
+    ------
+    BarsError
+        If the bars are too short for a row of features, or lack an input.
+    CheckpointError, RunError
+        If the model cannot be believed, or reads other features.
+    """
+    policy = open_model(model, device) if isinstance(model, Path | str) else model
+    if config is None:
+        config = policy.config if isinstance(policy, RunPolicy) else TRMConfig()
+    schema = policy.schema
+    if not isinstance(bars, Bars):
+        bars = load_bars(bars, inputs=schema.optional_inputs or "core")
+    seen = with_inputs_of(bars.between(end=session), schema)
+    newest = _newest_of(policy, seen, config.strategy)
+    orders, (weights, _) = None, newest.held[-1]
+    if portfolio is not None and weights is not None:
+        orders = plan_orders(portfolio, weights, seen, config)
+    return _report(policy, newest, orders)
+
+
+def open_model(path: Path | str, device: Device = "auto") -> Decider:
+    """Load a checkpoint, a walk-forward set, or the models of a run.
+
+    Raises
+    ------
+    CheckpointError, ConfigError, RunError
+        If it is none of these, or cannot be believed; a run must be finished.
+    """
+    path = Path(path).expanduser()
+    if (path / RUN).is_file():
+        return RunPolicy(path, read_run_record(path), device)
+    return TRMPolicy.load(path, device=device)
+
+
+@dataclass(frozen=True)
+class _Newest:
+    """The last two sessions, or the only one.
+
+    Parameters
+    ----------
+    features : DataFrame of shape (n_sessions, n_features)
+    decisions : sequence of n_sessions Decision
+    held : sequence of n_sessions (weights or None, session or None)
+        Weights in force after each close, and the close that decided them.
+    """
+
+    features: pd.DataFrame
+    decisions: Sequence[Decision]
+    held: Sequence[tuple[Weights | None, pd.Timestamp | None]]
+
+
+def _newest_of(policy: Decider, bars: Bars, settings: StrategyConfig) -> _Newest:
+    """Decide as few of the newest sessions as tell what is in force at the end."""
+    n_lookback, n_sessions = policy.schema.n_lookback, len(bars.sessions)
+    for n_decided in (*_SPANS, n_sessions):
+        n_before = max(n_sessions - n_decided - n_lookback + 1, 0)
+        features = compute_features(
+            bars.between(bars.sessions[n_before]), policy.schema.lookbacks
+        )
+        policy.check_schema(features.schema)
+        sessions = pd.DatetimeIndex(features.frame.index)
+        decisions = policy.decide(sessions, features.frame.to_numpy())
+        held, n_sure = _held(decisions, policy.schema.table, settings)
+        if n_before == 0 or n_sure >= _N_SHOWN:
+            break
+    return _Newest(features.frame[-2:], decisions[-2:], held[-2:])
+
+
+def _held(
+    decisions: Sequence[Decision], table: Allocations, settings: StrategyConfig
+) -> tuple[list[tuple[Weights | None, pd.Timestamp | None]], int]:
+    """Follow the allocator from the first decision given to the last.
+
+    Returns
+    -------
+    list of (weights or None, session or None)
+        Weights in force after each close, and the close that decided them.
+    int
+        How many of the last ones are the same whatever was decided before the first:
+        decided on a full average, and later than the first purchase, which waits for
+        no schedule.
+    """
+    averaging = Averaging(
+        table.weights,
+        n_averaged=settings.n_averaged,
+        decision=settings.decision,
+        min_confidence=settings.min_confidence,
+    )
+    due = DueSessions(settings.schedule)
+    held: list[tuple[Weights | None, pd.Timestamp | None]] = []
+    in_force: Weights | None = None
+    decided_on, decided_row, n_sure = None, 0, 0
+    first_row = max(settings.n_averaged - 1, 1)
+    for row, decision in enumerate(decisions):
+        wanted = averaging.weigh(decision)
+        is_first = not any(in_force or ())
+        if due.is_due(decision.decided_on, wanted, in_force) and wanted is not None:
+            in_force, decided_on, decided_row = wanted, decision.decided_on, row
+            if is_first and any(wanted):
+                first_row = max(first_row, row + 1)
+        n_sure = n_sure + 1 if decided_row >= first_row else 0
+        held.append((in_force, decided_on))
+    return held, n_sure
+
+
+def _report(
+    policy: Decider, newest: _Newest, orders: tuple[PlannedOrder, ...] | None
+) -> DecisionReport:
+    """Put together what is known of the last session, and of the one before."""
+    decision, (weights, decided_on) = newest.decisions[-1], newest.held[-1]
+    trained, table = policy.model_for(decision.decided_on), policy.schema.table
+    readings = _readings(newest.features, trained, policy)
+    before, held_before = None, None
+    if len(newest.decisions) > 1:
+        before, held_before = newest.decisions[-2], newest.held[-2][0]
+    named, probabilities = _named(weights), _probabilities(decision, table)
+    chances_before = None if before is None else _probabilities(before, table)
+    return DecisionReport(
+        session=decision.decided_on.date(),
+        allocation=_name(decision, table),
+        weights=named,
+        weights_decided_on=decided_on and decided_on.date(),
+        probabilities=probabilities,
+        confidence=None if probabilities is None else decision.confidence,
+        halt_prob=None if probabilities is None else decision.halt_prob,
+        n_steps=decision.n_steps,
+        model=decision.decided_by,
+        knows_until=(trained or policy.models[0]).record.last_label_known_on,
+        abstains_because=_why_abstained(policy, decision),
+        features=readings,
+        outside=tuple(name for name, r in readings.items() if r.is_outside),
+        session_before=before and before.decided_on.date(),
+        allocation_before=before and _name(before, table),
+        weight_changes=_changes(named, _named(held_before)),
+        probability_changes=_changes(probabilities, chances_before),
+        orders=orders,
+    )
+
+
+def _readings(
+    features: pd.DataFrame, trained: TrainedModel | None, policy: Decider
+) -> dict[str, FeatureReading]:
+    """Read each feature of the last session against the rows trained on."""
+    scaler = (trained or policy.models[0]).scaler
+    row = features.iloc[-1].to_numpy(np.float64)
+    z_scores = scaler.transform(row).tolist()
+    low, high = (None if s is None else s.tolist() for s in (scaler.low, scaler.high))
+    moves = features.diff().iloc[-1].tolist() if len(features) > 1 else None
+    return {
+        name: FeatureReading(
+            value=value,
+            z_score=None if trained is None else z_scores[i],
+            low=None if low is None else low[i],
+            high=None if high is None else high[i],
+            is_outside=None
+            if low is None or high is None
+            else not low[i] <= value <= high[i],
+            change=None if moves is None else moves[i],
+            status=policy.schema.status_by_name[name],
+        )
+        for i, (name, value) in enumerate(zip(FEATURE_NAMES, row.tolist(), strict=True))
+    }
+
+
+def _name(decision: Decision, table: Allocations) -> str | None:
+    return None if decision.allocation is None else table.names[decision.allocation]
+
+
+def _named(weights: Weights | None) -> dict[str, float] | None:
+    """Return weights by asset, cash included."""
+    if weights is None:
+        return None
+    return dict(zip(WEIGHT_COLUMNS, (*weights, 1.0 - sum(weights)), strict=True))
+
+
+def _probabilities(decision: Decision, table: Allocations) -> dict[str, float] | None:
+    if decision.allocation is None:
+        return None
+    return dict(zip(table.names, decision.probabilities.tolist(), strict=True))
+
+
+def _changes(
+    now: dict[str, float] | None, before: dict[str, float] | None
+) -> dict[str, float] | None:
+    if now is None or before is None:
+        return None
+    return {name: value - before[name] for name, value in now.items()}
+
+
+def _why_abstained(policy: Decider, decision: Decision) -> str | None:
+    """Say why a policy abstains; None where it does not."""
+    if decision.allocation is not None:
+        return None
+    first, session = policy.models[0], decision.decided_on.date()
+    known_on = first.record.last_label_known_on
+    if session <= known_on:
+        return (
+            f"{session} lies in the span that model {first.name} was trained on: it "
+            f"knows outcomes up to {known_on} and decides later sessions only."
+        )
+    assert isinstance(policy, RunPolicy)
+    return f"{session} lies before the first decision of the run, {policy.first}."
