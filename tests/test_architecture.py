@@ -22,6 +22,7 @@ FLOORS = {
     "trm_bt.manifest": 1,
     "trm_bt.parquet": 1,
     "trm_bt.reading": 1,
+    "trm_bt.figures": 1,
     "trm_bt.text": 1,
     "trm_bt.processes": 1,
     "trm_bt.market": 2,

@@ -16,8 +16,10 @@ from trm_bt.evaluation.assessment import (
     TrialsOverfitting,
 )
 from trm_bt.evaluation.statistics import Alpha, Lead
-from trm_bt.evaluation.verdict import p_text, signed, verdict
+from trm_bt.evaluation.verdict import p_text, verdict
+from trm_bt.figures import signed
 
+MINUS = "\N{MINUS SIGN}"
 SHARPES = {
     "trm": 0.5,
     "exposure_matched": 0.48,
@@ -30,7 +32,7 @@ SHARPES = {
 
 
 def lead(difference, p_value):
-    return Lead(difference, difference - 0.1, difference + 0.1, p_value)
+    return Lead(difference, difference - 0.1, difference + 0.1, p_value / 2, p_value)
 
 
 def figures(sharpe, accuracy=0.49):
@@ -95,8 +97,9 @@ def one(sentences, words):
 
 def test_the_first_sentence_is_of_the_exposure_matched_mix():
     assert verdict(ASSESSED)[0] == (
-        "TRM does not beat the exposure-matched mix: p = 0.41, Sharpe ratio 0.50 "
-        "against 0.48, difference +0.02 (95% interval -0.08 to +0.12)."
+        "TRM does not beat the exposure-matched mix: Sharpe ratio 0.50 against 0.48, "
+        "difference +0.02 (95% interval \N{MINUS SIGN}0.08 to +0.12), p = 0.20, "
+        "corrected p = 0.41."
     )
 
 
@@ -108,7 +111,8 @@ def test_only_a_small_p_beats(p_value, claim):
 
 def test_each_benchmark_has_its_sentence():
     said = verdict(ASSESSED)
-    assert "beats SPY: p = 0.012" in one(said, "SPY")
+    assert "beats SPY: Sharpe ratio 0.50 against 0.40" in one(said, "SPY")
+    assert "p = 0.006, corrected p = 0.012" in one(said, "SPY")
     assert "does not beat 60/40" in one(said, "60/40")
     assert "does not beat" in one(said, "strongest benchmark in hindsight (inverse_vo")
     assert "does not beat" in one(said, "best fixed allocation in hindsight (defens")
@@ -204,4 +208,9 @@ def test_p_values_have_the_digits_that_matter(value, text):
 
 
 def test_a_rounded_zero_has_no_sign():
-    assert [signed(v) for v in (-0.004, 0.004, -0.006)] == ["0.00", "0.00", "-0.01"]
+    found = [signed(v) for v in (-0.004, 0.004, -0.006)]
+    assert found == [
+        "0.00",
+        "0.00",
+        MINUS + "0.01",
+    ]

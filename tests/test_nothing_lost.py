@@ -164,7 +164,7 @@ def test_a_run_that_could_not_be_counted_does_not_begin(
     def fail(*_, **__):
         raise AssertionError("the bars were read")
 
-    monkeypatch.setattr("trm_bt.runs.run.requested_bars", fail)
+    monkeypatch.setattr("trm_bt.runs.request.load_bars", fail)
     (tmp_path / LOG_NAME).mkdir()
     damage(tmp_path / LOG_NAME)
     code, _, error = invoke(command, *train[1:])

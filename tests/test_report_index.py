@@ -165,7 +165,7 @@ def test_calibration_counts_only_decisions_with_a_known_outcome(folder, page):
     rows = table_of(page, "calibration")[1:]
     assert len(rows) == len(counts)
     for row, (tenth, (n, right)) in zip(rows, sorted(counts.items()), strict=True):
-        assert row[0].startswith(f"{10 * tenth}.0 %")
+        assert row[0].startswith(f"{10 * tenth}.0%")
         assert int(row[1].replace(",", "")) == n
         assert row[3] == percent(right / n)
 
@@ -283,7 +283,7 @@ def test_a_flat_run_still_has_a_page(tmp_path):
         table.to_parquet(tmp_path / f"{name}.parquet")
     page = page_of(tmp_path)
     row = next(row for row in table_of(page, "crises") if row[0].startswith("Flash"))
-    assert row[2] == "0.0 %"
+    assert row[2] == "0.0%"
 
 
 def test_the_chart_library_is_the_one_that_was_released(folder):

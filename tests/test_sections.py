@@ -17,7 +17,7 @@ def test_every_section_has_a_template_and_every_template_a_page():
     lists = "".join(
         Path(page.__file__).read_text() for page in (index, tearsheets, compare_page)
     )
-    listed = re.findall(r'\bSection\((?:partial\(fill, ")?(\w+)', lists)
+    listed = re.findall(r'\bSection\(\s*(?:partial\(fill, ")?(\w+)', lists)
     assert modules <= templates
     assert sorted(listed) == sorted(templates)
 

@@ -35,8 +35,8 @@ def folder(tmp_path):
 
 def test_a_gap_of_nothing_is_told_from_a_small_one(folder):
     rows = table_of(page_of(folder), "gaps")
-    assert rows[1] == ["at the fill", "0.0 %", "< 0.1 %", "< 0.1 %", "0.1 %"]
-    assert rows[2] == ["at the close", "1.2 %", "50.0 %", "> 99.9 %", "100.0 %"]
+    assert rows[1] == ["at the fill", "0.0%", "< 0.1%", "< 0.1%", "0.1%"]
+    assert rows[2] == ["at the close", "1.2%", "50.0%", "> 99.9%", "100.0%"]
 
 
 def test_one_session_of_many_is_a_share(folder):
@@ -51,16 +51,16 @@ def test_one_session_of_many_is_a_share(folder):
     pd.concat([many, others]).to_parquet(folder / "decisions.parquet")
     page = page_of(folder)
     shares = {row[0]: row[1:3] for row in table_of(page, "decisions")}
-    assert shares["Ultra defensive"] == ["1", "< 0.1 %"]
-    assert shares["Growth"] == ["3,999", "> 99.9 %"]
-    assert shares["Balanced safe"] == ["0", "0.0 %"]
+    assert shares["Ultra defensive"] == ["1", "< 0.1%"]
+    assert shares["Growth"] == ["3,999", "> 99.9%"]
+    assert shares["Balanced safe"] == ["0", "0.0%"]
     text = " ".join(visible(page).split())
-    assert "1 step on 3,999 sessions (> 99.9 %), 2 steps on 1 session (< 0.1 %)" in text
+    assert "1 step on 3,999 sessions (> 99.9%), 2 steps on 1 session (< 0.1%)" in text
 
 
 @pytest.mark.parametrize("is_crisis", [False, True])
 @pytest.mark.parametrize(
-    ("turnover", "shown"), [(0.0, "0.0 %"), (2e-5, "< 0.1 %"), (7.25, "725.0 %")]
+    ("turnover", "shown"), [(0.0, "0.0%"), (2e-5, "< 0.1%"), (7.25, "725.0%")]
 )
 def test_turnover_of_a_tearsheet_is_that_of_all_its_sessions(
     is_crisis, turnover, shown

@@ -108,12 +108,18 @@ def test_leads_of_equals_are_rejected_as_often_as_they_should():
     assert low <= n_rejected <= high
 
 
-def test_a_lead_counts_draws_that_exceed_twice_the_difference():
+def test_a_lead_counts_draws_as_far_from_it_as_it_is_from_zero():
     draws = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
     found = lead(1.0, draws)
-    assert found.p_value == pytest.approx(3 / 7)
-    assert found.low == pytest.approx(0.0625)
-    assert found.high == pytest.approx(2.4375)
+    assert found.p_value == pytest.approx(4 / 7)  # 0, 2 and 2.5 are 1 away or more
+    assert (found.low, found.high) == (-0.5, 2.5)  # the farthest of six draws
+
+
+@pytest.mark.parametrize("shift", [-0.4, -0.1, 0.0, 0.1, 0.19, 0.21, 0.4])
+def test_interval_and_p_value_of_a_lead_agree(shift):
+    draws = shift + np.random.default_rng(3).normal(0.0, 0.1, 2000)
+    found = lead(shift, draws)
+    assert (found.p_value <= 0.05) == (found.low > 0 or found.high < 0)
 
 
 def test_a_large_lead_is_found(rng):

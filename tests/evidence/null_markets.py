@@ -44,6 +44,7 @@ from trm_bt.evaluation.benchmarks import (
     oracle,
     rule_benchmarks,
 )
+from trm_bt.evaluation.claims import Lead
 from trm_bt.evaluation.comparison import Comparison
 from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.significance import assess
@@ -231,11 +232,16 @@ def comparison_in_arrays(
     )
 
 
+def one_sided(lead: Lead) -> float:
+    """Return the p-value of a lead, half of the two-sided one, uncorrected."""
+    return lead.p_value / 2 if lead.difference > 0 else 1.0 - lead.p_value / 2
+
+
 def found(assessment: Assessment) -> dict[str, bool]:
     """Return what each test of a comparison claims to have found, at 5 %."""
     tests = assessment.tests
     p_values = {
-        PRIMARY: tests.leads[MATCHED].p_value,
+        PRIMARY: one_sided(tests.leads[MATCHED]),
         "alpha over that mix": tests.alpha.p_value if tests.alpha else 1.0,
         "timing beats random starts": tests.random_starts.p_value,
         "Sharpe ratio above 0": 1.0 - tests.deflated.probabilistic,

@@ -1,11 +1,14 @@
 """Tables for a terminal: figures in, `rich` tables out; nothing is printed here."""
 
 from collections import ChainMap, Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rich.markup import escape
 from rich.table import Table
+
+from trm_bt.figures import count, number, percent, share, signed
 
 if TYPE_CHECKING:
     from trm_bt.audit.checks import AuditResult
@@ -27,28 +30,31 @@ if TYPE_CHECKING:
     from trm_bt.runs.portfolio import PlannedOrder
 
 
-_STRATEGY_COLUMNS: Final = {
-    ">return": ("total_return", ".1%"),
-    ">CAGR": ("cagr", ".1%"),
-    ">volatility": ("volatility_annual", ".1%"),
-    ">Sharpe": ("sharpe", ".2f"),
-    ">drawdown": ("max_drawdown", ".1%"),
-    ">turnover": ("turnover_annual", ".1f"),
+_Form = Callable[[float | None], str]
+_p: Final = partial(number, digits=3)
+_fine: Final = partial(percent, digits=2)
+_STRATEGY_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
+    ">return": ("total_return", percent),
+    ">CAGR": ("cagr", percent),
+    ">volatility": ("volatility_annual", percent),
+    ">Sharpe": ("sharpe", number),
+    ">drawdown": ("max_drawdown", percent),
+    ">turnover": ("turnover_annual", share),
 }
-"""Key in summary.json and format by heading."""
-_COMPARE_COLUMNS: Final = {
-    ">Sharpe": ("sharpe", ".2f"),
-    ">lead": ("difference", "+.2f"),
-    ">p": ("p_value", ".3f"),
-    ">CAGR": ("cagr", ".1%"),
-    ">volatility": ("volatility_annual", ".1%"),
-    ">drawdown": ("max_drawdown", ".1%"),
-    ">turnover": ("turnover_annual", ".1f"),
-    ">costs": ("lost_to_costs", ".1%"),
-    ">regret": ("regret", ".2%"),
-    ">accuracy": ("accuracy", ".1%"),
+"""Key in summary.json and its form by heading."""
+_COMPARE_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
+    ">Sharpe": ("sharpe", number),
+    ">lead": ("difference", signed),
+    ">p": ("p_corrected", _p),
+    ">CAGR": ("cagr", percent),
+    ">volatility": ("volatility_annual", percent),
+    ">drawdown": ("max_drawdown", percent),
+    ">turnover": ("turnover_annual", share),
+    ">costs": ("lost_to_costs", percent),
+    ">regret": ("regret", _fine),
+    ">accuracy": ("accuracy", percent),
 }
-"""Key in comparison.json, of a strategy or of the lead over it, and format."""
+"""Key in comparison.json, of a strategy or of the lead over it, and its form."""
 
 
 def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
@@ -64,11 +70,11 @@ def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
             continue
         table.add_row(
             crisis.name,
-            str(crisis.sessions),
+            count(crisis.sessions or 0),
             str(crisis.trained_until),
-            str(crisis.n_optimizer_steps),
+            count(crisis.n_optimizer_steps or 0),
             *[
-                _figure(values[name], ".1%")
+                percent(values[name])
                 for values in (crisis.total_return, crisis.max_drawdown)
                 for name in ("trm", "spy", "sixty_forty")
             ],
@@ -83,7 +89,7 @@ def strategy_table(summary: "Summary") -> Table:
     """Return a row for each strategy of a run, over all its sessions."""
     span = summary.out_of_sample
     table = _table(
-        f"Out of sample {span.start} to {span.end}, {span.sessions} sessions",
+        f"Out of sample {span.start} to {span.end}, {count(span.sessions)} sessions",
         *("strategy", *_STRATEGY_COLUMNS),
     )
     for name, figures in summary.strategies.items():
@@ -101,11 +107,11 @@ def schedule_table(summary: "Summary") -> Table:
     for name, row in summary.schedules.items():
         table.add_row(
             name,
-            _figure(row.turnover_annual, ".1f"),
-            _figure(row.costs_annual, ".2%"),
-            str(row.orders),
-            str(row.trading_sessions),
-            f"{row.total_return:.1%}",
+            share(row.turnover_annual),
+            _fine(row.costs_annual),
+            count(row.orders),
+            count(row.trading_sessions),
+            percent(row.total_return),
             style="bold" if name == summary.schedule else None,
         )
     table.caption = "Turnover and costs are annual. Bold: the schedule of this run."
@@ -114,17 +120,15 @@ def schedule_table(summary: "Summary") -> Table:
 
 def order_line(orders: "OrdersRecord") -> str:
     """Return the number of orders of a run in words."""
-    return (
-        f"Orders: {orders.submitted} submitted, {orders.completed} completed, "
-        f"{orders.rejected} rejected."
-    )
+    sent, done = count(orders.submitted), count(orders.completed)
+    return f"Orders: {sent} submitted, {done} completed, {orders.rejected:,} rejected."
 
 
 def compare_table(record: "ComparisonRecord") -> Table:
     """Return a row for each strategy of a comparison, with the lead over it."""
     span, leads = record.span, record.tests.leads if record.tests else {}
     table = _table(
-        f"{record.run}: {span.sessions} sessions, {span.start} to {span.end}",
+        f"{record.run}: {count(span.sessions)} sessions, {span.start} to {span.end}",
         *("strategy", *_COMPARE_COLUMNS),
     )
     table.show_edge = table.pad_edge = False  # else 120 columns are too few
@@ -133,7 +137,7 @@ def compare_table(record: "ComparisonRecord") -> Table:
         figures = _figures(_COMPARE_COLUMNS, row, leads.get(name))
         table.add_row(name, *figures, style=style)
     table.caption = (
-        "Lead: of trm by Sharpe ratio, with its one-sided p. Turnover: annual. "
+        "Lead: of trm by Sharpe ratio, with its corrected p. Turnover: annual. "
         f"Costs: of the end value, {record.cost_bps:g} basis points of each trade. "
         f"Cash {record.cash.rstrip('.')}. Dim: known only afterwards."
     )
@@ -166,9 +170,7 @@ def label_tables(summary: "LabelSummary") -> tuple[Table, Table]:
     for name, row in summary.by_class.items():
         by_class.add_row(
             name,
-            str(row.n_wins),
-            _figure(row.win_share, ".1%"),
-            _figure(row.mean_return, ".3%"),
+            *(str(row.n_wins), percent(row.win_share), percent(row.mean_return, 3)),
         )
     classes = [f">{index}" for index in range(len(summary.by_class))]
     by_crisis = _table(
@@ -322,10 +324,10 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _figures(columns: Mapping[str, tuple[str, str]], *records: object) -> list[str]:
-    """Format a field of one of the records for each column."""
+def _figures(columns: Mapping[str, tuple[str, _Form]], *records: object) -> list[str]:
+    """Write a field of one of the records for each column."""
     fields = ChainMap(*(vars(record) for record in records if record))
-    return [_figure(fields.get(key), form) for key, form in columns.values()]
+    return [form(fields.get(key)) for key, form in columns.values()]
 
 
 def _figure(value: float | None, form: str) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -85,6 +86,10 @@ class Terminal:
                 facts = facts.model_dump(mode="json")
             print(json.dumps(facts))
             return
+        if isinstance(
+            sys.stdout, TextIOWrapper
+        ):  # a sign that it cannot write is named
+            sys.stdout.reconfigure(errors="namereplace")
         console = Console()
         if not console.is_terminal:  # wide enough for the tables
             console = Console(width=120)

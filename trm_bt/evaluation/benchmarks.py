@@ -160,6 +160,12 @@ class Benchmark:
         return self.kind not in ("ours", "hindsight")
 
 
+def baselines(allocations: Allocations) -> dict[str, tuple[float, ...]]:
+    """Return weights of equity, bond and cash of the fixed mixes that a run holds."""
+    mixes = fixed_mixes(allocations)
+    return {name: mix for name, mix in mixes.items() if name != "equal_weight"}
+
+
 def missing_modules() -> dict[str, str]:
     """Return the benchmarks whose library is missing, each with what to install."""
     needs = {name: module for name, (_, module) in _FITS.items() if module}

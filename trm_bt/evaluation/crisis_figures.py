@@ -17,6 +17,8 @@ from trm_bt.evaluation.metrics import (
 
 MARGIN: Final = 63
 """Sessions of a quarter, shown before and after a crisis."""
+_ROUND_OFF: Final = 1e-12
+"""Share of a value by which runs of other starting money differ."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def crisis_figures(
         Portfolio value at the closes; the first row is the base, the close before the
         crisis.
     later : Series of shape (n_later,)
-        Portfolio value after the crisis, which continues `window`; may be empty.
+        Portfolio value after the crisis, which continues `window` in the same money;
+        may be empty.
     orders : DataFrame of shape (n_orders, n_columns)
         The portfolio's orders, as `trm_bt.evaluation.metrics.turnover` takes them;
         those filled in the crisis count.
@@ -107,7 +110,7 @@ def recovered_on(window: pd.Series, later: pd.Series) -> pd.Timestamp | None:
     deepest = under.idxmin()
     peak = window.loc[:deepest].max()
     after = pd.concat([window, later]).loc[deepest:].iloc[1:]
-    is_back = after >= peak
+    is_back = after >= peak * (1.0 - _ROUND_OFF)
     return is_back.idxmax() if is_back.any() else None
 
 

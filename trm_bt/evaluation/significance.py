@@ -24,7 +24,7 @@ from trm_bt.evaluation.assessment import (
     SignificanceSettings,
     TrialsOverfitting,
 )
-from trm_bt.evaluation.benchmarks import MATCHED, ORACLE, OURS
+from trm_bt.evaluation.benchmarks import MATCHED, ORACLE, OURS, baselines
 from trm_bt.evaluation.comparison import (
     Comparison,
     by_period,
@@ -33,17 +33,15 @@ from trm_bt.evaluation.comparison import (
     regret_by_year,
     weights_by_volatility,
 )
+from trm_bt.evaluation.leads import draws_of, leads_of, resampling_of
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.statistics import (
     Resampling,
     alpha,
-    block_length,
     confidence_set,
     expected_best_sharpe,
     interval,
-    lead,
     probabilistic_sharpe,
-    resampled_sharpes,
     sharpe_ratios,
     superiority,
 )
@@ -121,23 +119,14 @@ def _tests(
     """Run every test; all of them resample the same sessions of all strategies."""
     excess = comparison.excess
     ours, matched = excess[OURS].to_numpy(), excess[MATCHED].to_numpy()
-    resampling = Resampling(block_length(ours), settings.n_draws, settings.seed)
-    resampled = resampled_sharpes(excess.to_numpy(), resampling).T
-    ratios = sharpe_ratios(excess.to_numpy()) * _YEAR
-    names = [str(name) for name in excess]
-    annual = dict(zip(names, ratios.tolist(), strict=True))
-    # a strategy that holds cash in some resampled history has no interval
-    is_varied = np.isfinite(resampled).all(axis=1)
-    draws = {n: resampled[i] for i, n in enumerate(names) if is_varied[i]}
-    others = [name for name in draws if name != OURS and OURS in draws]
+    resampling = resampling_of(excess, settings.n_draws, settings.seed)
+    draws = draws_of(excess, resampling)
+    of_a_run = baselines(comparison.allocations)
     superior, in_set, overfitting = _joint_tests(excess, resampling)
     return ChanceTests(
         block=resampling.block,
         sharpe_intervals={name: interval(values) for name, values in draws.items()},
-        leads={
-            name: lead(annual[OURS] - annual[name], draws[OURS] - draws[name])
-            for name in others
-        },
+        leads=leads_of(excess, draws, of_a_run),
         tracking_error=float((excess[OURS] - excess[MATCHED]).std()) * _YEAR,
         alpha=alpha(ours, matched),
         deflated=deflated_sharpe(comparison, trials, settings.n_earlier_trials),

@@ -15,6 +15,7 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.tools import add_constant
 
+from trm_bt.evaluation.claims import Lead
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 CONFIDENCE: Final = 0.95
@@ -45,26 +46,6 @@ class Resampling:
     def generator(self) -> np.random.Generator:
         """Return a new generator, the same each time."""
         return np.random.default_rng(self.seed)
-
-
-@dataclass(frozen=True)
-class Lead:
-    """Difference of two annual Sharpe ratios, and whether it is luck.
-
-    Parameters
-    ----------
-    difference : float
-        Annual Sharpe ratio less that of the benchmark.
-    low, high : float
-        Ends of its interval at `CONFIDENCE`.
-    p_value : float
-        One-sided: how often luck alone shows a difference as large.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
 
 
 @dataclass(frozen=True)
@@ -194,17 +175,21 @@ def lead(difference: float, draws: np.ndarray) -> Lead:
     Notes
     -----
     Under the null the draws would centre on zero instead of on d; unlike the source,
-    differences are not studentised:
+    differences are not studentised. The interval is of the same distances, so that
+    both say the same:
 
-    .. math:: p = (1 + \#\{d^* - d \ge d\}) / (1 + n)
+    .. math:: p = (1 + \#\{|d^* - d| \ge |d|\}) / (1 + n)
 
     References
     ----------
     Ledoit, O. and Wolf, M. (2008). Robust performance hypothesis testing with the
     Sharpe ratio. Journal of Empirical Finance 15(5), doi:10.1016/j.jempfin.2008.03.002.
     """
-    n_as_large = int((draws - difference >= difference).sum())
-    return Lead(difference, *interval(draws), (1 + n_as_large) / (1 + len(draws)))
+    away = np.abs(draws - difference)
+    n_as_large = int((away >= abs(difference)).sum())
+    p_value = (1 + n_as_large) / (1 + len(draws))
+    reach = float(np.quantile(away, CONFIDENCE, method="higher"))
+    return Lead(difference, difference - reach, difference + reach, p_value, p_value)
 
 
 def probabilistic_sharpe(

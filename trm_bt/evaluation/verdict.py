@@ -4,11 +4,11 @@ from typing import Final
 
 from trm_bt.evaluation.assessment import Assessment, ChanceTests
 from trm_bt.evaluation.benchmarks import MATCHED, OURS
+from trm_bt.evaluation.claims import LEVEL, Lead, outcome
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
+from trm_bt.figures import count, number, percent, signed
 
-LEVEL: Final = 0.05
-"""Largest p-value that counts as more than luck."""
 HARDLY: Final = 0.005
 """Annual tracking error below which two portfolios are the same to a reader."""
 LEAK_POINTS: Final = 0.05
@@ -61,16 +61,19 @@ def p_text(p_value: float) -> str:
     return f"p = {p_value:.{2 if p_value >= 0.1 else 3}f}"
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """Return a number with its sign, and none on a zero.
+def lead_text(found: Lead) -> str:
+    """Say a lead by Sharpe ratio with its interval, and what luck has to do with it.
 
     Examples
     --------
-    >>> signed(0.123), signed(-0.001)
-    ('+0.12', '0.00')
+    >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02))
+    'difference +0.10 (95% interval +0.05 to +0.15), p = 0.002, corrected p = 0.020'
     """
-    rounded = round(value, digits)
-    return f"{rounded:+.{digits}f}" if rounded else f"{0.0:.{digits}f}"
+    ends = f"{signed(found.low)} to {signed(found.high)}"
+    return (
+        f"difference {signed(found.difference)} ({CONFIDENCE:.0%} interval {ends}), "
+        f"{p_text(found.p_value)}, corrected {p_text(found.p_corrected)}"
+    )
 
 
 def _against(
@@ -84,12 +87,10 @@ def _against(
             "throughout, or nearly."
         )
     ours, theirs = (assessment.strategies[name].sharpe for name in (OURS, benchmark))
-    claim = "beats" if found.p_value <= LEVEL else "does not beat"
-    ends = f"{signed(found.low)} to {signed(found.high)}"
+    claim = {"ahead": "beats", "behind": "is beaten by", "open": "does not beat"}
     return (
-        f"TRM {claim} {text}: {p_text(found.p_value)}, Sharpe ratio {ours:.2f} "
-        f"against {theirs:.2f}, difference {signed(found.difference)} "
-        f"({CONFIDENCE:.0%} interval {ends})."
+        f"TRM {claim[outcome(found)]} {text}: Sharpe ratio {number(ours)} against "
+        f"{number(theirs)}, {lead_text(found)}."
     )
 
 
@@ -97,13 +98,13 @@ def _matched(tests: ChanceTests) -> str:
     """Say what is left beyond the exposure-matched mix, if it differs from it."""
     found = tests.alpha
     if tests.tracking_error < HARDLY or found is None:
-        apart = f"{tests.tracking_error:.2%}"
+        apart = percent(tests.tracking_error, 2)
         return f"It hardly differs from that mix: {apart} annual tracking error."
     shown = "is more than" if found.p_value <= LEVEL else "is no more than"
-    percent = signed(100.0 * found.alpha_annual)
+    earned = signed(100.0 * found.alpha_annual)
     return (
-        f"Its alpha over that mix, {percent} % a year, {shown} chance gives: "
-        f"t = {found.t_value:.2f}, {p_text(found.p_value)}."
+        f"Its alpha over that mix, {earned}% a year, {shown} chance gives: "
+        f"t = {number(found.t_value)}, {p_text(found.p_value)}."
     )
 
 
@@ -116,9 +117,9 @@ def _deflated(tests: ChanceTests) -> str | None:
     if found.n_trials > 1:
         tried = (
             f"after {found.n_trials} trials, whose best would show a Sharpe ratio "
-            f"of {found.best_by_luck:.2f} by luck alone"
+            f"of {number(found.best_by_luck)} by luck alone"
         )
-    chance = f"{found.deflated:.2f}, {side} {CONFIDENCE:.2f}"
+    chance = f"{number(found.deflated)}, {side} {CONFIDENCE:.2f}"
     return f"Its deflated Sharpe probability is {chance}, {tried}."
 
 
@@ -128,7 +129,7 @@ def _random(tests: ChanceTests) -> str | None:
         return None
     shown = "Its timing shows" if found.p_value <= LEVEL else "No timing is shown"
     return (
-        f"{shown}: of {found.n:,} random starts of the same weights, "
+        f"{shown}: of {count(found.n)} random starts of the same weights, "
         f"{found.share_as_good:.0%} do as well, {p_text(found.p_value)}."
     )
 
@@ -187,6 +188,6 @@ def _leak(assessment: Assessment) -> str | None:
     if accuracy - majority <= LEAK_POINTS:
         return None
     return (
-        f"Its accuracy of {accuracy:.1%} is more than 5 points above the majority "
-        f"class ({majority:.1%}): treat it as a leak until proved otherwise."
+        f"Its accuracy of {percent(accuracy)} is more than 5 points above the majority "
+        f"class ({percent(majority)}): treat it as a leak until proved otherwise."
     )

@@ -15,9 +15,10 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from trm_bt.config import TRMConfig
+from trm_bt.figures import number, percent
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.label_table import LabelSummary
-from trm_bt.report.templating import environment, number, percent
+from trm_bt.report.templating import environment
 from trm_bt.runfolder.records import BarsRecord, ModelRecord
 
 _FOLDED: Final = re.compile(r"^<details>.*?^</details>$", re.MULTILINE | re.DOTALL)

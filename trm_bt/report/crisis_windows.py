@@ -186,7 +186,7 @@ def _covered(
         context=context,
         weights=weights[["equity", "bond", "cash"]],
         seen=_seen(decisions, models),
-        figures=_figures(folder.orders, equity, whole.iloc[last + 1 :], run),
+        figures=_figures(folder.orders, equity, whole.iloc[last:], run),
         models=dict(zip(deciding["model"], deciding["base_model"], strict=True)),
     )
 
@@ -218,13 +218,18 @@ def _seen(decisions: pd.DataFrame, models: Mapping[str, ModelText]) -> pd.DataFr
 def _figures(
     orders: pd.DataFrame, equity: pd.DataFrame, later: pd.DataFrame, run: str
 ) -> dict[str, CrisisFigures]:
-    """Return the figures of every strategy; a baseline has the continuous run alone."""
+    """Return the figures of every strategy; a baseline has the continuous run alone.
+
+    `later` begins with the last close of the crisis, in money of another run: it goes
+    on from the crisis's own.
+    """
     by_run = dict(iter(orders.groupby(["run", "strategy"])))
     none = orders.iloc[:0]
+    in_same_money = later * (equity.iloc[-1] / later.iloc[0])
     return {
         name: crisis_figures(
             equity[name],
-            later[name],
+            in_same_money[name].iloc[1:],
             by_run.get((run if name == "trm" else OUT_OF_SAMPLE, name), none),
         )
         for name in map(str, later)

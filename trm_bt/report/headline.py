@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pandas as pd
 
+from trm_bt.evaluation.claims import Lead, outcome
 from trm_bt.evaluation.metrics import StrategyFigures
-from trm_bt.report.templating import label, percent
+from trm_bt.evaluation.verdict import lead_text
+from trm_bt.figures import count, percent
+from trm_bt.report.templating import label
 from trm_bt.runfolder.records import SpanRecord
 
 MEASURES: Final = {
@@ -37,12 +40,15 @@ class Contrast:
     better, worse, level : tuple of str
         Measures on which the model was ahead, behind, and level. A measure without a
         figure on either side is in none.
+    lead : Lead or None
+        The tested difference of the Sharpe ratios; None where there was no test.
     """
 
     benchmark: str
     better: tuple[str, ...] = ()
     worse: tuple[str, ...] = ()
     level: tuple[str, ...] = ()
+    lead: Lead | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -52,19 +58,30 @@ class Contrast:
 
     @property
     def claim(self) -> str:
-        """What may be said of it as a whole, with a blank for the benchmark."""
-        if self.worse or not self.better:
-            return "did not beat {}"
-        claim = "beat {} on every measure"
-        if self.level:
-            claim = "was no worse than {} on any measure"
-        return f"{claim} that has a figure" if self.missing else claim
+        """What may be said of it as a whole, with a blank for the benchmark.
+
+        It is said of the Sharpe ratio, which alone is tested; where there is none, of
+        the total return.
+        """
+        if self.lead is not None:
+            shown = outcome(self.lead)
+            told = {"ahead": "beat", "behind": "was beaten by", "open": "did not beat"}
+            return f"{told[shown]} {{}} by Sharpe ratio"
+        sides = {
+            "ahead of": self.better,
+            "behind": self.worse,
+            "level with": self.level,
+        }
+        by = {name: side for side, names in sides.items() for name in names}
+        measure = next(name for name in MEASURES.values() if name in by)
+        return f"was {by[measure]} {{}} by {measure} (not tested)"
 
     def __str__(self) -> str:
         sides = {"better": self.better, "worse": self.worse, "level": self.level}
         text = ", ".join(f"{side} in {_listed(it)}" for side, it in sides.items() if it)
         blank = f"; {_listed(self.missing)} without a figure" if self.missing else ""
-        return f"Against {self.benchmark} it was {text}{blank}."
+        tested = f"; Sharpe ratio: {lead_text(self.lead)}" if self.lead else ""
+        return f"Against {self.benchmark} it was {text}{blank}{tested}."
 
 
 def best_and_worst(values: Mapping[str, float | None]) -> tuple[str, str]:
@@ -83,13 +100,17 @@ def best_and_worst(values: Mapping[str, float | None]) -> tuple[str, str]:
     return max(known, key=known.__getitem__), min(known, key=known.__getitem__)
 
 
-def contrasts(strategies: Mapping[str, StrategyFigures]) -> list[Contrast]:
+def contrasts(
+    strategies: Mapping[str, StrategyFigures], leads: Mapping[str, Lead] | None = None
+) -> list[Contrast]:
     """Compare the model with SPY, 60/40 and the best fixed allocation.
 
     Parameters
     ----------
     strategies : mapping of str to StrategyFigures
         Figures by strategy, as `summary.json` has them.
+    leads : mapping of str to Lead, optional
+        Tested leads over benchmarks.
 
     Returns
     -------
@@ -107,7 +128,10 @@ def contrasts(strategies: Mapping[str, StrategyFigures]) -> list[Contrast]:
         best: f"the best fixed allocation in hindsight ({label(best).lower()})",
     }
     return [
-        _contrast(strategies["trm"], strategies[name], text)
+        replace(
+            _contrast(strategies["trm"], strategies[name], text),
+            lead=(leads or {}).get(name),
+        )
         for name, text in benchmarks.items()
     ]
 
@@ -138,19 +162,20 @@ def headline(results: Sequence[Contrast], span: SpanRecord) -> list[str]:
     ...     start="1998-01-02", end="1998-12-31", sessions=252, abstained=0
     ... )
     >>> mixed = Contrast("SPY", ("max drawdown",), ("Sharpe ratio", "total return"))
-    >>> print(*headline([mixed], span), sep="\n")
-    Out of sample, 1998-01-02 to 1998-12-31 (252 sessions), TRM did not beat SPY.
+    >>> print(*headline([mixed], span), sep="\n")  # doctest: +NORMALIZE_WHITESPACE
+    Out of sample, 1998-01-02 to 1998-12-31 (252 sessions), TRM was behind SPY by
+    Sharpe ratio (not tested).
     Against SPY it was better in max drawdown, worse in Sharpe ratio and total return.
     """
     by_claim: dict[str, list[str]] = {}
     for result in results:
         by_claim.setdefault(result.claim, []).append(result.benchmark)
     claims = [
-        claim.format(_listed(texts, "and" if claim.startswith("beat") else "or"))
-        for claim, texts in sorted(by_claim.items())
+        claim.format(_listed(texts, "or" if claim.startswith("did not") else "and"))
+        for claim, texts in by_claim.items()
     ]
     head = (
-        f"Out of sample, {span.start} to {span.end} ({span.sessions:,} sessions), "
+        f"Out of sample, {span.start} to {span.end} ({count(span.sessions)} sessions), "
         f"TRM {_listed(claims)}."
     )
     return [head, *map(str, results)]
@@ -171,13 +196,13 @@ def constant_mix(targets: pd.DataFrame) -> str | None:
     --------
     >>> held = pd.DataFrame({"equity": [0.57, 0.58, 0.57], "bond": [0.28, 0.28, 0.29]})
     >>> constant_mix(held)
-    'This model does not time the market: it holds about 57 % equity and 28 % bond.'
+    'This model does not time the market: it holds about 57% equity and 28% bond.'
     >>> constant_mix(held.assign(equity=[0.2, 0.6, 0.6]))
     """
     low, high = targets.quantile(0.05), targets.quantile(0.95)
     if targets.empty or ((high - low) > SAME_MIX).any():
         return None
-    equity, bond = (f"{100 * weight:.0f} %" for weight in targets.median())
+    equity, bond = (percent(weight, 0) for weight in targets.median())
     return (
         "This model does not time the market: it holds about "
         f"{equity} equity and {bond} bond."
@@ -198,7 +223,7 @@ def habit(shares: Mapping[str, float]) -> str | None:
     Examples
     --------
     >>> print(habit({"growth": 0.9, "defensive": 0.1}))  # doctest: +ELLIPSIS
-    Growth was its most probable allocation on 90.0 % of sessions: ...
+    Growth was its most probable allocation on 90.0% of sessions: ...
     >>> habit({"growth": 0.6, "defensive": 0.4})
     """
     name = max(shares, key=shares.__getitem__)

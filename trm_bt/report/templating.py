@@ -12,12 +12,12 @@ from typing import Final, Generic, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from trm_bt.figures import count, number, percent, share
 from trm_bt.market.feature_table import FEATURES
 from trm_bt.report.colours import AREAS, COMPARED, DARK, LIGHT, LINES
 
 PageT = TypeVar("PageT")
 
-_DASH: Final = "\N{EN DASH}"
 _FORMULA_STARTS: Final = (
     *"=+-@\t\r\n",
     "\N{FULLWIDTH EQUALS SIGN}",
@@ -157,7 +157,7 @@ def environment() -> Environment:
         "number": number,
         "exact": exact,
         "label": label,
-        "count": "{:,}".format,
+        "count": count,
     }
     return templates
 
@@ -171,43 +171,6 @@ def in_words(count: int) -> str:
     ('eight', '40')
     """
     return _WORDS.get(count, str(count))
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """Return a decimal as a percentage, or a dash where there is no figure.
-
-    Examples
-    --------
-    >>> percent(0.1234), percent(None)
-    ('12.3 %', '\N{EN DASH}')
-    """
-    return f"{number(value * 100, digits)} %" if value is not None else _DASH
-
-
-def share(value: float | None) -> str:
-    """Return a decimal of 0 or more as a percentage that is 0 for nothing alone.
-
-    Nor is it 100 for what is a little less.
-
-    Examples
-    --------
-    >>> share(0.1234), share(0.0), share(2e-9), share(0.9998), share(None)
-    ('12.3 %', '0.0 %', '< 0.1 %', '> 99.9 %', '\N{EN DASH}')
-    """
-    text = percent(value)
-    if value and text == percent(0.0):
-        return "< 0.1 %"
-    if value and value < 1.0 and text == percent(1.0):
-        return "> 99.9 %"
-    return text
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """Return a number with a true minus sign, or a dash where there is none."""
-    if value is None:
-        return _DASH
-    rounded = round(value, digits) + 0.0
-    return f"{rounded:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def exact(value: float | None) -> str:

@@ -22,7 +22,8 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from trm_bt.config import Day, Device, ScheduleName, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
-from trm_bt.evaluation.benchmarks import OURS, fixed_mixes
+from trm_bt.evaluation.benchmarks import OURS, baselines
+from trm_bt.evaluation.claims import Lead
 from trm_bt.evaluation.metrics import StrategyFigures
 from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
 from trm_bt.market.bars import Bars, Status
@@ -43,12 +44,6 @@ _ALWAYS: Final = (OURS, "spy", "sixty_forty")
 
 OUT_OF_SAMPLE: Final = "out_of_sample"
 """What the continuous run is called where its rows stand beside a crisis's."""
-
-
-def baselines(allocations: Allocations) -> dict[str, tuple[float, ...]]:
-    """Return weights of equity, bond and cash of the fixed mixes that a run holds."""
-    mixes = fixed_mixes(allocations)
-    return {name: mix for name, mix in mixes.items() if name != "equal_weight"}
 
 
 STRATEGIES: Final = (OURS, *baselines(Allocations.of(None)))
@@ -370,7 +365,8 @@ class Summary(_Record):
     """`summary.json`: what came out. `cash` says `cash_rate` in words.
 
     `schedules` are of the allocator alone, the run's own `schedule` among them; empty
-    in folders of earlier versions.
+    in folders of earlier versions. `leads` are those of the allocator over each other
+    strategy; empty under 60 sessions, and in earlier folders.
     """
 
     bars: BarsRecord
@@ -385,6 +381,7 @@ class Summary(_Record):
     allocations: tuple[str, ...] = ALLOCATION_NAMES
     schedules: dict[ScheduleName, ScheduleRecord] = {}
     schedule: ScheduleName = "bar"
+    leads: dict[str, Lead] = {}
 
     @property
     def strategy_names(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.errors import BarsError, CheckpointError
-from trm_bt.evaluation.benchmarks import OURS
+from trm_bt.evaluation.benchmarks import OURS, baselines
 from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
 from trm_bt.files import staged_folder
 from trm_bt.learning.policy import TRMPolicy
@@ -26,7 +26,6 @@ from trm_bt.runfolder.records import (
     SUMMARY,
     RunRequest,
     Summary,
-    baselines,
 )
 from trm_bt.runfolder.store import write_json
 from trm_bt.runs.request import choosing, requested_bars

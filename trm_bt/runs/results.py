@@ -7,8 +7,12 @@ import pandas as pd
 
 from trm_bt.backtest import BacktestResult
 from trm_bt.evaluation.benchmarks import OURS
+from trm_bt.evaluation.claims import Lead
+from trm_bt.evaluation.leads import draws_of, leads_of, resampling_of
 from trm_bt.evaluation.metrics import (
+    MIN_SESSIONS,
     costs_annual,
+    excess_returns,
     max_drawdown,
     summarize_strategy,
     total_return,
@@ -117,7 +121,20 @@ def summarize(
         orders=_orders_record(everything),
         seed=seed,
         allocations=schema.table.names,
+        leads=_leads(results, earned),
     )
+
+
+def _leads(
+    results: Mapping[str, BacktestResult], cash_returns: pd.Series | None
+) -> dict[str, Lead]:
+    """Test the allocator's lead over each baseline; nothing where the span is short."""
+    excess = pd.DataFrame(
+        {name: excess_returns(r.equity, cash_returns) for name, r in results.items()}
+    )
+    if len(excess) < MIN_SESSIONS:
+        return {}
+    return leads_of(excess, draws_of(excess, resampling_of(excess)), list(results))
 
 
 def schedule_record(

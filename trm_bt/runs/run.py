@@ -15,7 +15,7 @@ import pandas as pd
 
 from trm_bt import report
 from trm_bt.errors import BarsError, CheckpointError
-from trm_bt.evaluation.benchmarks import OURS
+from trm_bt.evaluation.benchmarks import OURS, baselines
 from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
 from trm_bt.files import exclusive_lock, staged_files
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
@@ -48,7 +48,6 @@ from trm_bt.runfolder.records import (
     RunRecord,
     RunRequest,
     Summary,
-    baselines,
     versions,
 )
 from trm_bt.runfolder.store import read_summary, write_json

@@ -9,6 +9,7 @@ import pandas as pd
 
 from trm_bt import report
 from trm_bt.errors import BarsError, RunError
+from trm_bt.evaluation.benchmarks import baselines
 from trm_bt.files import exclusive_lock, remove_folder
 from trm_bt.learning.checkpoint import check_overwrite, save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
@@ -25,7 +26,7 @@ from trm_bt.market.features import describe_provenance
 from trm_bt.market.label_table import summarize_labels
 from trm_bt.market.labels import features_and_labels
 from trm_bt.report.cards import CardFacts
-from trm_bt.runfolder.records import BarsRecord, RunRequest, baselines, versions
+from trm_bt.runfolder.records import BarsRecord, RunRequest, versions
 from trm_bt.runs.request import training_bars
 from trm_bt.runs.results import model_record
 

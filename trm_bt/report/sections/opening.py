@@ -15,7 +15,9 @@ def opening(page: RunContent) -> Markup:
         name: float((chosen == allocation).sum()) / max(len(chosen), 1)
         for allocation, name in enumerate(page.allocations.names)
     }
-    sentences = headline(contrasts(summary.strategies), summary.out_of_sample)
+    sentences = headline(
+        contrasts(summary.strategies, summary.leads), summary.out_of_sample
+    )
     targets = page.decisions.loc[chosen.notna(), ["target_equity", "target_bond"]]
     if constant := constant_mix(targets):
         sentences.insert(0, constant)
