@@ -231,7 +231,7 @@ def test_verbose_logs_what_is_done(monkeypatch):
     monkeypatch.setattr("trm_bt.feeds.validate.validate_source", validate)
     lines = [f"trm-bt: {level}: a record" for level in LEVELS]
     for flags, n_left_out in (("-q", 3), ("", 2), ("-v", 1), ("-vv", 0), ("-v -v", 0)):
-        code, out, error = invoke("validate", *flags.split())
+        code, _, error = invoke("validate", *flags.split())
         assert code == 0
         assert error.splitlines() == lines[n_left_out:]
 
