@@ -15,7 +15,7 @@ from trm_bt.market.bars import Bars
 from trm_bt.report import tearsheet
 from trm_bt.report.returns import find_returns
 from trm_bt.strategies.baselines import FixedMix
-from trm_bt.strategies.told import told_by
+from trm_bt.strategies.readouts import read_out
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 TOLD = ("orders", "closes", "weights", "executions", "decisions")
@@ -122,9 +122,9 @@ def test_a_habit_changes_nothing_that_is_told(short, habit, engine):
     for name in TOLD:
         expected = getattr(plain, name)
         assert len(expected)
-        pd.testing.assert_frame_equal(told_by(own, name), expected)
+        pd.testing.assert_frame_equal(read_out(own, name), expected)
     for name in COUNTS:
-        assert told_by(own, name) == getattr(plain, name)
+        assert read_out(own, name) == getattr(plain, name)
     pd.testing.assert_series_equal(find_returns(own), find_returns(plain))
     if not engine.get("coo"):
         assert plain.n_rejected > 0
