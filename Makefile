@@ -66,7 +66,8 @@ floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by u
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python \
 		--resolution lowest-direct --constraint .floors-venv/torch.txt --editable '.[dask]'
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python $(TOOLS)
-	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile
+	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile \
+		-W ignore::DeprecationWarning -W ignore::FutureWarning
 
 newest: ## The newest versions of everything, torch as pinned
 	rm -rf .newest-venv && $(PYTHON) -m venv .newest-venv

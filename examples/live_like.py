@@ -6,12 +6,16 @@ one of the feeds misses is held through. Run: python examples/live_like.py
 """
 
 import tempfile
+import warnings
 from pathlib import Path
 
 import backtrader as bt
 from small_model import train_small
 
 from trm_bt import TRMAllocator, TRMPandasData, load_bars
+
+# Python 3.12 and later warn of how Backtrader asks for the time
+warnings.filterwarnings("ignore", r"datetime\.datetime\.utcnow", DeprecationWarning)
 
 
 class LiveData(TRMPandasData):

@@ -13,8 +13,10 @@ from small_model import train_small
 
 from trm_bt import TRMAllocator, TurnoverAnalyzer, add_bars, load_bars
 
-# Python 3.12 and later warn of every fork of a process that has threads
+# Python 3.12 and later warn of every fork of a process that has threads, and of how
+# Backtrader sends a Cerebro to its processes
 warnings.filterwarnings("ignore", "This process .* is multi-threaded")
+warnings.filterwarnings("ignore", "Pickle, copy, and deepcopy support will be removed")
 
 
 def main() -> None:

@@ -39,8 +39,13 @@ def parse_dates(written: pd.Series, path: Path) -> pd.DatetimeIndex:
     BarsError
         If a row has no date, or one in another format than the first.
     """
-    dates = pd.to_datetime(written, errors="coerce", format="%Y-%m-%d")
-    if dates.isna().any() or not isinstance(written.dtype, np.dtype):
+    is_plain = isinstance(written.dtype, np.dtype) and written.dtype.kind not in "iuf"
+    dates = (
+        pd.to_datetime(written, errors="coerce", format="%Y-%m-%d")
+        if is_plain
+        else None
+    )
+    if dates is None or dates.isna().any():
         dates = _parse_others(written.astype(str).str.strip(), path)
     return pd.DatetimeIndex(dates, name="session").as_unit("ns")
 

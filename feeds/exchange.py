@@ -1,5 +1,6 @@
 """The sessions of the New York Stock Exchange, and which of them has closed."""
 
+import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,10 @@ def _calendar_of_decades(last_year: int) -> "ExchangeCalendar":
     from exchange_calendars import get_calendar
 
     end = pd.Timestamp(year=last_year, month=12, day=31)
-    return get_calendar("XNYS", start=FIRST_SESSION, end=end)
+    with warnings.catch_warnings():
+        # the calendar's own code meets a deprecation of pandas 3.1
+        warnings.filterwarnings("ignore", "Series.values returning", DeprecationWarning)
+        return get_calendar("XNYS", start=FIRST_SESSION, end=end)
 
 
 def nyse_sessions(start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:

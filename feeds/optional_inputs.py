@@ -77,7 +77,7 @@ class OptionalInput:
         values = self.carried(calendar)
         first, last = calendar[0], calendar[-1]
         is_carried = self.values.reindex(calendar).isna().any(axis=1).to_numpy()
-        is_carried &= values.notna().all(axis=1).to_numpy()
+        is_carried = is_carried & values.notna().all(axis=1).to_numpy()
         notes: list[str] = [*self.unreached(calendar)]
         if self.beyond is not None:
             is_beyond = _is_beyond(values)

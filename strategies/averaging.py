@@ -55,13 +55,13 @@ class Averaging:
         self._recent.append(decision.probabilities)
         while len(self._recent) > self._n_averaged:
             self._recent.popleft()
-        shares = np.mean(self._recent, axis=0)
+        alone = len(self._recent) == 1  # then it is the policy that breaks ties
+        shares = decision.probabilities if alone else np.mean(self._recent, axis=0)
         if shares.max() < self._min_confidence:
             return None
         if self._is_blend:
             weights = shares @ self._table
         else:
-            alone = len(self._recent) == 1  # then it is the policy that breaks ties
             chosen = decision.allocation if alone else int(shares.argmax())
             weights = self._table[chosen]
         return float(weights[0]), float(weights[1])

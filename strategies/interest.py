@@ -96,8 +96,11 @@ class Interest:
 
 def fund_shares(broker: Broker, session: float) -> float:
     """Return the shares of the broker's fund, before a credit of this session."""
+    there = float(broker.get_fundshares())
+    if not _PAID:
+        return there
     paid_on, _, shares = _PAID.get(broker, (-np.inf, 0.0, 0.0))
-    return float(broker.get_fundshares()) + (shares if paid_on == session else 0.0)
+    return there + shares if paid_on == session else there
 
 
 class CashFlows:

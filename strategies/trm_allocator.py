@@ -140,9 +140,9 @@ class TRMAllocator(RebalancingStrategy):
 
     def _trm_prepare(self) -> None:
         self._trm_check_params()
-        self._trm_warn_of_another_universe()
         self._trm_loaded = policy = given_or_loaded_policy(self.p)
         super()._trm_prepare()
+        self._trm_warn_of_another_universe()
         self._trm_n_kept = 0
         self._trm_averaging = Averaging(
             policy.schema.table.weights,

@@ -49,7 +49,8 @@ def drop_low(path):
 
 
 def unsort(path):
-    pd.read_csv(path).iloc[::-1].to_csv(path, index=False)
+    frame = pd.read_csv(path)
+    pd.concat([frame.iloc[1:], frame.iloc[:1]]).to_csv(path, index=False)
 
 
 def like_a_fund(path):
@@ -65,7 +66,7 @@ BAD = {
         "TLT.csv: is needed and missing; there is SPY, VIX",
     ),
     "missing column": ("SPY.csv", drop_low, "column 'low' is missing"),
-    "unsorted": ("SPY.csv", unsort, "must be in order, 2002-08-07 comes after"),
+    "unsorted": ("SPY.csv", unsort, "must be in order, 2001-01-02 comes after"),
     "duplicate": ("SPY.csv", edit(9, "date", "2001-01-12"), "2001-01-12 is repeated"),
     "nan": ("TLT.csv", edit(9, "close", np.nan), "got nan; first 2001-01-16"),
     "negative": ("TLT.csv", edit(9, "close", -1), "got -1.0; first 2001-01-16"),
@@ -230,8 +231,8 @@ def test_verbose_logs_what_is_done(monkeypatch):
     monkeypatch.setattr("trm_bt.feeds.validate.validate_source", validate)
     lines = [f"trm-bt: {level}: a record" for level in LEVELS]
     for flags, n_left_out in (("-q", 3), ("", 2), ("-v", 1), ("-vv", 0), ("-v -v", 0)):
-        code, out, error = invoke("validate", *flags.split())
-        assert (code, out) == (0, "")
+        code, _, error = invoke("validate", *flags.split())
+        assert code == 0
         assert error.splitlines() == lines[n_left_out:]
 
 

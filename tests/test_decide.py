@@ -193,14 +193,14 @@ def test_json_is_one_line_with_all_of_it(stored):
 
 def test_settings_of_a_file_are_followed(stored, tmp_path):
     inputs, folder = stored
-    path = write_settings(tmp_path / "s.json", {"strategy": {"decision": "blend"}})
+    path = write_settings(tmp_path / "s.json", {"strategy": {"decision": "argmax"}})
     code, out, _ = invoke(
         *("decide", folder, "--bars", inputs, "--config", path, "--json")
     )
     assert code == 0
-    blend = decide(folder, inputs, config=config_of(decision="blend"))
-    assert json.loads(out)["weights"] == blend.weights
-    assert blend.weights != decide(folder, inputs).weights
+    best = decide(folder, inputs, config=config_of(decision="argmax"))
+    assert json.loads(out)["weights"] == best.weights
+    assert best.weights != decide(folder, inputs).weights
 
 
 def test_a_portfolio_gets_the_orders_that_bring_it_there(stored, tmp_path):
@@ -253,17 +253,16 @@ def test_the_orders_are_those_of_a_plain_cerebro(tiny_checkpoint, held, band):
     )
     (ran,) = cerebro.run()
     signs = {"buy": 1, "sell": -1}
-    assert [(o.symbol, o.shares * signs[o.side]) for o in report.orders] == ran.sent
+    planned = [(o.symbol, o.shares * signs[o.side]) for o in report.orders]
+    orders = ran.orders[ran.orders["status"] != "Unfilled"]  # those of the last close
+    symbols = orders["asset"].map({"equity": "SPY", "bond": "TLT"})
+    assert sorted(planned) == sorted(zip(symbols, orders["size"], strict=True))
 
 
 class Owning(TRMAllocator):
-    """Own shares from the deciding session on, and note the orders of its close."""
+    """Own shares from the deciding session on, and trade that session alone."""
 
     params = (("owned", (0, 0)), ("on", None))
-
-    def __init__(self):
-        super().__init__()
-        self.sent = []
 
     def next(self):
         if self.data.datetime.date(0) == self.p.on.date():
@@ -272,14 +271,6 @@ class Owning(TRMAllocator):
             super().next()
         elif self.is_ready():
             self.target_weights()
-
-    def buy(self, data=None, size=None, **kwargs):
-        self.sent.append((data._name, size))
-        return super().buy(data, size=size, **kwargs)
-
-    def sell(self, data=None, size=None, **kwargs):
-        self.sent.append((data._name, -size))
-        return super().sell(data, size=size, **kwargs)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +283,7 @@ class Owning(TRMAllocator):
         ('{"cash": 1, "SPY": 1, "equity": 2}', "each once, got 'equity'"),
         ('{"cash": -1}', "`cash` must be a number of at least 0, got -1"),
         ('{"cash": 1, "SPY": "2"}', "`SPY` must be a number of at least 0, got '2'"),
-        ('{"cash": NaN}', "`cash` must be a number of at least 0"),
+        ('{"cash": NaN}', "cannot be read as JSON"),
         ('{"cash": 0}', "worth more than 0"),
     ],
 )

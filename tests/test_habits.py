@@ -33,7 +33,8 @@ def run(bars, strategy, *, coo=False, policy=None, **settings):
     add_bars(cerebro, bars)
     policy = policy or FakePolicy.reading(bars)
     # no cash is spared for a gap, so that some orders are refused
-    cerebro.addstrategy(strategy, policy=policy, max_gap=0.0)
+    settings = {"decision": "argmax", "n_averaged": 1, "max_gap": 0.0}
+    cerebro.addstrategy(strategy, policy=policy, **settings)
     return cerebro.run()[0]
 
 

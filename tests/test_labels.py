@@ -84,7 +84,7 @@ def test_without_a_rate_cash_earns_nothing(bars):
 
 def test_cash_accrues_the_last_known_yield(bars):
     cut = bars.between(end=bars.sessions[2])
-    rates = pd.Series([0.0252, 0.0504, 9.0], cut.sessions)
+    rates = pd.Series([0.0252, 0.0504, 0.0756], cut.sessions)
     earned = cash_returns(replace(cut, cash_rate=rates))
     assert earned.tolist() == pytest.approx([0.0, 0.0001, 0.0002], abs=1e-15)
 

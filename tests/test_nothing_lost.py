@@ -129,8 +129,7 @@ def test_a_bad_target_is_found_before_the_bars_are_read(
     def fail(*_, **__):
         raise AssertionError("the bars were read")
 
-    for name in ("run", "train", "dataset"):
-        monkeypatch.setattr(f"trm_bt.runs.{name}.requested_bars", fail)
+    monkeypatch.setattr("trm_bt.runs.request.load_bars", fail)
     code, out, error = invoke(command, *train[1:-1], os.fsdecode(OUTS[case]))
     assert (code, out) == (2, "")
     assert error.count("\n") == 1
@@ -165,7 +164,7 @@ def test_a_run_that_could_not_be_counted_does_not_begin(
     def fail(*_, **__):
         raise AssertionError("the bars were read")
 
-    monkeypatch.setattr("trm_bt.runs.run.requested_bars", fail)
+    monkeypatch.setattr("trm_bt.runs.request.load_bars", fail)
     (tmp_path / LOG_NAME).mkdir()
     damage(tmp_path / LOG_NAME)
     code, _, error = invoke(command, *train[1:])

@@ -86,6 +86,7 @@ def test_every_covered_crisis_has_a_tearsheet(run):
         "financial_crisis.html",
         "flash_crash.html",
         "script_alert_1_script.html",
+        "manifest.json",
     }
     assert told == [("report", i, 5) for i in range(1, 6)]
 

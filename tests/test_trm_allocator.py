@@ -63,7 +63,7 @@ def test_every_mode_decides_the_same(bars, preload, runonce, exactbars, coo):
 
 
 def test_the_decision_log_explains_each_row(bars):
-    ran = run(bars, coo=True, policy=FakePolicy.reading(bars))
+    ran = run(bars, coo=True, policy=FakePolicy.reading(bars), decision="argmax")
     log = ran.decisions
     chosen = expected_classes(bars)
     assert log["allocation_name"].tolist() == [ALLOCATION_NAMES[i] for i in chosen]
@@ -109,7 +109,7 @@ class EvenPolicy(FakePolicy):
 
 
 def test_of_equally_likely_allocations_the_policy_chooses(bars):
-    log = run(bars, policy=EvenPolicy.reading(bars)).decisions
+    log = run(bars, policy=EvenPolicy.reading(bars), decision="argmax").decisions
     expected = ALLOCATION_WEIGHTS[expected_classes(bars), 0]
     np.testing.assert_array_equal(log["target_equity"], expected)
 
@@ -149,8 +149,8 @@ def test_the_last_decisions_are_averaged(bars, decision):
 
 
 def test_low_confidence_keeps_the_weights_decided_before(bars):
-    threshold = 0.5
-    ran = run(bars, policy=FakePolicy.reading(bars), min_confidence=threshold)
+    threshold, policy = 0.5, FakePolicy.reading(bars)
+    ran = run(bars, policy=policy, decision="argmax", min_confidence=threshold)
     log = ran.decisions
     kept, expected = (0.0, 0.0), []
     for allocation, confidence in zip(

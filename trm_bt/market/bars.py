@@ -260,7 +260,8 @@ def check_cash_rate(
     lowest, highest = RATE_RANGE
     limits = np.where(sessions.year < 1990, highest, HIGHEST_RATE_SINCE_1990)
     is_wrong = (rates < lowest) | (rates > limits)
-    is_wrong[1:] |= np.abs(np.diff(rates)) > LARGEST_RATE_CHANGE
+    is_known = (rates[1:] != 0) & (rates[:-1] != 0)  # 0 where there is no rate yet
+    is_wrong[1:] |= is_known & (np.abs(np.diff(rates)) > LARGEST_RATE_CHANGE)
     if is_wrong.any():
         at = int(is_wrong.argmax())
         raise BarsError(

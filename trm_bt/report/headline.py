@@ -23,7 +23,7 @@ MEASURES: Final = {
 
 _NO_ALLOCATION: Final = frozenset({"trm", "spy", "sixty_forty"})
 
-SAME_MIX: Final = 0.05
+SAME_MIX: Final = 0.1
 """Weights within this of one another are one mix."""
 NEARLY_ALWAYS: Final = 0.8
 """Share of sessions from which one choice is called a habit."""
