@@ -25,6 +25,7 @@ def test_report_builds_the_pages_with_windows_of_ones_own(tmp_path):
         "out_of_sample.html",
         "flash_crash.html",
         "taper.html",
+        "manifest.json",
     }
     table = pd.read_csv(folder / "crises.csv")
     assert table["crisis"].iloc[-1] == "'=taper"
@@ -53,7 +54,10 @@ def test_a_bad_file_of_windows_touches_nothing(tmp_path):
     windows.write_text("[]")
     code, out, err = invoke("report", folder, "--crises", windows)
     assert (code, out) == (2, "")
-    assert err == f"trm-bt: {windows}: must list at least one window, got none.\n"
+    assert (
+        err
+        == f"trm-bt: {windows}: must list at least one window, at most 100, got none.\n"
+    )
     assert sorted(folder.rglob("*")) == before
 
 

@@ -23,6 +23,15 @@ assert ran.n_rejected == 1
 """
 
 
+@pytest.fixture(autouse=True)
+def fresh_loggers():
+    """Forget what the command line has set in this process."""
+    for name in ("trm_bt", "trm_bt.strategies"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
+
+
 @pytest.mark.parametrize(
     "setup", ["", "import logging; logging.basicConfig(level=logging.INFO)"]
 )

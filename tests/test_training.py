@@ -111,7 +111,7 @@ def test_the_card_counts_the_labels_it_was_trained_on(card, checkpoint, labels):
         cells = row(card, name.replace("_", r"\_"))
         assert cells[1:3] == [
             str(n_wins),
-            f"{n_wins / len(winners):.1%}".replace("%", " %"),
+            f"{n_wins / len(winners):.1%}",
         ]
 
 
@@ -121,7 +121,7 @@ def test_the_card_tells_span_figures_and_settings(card, checkpoint):
 
     assert card.startswith("# mine\n")
     assert f"known up to\n**{record.last_label_known_on}**" in card
-    assert f"{best.validation_accuracy:.1%}".replace("%", " %") in card
+    assert f"{best.validation_accuracy:.1%}" in card
     assert row(card, "supervision steps used")[1] == f"{best.validation_mean_steps:.2f}"
     settings = re.search(r"```json\n(.*?)```", card, re.DOTALL)
     assert settings is not None
