@@ -14,13 +14,15 @@ from trm_bt.market.features import FeatureSchema
 from trm_bt.market.label_table import load_labels
 
 SENTENCE = '"risk" needs a `labels.horizon` of at least 2 sessions to train on, got 1'
-ONE_SESSION = TRMConfig(labels=LabelConfig(horizon=1))
+ONE_SESSION = TRMConfig.preset("risk").model_copy(
+    update={"labels": LabelConfig(horizon=1)}
+)
 
 
 @pytest.fixture
 def settings(tmp_path):
     path = tmp_path / "one.json"
-    path.write_text(json.dumps({"labels": {"horizon": 1}}))
+    path.write_text(ONE_SESSION.to_json())
     return path
 
 
@@ -77,5 +79,4 @@ def test_nothing_trains_past_the_check():
 
 
 def test_another_utility_trains_on_one_session():
-    seed = TRMConfig.preset("seed")
-    seed.model_copy(update={"labels": LabelConfig(horizon=1)}).check_trainable()
+    TRMConfig(labels=LabelConfig(horizon=1)).check_trainable()
