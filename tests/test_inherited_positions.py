@@ -60,7 +60,7 @@ def test_an_account_in_cash_is_logged_as_cash(bars):
 
 def test_what_was_decided_is_logged_from_then_on(bars):
     """A decision that is kept stays as it was decided, whatever prices make of it."""
-    ran = run(bars, is_inherited=True, min_confidence=0.5)
+    ran = run(bars, is_inherited=True, decision="argmax", min_confidence=0.5)
     log, kept, expected = ran.decisions, None, []
     for allocation, confidence in zip(
         log["allocation"], log["confidence"], strict=True

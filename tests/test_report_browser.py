@@ -63,15 +63,16 @@ def show(browser, path, *, width, scheme="light"):
 
 
 def requested(browser):
-    """Return the addresses that the page asked for."""
+    """Return the addresses that the page requested, but for the browser's own tab."""
     events = [
         json.loads(row["message"])["message"] for row in browser.get_log("performance")
     ]
-    return [
+    urls = [
         event["params"]["request"]["url"]
         for event in events
         if event["method"] == "Network.requestWillBeSent"
     ]
+    return [url for url in urls if not url.startswith("chrome://")]
 
 
 @pytest.mark.parametrize("width", [390, 1440])

@@ -239,7 +239,7 @@ def test_the_command_takes_the_folds_from_its_options(
     assert sorted(folds) == ["2002-06-03", "2003-01-02"]
     code, _, err = call(monkeypatch, capsys, *arguments, "--retrain-on", "soon")
     assert code == 2
-    assert "`retrain_on.0`: Input should be a valid date" in err
+    assert "`retrain_on.0`: must be a date as YYYY-MM-DD, got 'soon'" in err
 
 
 @pytest.mark.slow

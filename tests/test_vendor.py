@@ -46,12 +46,17 @@ class Bank(Vendor):
         return frame.assign(**{"adj close": frame["close"]}).loc[start:]
 
 
+UNADJUSTED = "ignore:.*must be adjusted for distributions"
+"""The bank's made-up prices have no distribution."""
+
+
 @pytest.fixture
 def bank(tmp_path, monkeypatch):
     monkeypatch.setattr(vendors, "VENDORS", {**vendors.VENDORS, "bank": Bank})
     return Bank(tmp_path)
 
 
+@pytest.mark.filterwarnings(UNADJUSTED)
 def test_a_run_reads_what_a_vendor_sent(bank):
     outcomes = fetch_all(bank, bank.default_symbols, now=NOW)
     assert {(outcome.action, outcome.n_new) for outcome in outcomes} == {("new", 300)}
@@ -70,6 +75,7 @@ def test_what_may_pass_is_asked_again_and_what_cannot_is_not(bank):
     assert bank.asked == ["SPY.B", "SPY.B", "NONE"]
 
 
+@pytest.mark.filterwarnings(UNADJUSTED)
 def test_the_name_of_a_vendor_is_a_source(bank, monkeypatch):
     monkeypatch.setattr(vendors, "default_store", lambda: bank.folder)
     fetch_all(bank, bank.default_symbols, now=NOW)
