@@ -363,12 +363,12 @@ class TRMConfig(_Settings):
 
     def describe(self) -> str:
         """Return the settings as JSON with the derived `effective_depth` shown."""
-        shown = self.model_dump(mode="json")
+        settings = self.model_dump(mode="json")
         for name, part in self:
             for key in type(part).model_fields if isinstance(part, BaseModel) else ():
-                shown[name].setdefault(key, getattr(part, key))
-        shown["model"]["effective_depth"] = self.model.effective_depth
-        return json.dumps(shown, indent=2)
+                settings[name].setdefault(key, getattr(part, key))
+        settings["model"]["effective_depth"] = self.model.effective_depth
+        return json.dumps(settings, indent=2)
 
     def save(self, path: Path) -> None:
         """Write the settings to `path` as JSON."""
@@ -411,8 +411,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "value_error":  # our own rule, which says what came
         return f"{where}{first['ctx']['error']}."
     if first["type"] != "extra_forbidden":
-        came = f", got {shown(first['input'])}"
-        return f"{where}{first['msg']}{came}."
+        return f"{where}{first['msg']}, got {shown(first['input'])}."
     for part in first["loc"][:-1]:
         section = model.model_fields[str(part)].annotation
         if not isinstance(section, type):  # the one list among the settings
