@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
+from trm_bt.text import shown
 
 _DATE_FORMATS: Final = (
     *("%Y-%m-%d", "%Y%m%d", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%d.%m.%Y", "%Y.%m.%d"),
@@ -69,7 +70,7 @@ def _parse_others(text: pd.Series, path: Path) -> pd.Series:
         row = int(best.isna().to_numpy().argmax())
         raise BarsError(
             f"{path}: every row needs a New York trading date as YYYY-MM-DD, data row "
-            f"{row + 1} has '{text.iloc[row]}'."
+            f"{row + 1} has {shown(text.iloc[row])}."
         )
     return best
 
@@ -124,7 +125,8 @@ def parse_numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         n_more = int(is_text.sum()) - 1
         raise BarsError(
             f"{path}: '{name}' must be a number, on {frame.index[row].date()} got "
-            f"{frame[name].iloc[row]!r}{f' (and {n_more} more cells)' * bool(n_more)}."
+            f"{shown(frame[name].iloc[row])}"
+            f"{f' (and {n_more} more cells)' * bool(n_more)}."
         )
     return parsed.astype(np.float64)
 
@@ -156,8 +158,8 @@ def _decimal_comma(prices: pd.DataFrame, path: Path) -> bool:
     mixed = "some prices have decimal points" if has_points else "both are possible"
     raise BarsError(
         f"{path}: a comma in a price must be a decimal comma, and not group thousands; "
-        f"'{first['variable']}' on {values.index[0].date()} is '{first['value']}', and "
-        f"{mixed}. Write decimal points."
+        f"'{first['variable']}' on {values.index[0].date()} is "
+        f"{shown(first['value'])}, and {mixed}. Write decimal points."
     )
 
 
