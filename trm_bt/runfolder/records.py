@@ -21,8 +21,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from trm_bt.config import Day, Device, ScheduleName, TRMConfig
-from trm_bt.evaluation.benchmarks import COLUMNS as ASSETS
-from trm_bt.evaluation.benchmarks import OURS, baselines
+from trm_bt.evaluation.benchmarks import COLUMNS, OURS, baselines
 from trm_bt.evaluation.claims import Lead
 from trm_bt.evaluation.metrics import StrategyFigures
 from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
@@ -59,12 +58,12 @@ def table_columns(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {
         "equity": strategies,
         "crisis_equity": strategies,
-        "weights": ("run", "session", *ASSETS),
+        "weights": ("run", "session", *COLUMNS),
         "decisions": (
             *("run", "session", "allocation", "confidence", "halt_prob", "n_steps"),
             *("model", "base_model", "n_models", *FEATURE_NAMES),
             *[f"prob_{name}" for name in names],
-            *[f"target_{name}" for name in ASSETS],
+            *[f"target_{name}" for name in COLUMNS],
         ),
         "orders": ("run", "strategy", "filled_on", "value"),
         "labels": ("winner",),
