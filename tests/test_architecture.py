@@ -3,7 +3,9 @@
 import ast
 import subprocess
 import sys
+import tokenize
 from graphlib import TopologicalSorter
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ FOLDERS = {
 FLOORS = {
     "trm_bt.errors": 1,
     "trm_bt.config": 1,
+    "trm_bt.fields": 1,
     "trm_bt.files": 1,
     "trm_bt.manifest": 1,
     "trm_bt.parquet": 1,
@@ -144,6 +147,31 @@ def test_frameworks_stay_on_their_floors(name):
         assert floor(name) in BORDERS.get(framework, {floor(name)}), (
             f"{name} must not import {framework}"
         )
+
+
+def lines_of_code(source: str) -> set[int]:
+    """Return the numbers of the lines that hold more than a comment."""
+    empty = {"COMMENT", "NL", "NEWLINE", "INDENT", "DEDENT", "ENDMARKER"}
+    return {
+        line
+        for token in tokenize.generate_tokens(StringIO(source).readline)
+        if tokenize.tok_name[token.type] not in empty
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+
+
+@pytest.mark.parametrize("name", list(MODULES))
+def test_modules_and_functions_stay_small(name):
+    source = MODULES[name].read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 400
+    code = lines_of_code(source)
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, ast.FunctionDef):
+            held = code & {*range(function.lineno, function.end_lineno + 1)}
+            if ast.get_docstring(function) is not None:
+                doc = function.body[0]
+                held -= {*range(doc.lineno, doc.end_lineno + 1)}
+            assert len(held) <= 40, f"{name}.{function.name} has {len(held)} lines"
 
 
 @pytest.mark.parametrize("name", list(MODULES))

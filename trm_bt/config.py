@@ -5,105 +5,62 @@ Lookbacks and horizons are counted in sessions.
 
 import json
 from collections.abc import Mapping
-from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from trm_bt.errors import ConfigError
+from trm_bt.fields import (
+    MAX_SEED,
+    AllocationConfig,
+    AllocationTable,
+    Count,
+    Day,
+    Float,
+    Int,
+    Loops,
+    Money,
+    Sessions,
+    Settings,
+    Share,
+    Weight,
+)
 from trm_bt.files import write_text_atomically
 from trm_bt.reading import TEXT_BYTES, read_json
-from trm_bt.text import iso_date, shorten, shown
-
-MAX_SEED: Final = 2**63 - 1
-"""Largest seed; the next ones of an average still fit into 64 bits."""
+from trm_bt.text import shorten, shown
 
 
-def _as_date(value: object) -> object:
-    return iso_date(value) if isinstance(value, str) else value
-
-
-Day = Annotated[date, BeforeValidator(_as_date)]
-"""A date, or its text as YYYY-MM-DD."""
-_Int = Annotated[int, Field(strict=True)]
-_Float = Annotated[float, Field(strict=True)]
-_Sessions = Annotated[_Int, Field(ge=1, le=10_000)]
-_Loops = Annotated[_Int, Field(ge=1, le=256)]
-_Count = Annotated[_Int, Field(ge=1, le=1_000_000)]
-_Weight = Annotated[_Float, Field(ge=0, le=1e6)]
-_Share = Annotated[_Float, Field(ge=0, lt=1)]
-_Money = Annotated[_Float, Field(ge=0, le=1e15)]
-
-
-class _Settings(BaseModel):
-    # what came later is not written at its default: earlier files keep their bytes
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class BarsConfig(_Settings):
+class BarsConfig(Settings):
     """What stands before TLT: VUSTX where it is there, a bond from yields, nothing."""
 
     long_bond: Literal["fund", "yields", "none"] = "fund"
 
 
-class FeatureConfig(_Settings):
+class FeatureConfig(Settings):
     """Lookbacks of the ten features, in sessions."""
 
-    short_return_lookback: _Sessions = 5
-    long_return_lookback: _Sessions = 20
-    volume_lookback: _Sessions = 20
-    breadth_lookback: _Sessions = 50
-    breadth_proxy_lookback: _Sessions = 50
-    correlation_lookback: _Sessions = Field(20, ge=2)
-    put_call_short_lookback: _Sessions = 5
-    put_call_long_lookback: _Sessions = 252
-    put_call_proxy_lookback: _Sessions = 60
-    gini_lookback: _Sessions = Field(20, ge=2)
-    dispersion_lookback: _Sessions = 20
-    efficiency_lookback: _Sessions = 20
+    short_return_lookback: Sessions = 5
+    long_return_lookback: Sessions = 20
+    volume_lookback: Sessions = 20
+    breadth_lookback: Sessions = 50
+    breadth_proxy_lookback: Sessions = 50
+    correlation_lookback: Sessions = Field(20, ge=2)
+    put_call_short_lookback: Sessions = 5
+    put_call_long_lookback: Sessions = 252
+    put_call_proxy_lookback: Sessions = 60
+    gini_lookback: Sessions = Field(20, ge=2)
+    dispersion_lookback: Sessions = 20
+    efficiency_lookback: Sessions = 20
 
 
-class AllocationConfig(_Settings):
-    """A name for columns and pages, and shares; the rest is cash."""
-
-    name: str = Field(pattern="^[a-z][a-z0-9_]*$", max_length=40)
-    equity: float = Field(ge=0, le=1)
-    bond: float = Field(ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _check_sum(self) -> Self:
-        if self.equity + self.bond > 1 + 1e-9:
-            got = f"{self.equity:g} of equity and {self.bond:g} of bond"
-            raise ValueError(f"the shares must be together at most 1, got {got}")
-        return self
-
-
-def _each_once(table: tuple[AllocationConfig, ...]) -> tuple[AllocationConfig, ...]:
-    names = [entry.name for entry in table]
-    for name in set(filter(lambda name: names.count(name) > 1, names)):
-        raise ValueError(f"each allocation is named once, got '{name}' again")
-    return table
-
-
-AllocationTable = Annotated[
-    tuple[AllocationConfig, ...],
-    Field(min_length=2, max_length=64),
-    AfterValidator(_each_once),
-]
-
-
-class LabelConfig(_Settings):
+class LabelConfig(Settings):
     """How a label looks forward: sessions held, fill price, and what wins.
 
     `risk_aversion` acts with the objective "mean_variance" alone; see
@@ -111,19 +68,11 @@ class LabelConfig(_Settings):
     eight; also read as `{"name": [equity, bond]}` or `{"name": {"equity": ...}}`.
     """
 
-    horizon: _Sessions = 5
+    horizon: Sessions = 5
     fill: Literal["next_open", "close"] = "next_open"
     objective: Literal["pnl", "sharpe", "mean_variance"] = "pnl"
-    risk_aversion: _Weight = 3.0
+    risk_aversion: Weight = 3.0
     allocations: AllocationTable | None = Field(None, exclude_if=lambda t: t is None)
-
-    @field_validator("allocations", mode="before")
-    @classmethod
-    def _read_table(cls, table: object) -> object:
-        """Take a table by name; of JSON, read strictly, it is a list."""
-        if not isinstance(table, Mapping):
-            return tuple(table) if isinstance(table, list) else table
-        return tuple(_allocation(name, shares) for name, shares in table.items())
 
     @property
     def n_ahead(self) -> int:
@@ -141,7 +90,7 @@ class LabelConfig(_Settings):
         return self
 
 
-class ModelConfig(_Settings):
+class ModelConfig(Settings):
     """Form of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871).
 
     The architecture "dual" alone has dropout. See `trm_bt.learning.model` for both.
@@ -151,12 +100,12 @@ class ModelConfig(_Settings):
     """
 
     architecture: Literal["dual", "paper"] = "dual"
-    hidden_dim: _Int = Field(512, ge=16, le=4096, multiple_of=16)
-    num_latent_steps: _Loops = 6
-    num_recursion_cycles: _Loops = 3
-    dropout: _Share = 0.1
-    max_supervision_steps: _Loops = 4
-    halt_threshold: _Share = Field(0.5, gt=0)
+    hidden_dim: Int = Field(512, ge=16, le=4096, multiple_of=16)
+    num_latent_steps: Loops = 6
+    num_recursion_cycles: Loops = 3
+    dropout: Share = 0.1
+    max_supervision_steps: Loops = 4
+    halt_threshold: Share = Field(0.5, gt=0)
 
     @property
     def effective_depth(self) -> int:
@@ -179,7 +128,7 @@ class ModelConfig(_Settings):
         return settings
 
 
-class TrainingConfig(_Settings):
+class TrainingConfig(Settings):
     """Losses, optimiser and validation of one training.
 
     Utilities are per session; `risk_aversion` acts with the utilities "mean_variance"
@@ -188,36 +137,36 @@ class TrainingConfig(_Settings):
     rate rises linearly over the warm-up, then falls to zero along a cosine.
     """
 
-    strategy_loss_weight: _Weight = 1.0
-    halt_loss_weight: _Weight = 0.5
-    profit_loss_weight: _Weight = 0.3
+    strategy_loss_weight: Weight = 1.0
+    halt_loss_weight: Weight = 0.5
+    profit_loss_weight: Weight = 0.3
     target: Literal["label", "utility"] = "label"
     utility: Literal["linear", "log", "mean_variance", "risk"] = "linear"
-    prior_sharpe: _Weight | None = Field(None, gt=0)
-    risk_aversion: _Weight = 3.0
+    prior_sharpe: Weight | None = Field(None, gt=0)
+    risk_aversion: Weight = 3.0
     class_weighting: Literal["none", "sqrt", "inverse"] = "none"
-    label_smoothing: _Share = 0.0
-    n_supervision_steps: _Loops = 4
-    epochs: _Count = 4
-    max_batches_per_epoch: _Count = 10
-    patience: _Count = 2
-    batch_size: _Count = Field(768, le=65_536)
-    learning_rate: _Float = Field(1e-3, gt=0, le=1e3)
-    beta1: _Share = 0.9
-    beta2: _Share = 0.95
-    weight_decay: _Weight = 0.01
-    warmup_fraction: _Float = Field(0.1, ge=0, le=1)
-    max_warmup_steps: _Count = 2000
-    max_grad_norm: _Weight = Field(1.0, gt=0)
-    grokfast_alpha: _Share = 0.98
-    grokfast_lambda: _Weight = 2.0
-    ema_decay: _Share = 0.999
-    min_labels: _Count = 504
-    validation_fraction: _Float = Field(0.15, gt=0, lt=0.5)
-    num_threads: _Int = Field(1, ge=1, le=1024)
+    label_smoothing: Share = 0.0
+    n_supervision_steps: Loops = 4
+    epochs: Count = 4
+    max_batches_per_epoch: Count = 10
+    patience: Count = 2
+    batch_size: Count = Field(768, le=65_536)
+    learning_rate: Float = Field(1e-3, gt=0, le=1e3)
+    beta1: Share = 0.9
+    beta2: Share = 0.95
+    weight_decay: Weight = 0.01
+    warmup_fraction: Float = Field(0.1, ge=0, le=1)
+    max_warmup_steps: Count = 2000
+    max_grad_norm: Weight = Field(1.0, gt=0)
+    grokfast_alpha: Share = 0.98
+    grokfast_lambda: Weight = 2.0
+    ema_decay: Share = 0.999
+    min_labels: Count = 504
+    validation_fraction: Float = Field(0.15, gt=0, lt=0.5)
+    num_threads: Int = Field(1, ge=1, le=1024)
 
 
-class WalkForwardConfig(_Settings):
+class WalkForwardConfig(Settings):
     """When a walk-forward retrains, on what, and how many seeds it averages.
 
     Retraining every `retrain_every` sessions, or before the sessions of `retrain_on`
@@ -228,33 +177,36 @@ class WalkForwardConfig(_Settings):
     """
 
     first_decision: Day | None = None
-    retrain_every: _Sessions = 252
+    retrain_every: Sessions = 252
     retrain_on: tuple[Day, ...] = ()
-    window: _Count | None = None
-    embargo: _Int = Field(0, ge=0, le=10_000)
-    n_seeds: _Int = Field(3, ge=1, le=1000)
+    window: Count | None = None
+    embargo: Int = Field(0, ge=0, le=10_000)
+    n_seeds: Int = Field(3, ge=1, le=1000)
 
 
 ScheduleName = Literal["bar", "weekly", "monthly", "change"]
 
 
-class StrategyConfig(_Settings):
-    """How decisions become weights; `max_gap` acts in a plain Cerebro only."""
+class StrategyConfig(Settings):
+    """How decisions become weights; `max_gap` acts in a plain Cerebro only.
+
+    What came later is not written at its default: earlier files keep their bytes.
+    """
 
     decision: Literal["argmax", "blend"] = "blend"
-    n_averaged: _Sessions = 5
-    min_confidence: _Float = Field(0.0, ge=0, le=1)
-    rebalance_band: _Share = 0.0
-    min_trade_value: _Money = 0.0
-    max_gap: _Share = 0.08
+    n_averaged: Sessions = 5
+    min_confidence: Float = Field(0.0, ge=0, le=1)
+    rebalance_band: Share = 0.0
+    min_trade_value: Money = 0.0
+    max_gap: Share = 0.08
     schedule: ScheduleName = Field("bar", exclude_if=lambda name: name == "bar")
 
 
-class BacktestConfig(_Settings):
+class BacktestConfig(Settings):
     """Starting cash in quote currency and costs in basis points of traded value."""
 
-    initial_cash: _Money = Field(1_000_000.0, gt=0)
-    cost_bps: _Float = Field(5.0, ge=0, le=10_000)
+    initial_cash: Money = Field(1_000_000.0, gt=0)
+    cost_bps: Float = Field(5.0, ge=0, le=10_000)
 
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -281,7 +233,7 @@ _PRESETS: Final[Mapping[Preset, Mapping[str, Mapping[str, object]]]] = {
 """What differs from the defaults: the network as it began, and paid for risk alone."""
 
 
-class TRMConfig(_Settings):
+class TRMConfig(Settings):
     """Every setting of a run.
 
     Examples
@@ -292,7 +244,7 @@ class TRMConfig(_Settings):
     True
     """
 
-    seed: _Int = Field(0, ge=0, le=MAX_SEED)
+    seed: Int = Field(0, ge=0, le=MAX_SEED)
     bars: BarsConfig = BarsConfig()
     features: FeatureConfig = FeatureConfig()
     labels: LabelConfig = LabelConfig()
@@ -392,15 +344,6 @@ class TRMConfig(_Settings):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise ConfigError(f"{path}: {explain(cls, error)}") from error
-
-
-def _allocation(name: object, shares: object) -> object:
-    """Return an entry of a table by name as an object with named shares."""
-    if isinstance(shares, Mapping):
-        return {"name": name} | dict(shares)
-    if isinstance(shares, list | tuple) and len(shares) == 2:
-        return {"name": name, "equity": shares[0], "bond": shares[1]}
-    raise ValueError(f"`{name}` must have shares of equity and bond, got {shares!r}")
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from trm_bt.config import MAX_SEED, Device, TRMConfig
+from trm_bt.config import Device, TRMConfig
+from trm_bt.fields import MAX_SEED
 
 if TYPE_CHECKING:
     from trm_bt.quality.findings import Judgement

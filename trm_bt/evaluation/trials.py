@@ -18,9 +18,10 @@ from pyarrow import parquet
 from pydantic import BaseModel, Field, ValidationError
 
 from trm_bt.backtest import BacktestResult
-from trm_bt.config import Day, TRMConfig
+from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.metrics import Equity, excess_returns, sharpe
+from trm_bt.fields import Day
 from trm_bt.files import remove_leftovers, write_atomically
 from trm_bt.manifest import check_target
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars

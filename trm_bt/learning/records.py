@@ -7,7 +7,8 @@ from typing import Self
 from pydantic import BaseModel, model_validator
 from torch import Tensor
 
-from trm_bt.config import Day, TRMConfig
+from trm_bt.config import TRMConfig
+from trm_bt.fields import Day
 from trm_bt.learning.dataset import Scaler
 from trm_bt.market.features import FeatureSchema
 

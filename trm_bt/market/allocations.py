@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 from pydantic import ValidationError
 
-from trm_bt.config import AllocationConfig, LabelConfig, explain
+from trm_bt.config import LabelConfig, explain
 from trm_bt.errors import ConfigError
+from trm_bt.fields import AllocationConfig
 from trm_bt.market._typing import FloatArray
 from trm_bt.reading import read_json
 

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 
-from trm_bt.config import AllocationTable, FeatureConfig, LabelConfig
+from trm_bt.config import FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
+from trm_bt.fields import AllocationTable
 from trm_bt.market._typing import (
     BoolSessionsByFeature,
     FloatArray,

@@ -20,10 +20,11 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from trm_bt.config import Day, Device, ScheduleName, TRMConfig
+from trm_bt.config import Device, ScheduleName, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS, OURS, baselines
 from trm_bt.evaluation.claims import Lead
 from trm_bt.evaluation.metrics import StrategyFigures
+from trm_bt.fields import Day
 from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
 from trm_bt.market.bars import Bars, Status
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
@@ -43,8 +44,6 @@ _ALWAYS: Final = (OURS, "spy", "sixty_forty")
 
 OUT_OF_SAMPLE: Final = "out_of_sample"
 """What the continuous run is called where its rows stand beside a crisis's."""
-
-
 STRATEGIES: Final = (OURS, *baselines(Allocations.of(None)))
 """Strategies that a run of the eight allocations compares, the allocator first."""
 

@@ -28,6 +28,7 @@ from trm_bt.evaluation.verdict import verdict
 from trm_bt.feeds.sources import check_span
 from trm_bt.files import staged_folder
 from trm_bt.manifest import check_replaceable
+from trm_bt.market.bars import Bars
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.compare_page import render_comparison
 from trm_bt.report.contents import ComparisonContent
@@ -109,8 +110,7 @@ def compare(
     check_log(log)
     run = read_run_record(request.folder)
     whole = read_decisions(request.folder, run)
-    moved = replace(run.request, bars=request.bars or run.request.bars)
-    loaded = bars_for(moved, run.feature_schema)
+    loaded = _bars_of(request, run)
     config, settings = run.request.config, request.settings
     decisions = _decided_between(request, whole)
     bars = loaded.between(end=decisions.sessions[-1])
@@ -121,9 +121,7 @@ def compare(
     is_same_bars = loaded.sha256() == run.bars.sha256
     if is_same_bars and request.start is None and request.end is None:
         check_replayed(request.folder, comparison.equity[OURS])
-    progress("tests", 0, 1)
-    assessment = _assess(comparison, whole, log, settings)
-    progress("tests", 1, 1)
+    assessment = _assess(comparison, whole, log, settings, progress)
     record = ComparisonRecord(
         **vars(assessment),
         run=request.folder.absolute().name,
@@ -138,6 +136,12 @@ def compare(
     )
     _write(record, comparison, target)
     return record
+
+
+def _bars_of(request: CompareRequest, run: RunRecord) -> Bars:
+    """Load the bars of the comparison, those of the run unless others are named."""
+    moved = replace(run.request, bars=request.bars or run.request.bars)
+    return bars_for(moved, run.feature_schema)
 
 
 def _decided_between(request: CompareRequest, whole: DecisionRecord) -> DecisionRecord:
@@ -162,13 +166,17 @@ def _assess(
     whole: DecisionRecord,
     log: Path,
     settings: SignificanceSettings,
+    progress: Progress,
 ) -> Assessment:
     """Record the run in its trials log, and assess the comparison by all trials."""
+    progress("tests", 0, 1)
     equity, cash = comparison.equity[OURS], comparison.cash_returns
     record_trial(log, comparison.config, whole.weights, equity, cash)
     trials = read_trials(log)
     returns = read_returns(log, trials, pd.DatetimeIndex(comparison.excess.index))
-    return assess(comparison, trials, settings, returns)
+    assessment = assess(comparison, trials, settings, returns)
+    progress("tests", 1, 1)
+    return assessment
 
 
 def _write(record: ComparisonRecord, comparison: Comparison, target: Path) -> None:
