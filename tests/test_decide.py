@@ -79,7 +79,7 @@ def test_a_report_is_the_row_of_the_backtest(tiny_checkpoint, settings):
         assert_is_row(report, row)
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 @pytest.mark.parametrize(
     "settings", [{}, {"schedule": "monthly"}], ids=["bar", "month"]
 )

@@ -17,10 +17,10 @@ def folder(market_dir, tmp_path_factory):
         str(market_dir),
         TRMConfig(
             model=ModelConfig(hidden_dim=32),
-            training=TrainingConfig(epochs=1, max_batches_per_epoch=4),
+            training=TrainingConfig(epochs=1, max_batches_per_epoch=2, min_labels=100),
         ),
-        start="1996-07-01",
-        end="2002-12-31",
+        start="1999-06-01",
+        end="2002-10-31",
     )
     run(request, out, command="trm-bt run")
     return out
@@ -51,7 +51,7 @@ def test_the_splice_and_the_cash_yield_are_said_on_every_page(folder):
 
 def test_no_order_was_rejected(folder):
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["orders"]["submitted"] > 5_000
+    assert summary["orders"]["submitted"] > 2_000
     assert summary["orders"]["rejected"] == 0
     covered = [crisis["name"] for crisis in summary["crises"] if crisis["covered"]]
     assert covered == ["dot_com_crash", "september_11"]

@@ -10,7 +10,7 @@ FUZZ = "tests.evidence.fuzz_bars"
 
 @pytest.mark.slow
 def test_no_damage_passes_in_silence(market_dir):
-    arguments = [market_dir, "--sets", "150", "--clean", "20", "--seed", "7"]
+    arguments = [market_dir, "--sets", "75", "--clean", "8", "--seed", "7"]
     done = subprocess.run(
         [sys.executable, "-m", FUZZ, *map(str, arguments)],
         capture_output=True,
@@ -20,5 +20,5 @@ def test_no_damage_passes_in_silence(market_dir):
     assert done.returncode == 0, done.stdout + done.stderr
     *_, whole, total = done.stdout.splitlines()
     assert whole.split()[-3:-2] == ["0"], "a sound window was refused"
-    assert "150 sets damaged in " in total
+    assert "75 sets damaged in " in total
     assert "silent" not in total

@@ -20,7 +20,7 @@ from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.run import run
 
 MAIN = "from trm_bt.cli import main; main()"
-SPAN = {"start": "1999-06-01", "end": "2002-12-31"}
+SPAN = {"start": "1999-06-01", "end": "2002-10-31"}
 SETTINGS = {
     "seed": 4,
     "model": {"hidden_dim": 16, "num_latent_steps": 1, "num_recursion_cycles": 1},
