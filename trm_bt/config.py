@@ -400,7 +400,9 @@ def _allocation(name: object, shares: object) -> object:
         return {"name": name} | dict(shares)
     if isinstance(shares, list | tuple) and len(shares) == 2:
         return {"name": name, "equity": shares[0], "bond": shares[1]}
-    raise ValueError(f"`{name}` must have shares of equity and bond, got {shares!r}")
+    raise ValueError(
+        f"`{shorten(name)}` must have shares of equity and bond, got {shown(shares)}"
+    )
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:
