@@ -253,6 +253,8 @@ def _one_of_three(assets: FloatArray) -> FloatArray:
 
 def _rolling(values: FloatArray, lookback: int) -> FloatArray:
     """Return the last `lookback` values of each row that has them, last axis."""
+    if len(values) < lookback:
+        return np.empty((0, *values.shape[1:], lookback))
     return sliding_window_view(values, lookback, axis=0)
 
 

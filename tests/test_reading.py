@@ -96,6 +96,14 @@ def nested(path):
     pq.write_table(pa.table({"a": [[1, 2], [3]]}), path)
 
 
+def bytes_that_are_no_text(path):
+    pq.write_table(pa.table({"a": [b"\xff", b"\xfe"]}), path)
+
+
+def spans_of_time(path):
+    pq.write_table(pa.table({"a": pa.array([1, 2], pa.duration("ns"))}), path)
+
+
 def not_parquet(path):
     path.write_bytes(b"PAR1" + b"\0" * 100 + b"PAR1")
 
@@ -117,6 +125,8 @@ def bad_attributes(path):
         bomb_of_numbers,
         bomb_of_columns,
         nested,
+        bytes_that_are_no_text,
+        spans_of_time,
         not_parquet,
         bad_metadata,
         bad_attributes,
@@ -128,11 +138,23 @@ def test_a_bomb_or_a_damaged_table_is_one_reason(tmp_path, make):
         read_parquet(tmp_path / "a.parquet")
 
 
-def test_texts_are_counted_as_often_as_they_are_meant(tmp_path):
+@pytest.mark.parametrize("store_schema", [True, False], ids=["typed", "untyped"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda texts: texts,
+        lambda texts: texts.cast(pa.string()),
+        lambda texts: texts.cast(pa.string()).cast(pa.large_string()),
+        lambda texts: texts.cast(pa.string()).cast(pa.string_view()),
+    ],
+    ids=["codes", "texts", "large texts", "views"],
+)
+def test_texts_are_counted_as_often_as_they_are_meant(tmp_path, make, store_schema):
     column = pa.DictionaryArray.from_arrays(
         pa.array(np.zeros(60_000, np.int32)), pa.array(["x" * 10_000])
     )
-    pq.write_table(pa.table({"a": column}), tmp_path / "a.parquet", store_schema=False)
+    table = pa.table({"a": make(column)})
+    pq.write_table(table, tmp_path / "a.parquet", store_schema=store_schema)
     content = (tmp_path / "a.parquet").read_bytes()
     assert len(content) < 100_000
     with pytest.raises(ValueError, match="600,000,000"):

@@ -152,6 +152,17 @@ def test_rows_are_whole_portfolios_or_missing(long_bars, name):
         assert is_new_month(long_bars.sessions, first)
 
 
+@pytest.mark.parametrize("n_sessions", [2, 21, 100])
+@pytest.mark.parametrize("name", list(WEIGHT_RULES))
+def test_history_shorter_than_a_lookback_gives_rows_that_are_missing(
+    long_bars, name, n_sessions
+):
+    whole = WEIGHT_RULES[name](history_of(long_bars))[:n_sessions]
+    short = long_bars.between(end=long_bars.sessions[n_sessions - 1])
+    weights = WEIGHT_RULES[name](history_of(short))
+    np.testing.assert_array_equal(weights, whole)
+
+
 @pytest.mark.parametrize("name", list(WEIGHT_RULES))
 def test_no_rule_looks_ahead(long_bars, name):
     def weights(bars):

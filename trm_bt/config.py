@@ -34,7 +34,7 @@ from trm_bt.fields import (
 )
 from trm_bt.files import write_text_atomically
 from trm_bt.reading import TEXT_BYTES, read_json
-from trm_bt.text import shorten, shown
+from trm_bt.text import key_path, shown
 
 
 class BarsConfig(Settings):
@@ -349,7 +349,7 @@ class TRMConfig(Settings):
 def explain(model: type[BaseModel], error: ValidationError) -> str:
     """Turn the first validation error of a model into one sentence."""
     first = error.errors()[0]
-    key = shorten(".".join(str(part) for part in first["loc"]))
+    key = key_path(first["loc"])
     where = f"`{key}`: " if key else ""
     if first["type"] == "value_error":  # our own rule, which says what came
         return f"{where}{first['ctx']['error']}."

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from trm_bt.text import iso_date
+from trm_bt.text import iso_date, shorten, shown
 
 MAX_SEED: Final = 2**63 - 1
 """Largest seed; the next ones of an average still fit into 64 bits."""
@@ -69,7 +69,9 @@ def _allocation(name: object, shares: object) -> object:
         return {"name": name} | dict(shares)
     if isinstance(shares, list | tuple) and len(shares) == 2:
         return {"name": name, "equity": shares[0], "bond": shares[1]}
-    raise ValueError(f"`{name}` must have shares of equity and bond, got {shares!r}")
+    raise ValueError(
+        f"`{shorten(name)}` must have shares of equity and bond, got {shown(shares)}"
+    )
 
 
 def _read_table(table: object) -> object:

@@ -10,11 +10,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trm_bt.reading import TABLE_BYTES, read_bytes
+from trm_bt.text import shorten
 
 _MAX_ROWS: Final = 2**21
 _MAX_COLUMNS: Final = 2**10
 _MAX_DECODED_BYTES: Final = 2**29
 _MAX_METADATA: Final = 2**24
+_IS_TEXT: Final = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+)
+_IS_PLAIN: Final = (
+    *(pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
+    *(pa.types.is_date, pa.types.is_time, pa.types.is_timestamp),
+    *(pa.types.is_boolean, pa.types.is_null),
+)
+_LONGEST_REASON: Final = 160
 _DAMAGES: Final = (
     *(ArithmeticError, AttributeError, LookupError, MemoryError),
     *(NotImplementedError, RecursionError, TypeError),
@@ -34,8 +46,10 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         open_parquet(content)
         return pd.read_parquet(BytesIO(content), engine="pyarrow", use_threads=False)
+    except ValueError as error:
+        raise ValueError(shorten(error, _LONGEST_REASON)) from error
     except _DAMAGES as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = shorten(f"{type(error).__name__}: {error}")
         raise ValueError(f"its schema or metadata are damaged: {reason}") from error
 
 
@@ -49,8 +63,11 @@ def open_parquet(content: bytes) -> pq.ParquetFile:
             f"{metadata.num_rows:,} of {len(schema):,}"
         )
     for field in schema:
-        if pa.types.is_nested(field.type):
-            raise ValueError(f"must have columns of plain values, has {field.type}")
+        if not any(test(_values_of(field)) for test in (*_IS_TEXT, *_IS_PLAIN)):
+            raise ValueError(
+                "must have columns of numbers, texts and dates, has "
+                f"{shorten(field.type)}"
+            )
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     n_bytes = sum(group.total_byte_size for group in groups)
     _check_size(max(n_bytes, 8 * metadata.num_rows * len(schema)))
@@ -67,10 +84,14 @@ def _opened(content: bytes, **options: list[str]) -> pq.ParquetFile:
     )
 
 
+def _values_of(field: pa.Field) -> pa.DataType:
+    is_coded = pa.types.is_dictionary(field.type)
+    return field.type.value_type if is_coded else field.type
+
+
 def _text_bytes(content: bytes, schema: pa.Schema) -> int:
     """Return the decoded size of all texts; encoded, each may be there once only."""
-    is_text = (pa.types.is_string, pa.types.is_binary)
-    names = [f.name for f in schema if any(test(f.type) for test in is_text)]
+    names = [f.name for f in schema if any(test(_values_of(f)) for test in _IS_TEXT)]
     if not names:
         return 0
     table = _opened(content, read_dictionary=names).read(names, use_threads=False)

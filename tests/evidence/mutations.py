@@ -18,7 +18,8 @@ VALUES: tuple[Any, ...] = (
     *(0.5, -0.5, 1e-300, 1e300, 1e30, 16_000_000, "", " ", "0", "1e5", "NaN"),
     *("x" * 500, "\x1b[31m", "a\nb", "\u202e", "\ud7ff", "../../../../etc/passwd", "/"),
     *("0001-01-01", "9999-12-31", "2020-02-30", "20200101", "1990-01-01", "2001-01-01"),
-    *([], {}, [[]], {"a": 1}, [1, "2"], ["2001-01-02"] * 3),
+    *([], {}, [[]], {"a": 1}, [1, "2"], ["2001-01-02"] * 3, 10**400, 1.7e308),
+    *(2, 3, 5, 16, 32, 60, 0.1, 0.9, "risk", "close", "blend", "weekly", "2001-08-20"),
 )
 TEXTS = (
     *(
@@ -187,7 +188,7 @@ def damaged_name(path: Path, rng: Rng) -> None:
     elif kind == 2:
         os.mkfifo(path)
     elif kind >= 3:
-        targets = ("/dev/zero", path.name, "/etc/hostname", "..")
+        targets = ("/dev/zero", path.name, "../notes of mine.txt", "..")
         path.symlink_to(targets[kind - 3])
 
 

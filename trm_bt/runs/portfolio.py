@@ -16,7 +16,10 @@ from trm_bt.reading import read_json
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.schedule import Weights
 from trm_bt.strategies.sizing import MIN_DRIFT, affordable_share, drift, target_values
+from trm_bt.text import shown
 
+_MOST: Final = 1e15
+"""Shares, or cash in quote currency."""
 _SYMBOLS: Final = tuple(CORE_SYMBOLS[role] for role in ("equity", "bond"))
 
 
@@ -66,7 +69,7 @@ class Portfolio:
         Raises
         ------
         ConfigError
-            If it is no such object, cash is missing, or a number is below 0.
+            If it is no such object, cash is missing, or a number is out of range.
         """
         try:
             held = json.loads(read_json(path))
@@ -75,7 +78,7 @@ class Portfolio:
         if not isinstance(held, dict) or "cash" not in held:
             raise ConfigError(
                 f'{path}: a portfolio must be an object such as {{"cash": 1000, "SPY": '
-                f'10, "TLT": 5}}, with its cash, got {str(held)[:80]}.'
+                f'10, "TLT": 5}}, with its cash, got {shown(held)}.'
             )
         roles = {
             name.lower(): role for role, name in zip(ASSETS, _SYMBOLS, strict=True)
@@ -87,12 +90,14 @@ class Portfolio:
             if role is None or role in values:
                 raise ConfigError(
                     f"{path}: a portfolio holds cash, {' and '.join(_SYMBOLS)}, each "
-                    f"once, got '{name}'. Leave out what the allocator does not trade."
+                    f"once, got {shown(name)}. Leave out what the allocator does not "
+                    "trade."
                 )
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not math.isfinite(value) or value < 0:
+            if not is_number or not 0 <= value <= _MOST:
                 raise ConfigError(
-                    f"{path}: `{name}` must be a number of at least 0, got {value!r}."
+                    f"{path}: `{name}` must be a number from 0 to {_MOST:g}, got "
+                    f"{shown(value)}."
                 )
             values[role] = float(value)
         return cls(**values)
