@@ -185,7 +185,8 @@ class TrainingConfig(_Settings):
     Utilities are per session; `risk_aversion` acts with the utilities "mean_variance"
     and "risk", `prior_sharpe` with the latter. The `target` of the cross-entropy and
     of the halt head is the label or the allocation of highest utility. The learning
-    rate rises linearly over the warm-up, then falls to zero along a cosine.
+    rate rises linearly over the warm-up, then falls to zero along a cosine. Another
+    `device` gives other bits.
     """
 
     strategy_loss_weight: _Weight = 1.0
@@ -215,6 +216,7 @@ class TrainingConfig(_Settings):
     min_labels: _Count = 504
     validation_fraction: _Float = Field(0.15, gt=0, lt=0.5)
     num_threads: _Int = Field(1, ge=1, le=1024)
+    device: Literal["cpu", "cuda"] = Field("cpu", exclude_if=lambda name: name == "cpu")
 
 
 class WalkForwardConfig(_Settings):
@@ -259,6 +261,10 @@ class BacktestConfig(_Settings):
 
 Device = Literal["auto", "cpu", "cuda"]
 """Where a model runs; "auto" takes CUDA where there is one."""
+SamplerName = Literal["grid", "random", "optuna"]
+"""How the points of a sweep are drawn."""
+SweepUtility = Literal["sharpe", "mean_variance"]
+"""What the settings of a sweep are ranked by."""
 Preset = Literal["shipped", "seed", "risk"]
 _PRESETS: Final[Mapping[Preset, Mapping[str, Mapping[str, object]]]] = {
     "shipped": {},

@@ -147,14 +147,31 @@ def deflated_sharpe(
     two or more, else of all in the log; never below that of sampling.
     """
     excess = comparison.excess[OURS]
-    values, n_sessions = excess.to_numpy(), len(excess)
+    span = excess.index[0].date(), excess.index[-1].date()
+    same_span = [trial for trial in trials if trial.span == span]
+    compared = same_span if len(same_span) > 1 else trials
+    variance = sharpe_variance([trial.sharpe for trial in compared], len(excess))
+    return deflate(excess.to_numpy(), variance, n_distinct(trials) + n_earlier)
+
+
+def deflate(
+    values: np.ndarray, variance: float, n_trials: int
+) -> DeflatedSharpe | None:
+    """Return a probabilistic and a deflated Sharpe ratio; None where nothing varies.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_sessions,)
+        Session returns in excess of cash.
+    variance : float
+        Of the Sharpe ratios across trials, of one session.
+    n_trials : int
+        Trials of which these are the best.
+    """
+    n_sessions = len(values)
     ratio = float(sharpe_ratios(values[:, np.newaxis])[0])
     if np.isnan(ratio):
         return None
-    span = excess.index[0].date(), excess.index[-1].date()
-    same_span = [trial for trial in trials if trial.span == span]
-    variance = sharpe_variance(same_span if len(same_span) > 1 else trials, n_sessions)
-    n_trials = n_distinct(trials) + n_earlier
     best = expected_best_sharpe(variance, n_trials)
     skew = float(stats.skew(values))
     kurtosis = float(stats.kurtosis(values, fisher=False))
@@ -245,7 +262,7 @@ def overfitting_of_trials(
     n_trials : int
         Trials in the log, those without known returns included.
     """
-    names, scaled = _distinct(pd.DataFrame() if excess is None else excess)
+    names, scaled = distinct(pd.DataFrame() if excess is None else excess)
     if len(names) < 2:
         return None
     return TrialsOverfitting(**asdict(backtest_overfitting(scaled)), n_trials=n_trials)
@@ -259,7 +276,7 @@ def _joint_tests(
     Returns are taken in units of their own volatility, so that means are Sharpe ratios;
     of strategies with the same returns only the first is looked at.
     """
-    names, scaled = _distinct(excess.drop(columns=ORACLE))
+    names, scaled = distinct(excess.drop(columns=ORACLE))
     if OURS not in names or len(names) < 2:
         return None, None, None
     in_set = dict(zip(names, confidence_set(scaled, resampling).tolist(), strict=True))
@@ -272,7 +289,7 @@ def _joint_tests(
     return superior, in_set, backtest_overfitting(scaled)
 
 
-def _distinct(excess: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+def distinct(excess: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """Return names and scaled returns of the columns that differ, in their order."""
     scaled: Mapping[str, np.ndarray] = {
         str(name): (column / column.std()).to_numpy()
