@@ -308,7 +308,11 @@ def as_done(
 
 
 def in_order(
-    tasks: Sequence[Task], executor: Executor, progress: Progress = no_progress
+    tasks: Sequence[Task],
+    executor: Executor,
+    progress: Progress = no_progress,
+    *,
+    stage: str = "",
 ) -> list[Any]:
     """Do tasks and return their values in their order; raise the first error.
 
@@ -320,6 +324,8 @@ def in_order(
         Who does them.
     progress : callable
         Called with the progress that tasks `tell_progress` of.
+    stage : str
+        What it is called with after each task as well; nothing if empty.
     """
     values: dict[str, Any] = {}
 
@@ -332,6 +338,8 @@ def in_order(
             if done.error is not None:
                 raise done.error
             values[done.task.name] = done.value
+            if stage:
+                progress(stage, len(values), len(tasks))
     return [values[task.name] for task in tasks]
 
 

@@ -179,15 +179,18 @@ class WorkerOptions:
     executor: ExecutorName = "local"
     """Processes of this machine, or a cluster of Dask."""
     jobs: Positive | None = None
-    """Tasks done at a time on this machine, by default one a processor."""
+    """Tasks done at a time on this machine, by default one a processor; compare, audit
+    and report begin with fewer."""
     scheduler: str | None = None
     """Dask scheduler, as tcp://host:port; by default a cluster on this machine."""
     dashboard: str | None = None
     """Where a cluster on this machine shows its dashboard, as host:port."""
 
-    def workers(self) -> Workers:
-        """Return which processes do the tasks."""
-        return Workers(self.executor, self.jobs, self.scheduler, self.dashboard)
+    def workers(self, n_local: int | None = None) -> Workers:
+        """Return which processes do the tasks, `n_local` of them unless one said."""
+        n_jobs = n_local if self.executor == "local" else None
+        n_jobs = self.jobs or n_jobs
+        return Workers(self.executor, n_jobs, self.scheduler, self.dashboard)
 
 
 @Parameter(name="*")

@@ -133,6 +133,7 @@ def compare_command(
     comparison: ComparisonOptions = ComparisonOptions(),
     out: Path | None = None,
     force: ForceOption = False,
+    workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Compare a run with benchmarks, and test its lead.
@@ -159,7 +160,13 @@ def compare_command(
         settings,
     )
     with terminal.progress() as progress:
-        record = compare(request, out=out, force=force, progress=progress)
+        record = compare(
+            request,
+            out=out,
+            force=force,
+            progress=progress,
+            executor=workers.workers(1),
+        )
     terminal.show(
         record.to_dict(),
         str(record.bars["source"]),
@@ -191,7 +198,7 @@ def report_command(
 
     own = read_crises(crises) if crises else ()
     with terminal.progress() as progress:
-        build(run_folder, crises=own, executor=workers.workers(), progress=progress)
+        build(run_folder, crises=own, executor=workers.workers(2), progress=progress)
     page = run_folder / "index.html"
     terminal.show({"page": str(page)}, path=page)
 

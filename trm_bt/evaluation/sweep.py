@@ -17,11 +17,8 @@ from trm_bt.errors import BarsError
 from trm_bt.evaluation.assessment import DeflatedSharpe, TrialsOverfitting
 from trm_bt.evaluation.claims import LEVEL
 from trm_bt.evaluation.metrics import MIN_SESSIONS
-from trm_bt.evaluation.significance import (
-    deflate,
-    distinct,
-    overfitting_of_trials,
-)
+from trm_bt.evaluation.overfitting import distinct, overfitting_of_trials
+from trm_bt.evaluation.significance import deflate
 from trm_bt.evaluation.statistics import (
     Resampling,
     block_length,
