@@ -26,7 +26,7 @@ dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --quiet --editable '.[dev,dask,research]'
+	$(PIP) --quiet --editable '.[dev,dask,optuna,research]'
 	touch $@ $(VENV)/.installed
 
 test: dev  ## The default suite, doctests included
@@ -72,7 +72,7 @@ floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by u
 newest: ## The newest versions of everything, torch as pinned
 	rm -rf .newest-venv && $(PYTHON) -m venv .newest-venv
 	.newest-venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		$(TORCH) --editable '.[dask,research]' $(TOOLS)
+		$(TORCH) --editable '.[dask,optuna,research]' $(TOOLS)
 	.newest-venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 bench: dev  ## Speed as ratios, each measured side by side in one run; numba for one row

@@ -28,7 +28,7 @@ def main() -> None:
     request = RunRequest("sample", config, start="2013-01-02", end="2015-10-30")
     with TemporaryDirectory() as folder:
         out = Path(folder) / "five"
-        summary = run(request, out, command="own_allocations.py", n_processes=1)
+        summary = run(request, out, command="own_allocations.py", executor=1)
         page = (out / "index.html").read_text(encoding="utf-8")
         written = json.loads((out / "run.json").read_text(encoding="utf-8"))
     print(summary.bars.source)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trm_bt.learning.workers import n_available_cpus
+from trm_bt.executors import n_available_cpus
 
 PROC = Path("/proc")
 pytestmark = [

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import warnings
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_all_start_methods
 from xml.etree import ElementTree
@@ -20,10 +19,11 @@ import pytest
 from tests.conftest import make_bars
 from tests.fakes_run import write_fake_run
 from trm_bt.errors import ConfigError, RunError
+from trm_bt.executors import opened
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.files import staged_folder
 from trm_bt.market.crises import Crisis
-from trm_bt.report import build, pages, show, tearsheet
+from trm_bt.report import build, show, tearsheet
 from trm_bt.report.colours import LIGHT
 from trm_bt.report.returns import find_returns
 from trm_bt.report.templating import percent, safe_name
@@ -113,7 +113,7 @@ def test_a_window_with_a_name_that_is_taken_is_refused(run, names):
 )
 def test_processes_of_the_pages_have_one_thread_each_and_ours_keeps_its_own():
     before = dict(os.environ)
-    with ProcessPoolExecutor(1, mp_context=pages._context()) as pool:
+    with opened(2, 2, preload=["json"]) as pool:
         assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
     assert dict(os.environ) == before
 
@@ -262,7 +262,7 @@ def test_a_portfolio_that_never_moves_has_its_pages(tmp_path):
     for name in ("equity", "crisis_equity"):
         table = pd.read_parquet(tmp_path / f"{name}.parquet").assign(trm=1e6)
         table.to_parquet(tmp_path / f"{name}.parquet")
-    build(tmp_path, jobs=1)
+    build(tmp_path, executor=1)
     text = visible((tmp_path / "tearsheets/flash_crash.html").read_text())
     assert "nothing lost" in text
     assert "the same in every session" in text
@@ -277,7 +277,7 @@ def test_pages_of_an_earlier_build_are_gone(run):
 def test_one_process_writes_the_same_tearsheets_as_two(run, tmp_path):
     folder = tmp_path / "again"
     shutil.copytree(run[0], folder)
-    build(folder, jobs=1)
+    build(folder, executor=1)
     for name in ("tearsheets/flash_crash.html", "index.html", "crises.csv"):
         assert (folder / name).read_text() == page_of(run, name)
 

@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     write_fake_run(folder, start="2010-01-04", end="2010-07-16")
     own = Crisis('"><b>own</b>', pd.Timestamp("2010-06-01"), pd.Timestamp("2010-06-11"))
-    build(folder, crises=[own], jobs=1)
+    build(folder, crises=[own], executor=1)
     return folder
 
 

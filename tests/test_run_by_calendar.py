@@ -48,7 +48,7 @@ def request_(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(request_, tmp_path_factory):
     folder = tmp_path_factory.mktemp("walk") / "out"
-    run(request_, folder, command="trm-bt walkforward", n_processes=1)
+    run(request_, folder, command="trm-bt walkforward", executor=1)
     return folder
 
 
@@ -176,7 +176,7 @@ def test_a_killed_walk_forward_goes_on_to_the_same_result(request_, out, tmp_pat
     assert not (folder / "summary.json").exists()
     done = {path: path.stat().st_mtime_ns for path in whole(folder)}
 
-    run(request_, folder, command="x", n_processes=2)
+    run(request_, folder, command="x", executor=2)
 
     assert done
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())

@@ -38,7 +38,7 @@ def request_():
 @pytest.fixture(scope="module")
 def folder(request_, tmp_path_factory):
     out = tmp_path_factory.mktemp("crises") / "run"
-    run(request_, out, command="trm-bt run", n_processes=1)
+    run(request_, out, command="trm-bt run", executor=1)
     return out
 
 
@@ -75,7 +75,7 @@ def test_a_run_is_a_walk_forward_that_retrains_after_the_freezes(
     }
     config = TRMConfig.model_validate({**SETTINGS, "walkforward": folds})
     walk = replace(request_, config=config, schedule="calendar")
-    run(walk, tmp_path / "walk", command="trm-bt walkforward", n_processes=1)
+    run(walk, tmp_path / "walk", command="trm-bt walkforward", executor=1)
 
     assert_alike(folder, tmp_path / "walk")
     ours = weights(folder, "checkpoints/*/model.safetensors")
@@ -101,7 +101,7 @@ def test_a_killed_run_resumes_to_the_same_result(request_, folder, tmp_path):
         build(out)
     when = {path: path.stat().st_mtime_ns for path in done}
 
-    run(request_, out, command="x", n_processes=1)
+    run(request_, out, command="x", executor=1)
 
     assert done
     assert {path: path.stat().st_mtime_ns for path in done} == when
@@ -147,7 +147,7 @@ def test_another_run_does_not_take_the_notes_in_a_folder(request_, own):
 
 def test_a_run_without_its_pages_is_completed_around_the_notes(request_, own):
     (own / "index.html").unlink()
-    run(request_, own, command="again", n_processes=1)
+    run(request_, own, command="again", executor=1)
     assert (own / "index.html").is_file()
     assert (own / "notes.md").read_text() == "mine"
     assert (own / "comparison" / "comparison.json").read_text() == "{}"
@@ -161,5 +161,5 @@ def test_a_run_is_not_completed_over_what_was_changed(request_, own, tmp_path, n
     (own / name).symlink_to(elsewhere)
     before = state(tmp_path)
     with pytest.raises(RunError, match=name):
-        run(request_, own, command="again", n_processes=1)
+        run(request_, own, command="again", executor=1)
     assert state(tmp_path) == before

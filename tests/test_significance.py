@@ -17,16 +17,17 @@ from tests.simulation import simulate
 from trm_bt.evaluation import comparison as comparing
 from trm_bt.evaluation.assessment import SignificanceSettings
 from trm_bt.evaluation.benchmarks import Benchmark
+from trm_bt.evaluation.overfitting import overfitting_of_trials
 from trm_bt.evaluation.significance import (
     assess,
     best_of,
     break_even,
     deflated_sharpe,
-    overfitting_of_trials,
     random_starts,
 )
 from trm_bt.evaluation.trials import Trial
 from trm_bt.market.allocations import ALLOCATION_NAMES
+from trm_bt.tasks import InThisProcess
 
 QUICK = SignificanceSettings(n_draws=200, n_random=50)
 
@@ -148,7 +149,7 @@ def test_the_deflated_ratio_counts_every_trial():
 def test_weights_that_never_change_show_no_timing():
     weights = restless()
     weights.loc[:] = [0.5, 0.3, 0.2]
-    found = random_starts(small_comparison(weights), QUICK)
+    found = random_starts(small_comparison(weights), QUICK, InThisProcess())
     assert found.p_value == found.share_as_good == 1.0
     assert found.n == 50
 
@@ -160,7 +161,7 @@ def test_timing_that_knows_tomorrow_is_found():
     results = {**held.results, "trm": run(held.bars, best)}
     everyone = {**held.strategies, "trm": Benchmark("trm", "ours", best)}
     told = replace(held, decisions=own, results=results, strategies=everyone)
-    found = random_starts(told, QUICK)
+    found = random_starts(told, QUICK, InThisProcess())
     # a start one session off still knows most of what comes
     assert found.share_as_good <= 1 / 50
     assert found.p_value == pytest.approx((1 + 50 * found.share_as_good) / 51)
@@ -168,7 +169,7 @@ def test_timing_that_knows_tomorrow_is_found():
 
 def test_a_random_start_is_the_schedule_turned_like_a_ring():
     held = small_comparison(restless().iloc[:61], n_sessions=61)
-    found = random_starts(held, SignificanceSettings(n_random=10_000))
+    found = random_starts(held, SignificanceSettings(n_random=10_000), InThisProcess())
     weights = held.decisions.weights[["equity", "bond"]].to_numpy()
     turned = [
         simulate(held.bars, np.roll(weights, -k, 0), cash=1.0, cost=10e-4)[0]
@@ -187,7 +188,9 @@ def test_the_lead_ends_at_the_break_even_cost():
     best = held.strategies["oracle"].weights
     everyone = {**held.strategies, "trm": Benchmark("trm", "ours", best)}
     told = replace(held, strategies=everyone)
-    found = break_even(told, ["spy", "sixty_forty", "exposure_matched"])
+    found = break_even(
+        told, ["spy", "sixty_forty", "exposure_matched"], InThisProcess()
+    )
     for name, row in found.items():
         assert row.is_ahead_free
         around = [

@@ -45,7 +45,7 @@ def test_every_session_is_decided_once_and_by_labels_known_before(
     decided = [s for fold in folds for s in CALENDAR[fold.mask(CALENDAR)]]
     assert decided == list(CALENDAR[folds[0].first <= CALENDAR])
     for fold in folds:
-        rows = fold.samples(SAMPLES, window)
+        rows = SAMPLES.where(fold.rows(SAMPLES.known_on, window))
         newest_known = CALENDAR[CALENDAR.get_loc(fold.first) - 1 - embargo]
         known = [k for k, day in enumerate(SAMPLES.known_on) if day <= newest_known]
         kept = known if window is None else known[-window:]
@@ -103,7 +103,7 @@ def test_folds_are_those_of_skfolio():
 
     shift = begin - 66
     for fold, (train, test) in zip(folds, splits, strict=True):  # six whole folds
-        rows = fold.samples(SAMPLES, 60)
+        rows = SAMPLES.where(fold.rows(SAMPLES.known_on, 60))
         assert rows.sessions.tolist() == CALENDAR[train + shift].tolist()
         assert CALENDAR[fold.mask(CALENDAR)].tolist() == CALENDAR[test + shift].tolist()
 
@@ -138,7 +138,8 @@ def test_splits_before_crises_follow_one_another_to_the_end():
         assert split.frozen_on == sessions[start - 1]
         assert sessions[start + 2] >= plan.crisis.start > sessions[start + 1]
         assert split.decides(plan)
-        assert split.samples(SAMPLES).known_on.max() <= split.frozen_on
+        known = SAMPLES.known_on[split.rows(SAMPLES.known_on)]
+        assert known.max() <= split.frozen_on
     assert sessions.get_loc(splits[0].last) + 1 == sessions.get_loc(splits[1].first)
     assert splits[1].last == sessions[-1]
     assert not splits[0].decides(plans[0])  # a crisis without a model

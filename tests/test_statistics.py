@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from trm_bt.errors import ConfigError
-from trm_bt.evaluation.significance import backtest_overfitting
+from trm_bt.evaluation.overfitting import backtest_overfitting
 from trm_bt.evaluation.statistics import (
     Resampling,
     alpha,

@@ -177,6 +177,8 @@ def test_the_variance_across_trials_is_never_below_that_of_luck(log):
     trials = [
         made.model_copy(update={"sharpe": value}) for value in (0.1, 1.1, 2.1, None)
     ]
-    assert sharpe_variance(trials, 10_000) == pytest.approx(1.0 / 252)
-    assert sharpe_variance(trials, 101) == pytest.approx(0.01)
-    assert sharpe_variance(trials[:1], 501) == pytest.approx(0.002)
+    assert sharpe_variance([t.sharpe for t in trials], 10_000) == pytest.approx(
+        1.0 / 252
+    )
+    assert sharpe_variance([t.sharpe for t in trials], 101) == pytest.approx(0.01)
+    assert sharpe_variance([trials[0].sharpe], 501) == pytest.approx(0.002)

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +9,10 @@ import pytest
 from tests.planted import naming, planted_samples
 from trm_bt.config import ModelConfig, TRMConfig
 from trm_bt.errors import TRMError
-from trm_bt.learning.workers import TrainingJob, train_each
+from trm_bt.learning.workers import Lesson, TrainingJob, train_each
 from trm_bt.market.features import FeatureSchema
 
+ALL = slice(None)
 SMALL = ModelConfig(hidden_dim=16, num_latent_steps=2, num_recursion_cycles=2)
 
 
@@ -21,22 +21,25 @@ def small_config(**training) -> TRMConfig:
     return TRMConfig(model=SMALL, training=naming(**settings))
 
 
-def train_all(jobs, config, **options) -> dict:
-    models = train_each(jobs, FeatureSchema(), config, **options)
+def train_all(jobs, samples, config, **options) -> dict:
+    lesson = Lesson(samples, FeatureSchema(), config)
+    models = train_each(jobs, lesson, **options)
     return {model.name: model for model in models}
 
 
 def test_training_side_by_side_gives_the_same_bits():
     samples = planted_samples(320)
     jobs = [
-        TrainingJob("older", samples.where(np.arange(320) < 260)),
-        TrainingJob("newer", samples, seed=5),
+        TrainingJob("older", slice(0, 260)),
+        TrainingJob("newer", ALL, seed=5),
     ]
     reports = []
 
-    together = train_all(jobs, small_config(), n_processes=2, progress=reports.append)
+    together = train_all(
+        jobs, samples, small_config(), executor=2, progress=reports.append
+    )
 
-    apart = train_all(jobs, small_config(), n_processes=1)
+    apart = train_all(jobs, samples, small_config(), executor=1)
     assert together.keys() == apart.keys() == {"older", "newer"}
     for name, model in apart.items():
         found = together[name]
@@ -53,16 +56,17 @@ def test_training_side_by_side_gives_the_same_bits():
 @pytest.mark.slow
 def test_a_failure_ends_the_other_trainings_promptly():
     samples = planted_samples(400)
-    unsound = replace(samples, features=np.full_like(samples.features, np.nan))
-    jobs = [TrainingJob("long", samples), TrainingJob("unsound", unsound)]
+    samples.features[:100] = np.nan
+    jobs = [TrainingJob("long", slice(100, 400)), TrainingJob("unsound", ALL)]
     endless = small_config(epochs=10_000, patience=10_000, max_batches_per_epoch=100)
     news_at = []
 
     with pytest.raises(TRMError, match="model unsound must stay finite, got nan"):
         train_all(
             jobs,
+            samples,
             endless,
-            n_processes=2,
+            executor=2,
             progress=lambda _: news_at.append(time.monotonic()),
         )
 
@@ -72,14 +76,14 @@ def test_a_failure_ends_the_other_trainings_promptly():
 
 @pytest.mark.slow
 def test_a_process_that_dies_is_an_error_of_our_own():
-    jobs = [TrainingJob(name, planted_samples(400)) for name in ("a", "b")]
+    jobs = [TrainingJob(name, ALL) for name in ("a", "b")]
     endless = small_config(epochs=10_000, patience=10_000, max_batches_per_epoch=100)
 
     def end_all(_):
         for child in multiprocessing.active_children():
             child.kill()
 
-    with pytest.raises(TRMError, match="A training process ended before"):
-        train_all(jobs, endless, n_processes=2, progress=end_all)
+    with pytest.raises(TRMError, match="The workers were lost before"):
+        train_all(jobs, planted_samples(400), endless, executor=2, progress=end_all)
 
     assert multiprocessing.active_children() == []

@@ -134,7 +134,8 @@ class TrainingConfig(Settings):
     Utilities are per session; `risk_aversion` acts with the utilities "mean_variance"
     and "risk", `prior_sharpe` with the latter. The `target` of the cross-entropy and
     of the halt head is the label or the allocation of highest utility. The learning
-    rate rises linearly over the warm-up, then falls to zero along a cosine.
+    rate rises linearly over the warm-up, then falls to zero along a cosine. Another
+    `device` gives other bits.
     """
 
     strategy_loss_weight: Weight = 1.0
@@ -164,6 +165,7 @@ class TrainingConfig(Settings):
     min_labels: Count = 504
     validation_fraction: Float = Field(0.15, gt=0, lt=0.5)
     num_threads: Int = Field(1, ge=1, le=1024)
+    device: Literal["cpu", "cuda"] = Field("cpu", exclude_if=lambda name: name == "cpu")
 
 
 class WalkForwardConfig(Settings):
@@ -211,6 +213,10 @@ class BacktestConfig(Settings):
 
 Device = Literal["auto", "cpu", "cuda"]
 """Where a model runs; "auto" takes CUDA where there is one."""
+SamplerName = Literal["grid", "random", "optuna"]
+"""How the points of a sweep are drawn."""
+SweepUtility = Literal["sharpe", "mean_variance"]
+"""What the settings of a sweep are ranked by."""
 Preset = Literal["shipped", "seed", "risk"]
 _PRESETS: Final[Mapping[Preset, Mapping[str, Mapping[str, object]]]] = {
     "shipped": {},

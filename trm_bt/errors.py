@@ -40,6 +40,10 @@ class RunError(TRMError, ValueError):
     """A run folder is missing, incomplete, or belongs to another run."""
 
 
+class WorkerError(TRMError):
+    """A worker cannot do the tasks of this process: its code is another."""
+
+
 class BarsWarning(UserWarning):
     """Bars are unusual but not wrong: they are used, and this says what to check."""
 

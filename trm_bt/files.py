@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -154,6 +154,14 @@ def staged_files(folder: Path) -> Iterator[Path]:
             path.replace(folder / path.name)
         _flush(folder)
         _replace_manifest(manifest, folder, {**names, **hashes})
+
+
+def name_entries(folder: Path, names: Iterable[str]) -> None:
+    """Have the manifest of a folder name files that will be there, and may change."""
+    folder = folder.absolute()
+    with _draft(folder / MANIFEST) as manifest:
+        named = {**dict.fromkeys(names), **read_manifest(folder)}
+        _replace_manifest(manifest, folder, named)
 
 
 def remove_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ BUILD = """
 import sys
 from trm_bt.report import build
 if __name__ == "__main__":
-    build(sys.argv[1], jobs=int(sys.argv[2]))
+    build(sys.argv[1], executor=int(sys.argv[2]))
 """
 N_TURNS = 2
 

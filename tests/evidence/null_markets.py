@@ -19,7 +19,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
@@ -50,17 +49,14 @@ from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.statistics import CONFIDENCE
 from trm_bt.evaluation.verdict import LEVEL
+from trm_bt.executors import n_available_cpus, opened
 from trm_bt.feeds.exchange import nyse_sessions
-from trm_bt.learning.workers import (
-    n_available_cpus,
-    signals_held_back,
-    worker_pool,
-)
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
 from trm_bt.market.labels import features_and_labels
 from trm_bt.strategies.learned_rules import fit_logistic, retrained
+from trm_bt.tasks import Task, as_done
 
 N_SESSIONS = 1500
 DAILY_VOLATILITY = (0.011, 0.008)
@@ -297,13 +293,14 @@ def main() -> int:
     histories = [History(asked.seed + i, *asked_for) for i in range(asked.histories)]
     counts: Counter[str] = Counter()
     begun = time.perf_counter()
-    with worker_pool(asked.processes) as (pool, _):
-        with signals_held_back():
-            futures = [pool.submit(assess_one, history) for history in histories]
-        for done, future in enumerate(as_completed(futures), 1):
-            counts.update({name: int(is_so) for name, is_so in future.result().items()})
+    tasks = [Task(str(history.seed), assess_one, (history,)) for history in histories]
+    with opened(asked.processes, len(tasks)) as pool:
+        for n_done, done in enumerate(as_done(tasks, pool), 1):
+            if done.error is not None:
+                raise done.error
+            counts.update({name: int(is_so) for name, is_so in done.value.items()})
             spent = time.perf_counter() - begun
-            print(f"{done} of {asked.histories}, {spent:.0f} s", file=sys.stderr)
+            print(f"{n_done} of {asked.histories}, {spent:.0f} s", file=sys.stderr)
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = stats.binom.ppf([tail, 1.0 - tail], asked.histories, LEVEL).astype(int)
     what = f"{asked.edge:g} a day of {asked.of}" if asked.edge else "nothing planted"

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,10 @@ from trm_bt.audit.cerebro import audit_cerebro
 from trm_bt.audit.checks import AuditResult, AuditSettings, one_line
 from trm_bt.audit.training import audit_training
 from trm_bt.errors import ConfigError
+from trm_bt.executors import Runner, opened, share
 from trm_bt.market.bars import Bars
+from trm_bt.processes import no_progress
+from trm_bt.tasks import Task, in_order, tell_progress
 
 _AUDITS: Final[Mapping[str, Callable[..., AuditResult | list[AuditResult]]]] = {
     "features": audit_features,
@@ -22,7 +26,10 @@ _AUDITS: Final[Mapping[str, Callable[..., AuditResult | list[AuditResult]]]] = {
 
 
 def audit_named(
-    names: Mapping[str, str], bars: Bars, settings: AuditSettings
+    names: Mapping[str, str],
+    bars: Bars,
+    settings: AuditSettings,
+    executor: Runner = 1,
 ) -> Iterator[AuditResult]:
     """Audit functions given by name.
 
@@ -35,6 +42,8 @@ def audit_named(
         Bars to audit on.
     settings : AuditSettings
         Cuts, seed and tolerance.
+    executor : Executor, Workers or int, optional
+        Who audits; workers import the functions by their names.
 
     Yields
     ------
@@ -46,10 +55,24 @@ def audit_named(
     ConfigError
         If a function cannot be imported (before any is audited) or audited.
     """
-    functions = {kind: load_function(name, f"--{kind}") for kind, name in names.items()}
-    for kind, function in functions.items():
-        found = _AUDITS[kind](function, bars, settings)
-        yield from found if isinstance(found, list) else [found]
+    for kind, name in names.items():
+        load_function(name, f"--{kind}")
+    sent = replace(settings, progress=tell_progress)
+    with opened(executor, len(names)) as pool:
+        shared = share(pool, bars)
+        tasks = [
+            Task(kind, _audit, (kind, name, shared, sent))
+            for kind, name in names.items()
+        ]
+        for found in in_order(tasks, pool, settings.progress or no_progress):
+            yield from found
+
+
+def _audit(
+    kind: str, name: str, bars: Bars, settings: AuditSettings
+) -> list[AuditResult]:
+    found = _AUDITS[kind](load_function(name, f"--{kind}"), bars, settings)
+    return found if isinstance(found, list) else [found]
 
 
 def load_function(name: str, option: str) -> Callable[..., object]:

@@ -1,7 +1,7 @@
 """The look-ahead audit of a set-up of this package, from features to trades."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,8 @@ from trm_bt.audit.counterfactual import Counterfactual
 from trm_bt.audit.differences import DatedTable, compare_tables, table_by_session
 from trm_bt.audit.training import Learned, audit_split, audit_training, freezes_of
 from trm_bt.backtest import run_backtest
-from trm_bt.config import TRMConfig
+from trm_bt.config import Device, TRMConfig
+from trm_bt.executors import Runner, opened, share
 from trm_bt.learning.dataset import (
     Samples,
     Scaler,
@@ -24,12 +25,15 @@ from trm_bt.learning.dataset import (
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.trainer import train
+from trm_bt.learning.workers import Packed, pack, unpack
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, compute_features, schema_for
 from trm_bt.market.labels import features_and_labels
+from trm_bt.processes import no_progress
 from trm_bt.strategies.decision_table import step_columns
 from trm_bt.strategies.trm_allocator import TRMAllocator
+from trm_bt.tasks import Task, in_order, tell_progress
 
 N_ROWS: Final = 32
 """Rows that a network decides before each cut and after it: two fill its block."""
@@ -40,6 +44,7 @@ def audit_setup(
     config: TRMConfig,
     settings: AuditSettings | None = None,
     policy: TRMPolicy | None = None,
+    executor: Runner = 1,
 ) -> Iterator[AuditResult]:
     """Audit features, labels, training, split, scaler, decisions and trades.
 
@@ -56,6 +61,8 @@ def audit_setup(
     policy : TRMPolicy, optional
         Policy whose decisions and trades to audit; by default that of the models which
         the audit of the training trains.
+    executor : Executor, Workers or int, optional
+        Who does the checks; a number for so many processes.
 
     Yields
     ------
@@ -70,39 +77,104 @@ def audit_setup(
         If the labels cannot measure the utility.
     """
     config.check_trainable()
-    exact = replace(settings or AuditSettings(), rtol=0.0)
-    yield audit_features(
-        lambda bars: compute_features(bars, config.features).frame, bars, exact
-    )
-    yield audit_labels(
+    progress = (settings.progress if settings else None) or no_progress
+    exact = replace(settings or AuditSettings(), rtol=0.0, progress=tell_progress)
+    freeze = freezes_of(bars)[-1]
+    fraction = config.training.validation_fraction
+    with opened(executor, len(_FIRST)) as pool:
+        shared = share(pool, _SetUp(bars, config, exact))
+        first = [Task(check.__name__, check, (shared,)) for check in _FIRST]
+        *results, (training, models) = in_order(first, pool, progress)
+        yield from (*results, training)
+        old, new = split_chronologically(samples_by(bars, freeze, config), fraction)
+        yield audit_split(old.known_on, new.sessions[0])
+        if freeze in models:  # else the training leaked at an earlier freeze
+            yield audit_scaler(models[freeze][0].scaler, old)
+        if training.difference is not None and policy is None:
+            return  # models of a leaking training are not worth auditing
+        members = policy.members if policy else [map(unpack, models.values())]
+        packed = [[pack(model) for model in member] for member in members]
+        used = _Used(packed, policy.device if policy else "auto")
+        after = None if policy else freeze
+        yield from in_order(
+            [
+                Task("policy", _check_policy, (shared, used)),
+                Task("trades", _check_trades, (shared, used, after)),
+            ],
+            pool,
+            progress,
+        )
+
+
+@dataclass(frozen=True)
+class _SetUp:
+    """What all checks of a set-up share."""
+
+    bars: Bars
+    config: TRMConfig
+    settings: AuditSettings
+
+
+@dataclass(frozen=True)
+class _Used:
+    """A policy as it travels between processes."""
+
+    members: list[list[Packed]]
+    device: Device
+
+    def policy(self) -> TRMPolicy:
+        """Return the policy."""
+        members = [[unpack(packed) for packed in member] for member in self.members]
+        return TRMPolicy(*members, device=self.device)
+
+
+def _check_features(setup: _SetUp) -> AuditResult:
+    def compute(bars: Bars) -> pd.DataFrame:
+        return compute_features(bars, setup.config.features).frame
+
+    return audit_features(compute, setup.bars, setup.settings)
+
+
+def _check_labels(setup: _SetUp) -> AuditResult:
+    config = setup.config
+    return audit_labels(
         lambda bars: features_and_labels(bars, config)[1],
-        bars,
-        exact,
+        setup.bars,
+        setup.settings,
         n_ahead=config.labels.n_ahead,
     )
-    models: dict[pd.Timestamp, TrainedModel] = {}
+
+
+def _check_training(
+    setup: _SetUp,
+) -> tuple[AuditResult, dict[pd.Timestamp, Packed]]:
+    """Audit the training, and return the models that it trained on all bars."""
+    models: dict[pd.Timestamp, Packed] = {}
 
     def learn(given: Bars, frozen_on: pd.Timestamp) -> Mapping[str, Learned]:
-        model = train_frozen(given, frozen_on, config)
+        model = train_frozen(given, frozen_on, setup.config)
         # the first training of each freeze is the one on all bars
-        models.setdefault(frozen_on, model)
+        models.setdefault(frozen_on, pack(model))
         return learned(model)
 
-    training = audit_training(learn, bars, exact)
-    yield training
-    last_freeze = freezes_of(bars)[-1]
-    samples = samples_by(bars, last_freeze, config)
-    fraction = config.training.validation_fraction
-    old, new = split_chronologically(samples, fraction)
-    yield audit_split(old.known_on, new.sessions[0])
-    if last_freeze in models:  # else the training leaked at an earlier freeze
-        yield audit_scaler(models[last_freeze].scaler, old)
-    if training.difference is not None and policy is None:
-        return  # models of a leaking training are not worth auditing
-    used = policy or TRMPolicy(list(models.values()))
-    yield audit_policy(lambda bars: used, bars, exact, n_rows=N_ROWS)
-    decide_from = first_decision(used, bars, None if policy else last_freeze)
-    yield audit_trades(used, bars, config, exact, decide_from)
+    return audit_training(learn, setup.bars, setup.settings), models
+
+
+_FIRST: Final = (_check_features, _check_labels, _check_training)
+"""Checks that wait for no other."""
+
+
+def _check_policy(setup: _SetUp, used: _Used) -> AuditResult:
+    policy = used.policy()
+    return audit_policy(lambda _: policy, setup.bars, setup.settings, n_rows=N_ROWS)
+
+
+def _check_trades(
+    setup: _SetUp, used: _Used, after: pd.Timestamp | None
+) -> AuditResult:
+    policy = used.policy()
+    decide_from = first_decision(policy, setup.bars, after)
+    return audit_trades(policy, setup.bars, setup.config, setup.settings, decide_from)
 
 
 def samples_by(bars: Bars, frozen_on: pd.Timestamp, config: TRMConfig) -> Samples:

@@ -17,7 +17,14 @@ from typing import Final, NoReturn
 
 from cyclopts import CycloptsError
 
-from trm_bt.cli import bars, dataset, decide, models, runs  # noqa: F401, they add commands
+from trm_bt.cli import (  # noqa: F401, they add commands
+    bars,
+    dataset,
+    decide,
+    models,
+    runs,
+    sweeps,
+)
 from trm_bt.cli.options import app
 from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import BarsWarning, ConfigError, LookAheadError, TRMError

@@ -15,6 +15,7 @@ from trm_bt.cli.options import (
     InputOptions,
     OutputOptions,
     TrainingOptions,
+    WorkerOptions,
     app,
 )
 from trm_bt.cli.tables import (
@@ -58,10 +59,11 @@ def train_command(
     inputs: TrainingOptions = TrainingOptions(),
     *,
     training: TrainOptions = TrainOptions(),
+    device: DeviceOption = "auto",
     terminal: Terminal = Terminal(),
 ) -> None:
     """Train one model on all labels of the bars and save it as a checkpoint."""
-    request = inputs.request()
+    request = inputs.request(device)
     if training.self_check == (training.out is not None):
         raise ConfigError(
             "Give `--out` to train or `--self-check` to check, one of them."
@@ -224,6 +226,7 @@ def audit_command(
     *,
     audit: AuditOptions = AuditOptions(),
     device: DeviceOption = "auto",
+    workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Audit this set-up, or functions of your own, for look-ahead."""
@@ -233,14 +236,14 @@ def audit_command(
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
     if functions and audit.checkpoint is not None:
         raise ConfigError("`--checkpoint` goes with this set-up, not with your own.")
-    request = inputs.request()
+    request, runner = inputs.request(), workers.workers(1)
     with terminal.progress() as progress:
         settings = AuditSettings(n_cuts, config.seed, audit.rtol, progress)
         if functions:
             from trm_bt.audit.named import audit_named
 
             bars = requested_bars(request)
-            results = list(audit_named(functions, bars, settings))
+            results = list(audit_named(functions, bars, settings, runner))
         else:
             from trm_bt.audit.setup import audit_setup
             from trm_bt.learning.policy import TRMPolicy
@@ -251,7 +254,7 @@ def audit_command(
             bars = (
                 bars_for(request, policy.schema) if policy else training_bars(request)
             )
-            results = list(audit_setup(bars, config, settings, policy))
+            results = list(audit_setup(bars, config, settings, policy, runner))
     facts = [result.to_dict() for result in results]
     terminal.show(facts, bars.source, audit_table(results))
     leaks = [result for result in results if result.difference is not None]

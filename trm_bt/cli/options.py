@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from trm_bt.config import Device, TRMConfig
+from trm_bt.executors import ExecutorName, Workers
 from trm_bt.fields import MAX_SEED
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ NotNegative = Annotated[int, Parameter(validator=Number(gte=0, lte=1_000_000))]
 Positive = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
 Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=MAX_SEED))]
 DeviceOption = Annotated[
-    Device, Parameter(name="--device", help="Where models decide.")
+    Device,
+    Parameter(
+        name="--device",
+        help="Where models decide; with cuda they are trained there too.",
+    ),
 ]
 ForceOption = Annotated[
     bool, Parameter(name="--force", help="Replace the result of another run.")
@@ -159,7 +164,34 @@ class TrainingOptions(SeededSettingsOptions, InputOptions):
 
     def request(self, device: Device = "auto") -> "RunRequest":
         """Return the request that these options make."""
-        return replace(super().request(device), inputs=self.inputs)
+        request = replace(super().request(device), inputs=self.inputs)
+        if device != "cuda":
+            return request
+        training = request.config.training.model_copy(update={"device": device})
+        config = request.config.model_copy(update={"training": training})
+        return replace(request, config=config)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """Who does the work."""
+
+    executor: ExecutorName = "local"
+    """Processes of this machine, or a cluster of Dask."""
+    jobs: Positive | None = None
+    """Tasks done at a time on this machine, by default one a processor; compare, audit
+    and report begin with fewer."""
+    scheduler: str | None = None
+    """Dask scheduler, as tcp://host:port; by default a cluster on this machine."""
+    dashboard: str | None = None
+    """Where a cluster on this machine shows its dashboard, as host:port."""
+
+    def workers(self, n_local: int | None = None) -> Workers:
+        """Return which processes do the tasks, `n_local` of them unless one said."""
+        n_jobs = n_local if self.executor == "local" else None
+        n_jobs = self.jobs or n_jobs
+        return Workers(self.executor, n_jobs, self.scheduler, self.dashboard)
 
 
 @Parameter(name="*")

@@ -18,6 +18,7 @@ from trm_bt.cli.options import (
     SeededSettingsOptions,
     SpanOptions,
     TrainingOptions,
+    WorkerOptions,
     app,
     command_line,
 )
@@ -44,10 +45,11 @@ def run_command(
     *,
     output: OutputOptions,
     device: DeviceOption = "auto",
+    workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Go from bars to crisis tearsheets: label, train, backtest and report."""
-    _run(inputs.request(device), output, terminal)
+    _run(inputs.request(device), output, workers, terminal)
 
 
 @Parameter(name="*")
@@ -92,23 +94,18 @@ def walkforward_command(
     *,
     output: OutputOptions,
     folds: FoldOptions = FoldOptions(),
-    jobs: Positive | None = None,
     device: DeviceOption = "auto",
+    workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Retrain on a schedule, decide out of sample, backtest and report.
 
     The same command again resumes.
-
-    Parameters
-    ----------
-    jobs : int, optional
-        Models trained at a time.
     """
     request = inputs.request(device)
     settings = folds.apply(request.config)
     request = replace(request, config=settings, schedule="calendar")
-    _run(request, output, terminal, n_processes=jobs)
+    _run(request, output, workers, terminal)
 
 
 @Parameter(name="*")
@@ -136,6 +133,7 @@ def compare_command(
     comparison: ComparisonOptions = ComparisonOptions(),
     out: Path | None = None,
     force: ForceOption = False,
+    workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Compare a run with benchmarks, and test its lead.
@@ -162,7 +160,13 @@ def compare_command(
         settings,
     )
     with terminal.progress() as progress:
-        record = compare(request, out=out, force=force, progress=progress)
+        record = compare(
+            request,
+            out=out,
+            force=force,
+            progress=progress,
+            executor=workers.workers(1),
+        )
     terminal.show(
         record.to_dict(),
         str(record.bars["source"]),
@@ -178,16 +182,14 @@ def report_command(
     run_folder: _Run,
     /,
     *,
-    jobs: Positive = 2,
     crises: Path | None = None,
+    workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Build the pages of a finished run again.
 
     Parameters
     ----------
-    jobs : int
-        Tearsheets made at the same time.
     crises : Path, optional
         JSON or CSV of windows of your own.
     """
@@ -196,7 +198,7 @@ def report_command(
 
     own = read_crises(crises) if crises else ()
     with terminal.progress() as progress:
-        build(run_folder, crises=own, jobs=jobs, progress=progress)
+        build(run_folder, crises=own, executor=workers.workers(2), progress=progress)
     page = run_folder / "index.html"
     terminal.show({"page": str(page)}, path=page)
 
@@ -225,9 +227,8 @@ def config_command(
 def _run(
     request: "RunRequest",
     output: OutputOptions,
+    workers: WorkerOptions,
     terminal: Terminal,
-    *,
-    n_processes: int | None = None,
 ) -> None:
     """Make a run; print its two tables and where its page is."""
     from trm_bt.runs.run import run
@@ -238,7 +239,7 @@ def _run(
             output.out,
             command=command_line(),
             force=output.force,
-            n_processes=n_processes,
+            executor=workers.workers(),
             progress=progress,
         )
     terminal.show(

@@ -59,7 +59,7 @@ _COMPARE_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
 
 def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
     """Return a row for each crisis of a run."""
-    table = _table(
+    table = table_of(
         "Crises, each decided by a model that was frozen before it",
         *("crisis", ">sessions", ">trained until", ">steps", ">trm", ">spy", ">60/40"),
         *(">drawdown trm", ">spy", ">60/40"),
@@ -88,7 +88,7 @@ def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
 def strategy_table(summary: "Summary") -> Table:
     """Return a row for each strategy of a run, over all its sessions."""
     span = summary.out_of_sample
-    table = _table(
+    table = table_of(
         f"Out of sample {span.start} to {span.end}, {count(span.sessions)} sessions",
         *("strategy", *_STRATEGY_COLUMNS),
     )
@@ -100,7 +100,7 @@ def strategy_table(summary: "Summary") -> Table:
 
 def schedule_table(summary: "Summary") -> Table:
     """Return a row for each schedule on which the decisions could be traded."""
-    table = _table(
+    table = table_of(
         "When to trade: the same decisions on other schedules",
         *("schedule", ">turnover", ">costs", ">orders", ">sessions", ">return"),
     )
@@ -127,7 +127,7 @@ def order_line(orders: "OrdersRecord") -> str:
 def compare_table(record: "ComparisonRecord") -> Table:
     """Return a row for each strategy of a comparison, with the lead over it."""
     span, leads = record.span, record.tests.leads if record.tests else {}
-    table = _table(
+    table = table_of(
         f"{record.run}: {count(span.sessions)} sessions, {span.start} to {span.end}",
         *("strategy", *_COMPARE_COLUMNS),
     )
@@ -146,7 +146,7 @@ def compare_table(record: "ComparisonRecord") -> Table:
 
 def feature_table(features: "Features") -> Table:
     """Return a row for each feature, with its range."""
-    table = _table(
+    table = table_of(
         f"{len(features.frame)} rows of features",
         *("feature", ">status", ">min", ">median", ">max"),
     )
@@ -159,7 +159,7 @@ def feature_table(features: "Features") -> Table:
 
 def label_tables(summary: "LabelSummary") -> tuple[Table, Table]:
     """Return what labels_summary.json counts, by allocation and by crisis."""
-    by_class = _table(
+    by_class = table_of(
         f"{summary.n_labels} labels, {summary.n_ties} of them ties",
         *("allocation", ">wins", ">share", ">mean return"),
     )
@@ -173,7 +173,7 @@ def label_tables(summary: "LabelSummary") -> tuple[Table, Table]:
             *(str(row.n_wins), percent(row.win_share), percent(row.mean_return, 3)),
         )
     classes = [f">{index}" for index in range(len(summary.by_class))]
-    by_crisis = _table(
+    by_crisis = table_of(
         "Wins by crisis and class index", "crisis", ">labels", ">ties", *classes
     )
     for name, crisis in summary.by_crisis.items():
@@ -185,7 +185,7 @@ def label_tables(summary: "LabelSummary") -> tuple[Table, Table]:
 
 def provenance_table(bars: "BarsRecord") -> Table:
     """Return each role's status and where it comes from."""
-    table = _table(f"Bars {bars.start} to {bars.end}", "role", "status", "source")
+    table = table_of(f"Bars {bars.start} to {bars.end}", "role", "status", "source")
     table.caption = bars.source
     for name, role in bars.roles.items():
         table.add_row(name, role.status, "; ".join([role.source, *role.notes]))
@@ -194,7 +194,7 @@ def provenance_table(bars: "BarsRecord") -> Table:
 
 def verdict_table(reports: "Sequence[SymbolReport]") -> Table:
     """Return a row for each symbol: span, rows, what was found, verdict."""
-    table = _table(
+    table = table_of(
         "Bars held against every rule",
         *("symbol", "first", "last", ">rows", ">errors", ">warnings", "verdict"),
     )
@@ -234,7 +234,7 @@ def verdict_line(reports: "Sequence[SymbolReport]") -> str:
 def symbol_table(report: "SymbolReport") -> Table:
     """Return a row for each rule that a symbol was held against."""
     span = f"{report.start:%Y-%m-%d} to {report.end:%Y-%m-%d}" if report.start else ""
-    table = _table(
+    table = table_of(
         f"{report.symbol} {span}".strip(), "rule", ">rows", "first", "finding"
     )
     table.title_justify = "left"
@@ -259,7 +259,7 @@ def symbol_table(report: "SymbolReport") -> Table:
 
 def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
     """Return what became of each symbol of a fetch."""
-    table = _table(
+    table = table_of(
         f"Bars in {store.folder}", "symbol", "what", ">new", ">rows", "first", "last"
     )
     for outcome in outcomes:
@@ -311,7 +311,7 @@ def audit_table(results: "Sequence[AuditResult]") -> Table:
     return table
 
 
-def _table(title: str, *columns: str) -> Table:
+def table_of(title: str, *columns: str) -> Table:
     """Return a table with these columns; `>` aligns one to the right."""
     table = Table(title=title)
     for column in columns:
@@ -360,7 +360,7 @@ def decision_lines(report: "DecisionReport") -> list[str]:
 
 def decision_tables(report: "DecisionReport") -> list[Table]:
     """Return the features, and the probabilities if the model decided."""
-    table = _table(
+    table = table_of(
         "Features at the close",
         *("feature", ">value", ">change", ">z", ">trained from", ">to", "status"),
     )
@@ -372,7 +372,7 @@ def decision_tables(report: "DecisionReport") -> list[Table]:
         table.add_row(name, *cells, row.status, style=style)
     if report.probabilities is None:
         return [table]
-    chances = _table("Probabilities", "allocation", ">probability", ">change")
+    chances = table_of("Probabilities", "allocation", ">probability", ">change")
     for name, value in report.probabilities.items():
         change = (report.probability_changes or {}).get(name)
         chances.add_row(name, f"{value:.1%}", _figure(change, "+.1%"))

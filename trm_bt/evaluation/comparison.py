@@ -44,6 +44,7 @@ from trm_bt.evaluation.metrics import (
     total_return,
 )
 from trm_bt.evaluation.replay import Replay, replay
+from trm_bt.executors import Runner, opened, share
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import (
@@ -53,6 +54,7 @@ from trm_bt.market.labels import (
 )
 from trm_bt.processes import Progress, no_progress
 from trm_bt.strategies.scheduled import ScheduledWeights
+from trm_bt.tasks import Task, in_order
 
 PERIOD_YEARS: Final = 5
 VOLATILITY_EDGES: Final = (0.0, 15.0, 20.0, 25.0, 30.0, 40.0, float("inf"))
@@ -164,14 +166,16 @@ class Comparison:
         cost_rates : ndarray of shape (n_paths,)
             As `replay` takes them.
         """
-        settings = self.config.strategy
-        return replay(
-            self.bars,
-            targets,
-            cost_rates,
-            band=settings.rebalance_band,
-            schedule=settings.schedule,
-        )
+        return replay_in(self.bars, self.config, targets, cost_rates)
+
+
+def replay_in(
+    bars: Bars, config: TRMConfig, targets: np.ndarray, cost_rates: np.ndarray
+) -> Replay:
+    """Replay targets with the band and the schedule of a run; as `replay` does."""
+    settings = config.strategy
+    band, schedule = settings.rebalance_band, settings.schedule
+    return replay(bars, targets, cost_rates, band=band, schedule=schedule)
 
 
 def run_comparison(
@@ -181,6 +185,7 @@ def run_comparison(
     *,
     seed: int = 0,
     progress: Progress | None = None,
+    executor: Runner = 1,
 ) -> Comparison:
     """Run the allocator's decisions and every benchmark over the decided sessions.
 
@@ -197,6 +202,8 @@ def run_comparison(
         Seed of the benchmarks that are trained.
     progress : callable, optional
         Called after each backtest.
+    executor : Executor, Workers or int, optional
+        Who does the backtests; a number for so many processes.
 
     Raises
     ------
@@ -217,9 +224,11 @@ def run_comparison(
         *learned_benchmarks(bars, decisions, features.frame, labels, seed, table),
         oracle(labels, sessions, table),
     ]
-    for done, benchmark in enumerate(others, 1):
-        results[benchmark.name] = _run(span, benchmark, config)
-        report("benchmarks", done, len(others))
+    with opened(executor, len(others)) as pool:
+        shared = share(pool, span)
+        tasks = [Task(one.name, _run, (shared, one, config)) for one in others]
+        found = in_order(tasks, pool, report, stage="benchmarks")
+    results |= {one.name: result for one, result in zip(others, found, strict=True)}
     return Comparison(
         bars=span,
         decisions=decisions,

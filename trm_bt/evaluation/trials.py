@@ -6,7 +6,7 @@ into another's file, so that processes may record at the same time without a loc
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal, NoReturn
@@ -294,7 +294,7 @@ def n_distinct(trials: Sequence[Trial]) -> int:
     return len({trial.key for trial in trials})
 
 
-def sharpe_variance(trials: Sequence[Trial], n_sessions: int) -> float:
+def sharpe_variance(ratios: Iterable[float | None], n_sessions: int) -> float:
     """Return the variance of Sharpe ratios across trials, of one session.
 
     Never less than the variance that sampling alone gives the Sharpe ratio of a
@@ -303,8 +303,8 @@ def sharpe_variance(trials: Sequence[Trial], n_sessions: int) -> float:
 
     Parameters
     ----------
-    trials : sequence of Trial
-        Those with a Sharpe ratio are counted.
+    ratios : iterable of float or None
+        Annual Sharpe ratios of the trials; those that have none are not counted.
     n_sessions : int
         Sessions of the strategy that is judged.
 
@@ -314,7 +314,7 @@ def sharpe_variance(trials: Sequence[Trial], n_sessions: int) -> float:
     0.01
     """
     by_sampling = 1.0 / (n_sessions - 1)
-    known = [trial.sharpe for trial in trials if trial.sharpe is not None]
+    known = [ratio for ratio in ratios if ratio is not None]
     if len(known) < 2:
         return by_sampling
     return max(by_sampling, float(np.var(known, ddof=1)) / SESSIONS_PER_YEAR)

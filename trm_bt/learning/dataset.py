@@ -45,8 +45,8 @@ class Samples:
     def __len__(self) -> int:
         return len(self.sessions)
 
-    def where(self, is_kept: np.ndarray) -> "Samples":
-        """Return the rows where `is_kept`, shape (n_rows,), is true."""
+    def where(self, is_kept: np.ndarray | slice) -> "Samples":
+        """Return the rows of a slice, or where a mask of shape (n_rows,) is true."""
         return Samples(
             self.sessions[is_kept],
             self.known_on[is_kept],

@@ -271,5 +271,6 @@ class TrainingState(Generic[_Net]):
         self.step += 1
 
     def averaged_parameters(self) -> dict[str, Tensor]:
-        """Copy averaged parameters and constants, by name, in the model's shapes."""
-        return {k: v.clone() for k, v in self.average.state_dict().items()}
+        """Copy averaged parameters and constants, by name, to the processor."""
+        state = self.average.state_dict()
+        return {name: value.to("cpu", copy=True) for name, value in state.items()}

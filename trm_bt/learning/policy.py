@@ -3,8 +3,7 @@
 import hashlib
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -14,15 +13,14 @@ import pandas as pd
 import torch
 
 from trm_bt.config import Device
-from trm_bt.errors import CheckpointError, ConfigError
+from trm_bt.errors import CheckpointError
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
+from trm_bt.learning.devices import full_precision, pick_device
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import TrainedModel
 from trm_bt.manifest import MANIFEST
 from trm_bt.market.decisions import Decision, abstain
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
-from trm_bt.processes import is_fork
-from trm_bt.text import shown
 
 _Models = tuple[TrainedModel, ...]
 
@@ -50,6 +48,8 @@ class TRMPolicy:
         The models of each seed, oldest first.
     in_sample : bool
         Whether decisions inside the training span are given.
+    device : {"auto", "cpu", "cuda"}
+        As given.
 
     Raises
     ------
@@ -71,7 +71,8 @@ class TRMPolicy:
         )
         _check_members(self.members)
         self.in_sample = allow_in_sample
-        self._device = _pick_device(device)
+        self.device = device
+        self._device = pick_device(device)
         self._networks: dict[tuple[int, int], TinyRecursiveModel] = {}
 
     @classmethod
@@ -199,7 +200,7 @@ class TRMPolicy:
         trained = self.members[member][position]
         z_scores = trained.scaler.transform(features)
         n_threads = trained.config.training.num_threads
-        with cpu_threads(n_threads), _full_precision():
+        with cpu_threads(n_threads), full_precision():
             rows = torch.from_numpy(z_scores).to(self._device)
             prediction = self._network(member, position).predict(rows)
             # (max_steps, n_rows, n_allocations), NaN after a row has halted
@@ -359,27 +360,3 @@ def _check_rows(sessions: pd.DatetimeIndex, features: np.ndarray) -> None:
             f"Feature {FEATURE_NAMES[column]} must be finite, got "
             f"{features[row, column]} on {sessions[row].date()}."
         )
-
-
-def _pick_device(device: Device) -> torch.device:
-    """Resolve "auto"; refuse CUDA where there is none."""
-    has_cuda = torch.cuda.is_available() and not is_fork()  # CUDA survives no fork
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"`device` must be auto, cpu or cuda, got {shown(device)}.")
-    if device == "cuda" and not has_cuda:
-        raise ConfigError(
-            "`device` cuda needs a CUDA device, this machine offers none to torch. "
-            "Use auto or cpu."
-        )
-    return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Compute float32 products in float32, not TF32, inside the block."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -105,7 +105,11 @@ def load_state(folder: Path, state: _State, mark: str) -> None:
     state.model.load_state_dict(_named(tensors, "model."))
     state.average.load_state_dict(_named(tensors, "average."))
     means = _named(tensors, "filter.")
-    state.filter.means = [means[str(i)] for i in range(len(means))]
+    parameters = state.model.parameters()
+    state.filter.means = [
+        means[str(i)].to(parameter.device)
+        for i, parameter in zip(range(len(means)), parameters, strict=False)
+    ]
     by_parameter: dict[int, dict[str, Tensor]] = {}
     for name, value in _named(tensors, "optimizer.").items():
         i, key = name.split(".")
@@ -135,7 +139,7 @@ def _tensors(state: _State) -> dict[str, Tensor]:
         "best": state.course.best_parameters,
     }
     named = {
-        f"{part}.{name}": value
+        f"{part}.{name}": value.cpu()
         for part, values in parts.items()
         for name, value in values.items()
     }

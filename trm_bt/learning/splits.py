@@ -19,7 +19,6 @@ import pandas as pd
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
-from trm_bt.learning.dataset import Samples, known_by
 from trm_bt.market.crises import CRISES, Crisis
 
 CRISIS_LEAD: Final = 2
@@ -59,12 +58,18 @@ class Split:
         """Return whether the models of the split decide a whole crisis."""
         return plan.first is not None and self.first <= plan.first <= self.last
 
-    def samples(self, samples: Samples, window: int | None = None) -> Samples:
-        """Return the rows that the models may see, the newest `window` of them."""
-        rows = known_by(samples, self.frozen_on)
-        if window is None:
-            return rows
-        return rows.where(np.arange(len(rows)) >= len(rows) - window)
+    def rows(self, known_on: pd.DatetimeIndex, window: int | None = None) -> slice:
+        """Return the rows that the models may see, the newest `window` of them.
+
+        Parameters
+        ----------
+        known_on : DatetimeIndex of shape (n_rows,)
+            When the label of each row became known, in order.
+        window : int, optional
+            All if None.
+        """
+        end = int(known_on.searchsorted(self.frozen_on, side="right"))
+        return slice(0 if window is None else max(end - window, 0), end)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError, ConfigError, TRMError
 from trm_bt.learning.dataset import Samples, Scaler, split_chronologically
+from trm_bt.learning.devices import full_precision, pick_device
 from trm_bt.learning.fit import TrainingState
 from trm_bt.learning.losses import (
     Losses,
@@ -97,7 +98,7 @@ def train(
     _check_allocations(samples, config)
     old, new = split_chronologically(samples, config.training.validation_fraction)
     mark = "" if unfinished is None else fingerprint(samples, config, name)
-    with cpu_threads(config.training.num_threads):
+    with cpu_threads(config.training.num_threads), full_precision():
         training = TrainingRun(name, old, new, config, progress)
         if unfinished is not None:
             load_state(unfinished, training.state, mark)
@@ -159,17 +160,20 @@ class Rows:
         self.old, self.new = old, new
         self.scaler = Scaler.fit(old.features)
         n_allocations = old.returns.shape[1]
+        device = pick_device(config.training.device)
+
+        def tensor(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(values).to(device)
+
         weights = class_weights(old.winners, config.training, n_allocations)
-        self.class_weights = torch.from_numpy(weights.astype(np.float32))
+        self.class_weights = tensor(weights.astype(np.float32))
         self.features, self.new_features = (
-            torch.from_numpy(self.scaler.transform(rows.features))
-            for rows in (old, new)
+            tensor(self.scaler.transform(rows.features)) for rows in (old, new)
         )
         scale = utility_scale(self.utilities)
         self.targets, self.new_targets = (
             Targets(
-                torch.from_numpy(rows.winners),
-                torch.from_numpy((utilities / scale).astype(np.float32)),
+                tensor(rows.winners), tensor((utilities / scale).astype(np.float32))
             )
             for rows, utilities in ((old, self.utilities), (new, self.new_utilities))
         )
@@ -230,7 +234,7 @@ class TrainingRun:
         n_allocations = old.returns.shape[1]
         model = TinyRecursiveModel(
             config.model, seed=config.seed, n_allocations=n_allocations
-        )
+        ).to(pick_device(config.training.device))
         self.state = TrainingState(config, len(old), model, is_constant=is_constant)
         self.majority_accuracy = float(
             np.bincount(self.rows.new.winners).max() / len(new)
@@ -300,7 +304,7 @@ class TrainingRun:
             self.config.training,
         )
         self._check_finite(losses.total.item())
-        choices = found.logits.argmax(dim=1).numpy()
+        choices = found.logits.argmax(dim=1).cpu().numpy()
         earned = rows.new_utilities[np.arange(len(choices)), choices]
         total, strategy, halt, profit = train_losses.tolist()
         return EpochRecord(

@@ -1,35 +1,31 @@
 """A run folder's pages: a tearsheet for each crisis, one for all, and their index."""
 
-import multiprocessing
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
 from trm_bt.evaluation.crisis_figures import CrisisFigures
+from trm_bt.executors import Runner, opened
 from trm_bt.files import staged_files, staged_folder
 from trm_bt.market.crises import Crisis, check_names
 from trm_bt.processes import Progress, no_progress
-from trm_bt.report.contents import RunContent, Sheet
+from trm_bt.report.contents import RunContent
 from trm_bt.report.crisis_windows import Window, windows_of
 from trm_bt.report.index import render_index
 from trm_bt.report.models import read_models
 from trm_bt.report.run_sheets import run_sheets
-from trm_bt.report.tearsheets import write_sheet
+from trm_bt.report.tearsheets import render_sheet
 from trm_bt.report.templating import spreadsheet_safe
 from trm_bt.runfolder.records import CRISES_TABLE, INDEX, TEARSHEETS
 from trm_bt.runfolder.store import read_run
+from trm_bt.tasks import Task, as_done
 
 _MIN_SHEETS_PER_JOB: Final = 2
 """A process of its own spends two to three seconds on imports before its first page."""
 _PRELOADED: Final = ("quantstats.reports", "seaborn", "trm_bt.report.tearsheets")
-_BLAS_THREADS: Final = "OPENBLAS_NUM_THREADS"
 _COLUMNS: Final = (
     *("crisis", "start", "end", "sessions", "reason", "models", "strategy"),
     *(field.name for field in fields(CrisisFigures)),
@@ -40,13 +36,13 @@ def build(
     run_dir: str | Path,
     *,
     crises: Sequence[Crisis] = (),
-    jobs: int = 2,
+    executor: Runner = 2,
     progress: Progress | None = None,
 ) -> Path:
     """Write the tearsheets, crises.csv and the index of a run folder.
 
-    With more than one job the tearsheets are made in processes of their own, which
-    import the caller's main module: guard a script with ``if __name__ == "__main__"``.
+    More than one process are new ones, which import the caller's main module: guard a
+    script with ``if __name__ == "__main__"``.
 
     Parameters
     ----------
@@ -55,8 +51,8 @@ def build(
     crises : sequence of Crisis
         Windows of the reader's own, cut from the continuous run and shown after the
         twelve; see `trm_bt.market.crises.read_crises`.
-    jobs : int
-        Processes that make tearsheets at the same time.
+    executor : Executor, Workers or int, optional
+        Who makes the tearsheets; a number for so many processes.
     progress : callable, optional
         Called after each page, with the stage "report".
 
@@ -75,17 +71,23 @@ def build(
     check_names(crises)
     folder = read_run(Path(run_dir))
     n_covered = sum(crisis.covered for crisis in folder.summary.crises)
-    jobs = min(jobs, (1 + n_covered + len(crises)) // _MIN_SHEETS_PER_JOB)
-    context = _context() if jobs > 1 else None  # gets ready beside all of this
-    models = read_models(folder.path)
-    windows = windows_of(folder, models, crises)
-    sheets = dict(run_sheets(folder, windows))
-    page = render_index(RunContent(folder, windows, models))
-    report, total = progress or no_progress, len(sheets) + 1
-    with staged_folder(folder.path / TEARSHEETS) as staged:
-        tasks = [(sheet, staged / Path(name).name) for name, sheet in sheets.items()]
-        for done, _ in enumerate(_written(tasks, jobs, context), 1):
-            report("report", done, total)
+    n_processes = (1 + n_covered + len(crises)) // _MIN_SHEETS_PER_JOB
+    # workers get ready beside all of this
+    with opened(executor, n_processes, _PRELOADED) as pool:
+        models = read_models(folder.path)
+        windows = windows_of(folder, models, crises)
+        sheets = dict(run_sheets(folder, windows))
+        page = render_index(RunContent(folder, windows, models))
+        report, total = progress or no_progress, len(sheets) + 1
+        longest_first = sorted(sheets.items(), key=lambda item: -len(item[1].returns))
+        tasks = [Task(name, render_sheet, (sheet,)) for name, sheet in longest_first]
+        with staged_folder(folder.path / TEARSHEETS) as staged:
+            for n_done, done in enumerate(as_done(tasks, pool), 1):
+                if done.error is not None:
+                    raise done.error
+                path = staged / Path(done.task.name).name
+                path.write_text(done.value, encoding="utf-8")
+                report("report", n_done, total)
     with staged_files(folder.path) as new:
         crisis_frame(windows).to_csv(new / CRISES_TABLE, index=False)
         (new / INDEX).write_text(page, encoding="utf-8")
@@ -118,51 +120,3 @@ def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
         ] or [{**facts, "strategy": ""}]
     counts = dict.fromkeys(("sessions", "sessions_under_water"), "Int64")
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(counts)
-
-
-def _written(
-    tasks: Sequence[tuple[Sheet, Path]], jobs: int, context: BaseContext | None
-) -> Iterator[Path]:
-    """Write every sheet, in processes of that context if any; yield each file."""
-    if context is None:
-        for sheet, path in tasks:
-            yield write_sheet(sheet, path)
-        return
-    longest_first = sorted(tasks, key=lambda task: -len(task[0].returns))
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        started = [pool.submit(write_sheet, *task) for task in longest_first]
-        for task in as_completed(started):
-            yield task.result()
-
-
-def _context() -> BaseContext:
-    """Return how processes are started; never by forking this one.
-
-    A parent that has loaded torch may hold its thread pool's locks. Where there is a
-    fork server, it begins at once to import QuantStats, for all of them.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    from multiprocessing.forkserver import ensure_running
-
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*_PRELOADED])
-    with _one_blas_thread():
-        ensure_running()
-    return context
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Give processes that start meanwhile one BLAS thread each.
-
-    Their matrices are tiny, and threads that wait for more take turns from one another.
-    """
-    before = os.environ.get(_BLAS_THREADS)
-    os.environ[_BLAS_THREADS] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[_BLAS_THREADS]
-        if before is not None:
-            os.environ[_BLAS_THREADS] = before

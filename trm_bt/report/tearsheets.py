@@ -93,12 +93,6 @@ def _sessions(count: int) -> str:
     return "1 session" if count == 1 else f"{count:,} sessions"
 
 
-def write_sheet(sheet: Sheet, out: Path) -> Path:
-    """Write the page of `sheet` to `out`, whole or not at all."""
-    write_text_atomically(out, render_sheet(sheet))
-    return out
-
-
 def render_sheet(sheet: Sheet) -> str:
     """Return the page of `sheet` as one HTML document without outside links."""
     return render_page(sheet.title, _SECTIONS, sheet)

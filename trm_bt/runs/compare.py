@@ -25,6 +25,7 @@ from trm_bt.evaluation.trials import (
     target_weights,
 )
 from trm_bt.evaluation.verdict import verdict
+from trm_bt.executors import Runner, kept
 from trm_bt.feeds.sources import check_span
 from trm_bt.files import staged_folder
 from trm_bt.manifest import check_replaceable
@@ -82,6 +83,7 @@ def compare(
     out: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    executor: Runner = 1,
 ) -> ComparisonRecord:
     """Compare a run with every benchmark, and write JSON, a table and a page.
 
@@ -94,6 +96,8 @@ def compare(
         Replace an existing comparison.
     progress : callable, optional
         Called after each benchmark.
+    executor : Executor, Workers or int, optional
+        Who does backtests and draws; a number for so many processes.
 
     Returns
     -------
@@ -117,16 +121,39 @@ def compare(
     decisions = _decided_between(request, whole)
     bars = loaded.between(end=decisions.sessions[-1])
     progress = progress or no_progress
-    comparison = run_comparison(
-        bars, decisions, config, seed=settings.seed, progress=progress
-    )
     is_same_bars = loaded.sha256() == run.bars.sha256
-    if is_same_bars and request.start is None and request.end is None:
-        check_replayed(request.folder, comparison.equity[OURS])
-    assessment = _assess(comparison, whole, log, settings, progress)
-    record = ComparisonRecord(
+    with kept(executor) as executor:
+        comparison = run_comparison(
+            bars,
+            decisions,
+            config,
+            seed=settings.seed,
+            progress=progress,
+            executor=executor,
+        )
+        if is_same_bars and request.start is None and request.end is None:
+            check_replayed(request.folder, comparison.equity[OURS])
+        progress("tests", 0, 1)
+        assessment = _assess(comparison, whole, log, settings, executor)
+        progress("tests", 1, 1)
+    name = request.folder.absolute().name
+    record = _record(name, comparison, assessment, bars, is_same_bars=is_same_bars)
+    _write(record, comparison, target)
+    return record
+
+
+def _record(
+    run: str,
+    comparison: Comparison,
+    assessment: Assessment,
+    bars: Bars,
+    *,
+    is_same_bars: bool,
+) -> ComparisonRecord:
+    config = comparison.config
+    return ComparisonRecord(
         **vars(assessment),
-        run=request.folder.absolute().name,
+        run=run,
         bars=BarsRecord.of(bars).model_dump(mode="json"),
         is_same_bars=is_same_bars,
         cash=str(CashRecord.of(bars)),
@@ -136,8 +163,6 @@ def compare(
         allocations=comparison.allocations.names,
         verdict=verdict(assessment),
     )
-    _write(record, comparison, target)
-    return record
 
 
 def _bars_of(request: CompareRequest, run: RunRecord) -> Bars:
@@ -168,17 +193,14 @@ def _assess(
     whole: DecisionRecord,
     log: Path,
     settings: SignificanceSettings,
-    progress: Progress,
+    executor: Runner,
 ) -> Assessment:
     """Record the run in its trials log, and assess the comparison by all trials."""
-    progress("tests", 0, 1)
     equity, cash = comparison.equity[OURS], comparison.cash_returns
     record_trial(log, comparison.config, whole.weights, equity, cash)
     trials = read_trials(log)
     returns = read_returns(log, trials, pd.DatetimeIndex(comparison.excess.index))
-    assessment = assess(comparison, trials, settings, returns)
-    progress("tests", 1, 1)
-    return assessment
+    return assess(comparison, trials, settings, returns, executor)
 
 
 def _write(record: ComparisonRecord, comparison: Comparison, target: Path) -> None:

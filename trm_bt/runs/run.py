@@ -5,38 +5,28 @@ resumes with those it has.
 """
 
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from trm_bt import report
-from trm_bt.errors import BarsError, CheckpointError
+from trm_bt.errors import CheckpointError
 from trm_bt.evaluation.benchmarks import OURS, baselines
 from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
+from trm_bt.executors import Runner, kept
 from trm_bt.files import exclusive_lock, staged_files
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
-from trm_bt.learning.dataset import samples_from_labels, split_chronologically
 from trm_bt.learning.memory import check_memory
 from trm_bt.learning.policy import TRMPolicy
-from trm_bt.learning.records import ProgressCallback, TrainedModel, TrainingProgress
-from trm_bt.learning.splits import (
-    CrisisPlan,
-    Split,
-    before_crises,
-    by_calendar,
-    plan_crises,
-)
+from trm_bt.learning.records import TrainedModel, TrainingProgress
+from trm_bt.learning.splits import Split
 from trm_bt.learning.workers import TrainingJob, train_each
 from trm_bt.manifest import check_replaceable, check_target
 from trm_bt.market.allocations import Allocations
-from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
-from trm_bt.market.features import Features, compute_features
-from trm_bt.market.labels import compute_labels
 from trm_bt.processes import Progress, no_progress
 from trm_bt.runfolder.records import (
     CHECKPOINTS,
@@ -57,57 +47,9 @@ from trm_bt.runs.dataset import save_labels
 from trm_bt.runs.request import training_bars
 from trm_bt.runs.results import model_record, save_results, summarize
 from trm_bt.runs.train import save_trained
+from trm_bt.runs.work import Seconds, Work, lay_out, timed
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a run works on, and the folder that it fills."""
-
-    record: RunRecord
-    bars: Bars
-    features: Features
-    labels: pd.DataFrame
-    splits: Sequence[Split]
-    plans: Sequence[CrisisPlan]
-    out: Path
-
-    @property
-    def request(self) -> RunRequest:
-        """Bars and settings."""
-        return self.record.request
-
-    @property
-    def by_calendar(self) -> bool:
-        """Whether the splits follow the calendar, not the crises."""
-        return self.request.schedule == "calendar"
-
-    def jobs(self) -> dict[Path, TrainingJob]:
-        """Return the training of each checkpoint folder, seed by seed."""
-        config, samples = self.request.config, samples_from_labels(self.labels)
-        window = config.walkforward.window if self.by_calendar else None
-        return {
-            self.checkpoint(split, seed): TrainingJob(
-                f"{split.name} seed {seed}" if self.by_calendar else split.name,
-                split.samples(samples, window),
-                seed,
-            )
-            for seed in self.seeds
-            for split in self.splits
-        }
-
-    @property
-    def seeds(self) -> range:
-        """The seeds averaged in every split."""
-        config = self.request.config
-        n_seeds = config.walkforward.n_seeds if self.by_calendar else 1
-        return range(config.seed, config.seed + n_seeds)
-
-    def checkpoint(self, split: Split, seed: int) -> Path:
-        """Return the checkpoint folder of a split's model."""
-        folder = self.out / CHECKPOINTS
-        return (folder / f"seed_{seed}" if self.by_calendar else folder) / split.name
 
 
 @dataclass
@@ -136,7 +78,7 @@ def run(
     *,
     command: str | None = None,
     force: bool = False,
-    n_processes: int | None = None,
+    executor: Runner = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Train the models of every split, decide out of sample, backtest and report.
@@ -153,8 +95,9 @@ def run(
         The command line, shown on the page; by default a call of this function.
     force : bool
         Replace another run.
-    n_processes : int, optional
-        Models trained at a time, by default one per processor.
+    executor : Executor, Workers or int, optional
+        Who trains the models and makes the pages; a number for so many processes, by
+        default one per processor.
     progress : callable, optional
         Called as each stage moves on.
 
@@ -172,27 +115,28 @@ def run(
     request = bars if isinstance(bars, RunRequest) else RunRequest(str(bars))
     out, command = Path(out), command or f"trm_bt.run({request.bars!r}, {str(out)!r})"
     _check_before(request, out)
-    progress, seconds = progress or no_progress, dict[str, float]()
-    work = _prepare(request, out, command, seconds)
-    jobs = work.jobs()
-    for job in jobs.values():  # refuse one of too few labels before any is trained
-        split_chronologically(job.samples, request.config.training.validation_fraction)
-    with exclusive_lock(out):
-        if claim(out, work.record, jobs, force=force):
+    progress, seconds = progress or no_progress, Seconds()
+    with timed(seconds, "bars"):
+        loaded = training_bars(request)
+    work = lay_out(request, loaded, seconds)
+    work.check_jobs()
+    record, jobs = _record(work, command), _jobs(out, work)
+    with exclusive_lock(out), kept(executor) as executor:
+        if claim(out, record, jobs, force=force):
             _LOG.warning("%s: this run is already done, and nothing was made.", out)
             return read_summary(out)
-        with _timed(seconds, "training"):
-            _train(work, jobs, n_processes, progress)
-        with _timed(seconds, "deciding"):
-            decided = _decide(work, progress)
-        write_record(out, work.record)  # what is there is not of these decisions
-        with _timed(seconds, "backtests"):
-            summary = _save_tables(work, decided, progress)
+        with timed(seconds, "training"):
+            _train(work, jobs, executor, progress)
+        with timed(seconds, "deciding"):
+            decided = _decide(out, work, progress)
+        write_record(out, record)  # what is there is not of these decisions
+        with timed(seconds, "backtests"):
+            summary = _save_tables(out, work, decided, progress)
         facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
-        write_record(out, work.record.model_copy(update=facts))
-        with _timed(seconds, "report"):
-            report.build(out, progress=progress)
-        write_record(out, work.record.model_copy(update=facts))
+        write_record(out, record.model_copy(update=facts))
+        with timed(seconds, "report"):
+            report.build(out, executor=executor, progress=progress)
+        write_record(out, record.model_copy(update=facts))
     return summary
 
 
@@ -207,105 +151,87 @@ def _check_before(request: RunRequest, out: Path) -> None:
     if not (out / RUN).exists():
         check_replaceable(out, force=True)
     check_log(log_beside(out))
+    table = request.config.labels.allocations
+    baselines(Allocations.of(table))  # refuses a name that is taken
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note the wall seconds of a stage."""
-    started = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - started, 2)
+def _jobs(out: Path, work: Work) -> dict[Path, TrainingJob]:
+    """Return the training of each checkpoint folder, seed by seed."""
+    return {
+        _checkpoint(out, work, split, seed): work.job(split, seed)
+        for seed in work.seeds
+        for split in work.splits
+    }
 
 
-def _prepare(
-    request: RunRequest, out: Path, command: str, seconds: dict[str, float]
-) -> _Work:
-    """Load the bars, compute features and labels, and lay out the splits."""
-    config = request.config
-    baselines(Allocations.of(config.labels.allocations))  # refuses a name that is taken
-    with _timed(seconds, "bars"):
-        bars = training_bars(request)
-    with _timed(seconds, "features"):
-        features = compute_features(bars, config.features)
-    with _timed(seconds, "labels"):
-        labels = compute_labels(bars, features, config.labels)
-    features = replace(features, schema=features.schema.choosing(config.labels))
-    record = RunRecord(
+def _record(work: Work, command: str) -> RunRecord:
+    """Return what is known of a run before its first model is trained."""
+    return RunRecord(
         finished=False,
         command=command,
-        request=request,
+        request=work.request,
         versions=versions(),
-        bars=BarsRecord.of(bars),
-        feature_schema=features.schema,
+        bars=BarsRecord.of(work.bars),
+        feature_schema=work.features.schema,
     )
-    known_on = pd.DatetimeIndex(labels["known_on"])
-    if request.schedule == "calendar":
-        sessions = pd.DatetimeIndex(features.frame.index)
-        splits = by_calendar(sessions, known_on, config)
-        plans = plan_crises(bars.sessions, splits[0].first)
-    else:
-        minimum = config.training.min_labels
-        splits, plans = before_crises(bars.sessions, known_on, minimum)
-    if not splits:
-        reasons = "; ".join(f"{plan.crisis.name}: {plan.reason}" for plan in plans)
-        raise BarsError(
-            "The bars must cover at least one crisis with enough history before it, "
-            f"and cover none ({reasons})."
-        )
-    return _Work(record, bars, features, labels, splits, plans, out)
+
+
+def _checkpoint(out: Path, work: Work, split: Split, seed: int) -> Path:
+    """Return the checkpoint folder of a split's model."""
+    folder = out / CHECKPOINTS
+    return (folder / f"seed_{seed}" if work.by_calendar else folder) / split.name
 
 
 def _train(
-    work: _Work,
+    work: Work,
     jobs: Mapping[Path, TrainingJob],
-    n_processes: int | None,
+    executor: Runner,
     progress: Progress,
 ) -> None:
     """Train and save the models that are not there yet."""
     missing = {folder: job for folder, job in jobs.items() if not is_checkpoint(folder)}
     folders = {job.name: folder for folder, job in missing.items()}
+    shares = _Shares(len(jobs), len(jobs) - len(missing), progress)
     trainings = train_each(
-        list(missing.values()),
-        work.features.schema,
-        work.request.config,
-        n_processes=n_processes,
-        progress=_training_progress(len(jobs), len(jobs) - len(missing), progress),
+        list(missing.values()), work.lesson, executor=executor, progress=shares.hear
     )
     with closing(trainings):  # whatever fails here, the processes end with it
         for model in trainings:
             save_trained(model, work.labels, work.bars, folders[model.name])
+            shares.advance(model.name, 1.0)
     progress("training", 1, 1)
 
 
-def _training_progress(
-    n_models: int, n_there: int, progress: Progress
-) -> ProgressCallback:
-    """Turn the news of trainings side by side into one count, in thousandths."""
-    shares: dict[str, float] = {}
+class _Shares:
+    """Turns the news of trainings side by side into one count, in thousandths."""
 
-    def advance(news: TrainingProgress) -> None:
-        shares[news.name] = news.step / news.total_steps
-        done = n_there + sum(shares.values())
-        progress("training", round(1000 * done), 1000 * n_models)
+    def __init__(self, n_models: int, n_there: int, progress: Progress) -> None:
+        self._n_models, self._n_there, self._progress = n_models, n_there, progress
+        self._shares: dict[str, float] = {}
 
-    return advance
+    def hear(self, news: TrainingProgress) -> None:
+        """Note how far a training is."""
+        self.advance(news.name, news.step / news.total_steps)
+
+    def advance(self, name: str, share: float) -> None:
+        """Note which share of a training is done."""
+        self._shares[name] = share
+        done = self._n_there + sum(self._shares.values())
+        self._progress("training", round(1000 * done), 1000 * self._n_models)
 
 
-def _decide(work: _Work, progress: Progress) -> _Decided:
+def _decide(out: Path, work: Work, progress: Progress) -> _Decided:
     """Have each split's models decide its sessions, and the crises begun in it."""
-    frame = work.features.frame
-    sessions = pd.DatetimeIndex(frame.index)
     decided = _Decided({OUT_OF_SAMPLE: []})
     for n_done, split in enumerate(work.splits):
         progress("deciding", n_done, len(work.splits))
-        models = _models_of(work, split)
+        models = _models_of(out, work, split)
         policy = TRMPolicy(*[[model] for model in models], device=work.request.device)
         policy.check_schema(work.features.schema)
 
         for plan in filter(split.decides, work.plans):
-            rows = frame[plan.mask(sessions)]
-            decided.by_run[plan.crisis.name] = _decide_rows(policy, rows)
-        decisions = _decide_rows(policy, frame[split.mask(sessions)])
+            decided.by_run[plan.crisis.name] = work.decide(policy, plan)
+        decisions = work.decide(policy, split)
         decided.by_run[OUT_OF_SAMPLE] += decisions
         decided.models += map(model_record, models)
         decided.rows += [_row(decision, split, models[0]) for decision in decisions]
@@ -313,15 +239,11 @@ def _decide(work: _Work, progress: Progress) -> _Decided:
     return decided
 
 
-def _decide_rows(policy: TRMPolicy, rows: pd.DataFrame) -> list[Decision]:
-    return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
-
-
-def _models_of(work: _Work, split: Split) -> list[TrainedModel]:
+def _models_of(out: Path, work: Work, split: Split) -> list[TrainedModel]:
     """Load a split's models and refuse one of other settings."""
     models = []
     for seed in work.seeds:
-        folder = work.checkpoint(split, seed)
+        folder = _checkpoint(out, work, split, seed)
         model = load_checkpoint(folder)
         if model.config != work.request.config.model_copy(update={"seed": seed}):
             raise CheckpointError(
@@ -350,9 +272,11 @@ def _row(decision: Decision, split: Split, model: TrainedModel) -> Mapping[str, 
     }
 
 
-def _save_tables(work: _Work, decided: _Decided, progress: Progress) -> Summary:
+def _save_tables(
+    out: Path, work: Work, decided: _Decided, progress: Progress
+) -> Summary:
     """Backtest what was decided, write every table of the run, and count it."""
-    out, request, bars = work.out, work.request, work.bars
+    request, bars = work.request, work.bars
     policies = {
         name: RecordedPolicy(work.features.schema, decisions)
         for name, decisions in decided.by_run.items()

@@ -1,0 +1,35 @@
+"""Which device computes, and how exactly."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from trm_bt.config import Device
+from trm_bt.errors import ConfigError
+from trm_bt.processes import is_fork
+from trm_bt.text import shown
+
+
+def pick_device(device: Device) -> torch.device:
+    """Resolve "auto"; refuse CUDA where there is none."""
+    has_cuda = torch.cuda.is_available() and not is_fork()  # CUDA survives no fork
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"`device` must be auto, cpu or cuda, got {shown(device)}.")
+    if device == "cuda" and not has_cuda:
+        raise ConfigError(
+            "`device` cuda needs a CUDA device, this machine offers none to torch. "
+            "Use auto or cpu."
+        )
+    return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute float32 products in float32, not TF32, inside the block."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

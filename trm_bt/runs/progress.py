@@ -1,0 +1,66 @@
+"""How far a sweep is, for whoever shows it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trm_bt.tasks import Done
+from trm_bt.text import shorten
+
+
+@dataclass
+class SweepState:
+    """Counts of trials.
+
+    Parameters
+    ----------
+    n_total : int
+        Trials in all.
+    n_found : int
+        Trials whose results were there.
+    n_done : int
+        Trials that ended well since.
+    failed : dict of str to str
+        Error by trial.
+    seconds : float
+        Wall seconds of the trials that ended well, in their processes.
+    started : float
+        When the first was handed out, by `time.perf_counter`.
+    """
+
+    n_total: int
+    n_found: int = 0
+    n_done: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def n_left(self) -> int:
+        """Trials that are neither done nor failed."""
+        return self.n_total - self.n_found - self.n_done - len(self.failed)
+
+    @property
+    def per_minute(self) -> float | None:
+        """Trials that ended a minute; None before the first."""
+        n_ended = self.n_done + len(self.failed)
+        return 60 * n_ended / (time.perf_counter() - self.started) if n_ended else None
+
+    @property
+    def minutes_left(self) -> float | None:
+        """Minutes to go at this rate; None before the first trial."""
+        return self.n_left / self.per_minute if self.per_minute else None
+
+    def note(self, done: Done) -> None:
+        """Count a trial that is over."""
+        if done.error is not None:
+            error = f"{type(done.error).__name__}: {done.error}"
+            self.failed[done.task.name] = shorten(" ".join(error.split()), 300)
+        elif done.is_found:
+            self.n_found += 1
+        else:
+            self.n_done += 1
+            self.seconds += done.seconds
+
+
+OnState = Callable[[SweepState], object]

@@ -1,0 +1,375 @@
+"""Independent tasks, run by any executor: the one way in which long work is done.
+
+A task is a function with its arguments. What is made of it depends on nothing else, so
+that any process may do it, again if it was lost, and the bits are the same. A task
+whose result is kept has a key, the hash of everything that decides the result; its file
+is named by the key, and what is there is never done again.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from platform import python_version
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
+
+from trm_bt.errors import RunError, TRMError, WorkerError
+from trm_bt.files import write_atomically
+from trm_bt.processes import Progress, no_progress
+from trm_bt.reading import TABLE_BYTES, read_bytes
+
+_IN_FLIGHT: Final = 1000
+"""Tasks handed to an executor at a time: memory does not grow with their number."""
+_SECONDS_BETWEEN_NEWS: Final = 0.1
+_PACKAGES: Final = (
+    *("trm_bt", "trm_bt.feeds", "trm_bt.strategies", "trm_bt.analyzers"),
+)
+_HEAD: Final = "trm-bt result"
+OnNews = Callable[[Any], object]
+T = TypeVar("T")
+
+
+def _tell_nobody(news: object) -> None:
+    """Drop news where nobody listens."""
+
+
+_listener: OnNews = _tell_nobody
+"""Of the process that a task is done in."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function to call somewhere.
+
+    Parameters
+    ----------
+    name : str
+        What tables and errors call it.
+    function : callable
+        Of the top level of a module, so that any process finds it.
+    arguments : tuple
+        Positional arguments, which can be pickled.
+    key : str
+        SHA-256 of all that decides the result, which is then bytes; empty if the result
+        is not kept.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task that is over.
+
+    Parameters
+    ----------
+    task : Task
+    value : object
+        What the function returned; None if it failed.
+    error : Exception or None
+        Why it failed.
+    seconds : float
+        Wall seconds of the function, if it was called.
+    is_found : bool
+        Whether the result was there before.
+    """
+
+    task: Task
+    value: Any = None
+    error: Exception | None = None
+    seconds: float = 0.0
+    is_found: bool = False
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """What a worker sends back: a value, for which key, and how long it took."""
+
+    key: str
+    value: Any
+    seconds: float
+
+
+class ResultFiles:
+    """A folder with a file for each result.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files are; made if it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """Return where the result of a key is."""
+        return self.folder / f"{key}.result"
+
+    def read(self, key: str) -> bytes | None:
+        """Return a result, None if there is none yet.
+
+        Raises
+        ------
+        RunError
+            If the file is damaged, or holds the result of another task.
+        """
+        path = self.path(key)
+        if not path.exists():
+            return None
+        try:
+            head, _, value = read_bytes(path, TABLE_BYTES).partition(b"\n")
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read: {error}. Remove it.") from error
+        if head != _head(key, value):
+            raise RunError(
+                f"{path}: must hold the result of task {key[:16]} as it was written, "
+                f"and begins with {head[:80].decode(errors='replace')!r}. Remove it, "
+                "and the task is done again."
+            )
+        return value
+
+    def write(self, key: str, value: bytes) -> None:
+        """Write a result, whole or not at all."""
+        content = _head(key, value) + b"\n" + value
+        write_atomically(self.path(key), lambda draft: draft.write_bytes(content))
+
+
+def _head(key: str, value: bytes) -> bytes:
+    return f"{_HEAD} {key} {hashlib.sha256(value).hexdigest()}".encode()
+
+
+def key_of(*parts: str | bytes) -> str:
+    """Return the SHA-256 of parts and of the code that works on them."""
+    digest = hashlib.sha256()
+    for part in (*parts, *code_versions()):
+        content = part.encode() if isinstance(part, str) else part
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()
+
+
+@cache
+def code_versions() -> tuple[str, ...]:
+    """Return Python, torch and this package as they are here, its sources by digest."""
+    digest = hashlib.sha256()
+    sources = dict(sorted(source for name in _PACKAGES for source in _sources(name)))
+    for name, content in sources.items():
+        digest.update(name.encode() + hashlib.sha256(content).digest())
+    python = ".".join(python_version().split(".")[:2])
+    return (
+        f"Python {python}",
+        f"torch {version('torch')}",
+        f"trm-bt {version('trm-bt')} ({digest.hexdigest()[:12]})",
+    )
+
+
+def _sources(package: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the modules of a package, by dotted path however it is installed."""
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent
+    for path in folder.rglob("*.py"):
+        inner = path.relative_to(folder).as_posix()
+        yield f"{package.replace('.', '/')}/{inner}", path.read_bytes()
+
+
+def tell(news: object) -> None:
+    """Send news of the task that this process is at to whoever listens."""
+    _listener(news)
+
+
+def tell_progress(stage: str, done: int, total: int) -> None:
+    """Send the progress of a stage as news."""
+    tell((stage, done, total))
+
+
+def listen(listener: OnNews) -> OnNews:
+    """Have news of this process sent to a listener; return the one before."""
+    global _listener
+    before, _listener = _listener, listener
+    return before
+
+
+class InThisProcess(Executor):
+    """Does each task in this process, at once."""
+
+    def __init__(self) -> None:
+        self.on_news: OnNews = _tell_nobody
+
+    def submit(
+        self, fn: Callable[..., T], /, *args: object, **kwargs: object
+    ) -> "Future[T]":
+        """Call a function and return its result as a future."""
+        future: Future[T] = Future()
+        before = listen(self.on_news)
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        finally:
+            listen(before)
+        return future
+
+
+def perform(
+    key: str, code: tuple[str, ...], function: Callable[..., Any], *arguments: object
+) -> _Reply:
+    """Do a task where it was sent, if the code there is the sender's."""
+    for theirs, ours in zip(code, code_versions(), strict=True):
+        if theirs != ours:
+            raise WorkerError(
+                f"Workers must have the versions of the process that sends the tasks: "
+                f"it has {theirs}, and a worker has {ours}. Install the same on both."
+            )
+    started = time.perf_counter()
+    value = function(*arguments)
+    return _Reply(key, value, time.perf_counter() - started)
+
+
+def as_done(
+    tasks: Iterable[Task],
+    executor: Executor,
+    *,
+    results: ResultFiles | None = None,
+    on_news: OnNews = _tell_nobody,
+) -> Generator[Done, None, None]:
+    """Do tasks, those that have no result file yet, and yield each when it is over.
+
+    If the caller stops before the end, or is interrupted, what has not begun is
+    cancelled.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        Drawn from as the work goes on.
+    executor : Executor
+        Who does them.
+    results : ResultFiles, optional
+        Where results are, and where new ones go.
+    on_news : callable, optional
+        Given what tasks `tell`, where the executor passes it on.
+
+    Yields
+    ------
+    Done
+        A task that failed carries its error, and the others go on.
+
+    Raises
+    ------
+    TRMError
+        If nobody is left to do the tasks.
+    WorkerError
+        If the code of a worker is not that of this process.
+    """
+    over: SimpleQueue[Future[_Reply]] = SimpleQueue()
+    running: dict[Future[_Reply], Task] = {}
+    if isinstance(executor, InThisProcess):
+        executor.on_news = on_news
+
+    def next_done() -> Done:
+        while True:
+            _pass_on(executor, on_news)
+            try:
+                future = over.get(timeout=_SECONDS_BETWEEN_NEWS)
+            except Empty:
+                continue
+            _pass_on(executor, on_news)  # a worker sends its last news before its reply
+            return _settled(running.pop(future), future, results)
+
+    try:
+        for task in tasks:
+            found = results.read(task.key) if results else None
+            if found is not None:
+                yield Done(task, found, is_found=True)
+                continue
+            sent = (task.key, code_versions(), task.function, *task.arguments)
+            future = executor.submit(perform, *sent)
+            running[future] = task
+            future.add_done_callback(over.put)
+            while not over.empty() or len(running) >= _IN_FLIGHT:
+                yield next_done()
+        while running:
+            yield next_done()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def in_order(
+    tasks: Sequence[Task],
+    executor: Executor,
+    progress: Progress = no_progress,
+    *,
+    stage: str = "",
+) -> list[Any]:
+    """Do tasks and return their values in their order; raise the first error.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        Of different names.
+    executor : Executor
+        Who does them.
+    progress : callable
+        Called with the progress that tasks `tell_progress` of.
+    stage : str
+        What it is called with after each task as well; nothing if empty.
+    """
+    values: dict[str, Any] = {}
+
+    def hear(news: object) -> None:
+        if isinstance(news, tuple):
+            progress(*news)
+
+    with closing(as_done(tasks, executor, on_news=hear)) as ended:
+        for done in ended:
+            if done.error is not None:
+                raise done.error
+            values[done.task.name] = done.value
+            if stage:
+                progress(stage, len(values), len(tasks))
+    return [values[task.name] for task in tasks]
+
+
+def _settled(task: Task, future: "Future[_Reply]", results: ResultFiles | None) -> Done:
+    """Return how a task ended, its result kept; raise if no task can be done."""
+    try:
+        reply = future.result()
+    except WorkerError:
+        raise
+    except (BrokenProcessPool, CancelledError) as error:
+        raise TRMError(
+            f"The workers were lost before {task.name} was done, perhaps because "
+            "memory ran out or the cluster ended. Give the command again: what is done "
+            "is kept."
+        ) from error
+    except Exception as error:  # whatever a task raises is its own
+        return Done(task, error=error)
+    if reply.key != task.key:
+        wrong = RunError(
+            f"{task.name}: a worker must answer for task {task.key[:16]}, and answered "
+            f"for {reply.key[:16]}. Its result is refused."
+        )
+        return Done(task, error=wrong)
+    if results is not None:
+        results.write(task.key, reply.value)
+    return Done(task, reply.value, seconds=reply.seconds)
+
+
+def _pass_on(executor: Executor, on_news: OnNews) -> None:
+    """Hand on what workers have told so far, where they can tell anything."""
+    news = getattr(executor, "news", None)
+    while news is not None and not news.empty():
+        on_news(news.get())
