@@ -14,6 +14,7 @@ from trm_bt.market.bars import (
     check_positive,
     check_sessions,
 )
+from trm_bt.text import shorten
 
 CASH_YIELD: Final = "dgs3mo"
 LONG_YIELDS: Final = ("dgs30", "dgs20")
@@ -99,7 +100,7 @@ def _the_column(table: pd.DataFrame, known: Sequence[str], where: str) -> pd.Ser
     if not found and len(columns) != 1:
         raise BarsError(
             f"{where}: must have a column {' or '.join(known)}, or one column only, "
-            f"got {columns}."
+            f"got {shorten(columns)}."
         )
     return table[(found or columns)[0]].dropna()
 

@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,7 @@ _NAMED: Final = {*map(str.lower, (*ROLE_OF_SYMBOL, *SECTORS))}
 """Symbols that a file is believed to hold by its name."""
 _NO_BARS: Final = re.compile(r"[.~]|(members|readme|licen[cs]e|notes)\b", re.IGNORECASE)
 _MAX_MEMBERS: Final = 1000
+_MAX_SYMBOL: Final = 40
 
 
 class DataSource(ABC):
@@ -185,7 +187,7 @@ class FolderSource(DataSource):
         Raises
         ------
         BarsError
-            If members.txt is no text in UTF-8.
+            If members.txt is no text in UTF-8, or no list of symbols.
         """
         listed = self.folder / "members.txt"
         if not listed.is_file():
@@ -194,12 +196,14 @@ class FolderSource(DataSource):
             names = read_text(listed).split()
         except (OSError, ValueError) as error:
             raise BarsError(f"{listed}: cannot be read: {error}.") from error
-        repeated = [name for name in names if names.count(name) > 1]
-        if len(names) > _MAX_MEMBERS or repeated:
-            what = f"has {shown(repeated[0])} twice" if repeated else f"{len(names)}"
+        long = next((name for name in names if len(name) > _MAX_SYMBOL), None)
+        repeated = next((name for name, n in Counter(names).items() if n > 1), None)
+        if len(names) > _MAX_MEMBERS or long or repeated:
+            what = shown(long) if long else f"{len(names)}"
+            what = f"{shown(repeated)} twice" if repeated else what
             raise BarsError(
-                f"{listed}: must list at most {_MAX_MEMBERS} symbols, each once, got "
-                f"{what}."
+                f"{listed}: must list at most {_MAX_MEMBERS} symbols of "
+                f"{_MAX_SYMBOL} characters at most, each once, got {what}."
             )
         return tuple(names)
 

@@ -31,7 +31,7 @@ from trm_bt.feeds.spellings import (
 from trm_bt.parquet import open_parquet, read_parquet
 from trm_bt.quality.findings import Finding, on_whole
 from trm_bt.reading import TABLE_BYTES, read_bytes
-from trm_bt.text import shorten
+from trm_bt.text import shorten, shown
 
 _MISSING: Final = (".", "-", "ND")
 _TICKER_COLUMNS: Final = ("ticker", "symbol")
@@ -155,6 +155,7 @@ def read_file(path: Path, symbol: str | None = None) -> FileTable:
         if isinstance(error, BarsError):
             raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = shorten(reason, 160)
         raise BarsError(f"{path}: cannot be read as a table: {reason}.") from error
     if not len(frame.columns):
         raise BarsError(f"{path}: must have a column of dates, and has no column.")
@@ -162,7 +163,7 @@ def read_file(path: Path, symbol: str | None = None) -> FileTable:
     frame.columns = pd.Index(our_names(list(frame.columns)))
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
-        raise BarsError(f"{path}: column '{repeated[0]}' must be there once only.")
+        raise BarsError(f"{path}: column {shown(repeated[0])} must be there once only.")
     dates = [name for name in frame.columns if is_date(name)]
     sessions = parse_dates(frame.pop(dates[0] if dates else frame.columns[0]), path)
     frame, odd = _of_numbers(frame.set_index(sessions), path)
@@ -305,7 +306,7 @@ def _of_numbers(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Fin
     if not unknown:
         return frame, []
     words = (
-        f"{path.name}: column '{unknown[0]}' is not known and not read"
+        f"{path.name}: column {shown(unknown[0])} is not known and not read"
         f"{f', nor are {len(unknown) - 1} others' * (len(unknown) > 1)}"
     )
     return frame, [on_whole("unknown column", words, "warning")]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from trm_bt.errors import CheckpointError, ConfigError
 from trm_bt.files import write_text_atomically
+from trm_bt.text import key_path
 
 _WHAT_TO_DO: Final = "Give another path, or remove the file to begin anew."
 
@@ -183,7 +184,7 @@ def _read(path: Path, new: _Saved) -> _Saved:
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
+        where = key_path(first["loc"]) or "the file"
         raise ConfigError(
             f"`state` {path}: must be a file that this parameter wrote, but {where}: "
             f"{first['msg']}. {_WHAT_TO_DO}"

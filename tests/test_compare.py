@@ -258,8 +258,8 @@ def test_a_model_that_knew_too_much_is_a_leak(folder, monkeypatch, capsys):
     ("spoil", "words"),
     [
         (lambda run: run.pop("bars"), "must hold `bars`"),
-        (lambda run: run.pop("models"), "the model `fake` must be among"),
-        (lambda run: run["models"].clear(), "the model `fake` must be among"),
+        (lambda run: run.pop("models"), "the model 'fake' must be among"),
+        (lambda run: run["models"].clear(), "the model 'fake' must be among"),
         (
             lambda run: run["request"]["config"].update(nonsense=1),
             "`request.config.nonsense`: Extra inputs",

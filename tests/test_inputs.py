@@ -129,6 +129,26 @@ def test_what_must_be_observed_is_read_too(folder):
     assert loaded.members is None
 
 
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("M0\nM1\nM0", "'M0' twice"),
+        (" ".join(f"A{i}" for i in range(1001)), "1001"),
+        ("M" * 41, "'MMMM"),
+        ("M1,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,," * 99, ",,..."),
+    ],
+    ids=["twice", "too many", "too long", "no symbol at all"],
+)
+def test_a_list_of_members_is_bounded_and_names_each_once(tmp_path, bars, text, got):
+    made = write_folder(tmp_path / "bars", bars)
+    (made / "members.txt").write_text(text)
+    with pytest.raises(BarsError, match="must list at most 1000 symbols") as caught:
+        load_bars(made, inputs="all")
+    said = str(caught.value).removeprefix(str(made))
+    assert got in said
+    assert len(said) < 250
+
+
 def test_a_bad_file_that_nothing_reads_does_not_stop_a_training(folder, tmp_path):
     damaged = folder / "M2.csv"
     kept = damaged.read_text()

@@ -196,6 +196,8 @@ def test_a_bug_says_where_its_traceback_is_and_what_to_do(monkeypatch, tmp_path)
         ("report", "\x1b[2J" + "y" * 1000),
         ("run", "--" + "z" * 10_000),
         ("run", "--out", "x", "--seed", "9" * 10_000),
+        ("config", "--seed=" + "x" * 500),
+        ("sample", "--force=1" + "0" * 400),
         ("audit", "--cuts", "9" * 10_000),
     ],
 )

@@ -287,6 +287,13 @@ def test_a_feature_that_is_not_finite_is_named(models):
         TRMPolicy(models).decide(SAMPLES.sessions[:3], features)
 
 
+def test_a_model_that_answers_no_number_is_refused(models):
+    parameters = {name: value * 1e30 for name, value in models[0].parameters.items()}
+    policy = TRMPolicy([replace(models[0], parameters=parameters)])
+    with pytest.raises(CheckpointError, match=r"model_250: must give finite prob"):
+        policy.decide(SAMPLES.sessions[300:303], SAMPLES.features[300:303])
+
+
 def test_no_rows_give_no_decisions(models):
     assert TRMPolicy(models).decide(pd.DatetimeIndex([]), np.zeros((0, 10))) == []
 

@@ -24,7 +24,7 @@ from pydantic import (
 from trm_bt.errors import ConfigError
 from trm_bt.files import write_text_atomically
 from trm_bt.reading import TEXT_BYTES, read_json
-from trm_bt.text import iso_date, shorten, shown
+from trm_bt.text import iso_date, key_path, shorten, shown
 
 MAX_SEED: Final = 2**63 - 1
 """Largest seed; the next ones of an average still fit into 64 bits."""
@@ -408,7 +408,7 @@ def _allocation(name: object, shares: object) -> object:
 def explain(model: type[BaseModel], error: ValidationError) -> str:
     """Turn the first validation error of a model into one sentence."""
     first = error.errors()[0]
-    key = shorten(".".join(str(part) for part in first["loc"]))
+    key = key_path(first["loc"])
     where = f"`{key}`: " if key else ""
     if first["type"] == "value_error":  # our own rule, which says what came
         return f"{where}{first['ctx']['error']}."

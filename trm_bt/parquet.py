@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trm_bt.reading import TABLE_BYTES, read_bytes
+from trm_bt.text import shorten
 
 _MAX_ROWS: Final = 2**21
 _MAX_COLUMNS: Final = 2**10
@@ -25,6 +26,7 @@ _IS_PLAIN: Final = (
     *(pa.types.is_date, pa.types.is_time, pa.types.is_timestamp),
     *(pa.types.is_boolean, pa.types.is_null),
 )
+_LONGEST_REASON: Final = 160
 _DAMAGES: Final = (
     *(ArithmeticError, AttributeError, LookupError, MemoryError),
     *(NotImplementedError, RecursionError, TypeError),
@@ -44,8 +46,10 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         open_parquet(content)
         return pd.read_parquet(BytesIO(content), engine="pyarrow", use_threads=False)
+    except ValueError as error:
+        raise ValueError(shorten(error, _LONGEST_REASON)) from error
     except _DAMAGES as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = shorten(f"{type(error).__name__}: {error}")
         raise ValueError(f"its schema or metadata are damaged: {reason}") from error
 
 
@@ -61,7 +65,8 @@ def open_parquet(content: bytes) -> pq.ParquetFile:
     for field in schema:
         if not any(test(_values_of(field)) for test in (*_IS_TEXT, *_IS_PLAIN)):
             raise ValueError(
-                f"must have columns of numbers, texts and dates, has {field.type}"
+                "must have columns of numbers, texts and dates, has "
+                f"{shorten(field.type)}"
             )
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     n_bytes = sum(group.total_byte_size for group in groups)

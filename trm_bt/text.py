@@ -1,6 +1,7 @@
 """Text from outside: shown in one line that any terminal prints, and read as a date."""
 
 import re
+from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
@@ -44,6 +45,17 @@ def shown(value: object) -> str:
     ("'a date'", '5')
     """
     return shorten(repr(value))
+
+
+def key_path(parts: Iterable[object]) -> str:
+    """Return where a value stands in JSON, keys of the user's among them.
+
+    Examples
+    --------
+    >>> key_path(["training", "epochs"]), len(key_path(["x" * 100]))
+    ('training.epochs', 80)
+    """
+    return shorten(".".join(map(str, parts)))
 
 
 def iso_date(text: str) -> date:

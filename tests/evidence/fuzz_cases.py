@@ -166,7 +166,8 @@ class Fuzz:
             if is_short(path):
                 break
             shutil.rmtree(copy)
-        words = [pick(self.rng, ("config", "labels", "train", "run", "walkforward"))]
+        most = ("config", "labels", "train") * 4
+        words = [pick(self.rng, (*most, "run", "walkforward"))]
         if words == ["config"]:
             return Case(copy, [*words, "--config", str(path)])
         if words == ["walkforward"]:
@@ -200,7 +201,7 @@ class Fuzz:
     def allocations(self) -> Case:
         copy = self.damaged(self.inputs.folder / "allocations")
         table = ["--allocations", str(copy / "mine.json")]
-        command = pick(self.rng, ("config", "labels", "run"))
+        command = pick(self.rng, ("config", "labels") * 4 + ("run",))
         if command == "config":
             return Case(copy, ["config", *table])
         return Case(copy, [command, *self.given(self.inputs.bars), *table, *self.out])
@@ -233,7 +234,7 @@ class Fuzz:
         if self.rng.random() < 0.6:
             reseal(copy)
         given = self.given(self.inputs.bars)
-        if self.rng.random() < 0.8:
+        if self.rng.random() < 0.95:
             return Case(copy, ["decide", str(copy), *given])
         words = ["backtest", "--checkpoint", str(copy), *given]
         return Case(copy, [*words, *self.out])
@@ -259,6 +260,8 @@ class Fuzz:
         if command == "fetch":
             command = "validate"
         words = [command]
+        if command == "audit":  # of the sample it takes minutes
+            words += [*self.given(self.inputs.bars), "--cuts", "1"]
         found = app[command].assemble_argument_collection(parse_docstring=True)
         names = [o.name for o in found if str(o.name).startswith("--")]
         for name in self.rng.permutation(names)[: self.rng.integers(0, 5)]:
@@ -269,20 +272,20 @@ class Fuzz:
         return Case(empty, [word.replace("\x00", "") for word in words])
 
 
-KINDS: dict[str, tuple[Callable[[Fuzz], Case], int]] = {
-    "settings": (Fuzz.settings, 30),
-    "bars": (Fuzz.bars, 8),
-    "parquet": (Fuzz.parquet, 7),
-    "store": (Fuzz.store, 7),
-    "members": (Fuzz.members, 5),
-    "allocations": (Fuzz.allocations, 7),
-    "portfolio": (Fuzz.portfolio, 7),
-    "run folder": (Fuzz.run_folder, 5),
-    "resumed run": (Fuzz.resumed_run, 2),
-    "checkpoint": (Fuzz.checkpoint, 9),
-    "windows": (Fuzz.windows, 4),
-    "trials": (Fuzz.trials, 2),
-    "options": (Fuzz.options, 7),
+KINDS: dict[str, tuple[Callable[[Fuzz], Case], float]] = {
+    "settings": (Fuzz.settings, 40),
+    "bars": (Fuzz.bars, 5),
+    "parquet": (Fuzz.parquet, 4),
+    "store": (Fuzz.store, 4),
+    "members": (Fuzz.members, 2),
+    "allocations": (Fuzz.allocations, 8),
+    "portfolio": (Fuzz.portfolio, 8),
+    "run folder": (Fuzz.run_folder, 2.5),
+    "resumed run": (Fuzz.resumed_run, 0.7),
+    "checkpoint": (Fuzz.checkpoint, 8),
+    "windows": (Fuzz.windows, 2.5),
+    "trials": (Fuzz.trials, 1.3),
+    "options": (Fuzz.options, 14),
 }
 """How each kind is drawn, and how many of a hundred inputs are of it."""
 

@@ -99,7 +99,8 @@ def _is_text(token: str) -> bool:
 
 def _shortened(sentence: str, longest: int) -> str:
     """Return a sentence that quotes no argument of more characters than `longest`."""
-    for token in sorted(sys.argv[1:], key=len, reverse=True):
+    values = [token.partition("=")[2] for token in sys.argv[1:]]  # of --name=value
+    for token in sorted([*sys.argv[1:], *values], key=len, reverse=True):
         if len(token) > longest:
             sentence = sentence.replace(token, shorten(token))
     return sentence

@@ -28,7 +28,7 @@ from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel
 from trm_bt.manifest import MANIFEST, check_replaceable
 from trm_bt.reading import read_bytes
-from trm_bt.text import shorten, shown
+from trm_bt.text import key_path, shorten, shown
 
 MANIFEST_FILE: Final = MANIFEST
 FORMAT_VERSION: Final = 2
@@ -73,7 +73,7 @@ class _Manifest(Strict):
         if not needed <= names <= needed | set(EXTRAS):
             raise ValueError(
                 f"must list {WEIGHTS_FILE} and {DESCRIPTION_FILE}, may list "
-                f"{', '.join(EXTRAS)}, got {sorted(names ^ needed)}"
+                f"{', '.join(EXTRAS)}, got {shorten(sorted(names ^ needed))}"
             )
         return self
 
@@ -300,8 +300,8 @@ def _validated(path: Path, model: type[_Model], content: bytes) -> _Model:
         return model.model_validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        where = f"`{shorten(key)}`: " if key else ""
+        key = key_path(first["loc"])
+        where = f"`{key}`: " if key else ""
         raise _damaged(path, where + shorten(first["msg"], 160)) from error
 
 

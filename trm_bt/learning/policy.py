@@ -210,6 +210,13 @@ class TRMPolicy:
             0.5 + 0.5 * math.tanh(0.5 * logit)
             for logit in prediction.halt_logits.tolist()
         ]
+        is_bad = ~np.isfinite(np.column_stack([probabilities, halt_probs])).all(axis=1)
+        if is_bad.any():
+            raise CheckpointError(
+                f"Model {trained.name}: must give finite probabilities, and does not "
+                f"on {sessions[int(is_bad.argmax())].date()}: its weights or its "
+                "scaler are out of range. Train it again."
+            )
         n_steps = prediction.n_steps.tolist()
         return [
             Decision(

@@ -13,6 +13,7 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.market._typing import FloatSessions
+from trm_bt.text import shorten
 
 CORE_ROLES: Final = ("equity", "bond", "volatility")
 """Roles that all bars have, with open, high, low and close."""
@@ -288,7 +289,8 @@ def check_ohlc(frame: pd.DataFrame, name: str) -> None:
     missing = [column for column in PRICE_COLUMNS if column not in frame.columns]
     if missing:
         raise BarsError(
-            f"{name}: column '{missing[0]}' is missing, got {list(frame.columns)}."
+            f"{name}: column '{missing[0]}' is missing, got "
+            f"{shorten(list(frame.columns))}."
         )
     prices = frame[list(PRICE_COLUMNS)]
     check_positive(prices, name)

@@ -9,6 +9,7 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.market.bars import PRICE_COLUMNS, check_sessions
 from trm_bt.quality.findings import Finding, Subject, on_rows
+from trm_bt.text import shorten
 
 _MISSING_SHARE: Final = 0.005
 _MISSING_FREE: Final = 3
@@ -47,7 +48,9 @@ def find_columns(bars: Subject) -> Iterator[Finding]:
     columns = list(bars.frame.columns)
     missing = [column for column in needed if column not in columns]
     if missing:
-        words = f"{bars.name}: column '{missing[0]}' is missing, got {columns}."
+        words = (
+            f"{bars.name}: column '{missing[0]}' is missing, got {shorten(columns)}."
+        )
         yield Finding("error", "columns", len(missing), None, words)
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from trm_bt.errors import RunError
 from trm_bt.reading import read_json, read_text
 from trm_bt.runfolder.records import CHECKPOINTS
-from trm_bt.text import shorten
+from trm_bt.text import key_path
 
 _DESCRIPTION: Final = "checkpoint.json"
 _CARD: Final = "MODEL_CARD.md"
@@ -106,7 +106,7 @@ def _read_model(path: Path) -> ModelText:
         )
     except ValidationError as error:
         first = error.errors()[0]
-        key = shorten(".".join(str(part) for part in first["loc"]))
+        key = key_path(first["loc"])
         raise RunError(f"{path}: `{key}`: {first['msg']}. Train again.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read: {error}. Train again.") from error

@@ -1,10 +1,10 @@
 """Writing and reading a run folder, through the one schema of its files."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
 from trm_bt.market._typing import Json
-from trm_bt.parquet import read_parquet
 from trm_bt.reading import read_json
 from trm_bt.runfolder.records import (
     RUN,
@@ -22,7 +21,15 @@ from trm_bt.runfolder.records import (
     Summary,
     table_columns,
 )
-from trm_bt.text import shown
+from trm_bt.runfolder.tables import read_columns
+from trm_bt.text import key_path, shown
+
+_INDEX: Final = {
+    "equity": ("session",),
+    "crisis_equity": ("crisis", "session"),
+    "labels": ("session",),
+}
+"""Levels of the index by table, where it has a meaning."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,11 @@ def read_run(path: Path) -> RunFolder:
     """
     run = read_run_record(path)
     summary = read_summary(path)
+    n_allocations = len(summary.allocations)
     tables = {
-        name: read_columns(path / f"{name}.parquet", columns)
+        name: read_columns(
+            path / f"{name}.parquet", columns, _INDEX.get(name, ()), n_allocations
+        )
         for name, columns in table_columns(summary.allocations).items()
     }
     folder = RunFolder(path=path, run=run, summary=summary, **tables)
@@ -107,23 +117,6 @@ def read_summary(path: Path) -> Summary:
     return _read_record(path / SUMMARY, Summary)
 
 
-def read_columns(file: Path, columns: Iterable[str]) -> pd.DataFrame:
-    """Read a parquet file that must have these columns; raise `RunError` otherwise."""
-    try:
-        table = read_parquet(file)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{file}: cannot be read as parquet: {error}. Make the run again."
-        ) from error
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise RunError(
-            f"{file}: must have the column `{missing[0]}`, got {list(table.columns)}. "
-            "Make the run again."
-        )
-    return table
-
-
 _AnyRecord = TypeVar("_AnyRecord", bound=BaseModel)
 
 
@@ -139,7 +132,7 @@ def _read_record(path: Path, record: type[_AnyRecord]) -> _AnyRecord:
 def _explain(error: ValidationError) -> str:
     """Turn the first validation error into one sentence."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the whole"
+    key = key_path(first["loc"]) or "the whole"
     if first["type"] == "missing":
         return f"must hold `{key}`, which is missing."
     rule = first["msg"].removeprefix("Value error, ")
@@ -149,12 +142,6 @@ def _explain(error: ValidationError) -> str:
 
 def _check_spans(folder: RunFolder) -> None:
     """Raise `RunError` unless each span has a base row and a session of its own."""
-    levels = list(folder.crisis_equity.index.names)
-    if levels != ["crisis", "session"]:
-        raise RunError(
-            f"{folder.path / 'crisis_equity.parquet'}: must be indexed by crisis and "
-            f"session, got {levels}."
-        )
     spans, strategies = {"equity.parquet": folder.equity}, folder.summary.strategy_names
     for crisis in folder.summary.crises:
         if crisis.covered:

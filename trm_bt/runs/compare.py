@@ -40,8 +40,10 @@ from trm_bt.runfolder.records import (
     RunRecord,
     table_columns,
 )
-from trm_bt.runfolder.store import read_columns, read_run_record, write_json
+from trm_bt.runfolder.store import read_run_record, write_json
+from trm_bt.runfolder.tables import read_columns
 from trm_bt.runs.request import bars_for
+from trm_bt.text import shorten, shown
 
 MARKER: Final = "comparison.json"
 PAGE: Final = "comparison.html"
@@ -189,7 +191,7 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
     RunError
         At the first session on which the two differ.
     """
-    recorded = read_columns(folder / "equity.parquet", [OURS])[OURS]
+    recorded = read_columns(folder / "equity.parquet", [OURS], ["session"])[OURS]
     both = pd.concat([recorded, equity], axis=1, keys=["recorded", "now"]).sort_index()
     # a session that only one of the two has is a difference
     is_same = (both["now"] / both["recorded"] - 1.0).abs() <= _SAME_VALUE
@@ -213,9 +215,15 @@ def read_decisions(folder: Path, run: RunRecord) -> DecisionRecord:
     """
     allocations = run.feature_schema.table
     columns = table_columns(allocations.names)["decisions"]
-    table = read_columns(folder / "decisions.parquet", columns)
+    file = folder / "decisions.parquet"
+    table = read_columns(file, columns, n_allocations=len(allocations))
     table = table[table["run"] == OUT_OF_SAMPLE].set_index("session", drop=False)
     table = table.sort_index()
+    if table.empty or not table.index.is_unique:
+        raise RunError(
+            f"{file}: must hold one decision a session of the run {OUT_OF_SAMPLE}, has "
+            f"{len(table)} of {table.index.nunique()} sessions. Make the run again."
+        )
     return DecisionRecord(
         target_weights(table),
         table["allocation"].fillna(-1).to_numpy(np.int64),
@@ -231,7 +239,7 @@ def _known_by(table: pd.DataFrame, run: RunRecord, folder: Path) -> pd.Series:
     unknown = sorted({*decided.dropna()} - {*until})
     if unknown:
         raise RunError(
-            f"{folder / 'decisions.parquet'}: the model `{unknown[0]}` must be among "
-            f"those of {RUN}, got {sorted(until)}."
+            f"{folder / 'decisions.parquet'}: the model {shown(unknown[0])} must be "
+            f"among those of {RUN}, got {shorten(sorted(until))}."
         )
     return pd.to_datetime(decided.map(until))

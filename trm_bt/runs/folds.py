@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.config import Device, TRMConfig
+from trm_bt.errors import RunError
 from trm_bt.learning.checkpoint import load_checkpoint
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
 from trm_bt.market.decisions import Decision, abstain
 from trm_bt.market.features import FeatureSchema
 from trm_bt.runfolder.records import CHECKPOINTS, OUT_OF_SAMPLE, RunRecord
-from trm_bt.runfolder.store import read_columns
+from trm_bt.runfolder.tables import read_columns
+from trm_bt.text import shorten
 
 
 class RunPolicy:
@@ -35,7 +37,14 @@ class RunPolicy:
     """
 
     def __init__(self, folder: Path, record: RunRecord, device: Device) -> None:
-        table = read_columns(folder / f"{OUT_OF_SAMPLE}.parquet", ("session", "fold"))
+        file = folder / f"{OUT_OF_SAMPLE}.parquet"
+        table = read_columns(file, ("session", "fold")).dropna(subset="fold")
+        names = {str(name) for name in table["fold"]}
+        if not names or any(Path(name).name != name for name in names):
+            raise RunError(
+                f"{file}: must name the fold of each session, got "
+                f"{shorten(sorted(names))}. Make the run again."
+            )
         firsts = table.groupby("fold")["session"].min().sort_values()
         self._names, self._firsts = list(firsts.index), pd.DatetimeIndex(firsts)
         self._folder, self._record, self._device = folder, record, device
