@@ -129,7 +129,6 @@ CASES = {
         ("report", "runs/walk"),
         lambda f: misname_a_type(f / "orders.parquet"),
     ),
-    ),
     "no fold": (
         ("decide", "runs/walk", "--bars", "bars"),
         lambda f: changed(f / "out_of_sample.parquet", lambda t: t.iloc[:0]),

@@ -9,7 +9,8 @@ given are failures. Jobs are kept short: tiny settings, tests of 100 draws, and 
 in one of a hundred cases. A case is drawn from the seed and its number alone, so that
 processes may share a run: `--part 0/2` and `--part 1/2` are together the whole.
     python -m tests.evidence.fuzz_inputs
-        [--inputs 20000] [--seed 0] [--part 0/1] [--only KIND] [--keep DIR]
+        [--inputs 20000] [--seed 0] [--part 0/1] [--numbers N ...]
+        [--only KIND] [--keep DIR]
 """
 
 import argparse
@@ -65,13 +66,14 @@ def contents(folder: Path) -> dict[str, bytes | Path]:
 def kept(case: Case) -> dict[str, bytes | Path]:
     """Return what the command may not change: all, but for its own in a run folder.
 
-    There it may write anew what it wrote itself, not what was damaged, unless its
+    There it may write anew what it wrote itself, not what was damaged, unless a
     manifest is what was damaged.
     """
     found = contents(case.folder)
     if case.sound is not None:
         sound = contents(case.sound)
-        knows = found.get("manifest.json") == sound["manifest.json"]
+        manifests = [name for name in sound if name.endswith("manifest.json")]
+        knows = all(found.get(name) == sound[name] for name in manifests)
         is_resumed = case.words[0] == "walkforward"
         for name in list(found):
             is_ours = is_resumed or name.startswith(OURS)
@@ -172,7 +174,7 @@ def fuzz(options: argparse.Namespace, work: Path) -> Counter[tuple[str, str, str
     rng = np.random.default_rng(options.seed)
     drawn = rng.choice(kinds, options.inputs, p=shares / shares.sum())
     part, n_parts = map(int, options.part.split("/"))
-    for number in range(part, options.inputs, n_parts):
+    for number in options.numbers or range(part, options.inputs, n_parts):
         kind = str(drawn[number])
         own = np.random.default_rng([options.seed, number])
         folder = work / "case"
@@ -199,6 +201,9 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", default="0/1")
+    parser.add_argument(
+        "--numbers", type=int, nargs="*", help="of --inputs, these alone"
+    )
     parser.add_argument("--only", choices=list(KINDS))
     parser.add_argument("--keep")
     options = parser.parse_args()
