@@ -45,7 +45,12 @@ from trm_bt.evaluation.statistics import (
     sharpe_ratios,
     superiority,
 )
-from trm_bt.evaluation.trials import Trial, n_distinct, sharpe_variance
+from trm_bt.evaluation.trials import (
+    TRIALS_BEFORE,
+    Trial,
+    n_distinct,
+    sharpe_variance,
+)
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 COSTS_BPS: Final = np.arange(101.0)
@@ -121,7 +126,7 @@ def _tests(
     ours, matched = excess[OURS].to_numpy(), excess[MATCHED].to_numpy()
     resampling = resampling_of(excess, settings.n_draws, settings.seed)
     draws = draws_of(excess, resampling)
-    of_a_run = baselines(comparison.allocations)
+    of_a_run = {*baselines(comparison.allocations), MATCHED}
     superior, in_set, overfitting = _joint_tests(excess, resampling)
     return ChanceTests(
         block=resampling.block,
@@ -143,8 +148,9 @@ def deflated_sharpe(
 ) -> DeflatedSharpe | None:
     """Return the allocator's probabilistic and deflated Sharpe ratio.
 
-    The variance across trials is that of the trials over the same span if there are
-    two or more, else of all in the log; never below that of sampling.
+    Trials are those of the log, the earlier ones, and those that the shipped settings
+    were chosen after. The variance across trials is that of the trials over the same
+    span if there are two or more, else of all in the log; never below that of sampling.
     """
     excess = comparison.excess[OURS]
     values, n_sessions = excess.to_numpy(), len(excess)
@@ -154,7 +160,7 @@ def deflated_sharpe(
     span = excess.index[0].date(), excess.index[-1].date()
     same_span = [trial for trial in trials if trial.span == span]
     variance = sharpe_variance(same_span if len(same_span) > 1 else trials, n_sessions)
-    n_trials = n_distinct(trials) + n_earlier
+    n_trials = n_distinct(trials) + n_earlier + TRIALS_BEFORE
     best = expected_best_sharpe(variance, n_trials)
     skew = float(stats.skew(values))
     kurtosis = float(stats.kurtosis(values, fisher=False))
