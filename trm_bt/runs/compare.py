@@ -31,8 +31,11 @@ from trm_bt.manifest import check_replaceable
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.compare_page import render_comparison
 from trm_bt.report.contents import ComparisonContent
+from trm_bt.report.pages import link_comparison
 from trm_bt.runfolder.records import (
     COMPARISON,
+    COMPARISON_PAGE,
+    INDEX,
     OUT_OF_SAMPLE,
     RUN,
     BarsRecord,
@@ -42,9 +45,9 @@ from trm_bt.runfolder.records import (
 )
 from trm_bt.runfolder.store import read_columns, read_run_record, write_json
 from trm_bt.runs.request import bars_for
+from trm_bt.text import span_text
 
 MARKER: Final = "comparison.json"
-PAGE: Final = "comparison.html"
 _SAME_VALUE: Final = 1e-9
 
 
@@ -136,7 +139,10 @@ def compare(
         allocations=comparison.allocations.names,
         verdict=verdict(assessment),
     )
-    _write(record, comparison, target)
+    is_inside = target.absolute() == (request.folder / COMPARISON).absolute()
+    _write(record, comparison, target, back=f"../{INDEX}" if is_inside else "")
+    if is_inside:
+        link_comparison(request.folder)
     return record
 
 
@@ -145,9 +151,9 @@ def _decided_between(request: CompareRequest, whole: DecisionRecord) -> Decision
     decided = whole.between(request.start, request.end)
     if not len(decided.sessions):
         raise BarsError(
-            f"{request.folder}: no decision lies between {request.start} and "
-            f"{request.end}; they run from {whole.sessions[0].date()} to "
-            f"{whole.sessions[-1].date()}."
+            f"{request.folder}: no decision lies "
+            f"{span_text(request.start, request.end)}; they run from "
+            f"{whole.sessions[0].date()} to {whole.sessions[-1].date()}."
         )
     return decided
 
@@ -171,14 +177,17 @@ def _assess(
     return assess(comparison, trials, settings, returns)
 
 
-def _write(record: ComparisonRecord, comparison: Comparison, target: Path) -> None:
+def _write(
+    record: ComparisonRecord, comparison: Comparison, target: Path, *, back: str
+) -> None:
     """Write JSON, equity and page as one folder."""
     with staged_folder(target) as folder:
         write_json(folder / MARKER, record.to_dict())
         comparison.equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-        content = ComparisonContent(record, comparison.equity, comparison.excess)
+        equity, excess = comparison.equity, comparison.excess
+        content = ComparisonContent(record, equity, excess, back)
         page = render_comparison(content)
-        (folder / PAGE).write_text(page, encoding="utf-8")
+        (folder / COMPARISON_PAGE).write_text(page, encoding="utf-8")
 
 
 def check_replayed(folder: Path, equity: pd.Series) -> None:

@@ -54,8 +54,9 @@ from trm_bt.runfolder.store import read_summary, write_json
 from trm_bt.runs.backtests import RecordedPolicy, backtest_all, compare_schedules
 from trm_bt.runs.claim import claim, write_record
 from trm_bt.runs.dataset import save_labels
+from trm_bt.runs.decide import decide
 from trm_bt.runs.request import training_bars
-from trm_bt.runs.results import model_record, save_results, summarize
+from trm_bt.runs.results import model_record, save_now, save_results, summarize
 from trm_bt.runs.train import save_trained
 
 _LOG = logging.getLogger(__name__)
@@ -179,7 +180,11 @@ def run(
         split_chronologically(job.samples, request.config.training.validation_fraction)
     with exclusive_lock(out):
         if claim(out, work.record, jobs, force=force):
-            _LOG.warning("%s: this run is already done, and nothing was made.", out)
+            _LOG.warning(
+                "%s: this run is already done, and nothing was made. To repeat it, "
+                "give another --out.",
+                out,
+            )
             return read_summary(out)
         with _timed(seconds, "training"):
             _train(work, jobs, n_processes, progress)
@@ -190,6 +195,7 @@ def run(
             summary = _save_tables(work, decided, progress)
         facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
         write_record(out, work.record.model_copy(update=facts))
+        save_now(decide(out, work.bars, device=request.device), out)
         with _timed(seconds, "report"):
             report.build(out, progress=progress)
         write_record(out, work.record.model_copy(update=facts))
@@ -269,7 +275,7 @@ def _train(
         work.features.schema,
         work.request.config,
         n_processes=n_processes,
-        progress=_training_progress(len(jobs), len(jobs) - len(missing), progress),
+        progress=_training_progress(work, len(jobs), len(missing), progress),
     )
     with closing(trainings):  # whatever fails here, the processes end with it
         for model in trainings:
@@ -278,15 +284,17 @@ def _train(
 
 
 def _training_progress(
-    n_models: int, n_there: int, progress: Progress
+    work: _Work, n_models: int, n_missing: int, progress: Progress
 ) -> ProgressCallback:
     """Turn the news of trainings side by side into one count, in thousandths."""
     shares: dict[str, float] = {}
+    n_epochs = work.request.config.training.epochs
 
     def advance(news: TrainingProgress) -> None:
         shares[news.name] = news.step / news.total_steps
-        done = n_there + sum(shares.values())
-        progress("training", round(1000 * done), 1000 * n_models)
+        done = n_models - n_missing + sum(shares.values())
+        words = f"training {news.name}, epoch {news.epoch} of {n_epochs}"
+        progress(words, round(1000 * done), 1000 * n_models)
 
     return advance
 
