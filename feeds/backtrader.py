@@ -2,6 +2,8 @@
 
 from array import array
 from collections.abc import Sequence
+from functools import partial
+from math import isnan
 from typing import Final
 
 import backtrader as bt
@@ -61,6 +63,21 @@ class TRMPandasData(bt.feeds.PandasData):
         if self.p.datetime is None:
             check_sessions(self.p.dataname.index, str(self._name) or "feed")
         super().start()
+        for name in ("open", "high", "low", "volume"):
+            line = getattr(self.lines, name)
+            line.plotrange = partial(self._drawn, line)
+
+    def _drawn(self, line: bt.LineBuffer, start: int, end: int) -> list[float]:
+        """Return what `cerebro.plot` draws of a line, for it takes no NaN.
+
+        A missing price is drawn as the close, a missing volume as none.
+        """
+        values = bt.LineBuffer.plotrange(line, start, end)
+        if line is self.lines.volume:
+            return [0.0 if isnan(value) else value for value in values]
+        closes = bt.LineBuffer.plotrange(self.lines.close, start, end)
+        pairs = zip(values, closes, strict=True)
+        return [close if isnan(value) else value for value, close in pairs]
 
     def preload(self) -> None:
         """Fill every line at once."""

@@ -26,6 +26,7 @@ FLOORS = {
     "trm_bt.parquet": 1,
     "trm_bt.reading": 1,
     "trm_bt.figures": 1,
+    "trm_bt.setting_notes": 1,
     "trm_bt.text": 1,
     "trm_bt.processes": 1,
     "trm_bt.tasks": 1,

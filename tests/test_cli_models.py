@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from tests.command_line import SMALL, invoke, write_folder, write_settings
+from trm_bt.report import build
+from trm_bt.runfolder.store import read_run
 
 
 def test_too_few_labels_are_refused(bars_folder, tmp_path):
@@ -70,8 +72,20 @@ def test_a_checkpoint_is_backtested_after_its_span(bars_folder, checkpoint, tmp_
     assert decisions["session"].min() == pd.Timestamp("2002-02-25")
     assert set(decisions["model"]) == {"mine"}
     assert invoke(*arguments)[0] == 2
+    run = read_run(out)
+    assert [model.name for model in run.run.models] == ["mine"]
+    page = (out / "index.html").read_text()
+    assert "Every decision comes from a model whose training data ended" in page
+    assert (out / "tearsheets/out_of_sample.html").is_file()
+    assert json.loads((out / "now.json").read_text())["session"] == str(
+        decisions["session"].max().date()
+    )
+    build(out, jobs=1)  # as `trm-bt report` does
+    assert "the folder of a backtest holds no model" in invoke("decide", out)[2]
 
     code, _, _ = invoke(*arguments, "--allow-in-sample", "--force")
+    page = (out / "index.html").read_text()
+    assert "In sample: some decisions come from a model that was trained" in page
     decisions = pd.read_parquet(out / "decisions.parquet").set_index("session")
     assert code == 0
     assert set(decisions.loc[:"2002-02-22", "model"]) == {"mine (in sample)"}

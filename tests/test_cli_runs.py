@@ -8,6 +8,7 @@ import pytest
 from tests.command_line import invoke, write_settings
 from tests.fakes_run import write_fake_run
 from trm_bt.config import TRMConfig
+from trm_bt.setting_notes import NOTES, explained
 
 TAPER = {"name": "=taper", "start": "2010-03-10", "end": "2010-03-24"}
 
@@ -104,3 +105,35 @@ def test_bad_requests_end_with_one_sentence(tmp_path, arguments, message):
     assert code == 2
     assert message in error
     assert not list(tmp_path.iterdir())
+
+
+def dotted(settings, before=""):
+    """Return every setting that a file of settings can hold, by dotted name."""
+    names = []
+    for key, value in settings.items():
+        inner = isinstance(value, dict) and before == ""
+        names += dotted(value, f"{key}.") if inner else [f"{before}{key}"]
+    return names
+
+
+def test_config_explains_every_setting_with_its_range():
+    code, out, _ = invoke("config", "--explain", "--seed", 5)
+    assert code == 0
+    lines = out.splitlines()
+    told = [line.split(" = ")[0] for line in lines if not line.startswith(" ")]
+    expected = dotted(json.loads(TRMConfig().describe()))
+    assert told == [name for name in expected if name != "model.effective_depth"]
+    assert "seed = 5   (whole number, 0 to 9,223,372,036,854,775,807)" in lines
+    assert "training.prior_sharpe = none   (number, above 0 to 1,000,000, or none)" in (
+        lines
+    )
+    assert "model.hidden_dim = 512   (whole number, 16 to 4,096, a multiple of 16)" in (
+        lines
+    )
+    assert "labels.fill = next_open   (next_open, close)" in lines
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_what_is_explained_is_what_is_there():
+    names = {note.name for note in explained(TRMConfig())}
+    assert names == set(NOTES)  # no sentence is left of a setting that is gone

@@ -277,7 +277,8 @@ def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
             time.sleep(0.002)
         command.send_signal(signal.SIGINT)
         _, error = command.communicate()
-        assert (command.returncode, error) == (130, "trm-bt: Interrupted.\n")
+        said = "trm-bt: Interrupted. Give the same command again: what was fetched is"
+        assert (command.returncode, error) == (130, f"{said} kept.\n")
         assert 3 <= len(store.symbols()) < len(Yahoo.default_symbols)
         for symbol in store.symbols():
             assert len(store.read(symbol)) == 300

@@ -110,7 +110,10 @@ def test_an_interrupted_run_leaves_one_sentence(
     send(run.pid, number)
     _, errors = run.communicate(timeout=20)
 
-    assert errors == "trm-bt: Interrupted.\n"
+    assert errors == (
+        "trm-bt: Interrupted. Give the same command again: models that are trained are "
+        "kept.\n"
+    )
     assert run.returncode == code
     assert wait_until(lambda: not members(run.pid), 5)
     left = tmp_path / "runs" / "out"  # the same command resumes there

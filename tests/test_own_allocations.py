@@ -27,7 +27,7 @@ from trm_bt.market.features import compute_features
 from trm_bt.market.label_table import load_labels
 from trm_bt.market.labels import compute_labels
 from trm_bt.runfolder.records import RunRequest
-from trm_bt.runs.backtests import backtest_checkpoint
+from trm_bt.runs.backtest import backtest_checkpoint
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 # no order of the alphabet, and a name that is one of the eight's
@@ -193,7 +193,8 @@ def test_a_backtest_of_the_checkpoint_holds_its_allocations_beside_it(
 ):
     inputs = write_folder(tmp_path / "bars", bars)
     summary = backtest_checkpoint(RunRequest(str(inputs)), folder, tmp_path / "out")
-    assert list(summary.strategies) == ["trm", "spy", "sixty_forty", *FIVE]
+    named = ["trm", "spy", "sixty_forty", *FIVE, "exposure_matched"]
+    assert list(summary.strategies) == named
     assert summary.allocations == tuple(FIVE)
     assert list(summary.schedules) == ["bar", "weekly", "monthly", "change"]
     each, month = summary.schedules["bar"], summary.schedules["monthly"]

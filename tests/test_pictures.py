@@ -1,5 +1,7 @@
 """Pictures as files: what must be seen is looked for among their pixels."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,3 +57,18 @@ def test_loss_curve_is_a_picture_with_its_baseline_dashed():
     plain, held = loss_curve(history), loss_curve(history, {"loss": 1.5})
     assert plain[:8] == held[:8] == b"\x89PNG\r\n\x1a\n"
     assert plain != held
+
+
+def test_the_kept_epoch_is_marked_in_every_panel():
+    history = [
+        {"epoch": i, "train_loss": 1 / i, "validation_loss": 2 / i, "accuracy": 0.5}
+        for i in range(1, 6)
+    ]
+    plain, marked = (
+        imread(io.BytesIO(loss_curve(history, best_epoch=epoch))) for epoch in (None, 3)
+    )
+    changed = (plain != marked).any(axis=-1)
+    upright = changed.sum(axis=0) > 0.2 * len(changed)  # a dotted line is half ink
+    half = changed.shape[1] // 2
+    assert upright[:half].any()
+    assert upright[half:].any()

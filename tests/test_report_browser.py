@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -179,7 +180,7 @@ def test_pointing_at_a_chart_tells_the_values_of_the_session(browser, folder):
     row = weights[(weights["run"] == "out_of_sample") & (weights["session"] == session)]
     assert held["Session"] == growth["Session"]  # all charts share one cursor
     for asset in ("equity", "bond", "cash"):
-        told = held[asset.capitalize()].replace("\N{NO-BREAK SPACE}%", "")
+        told = held[asset.capitalize()].removesuffix("%")
         assert float(told) == pytest.approx(100 * row[asset].iloc[0], abs=0.06)
 
 
@@ -258,3 +259,65 @@ def test_no_other_script_than_the_pages_own_may_run(browser, folder):
       script.textContent = 'window.wasRun = true'; document.body.append(script);""")
     assert browser.execute_script("return window.wasRun") is None
     assert "Content Security Policy" in browser.get_log("browser")[0]["message"]
+
+
+def press(browser, words):
+    browser.execute_script(
+        """[...document.querySelectorAll('button')]
+        .find(one => one.textContent === arguments[0]).click()""",
+        words,
+    )
+
+
+def test_a_button_turns_the_page_dark_and_light_again(browser, folder):
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    for name in PAGES[:2]:
+        show(browser, folder / name, width=1440)
+        browser.execute_script("localStorage.clear()")
+        browser.refresh()
+        assert browser.execute_script(ground) == "rgb(255, 255, 255)"
+        press(browser, "Dark colours")
+        assert browser.execute_script(ground) == "rgb(20, 22, 26)"
+        press(browser, "Light colours")
+        assert browser.execute_script(ground) == "rgb(255, 255, 255)"
+        browser.execute_script("localStorage.clear()")
+
+
+def test_a_crisis_of_the_list_fills_all_charts(browser, folder):
+    show(browser, folder / "index.html", width=1440)
+    browser.execute_script(LISTEN)
+    browser.execute_script("""const list = document.querySelector('.ranges select');
+      list.value = [...list.options].find(one => one.text === 'Flash crash').value;
+      list.dispatchEvent(new Event('change'));""")
+    later = "const done = arguments[0]; setTimeout(() => done(window.written), 500)"
+    written = browser.execute_async_script(later)
+    assert "2010" in written  # the year stays on the axis of a few months
+    assert "Flash crash" in written
+
+
+def test_arrow_keys_move_the_cursor_of_all_charts(browser, folder):
+    from selenium.webdriver.common.keys import Keys
+
+    show(browser, folder / "index.html", width=1440)
+    chart = browser.find_element("id", "chart-growth")
+    sessions = pd.read_parquet(folder / "equity.parquet").index
+    chart.send_keys(*[Keys.ARROW_RIGHT] * 5)
+    assert legend(browser, "growth")["Session"] == str(sessions[5].date())
+    chart.send_keys(Keys.ARROW_LEFT)
+    assert legend(browser, "weights")["Session"] == str(sessions[4].date())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing(browser, folder, name):
+    library = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
+    if not library.is_file():
+        pytest.skip("axe-core is not installed: npm install axe-core, or set AXE_CORE")
+    show(browser, folder / name, width=1440)
+    browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+    browser.refresh()
+    browser.execute_script(library.read_text())
+    found = browser.execute_async_script("""const done = arguments[0];
+      document.querySelectorAll('details').forEach(one => { one.open = true; });
+      axe.run().then(all => done(all.violations.map(one => one.id)));""")
+    browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
+    assert found == []

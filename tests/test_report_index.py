@@ -4,6 +4,7 @@ import hashlib
 import html
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,15 +12,19 @@ import pytest
 
 from tests.fakes_run import write_fake_run
 from trm_bt.errors import RunError
+from trm_bt.evaluation.claims import Lead
 from trm_bt.market.crises import Crisis
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.report.charts import live_charts
 from trm_bt.report.contents import RunContent
 from trm_bt.report.crisis_windows import windows_of
+from trm_bt.report.csv_tables import write_csv_tables
 from trm_bt.report.index import render_index
 from trm_bt.report.models import read_models
 from trm_bt.report.pages import crisis_frame
+from trm_bt.report.plain_words import plain_verdict
 from trm_bt.report.templating import label, percent
+from trm_bt.runfolder.holding import DecisionReport
 from trm_bt.runfolder.store import read_run
 
 HOSTILE = "=HYPERLINK(1)<script>alert(1)</script>"
@@ -93,6 +98,7 @@ def test_a_figure_without_meaning_is_a_dash_and_sorts_as_none(folder, tmp_path):
     page = page_of(tmp_path)
     assert 'data-sharpe=""' in page
     assert table_of(page, "strategies")[1][4] == "\N{EN DASH}"
+    assert 'id="months"' not in page  # too short for months and years
 
 
 def test_decisions_are_counted_by_the_likeliest_allocation(folder, page):
@@ -150,6 +156,145 @@ def test_what_the_model_saw_is_scaled_as_its_own_training_was(folder, page):
     for name, cell in zip(FEATURE_NAMES, rows["Flash crash"], strict=True):
         mean = sum((value - 2.0) / 2.0 for value in inside[name]) / 2
         assert cell.replace("\N{MINUS SIGN}", "-") == f"{mean + 0.0:.1f}"
+
+
+def test_months_and_years_are_those_of_the_equity_and_blank_outside(folder, page):
+    equity = pd.read_parquet(folder / "equity.parquet")["trm"]
+    rows = {row[0]: row[1:] for row in table_of(page, "months")[1:]}
+    assert list(rows) == ["2008", "2009", "2010", "2011", "2012"]
+    sessions = equity.index[1:]
+    for year, cells in rows.items():
+        for month, cell in enumerate(cells[:12], 1):
+            inside = sessions[(sessions.year == int(year)) & (sessions.month == month)]
+            if inside.empty:
+                assert cell == ""
+                continue
+            before = equity[equity.index < inside[0]].iloc[-1]
+            assert cell == percent(equity[inside[-1]] / before - 1)
+    assert rows["2008"][:8] == [*rows["2012"][6:12], "", ""] == [""] * 8
+
+
+def test_a_tile_shows_each_figure_beside_sixty_forty(folder, page):
+    summary = json.loads((folder / "summary.json").read_text())
+    tiles = re.search(r'<ul class="tiles".*?</ul>', page, re.DOTALL)[0]
+    text = " ".join(visible(tiles).split())
+    ours, mix = summary["strategies"]["trm"], summary["strategies"]["sixty_forty"]
+    for heading, key in (
+        ("Total return", "total_return"),
+        ("A year", "cagr"),
+        ("Volatility a year", "volatility_annual"),
+        ("Deepest drawdown", "max_drawdown"),
+    ):
+        assert f"{heading} {percent(ours[key])} 60/40 {percent(mix[key])}" in text
+
+
+def test_tables_for_spreadsheets_hold_the_continuous_run(folder, tmp_path):
+    write_csv_tables(read_run(folder), tmp_path)
+    read = {
+        name: pd.read_csv(tmp_path / name, parse_dates=["session"])
+        for name in ("equity.csv", "weights.csv", "decisions.csv")
+    }
+    equity = pd.read_parquet(folder / "equity.parquet")
+    assert list(read["equity.csv"]["session"]) == list(equity.index)
+    assert np.allclose(read["equity.csv"]["trm"], equity["trm"], rtol=1e-7)
+    for name in ("weights", "decisions"):
+        whole = pd.read_parquet(folder / f"{name}.parquet")
+        ours = whole[whole["run"] == "out_of_sample"]
+        assert list(read[f"{name}.csv"]["session"]) == list(ours["session"])
+    orders = pd.read_parquet(folder / "orders.parquet")
+    trades = pd.read_csv(tmp_path / "trades.csv")
+    assert len(trades) == (orders["strategy"] == "trm").sum()
+
+
+def decided(**changes):
+    """Return what `trm-bt decide --json` prints, with an input outside its range."""
+    reading = {"value": 80.0, "z_score": 14.7, "low": 9.0, "high": 40.0}
+    reading |= {"is_outside": True, "change": 1.0, "status": "proxy"}
+    report = dict.fromkeys(DecisionReport.model_fields) | {
+        "session": "2012-06-29",
+        "allocation": "growth",
+        "weights": {"equity": 0.8, "bond": 0.15, "cash": 0.05},
+        "weights_decided_on": "2012-06-29",
+        "n_steps": 2,
+        "model": "flash_crash",
+        "knows_until": "2010-04-26",
+        "features": {"vix_level": reading},
+        "outside": ["vix_level"],
+    }
+    return report | changes
+
+
+def test_the_index_says_what_is_held_now_and_since_when(folder, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    assert 'id="now"' not in page_of(copy)
+    (copy / "now.json").write_text(json.dumps(decided()))
+    text = " ".join(visible(page_of(copy)).split())
+    assert "Held after the close of 2012-06-29: 80.0% equity, 15.0% bond" in text
+    assert "VIX level at 14.7 standard deviations" in text
+    table = pd.read_parquet(copy / "decisions.parquet")
+    rows = table[table["run"] == "out_of_sample"].set_index("session")["allocation"]
+    newest, since = rows.iloc[-1], None
+    for session, value in reversed(list(rows.items())):
+        if pd.isna(value):
+            continue
+        if value != newest:
+            break
+        since = session
+    assert f"Most probable: Growth, since {since.date()}, by model flash_crash" in text
+    (copy / "now.json").write_text("{}")
+    with pytest.raises(RunError, match=r"now\.json: cannot be read"):
+        page_of(copy)
+
+
+def test_inputs_outside_the_training_are_told_on_top(folder, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    for path in copy.glob("checkpoints/*/checkpoint.json"):
+        content = json.loads(path.read_text())
+        content["scaler"] |= {"low": [-2.0] * 10, "high": [6.0] * 10}
+        path.write_text(json.dumps(content))
+    table = pd.read_parquet(copy / "decisions.parquet")
+    rows = table[table["run"] == "out_of_sample"]
+    names, n_outside, farthest = list(FEATURE_NAMES), 0, (0.0, "", None)
+    shift = {
+        path.parent.name: json.loads(path.read_text())["scaler"]["mean"][0]
+        for path in copy.glob("checkpoints/*/checkpoint.json")
+    }
+    for row in rows.to_dict("records"):
+        n_outside += any(not -2.0 <= row[name] <= 6.0 for name in names)
+        for name in names:
+            score = (row[name] - shift[row["base_model"]]) / 2.0
+            farthest = max(farthest, (abs(score), name, row["session"]))
+    text = " ".join(visible(page_of(copy)).split())
+    assert f"On {n_outside:,} of {len(rows):,} sessions at least one input lay" in text
+    size, name, session = farthest
+    assert f"Farthest from the training: {label(name)} on {session.date()}" in text
+    assert f"{size:.1f} standard deviations" in text
+
+
+@pytest.mark.parametrize(
+    ("p_values", "said"),
+    [
+        (None, "No figure here was tested against chance"),
+        ((0.4, 0.4), "TRM is not shown to be better or worse than SPY or 60/40"),
+        ((0.01, 0.4), "TRM did better for its risk than SPY; it is not shown to be"),
+    ],
+)
+def test_the_first_sentence_says_no_more_than_the_test(folder, p_values, said):
+    summary = read_run(folder).summary
+    if p_values:
+        leads = {
+            name: Lead(0.3, 0.1, 0.5, p, p)
+            for name, p in zip(("spy", "sixty_forty"), p_values, strict=True)
+        }
+        summary = summary.model_copy(update={"leads": leads})
+    first, money = plain_verdict(summary)
+    assert first.startswith(said)
+    equity = pd.read_parquet(folder / "equity.parquet")
+    became = 100 * equity.iloc[-1] / equity.iloc[0]
+    assert f"had become {became['trm']:,.0f} by" in money
+    assert f"{became['spy']:,.0f} in SPY and {became['sixty_forty']:,.0f} in" in money
 
 
 def test_calibration_counts_only_decisions_with_a_known_outcome(folder, page):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trm_bt import decide
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, RunError
 from trm_bt.evaluation.trials import read_trials
@@ -15,12 +16,12 @@ from trm_bt.learning.splits import before_crises
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.crises import CRISES
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, compute_features
-from trm_bt.market.labels import compute_labels
+from trm_bt.market.labels import cash_returns, compute_labels
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.request import requested_bars
 from trm_bt.runs.run import run
 
-STRATEGIES = ["trm", "spy", "sixty_forty", *ALLOCATION_NAMES]
+STRATEGIES = ["trm", "spy", "sixty_forty", *ALLOCATION_NAMES, "exposure_matched"]
 QUICK = TRMConfig(
     model=ModelConfig(hidden_dim=32),
     training=TrainingConfig(epochs=2, max_batches_per_epoch=4, min_labels=300),
@@ -66,6 +67,8 @@ def test_the_run_folder_holds_what_it_promises(folder):
         "manifest.json",
         "summary.json",
         "run.json",
+        "now.json",
+        *("equity.csv", "weights.csv", "decisions.csv", "trades.csv"),
         "features.parquet",
         "labels.parquet",
         "labels.csv",
@@ -91,6 +94,33 @@ def test_the_run_folder_holds_what_it_promises(folder):
     }
     beside = {path.name for path in folder.parent.iterdir()}
     assert beside == {folder.name, "trials"}
+
+
+def test_what_is_held_now_is_what_decide_says(folder, record):
+    report = decide(folder, "sample", session=record["bars"]["end"])
+    assert json.loads((folder / "now.json").read_text()) == report.model_dump(
+        mode="json"
+    )
+    last = pd.read_parquet(folder / "decisions.parquet").iloc[-1]
+    page = " ".join((folder / "index.html").read_text().split())
+    assert f"Held after the close of {report.session}:" in page
+    assert report.weights["equity"] == pytest.approx(last["target_equity"])
+
+
+def test_the_average_mix_holds_the_mean_of_what_was_held(folder, summary):
+    weights = pd.read_parquet(folder / "weights.parquet")
+    ours = weights[weights["run"] == "out_of_sample"].iloc[1:]
+    mix = ours[["equity", "bond", "cash"]].mean()
+    bars = load_bars("sample")
+    equity = pd.read_parquet(folder / "equity.parquet")["exposure_matched"]
+    legs = [
+        leg["close"].pct_change().loc[equity.index[1:]]
+        for leg in (bars.equity, bars.bond)
+    ]
+    cash = cash_returns(bars).reindex(equity.index[1:])
+    moves = mix["equity"] * legs[0] + mix["bond"] * legs[1] + mix["cash"] * cash
+    earned = summary["strategies"]["exposure_matched"]["total_return"]
+    assert earned == pytest.approx((1 + moves).prod() - 1, abs=2e-3)
 
 
 def test_a_run_is_counted_among_the_trials(folder, summary):

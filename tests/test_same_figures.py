@@ -17,6 +17,7 @@ from trm_bt.report.crisis_windows import windows_of
 from trm_bt.report.models import read_models
 from trm_bt.report.pages import crisis_frame
 from trm_bt.report.run_sheets import run_sheets
+from trm_bt.report.sections.earned import earned
 from trm_bt.report.sections.measures import measures
 from trm_bt.report.templating import fill, label
 from trm_bt.runfolder.store import read_run
@@ -145,10 +146,10 @@ def test_a_tearsheet_has_no_second_sharpe_ratio(folder):
     page = visible(measures(whole))
     assert "Max Drawdown" in page
     assert not re.search(r"^\s*(Smart |Prob\. )?(Sharpe|Sortino)", page, re.MULTILINE)
-    assert "Rolling Sharpe" not in measures(whole)
-    raw = measures(replace(whole, is_cash_paid=False))
-    assert "Rolling Sharpe" in raw
-    assert re.search(r"^\s*Sharpe", visible(raw), re.MULTILINE)
+    assert "Annual Sharpe ratio over" not in earned(whole)
+    unpaid = replace(whole, is_cash_paid=False)
+    assert "Annual Sharpe ratio over" in earned(unpaid)
+    assert re.search(r"^\s*Sharpe", visible(measures(unpaid)), re.MULTILINE)
 
 
 def test_the_top_of_an_index_says_what_the_model_is_worth(folder):

@@ -35,10 +35,10 @@ from trm_bt.market.features import compute_features as compute_features
 from trm_bt.market.label_table import load_labels as load_labels
 from trm_bt.market.labels import compute_labels as compute_labels
 from trm_bt.report.tearsheets import tearsheet as tearsheet
+from trm_bt.runfolder.holding import DecisionReport as DecisionReport
 from trm_bt.runfolder.records import RunRequest as RunRequest
 from trm_bt.runs.compare import CompareRequest as CompareRequest
 from trm_bt.runs.compare import compare as compare
-from trm_bt.runs.decide import DecisionReport as DecisionReport
 from trm_bt.runs.decide import decide as decide
 from trm_bt.runs.portfolio import Portfolio as Portfolio
 from trm_bt.runs.run import run as run

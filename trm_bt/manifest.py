@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trm_bt.errors import RunError
 from trm_bt.reading import RECORD_BYTES, read_json
+from trm_bt.text import reason_of
 
 MANIFEST: Final = "manifest.json"
 WORK_LOCK: Final = ".lock"
@@ -165,7 +166,7 @@ def check_target(target: Path) -> None:
             above = above.parent
         folders = [above.resolve(strict=True), *[target] * target.is_dir()]
     except (OSError, RuntimeError) as error:
-        raise RunError(f"{target}: cannot be reached: {error}.") from error
+        raise RunError(f"{target}: cannot be reached: {reason_of(error)}.") from error
     for folder in folders:
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise RunError(

@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic_core import from_json
 
-from trm_bt.text import shown
+from trm_bt.text import reason_of, shown
 
 TEXT_BYTES: Final = 2**20
 """Largest size of what people write: settings, windows, lists of members."""
@@ -36,7 +36,10 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
     Symbolic links are followed, since nothing is written.
     """
-    handle = os.open(path, _FLAGS)
+    try:
+        handle = os.open(path, _FLAGS)
+    except OSError as error:
+        raise type(error)(reason_of(error)) from error
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):

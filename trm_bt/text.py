@@ -74,3 +74,29 @@ def iso_date(text: str) -> date:
     except ValueError:
         pass  # of that form, but no date
     raise ValueError(f"must be a date as YYYY-MM-DD, got {shown(text)}")
+
+
+def reason_of(error: Exception) -> str:
+    """Return why something failed, without the number of a system's error.
+
+    Examples
+    --------
+    >>> reason_of(FileNotFoundError(2, "No such file or directory", "x"))
+    'No such file or directory'
+    >>> reason_of(ValueError("must be text"))
+    'must be text'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+def span_text(start: object, end: object) -> str:
+    """Return two dates as words, whichever of them is given.
+
+    Examples
+    --------
+    >>> span_text("2050-01-01", None)
+    'between 2050-01-01 and the end'
+    """
+    return f"between {start or 'the start'} and {end or 'the end'}"

@@ -28,7 +28,7 @@ from trm_bt.cli import (  # noqa: F401, they add commands
 from trm_bt.cli.options import app
 from trm_bt.cli.terminal import Terminal
 from trm_bt.errors import BarsWarning, ConfigError, LookAheadError, TRMError
-from trm_bt.text import one_line, shorten, shown
+from trm_bt.text import one_line, reason_of, shorten, shown
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _FAILED: Final = 1
@@ -36,6 +36,13 @@ _BAD_INPUT: Final = 2
 _BUG: Final = 70
 _INTERRUPTED: Final = 130
 _LONGEST_PATH: Final = 255
+_TRAINED: Final = "Give the same command again: models that are trained are kept."
+_GOING_ON: Final = {
+    "run": _TRAINED,
+    "walkforward": _TRAINED,
+    "train": "Give the same command again to go on.",
+    "fetch": "Give the same command again: what was fetched is kept.",
+}
 
 
 def main() -> None:
@@ -55,7 +62,10 @@ def main() -> None:
         raise SystemExit(_FAILED) from None
     except KeyboardInterrupt as interrupt:
         is_terminated = interrupt.args == (signal.SIGTERM,)
-        _fail("Interrupted.", _FAILED if is_terminated else _INTERRUPTED)
+        _fail(
+            f"Interrupted. {_how_to_go_on(sys.argv[1:])}",
+            _FAILED if is_terminated else _INTERRUPTED,
+        )
     except CycloptsError as error:
         _fail(_shortened(" ".join(str(error).split()), 80), _BAD_INPUT)
     except TRMError as error:
@@ -64,9 +74,7 @@ def main() -> None:
         is_bad_input &= not isinstance(error, LookAheadError)
         _fail(str(error), _BAD_INPUT if is_bad_input else _FAILED)
     except OSError as error:
-        named = error.filename is None or len(str(error.filename)) <= _LONGEST_PATH
-        reason = error if named else f"{error.strerror}: {shown(error.filename)}"
-        _fail(f"The job failed: {reason}.", _FAILED)
+        _fail(f"The job failed: {_reason(error)}.", _FAILED)
     except MemoryError:
         _fail("The job failed: there is not enough memory for it.", _FAILED)
     except Exception as error:
@@ -76,6 +84,23 @@ def main() -> None:
             f"{_keep_traceback()}",
             _BUG,
         )
+
+
+def _how_to_go_on(tokens: list[str]) -> str:
+    """Say what becomes of a command that was interrupted."""
+    command = tokens[0] if tokens else ""
+    if command == "train" and "--resume" not in tokens:
+        return "Add --resume to go on where it was."
+    return _GOING_ON.get(command, "Nothing is left half written: give it again.")
+
+
+def _reason(error: OSError) -> str:
+    """Say which file an error is of, and why, without a number."""
+    if error.filename is None:
+        return reason_of(error)
+    name = str(error.filename)
+    where = name if len(name) <= _LONGEST_PATH else shown(name)
+    return f"{reason_of(error)}: {where}"
 
 
 def _run(tokens: list[str]) -> None:
@@ -121,7 +146,8 @@ def _keep_traceback() -> str:
             file.write(f"trm-bt {version('trm-bt')}, Python {sys.version}\n")
             traceback.print_exc(file=file)
     except OSError as error:
-        return f"Its traceback could not be written: {error}. Add -vv to see it."
+        why = reason_of(error)
+        return f"Its traceback could not be written: {why}. Add -vv to see it."
     return f"Please open an issue of the project with its traceback, {path}."
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from trm_bt.cli.decision_text import decision_lines, decision_tables
 from trm_bt.cli.options import DeviceOption, InputOptions, app
-from trm_bt.cli.tables import decision_lines, decision_tables
 from trm_bt.cli.terminal import Terminal
 
 

@@ -21,6 +21,7 @@ from trm_bt.cli.options import (
 from trm_bt.cli.tables import (
     audit_table,
     check_table,
+    crisis_table,
     model_table,
     schedule_table,
     strategy_table,
@@ -37,6 +38,9 @@ _BASIS_POINT: Final = 1e-4
 _HEADER: Final = (
     "epoch   loss: all   name   halt  profit | validation: loss  accuracy (majority)"
     "  bp a session (best fixed) |   rate   left"
+)
+_SHORT_HEADER: Final = (
+    "epoch   loss: train       validation  accuracy (majority)    left"
 )
 
 
@@ -98,18 +102,33 @@ class EpochLines:
         self._stages = stages
         self._start = time.monotonic()
         self._first_step: int | None = None
+        self._is_wide = stages.width >= len(_HEADER)
 
     def __call__(self, progress: "TrainingProgress") -> None:
         """Show one optimiser step or one epoch."""
-        self._stages("training", progress.step, progress.total_steps)
+        words = f"training {progress.name}, epoch {progress.epoch}"
+        self._stages(words, progress.step, progress.total_steps)
         if self._first_step is None:
             self._start, self._first_step = time.monotonic(), progress.step - 1
-            self._stages.say(_HEADER)
+            self._stages.say(_HEADER if self._is_wide else _SHORT_HEADER)
         if progress.finished is not None:
             taken, n_done = time.monotonic() - self._start, progress.step
             pace = taken / max(n_done - self._first_step, 1)
             seconds_left = round(pace * (progress.total_steps - n_done))
-            self._stages.say(_line(progress, progress.finished, seconds_left))
+            line = _line if self._is_wide else _short_line
+            self._stages.say(line(progress, progress.finished, seconds_left))
+
+
+def _short_line(
+    progress: "TrainingProgress", epoch: "EpochRecord", seconds_left: int
+) -> str:
+    """Return what an 80-column terminal has room for."""
+    left = f"{seconds_left // 60}:{seconds_left % 60:02}"
+    return (
+        f"{epoch.epoch:5} {epoch.train_loss:12.4f} {epoch.validation_loss:16.4f} "
+        f"{epoch.validation_accuracy:9.1%} ({progress.majority_accuracy:8.1%}) "
+        f"{left:>7}"
+    )
 
 
 def _line(progress: "TrainingProgress", epoch: "EpochRecord", seconds_left: int) -> str:
@@ -163,7 +182,7 @@ def backtest(
     allow_in_sample : bool
         Also decide sessions that the model was trained on; marked everywhere.
     """
-    from trm_bt.runs.backtests import backtest_checkpoint
+    from trm_bt.runs.backtest import backtest_checkpoint
 
     with terminal.progress() as progress:
         summary = backtest_checkpoint(
@@ -177,9 +196,10 @@ def backtest(
     terminal.show(
         summary,
         summary.bars.source,
+        crisis_table(summary.crises),
         strategy_table(summary),
         schedule_table(summary),
-        path=output.out / "summary.json",
+        path=output.out / "index.html",
     )
 
 

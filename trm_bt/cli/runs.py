@@ -2,7 +2,8 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from textwrap import fill
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -26,6 +27,7 @@ from trm_bt.cli.tables import (
     compare_table,
     crisis_table,
     order_line,
+    runs_table,
     schedule_table,
     strategy_table,
 )
@@ -127,24 +129,57 @@ class ComparisonOptions(SpanOptions):
 
 @app.command(name="compare")
 def compare_command(
-    run_folder: _Run,
-    /,
-    *,
+    *run_folders: Annotated[Path, Parameter(help="Folder of a finished run, or more.")],
     comparison: ComparisonOptions = ComparisonOptions(),
     out: Path | None = None,
     force: ForceOption = False,
     workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
-    """Compare a run with benchmarks, and test its lead.
+    """Compare a run with benchmarks, and test its lead; or put runs side by side.
 
     Parameters
     ----------
     out : Path, optional
-        Folder of the result, by default RUN_FOLDER/comparison.
+        Folder of the result, by default RUN_FOLDER/comparison, or one beside the first
+        of several runs.
     """
+    if not run_folders:
+        raise ConfigError("`compare` needs the folder of a finished run, got none.")
+    if len(run_folders) == 1:
+        _compare_one(run_folders[0], comparison, out, workers, terminal, force=force)
+        return
+    if comparison != ComparisonOptions():
+        raise ConfigError(
+            f"Options of a comparison with benchmarks go with one run, got "
+            f"{len(run_folders)}. Give --out and --force alone."
+        )
+    from trm_bt.runs.side_by_side import PAGE, place_beside, side_by_side
+
+    target = out or place_beside(run_folders)
+    content = side_by_side(run_folders, out=target, force=force)
+    differing = [f"{key}: {' | '.join(it)}" for key, it in content.differing.items()]
+    terminal.show(
+        content.to_dict(),
+        runs_table(content),
+        *(["Settings that differ, in that order:", *differing] if differing else []),
+        path=target / PAGE,
+    )
+
+
+def _compare_one(
+    run_folder: Path,
+    comparison: ComparisonOptions,
+    out: Path | None,
+    workers: WorkerOptions,
+    terminal: Terminal,
+    *,
+    force: bool,
+) -> None:
+    """Compare one run with its benchmarks."""
     from trm_bt.evaluation.assessment import SignificanceSettings
-    from trm_bt.runs.compare import PAGE, CompareRequest, compare, target_of
+    from trm_bt.runfolder.records import COMPARISON_PAGE
+    from trm_bt.runs.compare import CompareRequest, compare, target_of
 
     settings = SignificanceSettings(
         n_draws=comparison.draws,
@@ -173,7 +208,7 @@ def compare_command(
         compare_table(record),
         *[f"Left out: {name} {why}" for name, why in record.left_out.items()],
         *record.verdict,
-        path=target_of(run_folder, out) / PAGE,
+        path=target_of(run_folder, out) / COMPARISON_PAGE,
     )
 
 
@@ -183,6 +218,7 @@ def report_command(
     /,
     *,
     crises: Path | None = None,
+    quantstats: Literal["measures", "full"] = "measures",
     workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
@@ -192,13 +228,21 @@ def report_command(
     ----------
     crises : Path, optional
         JSON or CSV of windows of your own.
+    quantstats : {"measures", "full"}
+        'full' also links each tearsheet to the page that QuantStats makes, untouched.
     """
     from trm_bt.market.crises import read_crises
     from trm_bt.report import build
 
     own = read_crises(crises) if crises else ()
     with terminal.progress() as progress:
-        build(run_folder, crises=own, executor=workers.workers(2), progress=progress)
+        build(
+            run_folder,
+            crises=own,
+            executor=workers.workers(2),
+            quantstats=quantstats,
+            progress=progress,
+        )
     page = run_folder / "index.html"
     terminal.show({"page": str(page)}, path=page)
 
@@ -208,6 +252,7 @@ def config_command(
     given: SeededSettingsOptions = SeededSettingsOptions(),
     *,
     preset: Preset | None = None,
+    explain_all: Annotated[bool, Parameter(name="--explain")] = False,
 ) -> None:
     """Print the settings as JSON, ready to edit and pass as --config.
 
@@ -215,13 +260,23 @@ def config_command(
     ----------
     preset : {"shipped", "seed", "risk"}, optional
         Settings of a name instead of a file.
+    explain_all : bool
+        Print what each setting does and what it may be, instead.
     """
     settings = given.settings()
     if preset is not None:
         if given.config is not None:
             raise ConfigError("--config and --preset both choose settings. Give one.")
         settings = TRMConfig.preset(preset).model_copy(update={"seed": settings.seed})
-    print(settings.describe())
+    if not explain_all:
+        print(settings.describe())
+        return
+    from trm_bt.setting_notes import explained
+
+    for note in explained(settings):
+        value = "none" if note.value is None else note.value
+        print(f"{note.name} = {value}   ({note.allowed})")
+        print(fill(note.sentence, initial_indent="    ", subsequent_indent="    "))
 
 
 def _run(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from rich.markup import escape
 from rich.table import Table
 
-from trm_bt.cli.tables import table_of
+from trm_bt.cli.fitting import fitted
 from trm_bt.figures import count, number
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _ERRORS_SHOWN: Final = 5
 def ranking_table(judged: "SweepJudged") -> Table:
     """Return a row for each of the best settings of a sweep."""
     names = list(dict.fromkeys(key for row in judged.ranking for key in row.point))
-    table = table_of(
+    table = fitted(
         f"{count(judged.n_trials)} trials of {count(len(judged.ranking))} settings",
         *(">rank", *names, ">utility", ">over seeds", ">lowest", ">highest"),
     )
@@ -40,7 +40,7 @@ def ranking_table(judged: "SweepJudged") -> Table:
 
 def run_table(entries: "Sequence[RunEntry]") -> Table:
     """Return a row for each result in a folder."""
-    table = table_of(
+    table = fitted(
         "Results", *("name", "kind", "state", "bars", "decided", ">seed", ">Sharpe")
     )
     for row in entries:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.markup import escape
 from rich.table import Table
 
+from trm_bt.cli.fitting import fitted
 from trm_bt.figures import count, number, percent, share, signed
 
 if TYPE_CHECKING:
@@ -19,15 +20,14 @@ if TYPE_CHECKING:
     from trm_bt.learning.self_check import Check
     from trm_bt.market.features import Features
     from trm_bt.market.label_table import LabelSummary
+    from trm_bt.report.runs_page import RunsContent
+    from trm_bt.runfolder.orders import OrdersRecord
     from trm_bt.runfolder.records import (
         BarsRecord,
         CrisisRecord,
         ModelRecord,
-        OrdersRecord,
         Summary,
     )
-    from trm_bt.runs.decide import DecisionReport
-    from trm_bt.runs.portfolio import PlannedOrder
 
 
 _Form = Callable[[float | None], str]
@@ -35,8 +35,8 @@ _p: Final = partial(number, digits=3)
 _fine: Final = partial(percent, digits=2)
 _STRATEGY_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
     ">return": ("total_return", percent),
-    ">CAGR": ("cagr", percent),
-    ">volatility": ("volatility_annual", percent),
+    "?>CAGR": ("cagr", percent),
+    "?>volatility": ("volatility_annual", percent),
     ">Sharpe": ("sharpe", number),
     ">drawdown": ("max_drawdown", percent),
     ">turnover": ("turnover_annual", share),
@@ -46,27 +46,26 @@ _COMPARE_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
     ">Sharpe": ("sharpe", number),
     ">lead": ("difference", signed),
     ">p": ("p_corrected", _p),
-    ">CAGR": ("cagr", percent),
-    ">volatility": ("volatility_annual", percent),
+    "?>CAGR": ("cagr", percent),
+    "?>volatility": ("volatility_annual", percent),
     ">drawdown": ("max_drawdown", percent),
     ">turnover": ("turnover_annual", share),
-    ">costs": ("lost_to_costs", percent),
-    ">regret": ("regret", _fine),
-    ">accuracy": ("accuracy", percent),
+    "?>costs": ("lost_to_costs", percent),
+    "?>regret": ("regret", _fine),
+    "?>accuracy": ("accuracy", percent),
 }
 """Key in comparison.json, of a strategy or of the lead over it, and its form."""
 
 
 def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
     """Return a row for each crisis of a run."""
-    table = table_of(
+    table = fitted(
         "Crises, each decided by a model that was frozen before it",
-        *("crisis", ">sessions", ">trained until", ">steps", ">trm", ">spy", ">60/40"),
-        *(">drawdown trm", ">spy", ">60/40"),
+        *("crisis", "?>sessions", "?>trained until", "?>steps", ">trm", ">spy"),
+        *(">60/40", ">drawdown trm", ">spy", ">60/40"),
     )
     for crisis in crises:
         if crisis.total_return is None or crisis.max_drawdown is None:
-            table.add_row(crisis.name, "no data", style="dim")
             continue
         table.add_row(
             crisis.name,
@@ -79,16 +78,20 @@ def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
                 for name in ("trm", "spy", "sixty_forty")
             ],
         )
-    missing = dict.fromkeys(crisis.reason for crisis in crises if not crisis.covered)
+    missing: dict[str, list[str]] = {}
+    for crisis in crises:
+        if not crisis.covered:
+            missing.setdefault(crisis.reason, []).append(crisis.name)
     if missing:
-        table.caption = f"No data: {'; '.join(missing)}"
+        said = [f"{', '.join(names)} ({why})" for why, names in missing.items()]
+        table.caption = f"No data: {'; '.join(said)}"
     return table
 
 
 def strategy_table(summary: "Summary") -> Table:
     """Return a row for each strategy of a run, over all its sessions."""
     span = summary.out_of_sample
-    table = table_of(
+    table = fitted(
         f"Out of sample {span.start} to {span.end}, {count(span.sessions)} sessions",
         *("strategy", *_STRATEGY_COLUMNS),
     )
@@ -100,9 +103,9 @@ def strategy_table(summary: "Summary") -> Table:
 
 def schedule_table(summary: "Summary") -> Table:
     """Return a row for each schedule on which the decisions could be traded."""
-    table = table_of(
+    table = fitted(
         "When to trade: the same decisions on other schedules",
-        *("schedule", ">turnover", ">costs", ">orders", ">sessions", ">return"),
+        *("schedule", ">turnover", ">costs", "?>orders", "?>sessions", ">return"),
     )
     for name, row in summary.schedules.items():
         table.add_row(
@@ -127,11 +130,10 @@ def order_line(orders: "OrdersRecord") -> str:
 def compare_table(record: "ComparisonRecord") -> Table:
     """Return a row for each strategy of a comparison, with the lead over it."""
     span, leads = record.span, record.tests.leads if record.tests else {}
-    table = table_of(
+    table = fitted(
         f"{record.run}: {count(span.sessions)} sessions, {span.start} to {span.end}",
         *("strategy", *_COMPARE_COLUMNS),
     )
-    table.show_edge = table.pad_edge = False  # else 120 columns are too few
     for name, row in record.strategies.items():
         style = "dim" if row.kind == "hindsight" else None
         figures = _figures(_COMPARE_COLUMNS, row, leads.get(name))
@@ -146,7 +148,7 @@ def compare_table(record: "ComparisonRecord") -> Table:
 
 def feature_table(features: "Features") -> Table:
     """Return a row for each feature, with its range."""
-    table = table_of(
+    table = fitted(
         f"{len(features.frame)} rows of features",
         *("feature", ">status", ">min", ">median", ">max"),
     )
@@ -159,7 +161,7 @@ def feature_table(features: "Features") -> Table:
 
 def label_tables(summary: "LabelSummary") -> tuple[Table, Table]:
     """Return what labels_summary.json counts, by allocation and by crisis."""
-    by_class = table_of(
+    by_class = fitted(
         f"{summary.n_labels} labels, {summary.n_ties} of them ties",
         *("allocation", ">wins", ">share", ">mean return"),
     )
@@ -173,7 +175,7 @@ def label_tables(summary: "LabelSummary") -> tuple[Table, Table]:
             *(str(row.n_wins), percent(row.win_share), percent(row.mean_return, 3)),
         )
     classes = [f">{index}" for index in range(len(summary.by_class))]
-    by_crisis = table_of(
+    by_crisis = fitted(
         "Wins by crisis and class index", "crisis", ">labels", ">ties", *classes
     )
     for name, crisis in summary.by_crisis.items():
@@ -185,7 +187,7 @@ def label_tables(summary: "LabelSummary") -> tuple[Table, Table]:
 
 def provenance_table(bars: "BarsRecord") -> Table:
     """Return each role's status and where it comes from."""
-    table = table_of(f"Bars {bars.start} to {bars.end}", "role", "status", "source")
+    table = fitted(f"Bars {bars.start} to {bars.end}", "role", "status", "source")
     table.caption = bars.source
     for name, role in bars.roles.items():
         table.add_row(name, role.status, "; ".join([role.source, *role.notes]))
@@ -194,7 +196,7 @@ def provenance_table(bars: "BarsRecord") -> Table:
 
 def verdict_table(reports: "Sequence[SymbolReport]") -> Table:
     """Return a row for each symbol: span, rows, what was found, verdict."""
-    table = table_of(
+    table = fitted(
         "Bars held against every rule",
         *("symbol", "first", "last", ">rows", ">errors", ">warnings", "verdict"),
     )
@@ -234,7 +236,7 @@ def verdict_line(reports: "Sequence[SymbolReport]") -> str:
 def symbol_table(report: "SymbolReport") -> Table:
     """Return a row for each rule that a symbol was held against."""
     span = f"{report.start:%Y-%m-%d} to {report.end:%Y-%m-%d}" if report.start else ""
-    table = table_of(
+    table = fitted(
         f"{report.symbol} {span}".strip(), "rule", ">rows", "first", "finding"
     )
     table.title_justify = "left"
@@ -259,7 +261,7 @@ def symbol_table(report: "SymbolReport") -> Table:
 
 def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
     """Return what became of each symbol of a fetch."""
-    table = table_of(
+    table = fitted(
         f"Bars in {store.folder}", "symbol", "what", ">new", ">rows", "first", "last"
     )
     for outcome in outcomes:
@@ -290,12 +292,11 @@ def check_table(checks: "Sequence[Check]") -> Table:
 
 def audit_table(results: "Sequence[AuditResult]") -> Table:
     """Return a row for each check of a look-ahead audit."""
-    table = Table(title="Does anything known by a cut change with its future?")
-    table.add_column("check", no_wrap=True)
-    table.add_column("compared")
-    for column in ("cuts", "runs", "values", "largest", "seconds"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("first difference")
+    table = fitted(
+        "Does anything known by a cut change with its future?",
+        *("check", "compared", "?>cuts", "?>runs", ">values", ">largest"),
+        *("?>seconds", "first difference"),
+    )
     for result in results:
         table.add_row(
             result.name,
@@ -311,16 +312,16 @@ def audit_table(results: "Sequence[AuditResult]") -> Table:
     return table
 
 
-def table_of(title: str, *columns: str) -> Table:
-    """Return a table with these columns; `>` aligns one to the right."""
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(
-            column.removeprefix(">"),
-            justify="right" if column.startswith(">") else "left",
-            no_wrap=column == columns[0],
-            min_width=len(column.removeprefix(">")),
-        )
+def runs_table(content: "RunsContent") -> Table:
+    """Return a row for each run: what the allocator earned and risked."""
+    table = fitted(
+        "Runs side by side, nothing tested",
+        *("run", "?out of sample", *_STRATEGY_COLUMNS),
+    )
+    for name, folder in zip(content.names, content.folders, strict=True):
+        span, figures = folder.summary.out_of_sample, folder.summary.strategies["trm"]
+        row = _figures(_STRATEGY_COLUMNS, figures)
+        table.add_row(name, f"{span.start} to {span.end}", *row)
     return table
 
 
@@ -328,73 +329,3 @@ def _figures(columns: Mapping[str, tuple[str, _Form]], *records: object) -> list
     """Write a field of one of the records for each column."""
     fields = ChainMap(*(vars(record) for record in records if record))
     return [form(fields.get(key)) for key, form in columns.values()]
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-def decision_lines(report: "DecisionReport") -> list[str]:
-    """Return what is held and why, in sentences."""
-    if report.abstains_because is not None:
-        said = f"{report.session}: cash. {report.abstains_because}"
-    else:
-        said = (
-            f"{report.session}: {report.allocation}, decided by {report.model} in "
-            f"{report.n_steps} steps, which knows outcomes up to {report.knows_until}."
-        )
-    lines = [said]
-    if report.weights is None:
-        lines.append("No weights were ever decided: what is held stays.")
-    else:
-        shares = ", ".join(f"{k} {v:.1%}" for k, v in report.weights.items())
-        lines.append(f"Weights, decided on {report.weights_decided_on}: {shares}.")
-    if report.session_before is not None:
-        lines.append(_change_line(report))
-    if report.outside:
-        lines.append(f"Outside the training range: {', '.join(report.outside)}.")
-    if report.orders is not None:
-        lines += _order_lines(report.orders)
-    return lines
-
-
-def decision_tables(report: "DecisionReport") -> list[Table]:
-    """Return the features, and the probabilities if the model decided."""
-    table = table_of(
-        "Features at the close",
-        *("feature", ">value", ">change", ">z", ">trained from", ">to", "status"),
-    )
-    for name, row in report.features.items():
-        numbers = (row.value, row.change, row.z_score, row.low, row.high)
-        forms = (".4g", "+.3g", "+.2f", ".4g", ".4g")
-        cells = [_figure(n, form) for n, form in zip(numbers, forms, strict=True)]
-        style = "bold" if row.is_outside else None
-        table.add_row(name, *cells, row.status, style=style)
-    if report.probabilities is None:
-        return [table]
-    chances = table_of("Probabilities", "allocation", ">probability", ">change")
-    for name, value in report.probabilities.items():
-        change = (report.probability_changes or {}).get(name)
-        chances.add_row(name, f"{value:.1%}", _figure(change, "+.1%"))
-    return [chances, table]
-
-
-def _change_line(report: "DecisionReport") -> str:
-    """Say what changed since the session before."""
-    before = report.allocation_before or "cash, as the model abstained"
-    moved = {k: v for k, v in (report.weight_changes or {}).items() if v}
-    if not moved:
-        return f"Since {report.session_before} ({before}) no weight has changed."
-    shares = ", ".join(f"{name} {value:+.1%}" for name, value in moved.items())
-    return f"Since {report.session_before} ({before}): {shares}."
-
-
-def _order_lines(orders: "Sequence[PlannedOrder]") -> list[str]:
-    """Return a line an order."""
-    if not orders:
-        return ["No order: the portfolio is there."]
-    return [
-        f"{order.side} {order.shares} {order.symbol} at the next open, sized from "
-        f"{order.price:.2f}"
-        for order in orders
-    ]

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,33 +17,49 @@ from rich.console import Console
 from rich.progress import Progress, TaskID, TimeElapsedColumn
 from rich.table import Table
 
+from trm_bt.figures import number
 from trm_bt.market._typing import Json
 
 _LOG = logging.getLogger(__name__)
 _ALL = 2
+_PIPE = 120
+"""Columns of what is no terminal: wide enough for every table."""
 
 
 class Stages:
-    """One bar a stage on a terminal, none in a pipe; lines go above the bars.
+    """One bar a stage on a terminal, one line a stage in a pipe.
 
-    The first word of a call names the stage; the others say what is done.
+    The first word of a call names the stage; the others say what is done. Lines that
+    are said go above the bars.
     """
 
     def __init__(self, bars: Progress, *, quiet: bool) -> None:
         self._bars = bars
         self._quiet = quiet
         self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, float] = {}
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal, or as many as a pipe is given."""
+        console = self._bars.console
+        return console.width if console.is_terminal else _PIPE
 
     def __call__(self, words: str, done: int, total: int) -> None:
         """Move a stage on to `done` of `total`."""
         stage = words.split()[0]
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=total)
+            self._started[stage] = time.monotonic()
         self._bars.update(
             self._tasks[stage], completed=done, total=total, description=words
         )
         level = logging.INFO if done == total else logging.DEBUG
         _LOG.log(level, "%s: %d of %d", words, done, total)
+        if done == total and stage in self._started:
+            spent = time.monotonic() - self._started.pop(stage)
+            if not self._bars.console.is_terminal:
+                self.say(f"trm-bt: {stage}: done in {number(spent, 1)} s")
 
     def say(self, line: str) -> None:
         """Print a line above the bars, in a pipe too."""
@@ -92,7 +109,7 @@ class Terminal:
             sys.stdout.reconfigure(errors="namereplace")
         console = Console()
         if not console.is_terminal:  # wide enough for the tables
-            console = Console(width=120)
+            console = Console(width=_PIPE)
         for part in () if self.quiet else parts:
             if isinstance(part, Table):
                 console.print(part)

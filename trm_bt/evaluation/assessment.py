@@ -108,7 +108,7 @@ class DeflatedSharpe:
     Parameters
     ----------
     n_trials : int
-        Distinct trials, earlier ones included.
+        Distinct trials, with earlier ones and those before the shipped settings.
     best_by_luck : float
         Annual Sharpe ratio that the best of so many worthless trials would show.
     probabilistic, deflated : float

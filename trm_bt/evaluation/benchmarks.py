@@ -252,10 +252,15 @@ def learned_benchmarks(
             yield _from_classes(name, "learned", classes, sessions, table)
 
 
+def average_mix(mean_weights: pd.Series) -> tuple[float, ...]:
+    """Return mean weights of equity, bond and cash, shape (3,), with a sum of 1."""
+    mix = mean_weights[COLUMNS].to_numpy(np.float64)
+    return tuple((mix / mix.sum()).tolist())
+
+
 def matched_mix(mean_weights: pd.Series, sessions: pd.DatetimeIndex) -> Benchmark:
     """Return the fixed mix of mean weights, shape (3,), known only afterwards."""
-    mix = mean_weights[COLUMNS].to_numpy(np.float64)
-    return constant(MATCHED, "hindsight", tuple(mix / mix.sum()), sessions)
+    return constant(MATCHED, "hindsight", average_mix(mean_weights), sessions)
 
 
 def oracle(

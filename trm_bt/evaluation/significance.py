@@ -48,7 +48,12 @@ from trm_bt.evaluation.statistics import (
     sharpe_ratios,
     superiority,
 )
-from trm_bt.evaluation.trials import Trial, n_distinct, sharpe_variance
+from trm_bt.evaluation.trials import (
+    TRIALS_BEFORE,
+    Trial,
+    n_distinct,
+    sharpe_variance,
+)
 from trm_bt.executors import Runner, opened, share
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.tasks import Task, in_order
@@ -144,7 +149,7 @@ def _tests(
         pool,
     )
     of_tests = dict(zip(joint, found, strict=True))
-    of_a_run = baselines(comparison.allocations)
+    of_a_run = {*baselines(comparison.allocations), MATCHED}
     superior: dict[str, float] = {
         name: of_tests[name] for name in (OURS, MATCHED) if name in of_tests
     }
@@ -170,15 +175,17 @@ def deflated_sharpe(
 ) -> DeflatedSharpe | None:
     """Return the allocator's probabilistic and deflated Sharpe ratio.
 
-    The variance across trials is that of the trials over the same span if there are
-    two or more, else of all in the log; never below that of sampling.
+    Trials are those of the log, the earlier ones, and those that the shipped settings
+    were chosen after. The variance across trials is that of the trials over the same
+    span if there are two or more, else of all in the log; never below that of sampling.
     """
     excess = comparison.excess[OURS]
     span = excess.index[0].date(), excess.index[-1].date()
     same_span = [trial for trial in trials if trial.span == span]
     compared = same_span if len(same_span) > 1 else trials
     variance = sharpe_variance([trial.sharpe for trial in compared], len(excess))
-    return deflate(excess.to_numpy(), variance, n_distinct(trials) + n_earlier)
+    n_trials = n_distinct(trials) + n_earlier + TRIALS_BEFORE
+    return deflate(excess.to_numpy(), variance, n_trials)
 
 
 def deflate(

@@ -37,6 +37,9 @@ from trm_bt.reading import (
 
 LOG_NAME: Final = "trials"
 """Folder of the log, beside the run folders unless another one is given."""
+TRIALS_BEFORE: Final = 377
+"""Configurations that were tried before the shipped ones were settled on, and which no
+log of a user holds; docs/evidence.md counts them."""
 _KEY: Final = b"trm_bt.trial"
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 

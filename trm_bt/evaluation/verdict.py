@@ -7,6 +7,7 @@ from trm_bt.evaluation.benchmarks import MATCHED, OURS
 from trm_bt.evaluation.claims import LEVEL, Lead, outcome
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
+from trm_bt.evaluation.trials import TRIALS_BEFORE
 from trm_bt.figures import count, number, percent, signed
 
 HARDLY: Final = 0.005
@@ -113,12 +114,11 @@ def _deflated(tests: ChanceTests) -> str | None:
     if found is None:
         return None
     side = "above" if found.deflated > CONFIDENCE else "not above"
-    tried = "with one trial in the log, so that nothing is taken off"
-    if found.n_trials > 1:
-        tried = (
-            f"after {found.n_trials} trials, whose best would show a Sharpe ratio "
-            f"of {number(found.best_by_luck)} by luck alone"
-        )
+    tried = (
+        f"after {count(found.n_trials)} trials, {TRIALS_BEFORE} of them before the "
+        "shipped settings, whose best would show a Sharpe ratio of "
+        f"{number(found.best_by_luck)} by luck alone"
+    )
     chance = f"{number(found.deflated)}, {side} {CONFIDENCE:.2f}"
     return f"Its deflated Sharpe probability is {chance}, {tried}."
 

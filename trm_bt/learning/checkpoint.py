@@ -28,7 +28,7 @@ from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel
 from trm_bt.manifest import MANIFEST, check_replaceable
 from trm_bt.reading import read_bytes
-from trm_bt.text import key_path, shorten, shown
+from trm_bt.text import key_path, reason_of, shorten, shown
 
 MANIFEST_FILE: Final = MANIFEST
 FORMAT_VERSION: Final = 2
@@ -127,7 +127,9 @@ def save_checkpoint(
     except RunError as error:
         raise CheckpointError(str(error)) from error
     except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written: {error}.") from error
+        raise CheckpointError(
+            f"{folder}: cannot be written: {reason_of(error)}."
+        ) from error
 
 
 def load_checkpoint(folder: Path) -> TrainedModel:
@@ -246,7 +248,8 @@ def _plain_files(folder: Path) -> set[str]:
         modes = {path.name: path.lstat().st_mode for path in folder.iterdir()}
     except OSError as error:
         raise CheckpointError(
-            f"{folder}: a checkpoint must be a folder that can be read: {error}."
+            f"{folder}: a checkpoint must be a folder that can be read: "
+            f"{reason_of(error)}."
         ) from error
     for name, mode in modes.items():
         if not stat.S_ISREG(mode):
@@ -265,7 +268,7 @@ def _read(path: Path, limit: int) -> bytes:
     except ValueError as error:
         raise _damaged(path, str(error)) from error
     except OSError as error:
-        raise _damaged(path, f"cannot be read: {error}") from error
+        raise _damaged(path, f"cannot be read: {reason_of(error)}") from error
 
 
 def _sealed(path: Path, manifest: _Manifest, limit: int) -> bytes:

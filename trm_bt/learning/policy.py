@@ -21,6 +21,7 @@ from trm_bt.learning.records import TrainedModel
 from trm_bt.manifest import MANIFEST
 from trm_bt.market.decisions import Decision, abstain
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
+from trm_bt.text import reason_of
 
 _Models = tuple[TrainedModel, ...]
 
@@ -252,7 +253,7 @@ def _folders(path: Path) -> list[Path]:
     try:
         entries = sorted(path.iterdir())
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}.") from error
+        raise CheckpointError(f"{path}: cannot be read: {reason_of(error)}.") from error
     return [p for p in entries if p.is_dir() and not p.name.startswith(".")]
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.market._typing import FloatSessions
-from trm_bt.text import shorten
+from trm_bt.text import shorten, span_text
 
 CORE_ROLES: Final = ("equity", "bond", "volatility")
 """Roles that all bars have, with open, high, low and close."""
@@ -206,7 +206,7 @@ class Bars:
         picked = self.sessions.slice_indexer(start, end)
         if len(self.sessions[picked]) == 0:
             raise BarsError(
-                f"No session lies between {start} and {end}; the bars run from "
+                f"No session lies {span_text(start, end)}; the bars run from "
                 f"{self.sessions[0].date()} to {self.sessions[-1].date()}."
             )
 

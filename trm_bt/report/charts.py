@@ -1,7 +1,6 @@
 """The interactive charts of a run's page: what they show, and the script that draws."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -11,7 +10,7 @@ from pydantic import JsonValue
 from trm_bt.evaluation.metrics import drawdowns
 from trm_bt.report.colours import AREAS, LINES
 from trm_bt.report.contents import RunContent
-from trm_bt.report.templating import Script, label
+from trm_bt.report.templating import Script, asset, label
 
 LIBRARY: Final = "uPlot 1.6.32"
 _DIGITS: Final = 5
@@ -22,9 +21,9 @@ def live_charts(page: RunContent) -> Script:
     """Return the scripts of a run's page with what they draw."""
     return Script(
         library=LIBRARY,
-        licence=_asset("assets/uPlot.LICENSE.txt"),
-        style=_asset("assets/uPlot.min.css"),
-        sources=(_asset("assets/uPlot.iife.min.js"), _asset("templates/page.js")),
+        licence=asset("assets/uPlot.LICENSE.txt"),
+        style=asset("assets/uPlot.min.css"),
+        sources=(asset("assets/uPlot.iife.min.js"), asset("templates/charts.js")),
         data=charts_data(page),
     )
 
@@ -54,15 +53,15 @@ def charts_data(page: RunContent) -> dict[str, JsonValue]:
             if not window.reason
         ],
         "charts": [
-            {"is_log": True, **_chart("growth", growth, LINES, "factor", 300)},
-            _chart("drawdown", lines.apply(drawdowns), LINES, "percent", 160),
+            {"is_log": True, **_chart("growth", growth, LINES, "factor", 340)},
+            _chart("drawdown", lines.apply(drawdowns), LINES, "percent", 180),
             {"is_stacked": True, **_chart("weights", weights, AREAS, "percent")},
             {
                 "classes": names,
                 **_chart("allocation", decided, {"allocation": "trm"}, "class", 220),
             },
             _chart("confidence", decided, {"confidence": "trm", "halt_prob": "bond"}),
-            _chart("steps", decided, {"steps": "mix"}, "whole", 120),
+            _chart("steps", decided, {"steps": "mix"}, "whole", 140),
         ],
     }
 
@@ -72,7 +71,7 @@ def _chart(
     table: pd.DataFrame,
     colours: Mapping[str, str],
     form: str = "number",
-    height: int = 180,
+    height: int = 200,
 ) -> dict[str, JsonValue]:
     return {
         "name": name,
@@ -98,7 +97,3 @@ def _values(series: pd.Series) -> list[JsonValue]:
 def _days(sessions: pd.DatetimeIndex) -> list[int]:
     since = (sessions - pd.Timestamp(0)) // pd.Timedelta(days=1)
     return [int(day) for day in since]
-
-
-def _asset(name: str) -> str:
-    return (files("trm_bt.report") / name).read_text(encoding="utf-8")

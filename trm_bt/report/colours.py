@@ -19,6 +19,7 @@ _TABLE: Final = {
     "crisis": ("#e3c8c6", "#4c2c2e"),
     "bond": ("#7b5ea7", "#b79be0"),
     "cash": ("#9aa1ab", "#6d7480"),
+    "best": ("#a5306b", "#ea8fbe"),
 }
 LIGHT: Final[Mapping[str, str]] = {name: light for name, (light, _) in _TABLE.items()}
 """By name of the CSS variable; pictures in files have these as well."""
@@ -30,6 +31,8 @@ LINES: Final[Mapping[str, str]] = {
     "sixty_forty": "mix",
 }
 """Strategies that a run's pages draw as lines, with the name of each one's colour."""
+IN_ORDER: Final = tuple(LINES.values())
+"""Colours of the lines of a page that names its portfolios itself."""
 COMPARED: Final[Mapping[str, str]] = {
     "trm": "trm",
     "exposure_matched": "bond",

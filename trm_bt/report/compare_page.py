@@ -24,17 +24,20 @@ _KINDS: Final[Mapping[StrategyKind, str]] = {
 _SECTIONS: Final = (
     Section(partial(fill, "comparison")),
     Section(
-        partial(fill, "benchmarks", kinds=_KINDS, set_size=SET_SIZE, p_text=p_text)
+        partial(fill, "benchmarks", kinds=_KINDS, set_size=SET_SIZE, p_text=p_text),
+        "all",
+        "All strategies",
     ),
-    Section(performance),
+    Section(performance, "performance", "Growth and lead"),
     Section(partial(fill, "significance")),
     Section(partial(fill, "costs")),
-    Section(partial(fill, "periods")),
-    Section(regret),
-    Section(confusion),
+    Section(partial(fill, "periods"), "by-period", "By period"),
+    Section(regret, "regret", "Regret"),
+    Section(confusion, "decided", "Decisions"),
 )
 
 
 def render_comparison(content: ComparisonContent) -> str:
     """Return the page of a comparison as one HTML document without outside links."""
-    return render_page(content.title, _SECTIONS, content)
+    ways = [(content.back, "The run")] if content.back else []
+    return render_page(content.title, _SECTIONS, content, ways=ways)

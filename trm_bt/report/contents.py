@@ -10,8 +10,11 @@ import pandas as pd
 from trm_bt.evaluation.assessment import ComparisonRecord
 from trm_bt.evaluation.crisis_figures import CrisisFigures
 from trm_bt.market.allocations import Allocations
+from trm_bt.report.colours import COMPARED, LINES
 from trm_bt.report.crisis_windows import Window
 from trm_bt.report.models import ModelText
+from trm_bt.report.templating import label
+from trm_bt.runfolder.holding import DecisionReport, read_now
 from trm_bt.runfolder.records import OUT_OF_SAMPLE
 from trm_bt.runfolder.store import RunFolder
 
@@ -51,6 +54,21 @@ class RunContent:
         return self.folder.run.feature_schema.table
 
     @cached_property
+    def growth(self) -> pd.DataFrame:
+        """Values of the portfolios that are drawn, shape (n_sessions + 1, 3)."""
+        return self.folder.equity[list(LINES)].rename(columns=label)
+
+    @property
+    def n_judged(self) -> int:
+        """Sessions out of sample."""
+        return len(self.folder.equity) - 1
+
+    @cached_property
+    def now(self) -> DecisionReport | None:
+        """What is held after the last session; None in folders of before."""
+        return read_now(self.folder.path)
+
+    @cached_property
     def decisions(self) -> pd.DataFrame:
         """Decisions of the continuous run by session, shape (n_sessions, n_columns)."""
         return _continuous(self.folder.decisions)
@@ -83,8 +101,7 @@ class Sheet:
         Simple daily returns as decimals on tz-naive sessions; the first row is the
         base and 0. Its name, and those below, are what tables and legends say.
     benchmark, second : Series of shape (n_sessions + 1,) or None
-        Returns of the benchmark on the same sessions, and of another one, against which
-        QuantStats' measures are taken once more.
+        Returns of the benchmark on the same sessions, and of another one.
     facts : tuple of (str, str)
         What is said on top: term and description.
     compared : tuple of (str, CrisisFigures)
@@ -95,6 +112,10 @@ class Sheet:
         Sentences over QuantStats' part.
     back : str
         Link to the run's index; empty for a page that stands alone.
+    before, after : tuple of (str, str)
+        Link and title of the crisis before and after; empty where there is none.
+    untouched : str
+        Link to QuantStats' own page of the same returns; empty if there is none.
     is_cash_paid : bool
         Whether cash earned something, which QuantStats' ratios would ignore.
     window : Window or None
@@ -110,8 +131,18 @@ class Sheet:
     last: date | None = None
     notes: tuple[str, ...] = ()
     back: str = ""
+    before: tuple[tuple[str, str], ...] = ()
+    after: tuple[tuple[str, str], ...] = ()
+    untouched: str = ""
     is_cash_paid: bool = False
     window: Window | None = None
+
+    @cached_property
+    def growth(self) -> pd.DataFrame:
+        """Values of all portfolios drawn, shape (n_sessions + 1, n_columns)."""
+        drawn = [self.returns, self.benchmark, self.second]
+        table = pd.concat([one for one in drawn if one is not None], axis=1)
+        return (1.0 + table).cumprod()
 
     @property
     def n_judged(self) -> int:
@@ -142,11 +173,29 @@ class ComparisonContent:
         Portfolio values at the closes.
     excess : DataFrame of shape (n_sessions, n_strategies)
         Session returns in excess of cash.
+    back : str
+        Link to the run's index; empty if there is none.
     """
 
     record: ComparisonRecord
     equity: pd.DataFrame
     excess: pd.DataFrame
+    back: str = ""
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Colour of each line: ours, the fixed ones, and the best benchmark."""
+        best = self.record.best_benchmark
+        return dict(COMPARED) if best in COMPARED else {**COMPARED, best: "best"}
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """Text and colour of each line."""
+        best = self.record.best_benchmark
+        return [
+            (label(n) + (", the best benchmark in hindsight" if n == best else ""), c)
+            for n, c in self.colours.items()
+        ]
 
     @property
     def title(self) -> str:

@@ -11,12 +11,13 @@ from functools import wraps
 from typing import Any, Final, ParamSpec
 
 import matplotlib as mpl
+import matplotlib.dates as mdates
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from trm_bt.report.colours import AREAS, LIGHT
 
@@ -26,9 +27,15 @@ DateSpan = tuple[pd.Timestamp, pd.Timestamp]
 
 WIDTH: Final = 9.6
 """Inches of a chart as wide as the page."""
-PERCENT: Final = FuncFormatter(lambda value, _: f"{value:.0%}")
-PLAIN: Final = FuncFormatter(lambda value, _: f"{value:g}")
+PERCENT: Final = FuncFormatter(lambda value, _: f"{_plain(100 * value)}%")
+PLAIN: Final = FuncFormatter(lambda value, _: _plain(value))
 _MAX_POINTS: Final = 1200
+_EVEN: Final = 3.0
+_FINE: Final = 30.0
+"""Highest over lowest value up to which a log axis is marked in even or small steps."""
+_NAME_ROWS: Final = 3
+_LETTER: Final = 0.0075
+"""Width of a letter of a crisis's name, as a share of a chart as wide as the page."""
 _GROUPS: Final = frozenset(
     {"axes", "figure", "font", "grid", "legend", "lines", "patch", "path", "savefig"}
     | {"svg", "text", "xtick", "ytick"}
@@ -56,7 +63,7 @@ DRAWING: Final[dict[Any, Any]] = {
 """matplotlib's settings for every chart of ours."""
 _VARIABLES: Final = {
     LIGHT[name]: f"var(--{name})"
-    for name in ("trm", "spy", "mix", "bond", "cash", "crisis", "line", "soft")
+    for name in ("trm", "spy", "mix", "bond", "cash", "best", "crisis", "line", "soft")
 }
 
 
@@ -84,6 +91,11 @@ def clean_svg(text: str) -> str:
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     return re.sub(r'(<svg[^>]*?) width="[^"]*"| height="[^"]*"', r"\1", svg, count=2)
+
+
+def _plain(value: float) -> str:
+    """Return a mark of an axis: as many digits as it needs, and a true minus sign."""
+    return f"{round(value, 6) + 0.0:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def panels(height: float, *ratios: float) -> tuple[Figure, list[Axes]]:
@@ -151,11 +163,32 @@ def draw_weights(axes: Axes, weights: pd.DataFrame) -> None:
 
 
 def log_scale(axes: Axes) -> None:
-    """Show growth of 1 on a log scale, marked with plain numbers."""
+    """Show growth of 1 on a log scale, marked with plain numbers, each once."""
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    fine = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if high / low < _FINE else (1.0, 2.0, 5.0)
+    axes.yaxis.set_major_locator(
+        MaxNLocator(5) if high / low < _EVEN else LogLocator(subs=fine)
+    )
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PLAIN)
-    axes.yaxis.set_minor_formatter(PLAIN)
     axes.set_ylabel("growth of 1, log scale")
+
+
+def name_spans(axes: Axes, named: Iterable[tuple[str, DateSpan]]) -> None:
+    """Write names over shaded spans in a few rows; one without room is left out."""
+    first, last = axes.get_xlim()
+    ends = [-1.0] * _NAME_ROWS
+    for name, (start, end) in sorted(named, key=lambda one: one[1]):
+        days = mdates.date2num([start, end])  # type: ignore[no-untyped-call]
+        middle, half = (days.mean() - first) / (last - first), len(name) * _LETTER / 2
+        middle = min(max(middle, half), 1 - half)
+        row = next((i for i, right in enumerate(ends) if right < middle - half), None)
+        if row is None:
+            continue
+        ends[row] = middle + half
+        place: Any = {"xycoords": "axes fraction", "ha": "center", "fontsize": 8.5}
+        axes.annotate(name, (middle, 1.015 + 0.055 * row), **place)
 
 
 def thinned(series: pd.Series) -> pd.Series:

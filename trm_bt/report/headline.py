@@ -7,6 +7,7 @@ from typing import Final
 
 import pandas as pd
 
+from trm_bt.evaluation.benchmarks import MATCHED, OURS
 from trm_bt.evaluation.claims import Lead, outcome
 from trm_bt.evaluation.metrics import StrategyFigures
 from trm_bt.evaluation.verdict import lead_text
@@ -21,7 +22,7 @@ MEASURES: Final = {
 }
 """What is compared; more is better in each, drawdowns being negative."""
 
-_NO_ALLOCATION: Final = frozenset({"trm", "spy", "sixty_forty"})
+_NO_ALLOCATION: Final = frozenset({OURS, MATCHED, "spy", "sixty_forty"})
 
 SAME_MIX: Final = 0.1
 """Weights within this of one another are one mix."""
@@ -78,8 +79,8 @@ class Contrast:
 
     def __str__(self) -> str:
         sides = {"better": self.better, "worse": self.worse, "level": self.level}
-        text = ", ".join(f"{side} in {_listed(it)}" for side, it in sides.items() if it)
-        blank = f"; {_listed(self.missing)} without a figure" if self.missing else ""
+        text = ", ".join(f"{side} in {listed(it)}" for side, it in sides.items() if it)
+        blank = f"; {listed(self.missing)} without a figure" if self.missing else ""
         tested = f"; Sharpe ratio: {lead_text(self.lead)}" if self.lead else ""
         return f"Against {self.benchmark} it was {text}{blank}{tested}."
 
@@ -171,12 +172,12 @@ def headline(results: Sequence[Contrast], span: SpanRecord) -> list[str]:
     for result in results:
         by_claim.setdefault(result.claim, []).append(result.benchmark)
     claims = [
-        claim.format(_listed(texts, "or" if claim.startswith("did not") else "and"))
+        claim.format(listed(texts, "or" if claim.startswith("did not") else "and"))
         for claim, texts in by_claim.items()
     ]
     head = (
         f"Out of sample, {span.start} to {span.end} ({count(span.sessions)} sessions), "
-        f"TRM {_listed(claims)}."
+        f"TRM {listed(claims)}."
     )
     return [head, *map(str, results)]
 
@@ -262,7 +263,14 @@ def habit(shares: Mapping[str, float]) -> str | None:
     )
 
 
-def _listed(words: Sequence[str], last: str = "and") -> str:
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Return words as a reader lists them.
+
+    Examples
+    --------
+    >>> listed(["one"]), listed(["one", "two", "three"], "or")
+    ('one', 'one, two or three')
+    """
     if len(words) == 1:
         return words[0]
     return f"{', '.join(words[:-1])} {last} {words[-1]}"

@@ -5,6 +5,8 @@ from typing import Final
 
 from trm_bt.report.charts import live_charts
 from trm_bt.report.contents import RunContent
+from trm_bt.report.sections.calendar import calendar
+from trm_bt.report.sections.crises import crises
 from trm_bt.report.sections.decisions import decisions
 from trm_bt.report.sections.models import models
 from trm_bt.report.sections.opening import opening
@@ -16,8 +18,9 @@ from trm_bt.report.templating import Section, fill, render_page
 
 _SECTIONS: Final = (
     Section(opening),
-    Section(partial(fill, "crises"), "crises", "Crises"),
-    Section(whole_run, "run", "Whole run"),
+    Section(whole_run, "run", "Growth"),
+    Section(crises, "crises-head", "Crises"),
+    Section(calendar, "months-head", "Months and years"),
     Section(weights, "weights", "Weights"),
     Section(decisions, "decided", "Decisions"),
     Section(seen, "saw", "What it saw"),

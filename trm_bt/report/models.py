@@ -24,6 +24,8 @@ class _Scaler(BaseModel):
     names: list[str]
     mean: list[float]
     std: list[float]
+    low: list[float] | None = None
+    high: list[float] | None = None
 
 
 class _Training(BaseModel):
@@ -47,6 +49,8 @@ class ModelText:
         The model.
     mean, std : Series of shape (n_features,)
         What the features are standardised with, by feature.
+    low, high : Series of shape (n_features,), or None
+        Their range in the training rows; checkpoints of before do not know it.
     history : DataFrame of shape (n_epochs, n_columns)
         One row an epoch.
     best_epoch : int
@@ -61,6 +65,22 @@ class ModelText:
     history: pd.DataFrame
     best_epoch: int
     card: str
+    low: pd.Series | None = None
+    high: pd.Series | None = None
+
+    def is_outside(self, features: pd.DataFrame) -> pd.Series:
+        """Return whether some feature is outside its range, shape (n_sessions,).
+
+        Parameters
+        ----------
+        features : DataFrame of shape (n_sessions, n_columns)
+            Has a column for each feature.
+        """
+        if self.low is None or self.high is None:
+            return pd.Series(False, features.index)
+        values = features[self.mean.index]
+        is_out: pd.Series = ((values < self.low) | (values > self.high)).any(axis=1)
+        return is_out
 
     def standardised(self, features: pd.DataFrame) -> pd.DataFrame:
         """Return what the model saw of `features`: z-scores of its training rows.
@@ -96,10 +116,13 @@ def _read_model(path: Path) -> ModelText:
     card = path.with_name(_CARD)
     try:
         text = _Checkpoint.model_validate_json(read_json(path))
+        scaler = text.scaler
         return ModelText(
             name=text.name,
-            mean=pd.Series(text.scaler.mean, text.scaler.names, dtype=np.float64),
-            std=pd.Series(text.scaler.std, text.scaler.names, dtype=np.float64),
+            mean=pd.Series(scaler.mean, scaler.names, dtype=np.float64),
+            std=pd.Series(scaler.std, scaler.names, dtype=np.float64),
+            low=pd.Series(scaler.low, scaler.names) if scaler.low else None,
+            high=pd.Series(scaler.high, scaler.names) if scaler.high else None,
             history=pd.DataFrame(text.training.history),
             best_epoch=text.training.best_epoch,
             card=read_text(card) if card.is_file() else "",

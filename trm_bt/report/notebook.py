@@ -1,7 +1,7 @@
 """Pages shown inside a notebook."""
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from trm_bt.errors import RunError
 from trm_bt.reading import TABLE_BYTES, read_text
 from trm_bt.report.tearsheets import tearsheet_html
+from trm_bt.runfolder.records import INDEX
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class InlinePage:
         Pixels of the frame.
     """
 
-    html: str
+    html: str = field(repr=False)  # a notebook keeps the text of what it shows as well
     height: int
 
     def _repr_html_(self) -> str:
@@ -37,7 +38,7 @@ class InlinePage:
 def show(
     source: object,
     *,
-    benchmark: pd.Series | None = None,
+    benchmark: pd.Series | str | None = None,
     title: str = "Tearsheet",
     height: int = 900,
 ) -> InlinePage:
@@ -46,9 +47,9 @@ def show(
     Parameters
     ----------
     source : str, Path, bt.Strategy or Series of shape (n_sessions,)
-        A page of a run folder, or whatever `trm_bt.report.tearsheet` takes.
-    benchmark : Series of shape (n_benchmark,), optional
-        Daily returns to compare with; not for a page that is there.
+        A run folder, a page of one, or whatever `trm_bt.report.tearsheet` takes.
+    benchmark : Series of shape (n_benchmark,) or str, optional
+        What `trm_bt.report.tearsheet` takes; not for a page that is there.
     title : str
         Heading of the tearsheet; not for a page that is there.
     height : int
@@ -61,10 +62,12 @@ def show(
     """
     if not isinstance(source, str | Path):
         return InlinePage(tearsheet_html(source, benchmark, title), height)
+    page = Path(source)
     try:
-        return InlinePage(read_text(Path(source), TABLE_BYTES), height)
+        page = page / INDEX if page.is_dir() else page
+        return InlinePage(read_text(page, TABLE_BYTES), height)
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{source}: cannot be read as a page: {error}. Make it with "
+            f"{page}: cannot be read as a page: {error}. Make it with "
             "`trm-bt report` or `trm_bt.report.tearsheet`."
         ) from error

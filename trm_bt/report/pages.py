@@ -1,9 +1,9 @@
 """A run folder's pages: a tearsheet for each crisis, one for all, and their index."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pandas as pd
 
@@ -12,20 +12,24 @@ from trm_bt.executors import Runner, opened
 from trm_bt.files import staged_files, staged_folder
 from trm_bt.market.crises import Crisis, check_names
 from trm_bt.processes import Progress, no_progress
+from trm_bt.reading import TABLE_BYTES, read_text
 from trm_bt.report.contents import RunContent
 from trm_bt.report.crisis_windows import Window, windows_of
+from trm_bt.report.csv_tables import write_csv_tables
 from trm_bt.report.index import render_index
 from trm_bt.report.models import read_models
 from trm_bt.report.run_sheets import run_sheets
-from trm_bt.report.tearsheets import render_sheet
+from trm_bt.report.sections.whole_run import COMPARISON_LINK, NO_COMPARISON
+from trm_bt.report.tearsheets import render_pages
 from trm_bt.report.templating import spreadsheet_safe
 from trm_bt.runfolder.records import CRISES_TABLE, INDEX, TEARSHEETS
 from trm_bt.runfolder.store import read_run
 from trm_bt.tasks import Task, as_done
 
+QuantStats = Literal["measures", "full"]
 _MIN_SHEETS_PER_JOB: Final = 2
 """A process of its own spends two to three seconds on imports before its first page."""
-_PRELOADED: Final = ("quantstats.reports", "seaborn", "trm_bt.report.tearsheets")
+_PRELOADED: Final = ("quantstats.reports", "trm_bt.report.tearsheets")
 _COLUMNS: Final = (
     *("crisis", "start", "end", "sessions", "reason", "models", "strategy"),
     *(field.name for field in fields(CrisisFigures)),
@@ -37,6 +41,7 @@ def build(
     *,
     crises: Sequence[Crisis] = (),
     executor: Runner = 2,
+    quantstats: QuantStats = "measures",
     progress: Progress | None = None,
 ) -> Path:
     """Write the tearsheets, crises.csv and the index of a run folder.
@@ -53,6 +58,9 @@ def build(
         twelve; see `trm_bt.market.crises.read_crises`.
     executor : Executor, Workers or int, optional
         Who makes the tearsheets; a number for so many processes.
+    quantstats : {"measures", "full"}
+        Whether each tearsheet also links to the page that QuantStats makes of it,
+        untouched; such a page asks a site of QuantStats for its icon.
     progress : callable, optional
         Called after each page, with the stage "report".
 
@@ -77,22 +85,42 @@ def build(
         models = read_models(folder.path)
         windows = windows_of(folder, models, crises)
         sheets = dict(run_sheets(folder, windows))
+        if quantstats == "full":
+            sheets = {
+                name: replace(sheet, untouched=f"quantstats-{Path(name).name}")
+                for name, sheet in sheets.items()
+            }
         page = render_index(RunContent(folder, windows, models))
         report, total = progress or no_progress, len(sheets) + 1
         longest_first = sorted(sheets.items(), key=lambda item: -len(item[1].returns))
-        tasks = [Task(name, render_sheet, (sheet,)) for name, sheet in longest_first]
+        tasks = [Task(name, render_pages, (sheet,)) for name, sheet in longest_first]
         with staged_folder(folder.path / TEARSHEETS) as staged:
             for n_done, done in enumerate(as_done(tasks, pool), 1):
                 if done.error is not None:
                     raise done.error
-                path = staged / Path(done.task.name).name
-                path.write_text(done.value, encoding="utf-8")
+                own, untouched = done.value
+                (staged / Path(done.task.name).name).write_text(own, encoding="utf-8")
+                if untouched:
+                    name = sheets[done.task.name].untouched
+                    (staged / name).write_text(untouched, encoding="utf-8")
                 report("report", n_done, total)
     with staged_files(folder.path) as new:
         crisis_frame(windows).to_csv(new / CRISES_TABLE, index=False)
+        write_csv_tables(folder, new)
         (new / INDEX).write_text(page, encoding="utf-8")
     report("report", total, total)
     return folder.path / INDEX
+
+
+def link_comparison(run_dir: Path) -> None:
+    """Link the comparison in a run folder from its index, where there is one."""
+    index = run_dir / INDEX
+    if not index.is_file():
+        return
+    text = read_text(index, TABLE_BYTES)
+    with staged_files(run_dir) as new:
+        linked = text.replace(NO_COMPARISON, COMPARISON_LINK, 1)
+        (new / INDEX).write_text(linked, encoding="utf-8")
 
 
 def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:

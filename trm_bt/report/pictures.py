@@ -3,11 +3,12 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from trm_bt.files import write_atomically
 from trm_bt.market._typing import Json
@@ -17,12 +18,16 @@ from trm_bt.market.features import Features
 from trm_bt.report.colours import LIGHT
 from trm_bt.report.drawing import DRAWING, shade, thinned
 
+_HELD: Final = {"accuracy": "majority class", "utility": "best fixed allocation"}
+"""What a panel's baseline is."""
+
 
 def loss_curve(
     history: Sequence[Mapping[str, Json]],
     baselines: Mapping[str, float] | None = None,
+    best_epoch: int | None = None,
 ) -> bytes:
-    """Draw a training history, one panel for each kind of number.
+    """Draw a training history, one panel for each kind of number, all explained.
 
     Parameters
     ----------
@@ -31,6 +36,8 @@ def loss_curve(
         ``train_loss`` and ``validation_loss`` share the panel ``loss``.
     baselines : mapping of str to float, optional
         By panel, a level to hold the lines against, dashed.
+    best_epoch : int, optional
+        The epoch that was kept: an upright line in each panel.
 
     Returns
     -------
@@ -52,15 +59,23 @@ def loss_curve(
         grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for axes, (panel, columns) in zip(grid, panels.items(), strict=False):
             for column in columns:
-                colour = LIGHT["spy" if column.startswith("validation_") else "trm"]
-                line = {"color": colour, "marker": ".", "label": column}
+                is_validation = column.startswith("validation_")
+                colour = LIGHT["spy" if is_validation else "trm"]
+                name = "validation" if is_validation else "training"
+                line = {"color": colour, "marker": ".", "label": name}
                 axes.plot(epochs, numbers[column], **line)
             if panel in baselines:
-                axes.axhline(baselines[panel], color=LIGHT["mix"], linestyle="--")
+                style = {"color": LIGHT["mix"], "linestyle": "--"}
+                axes.axhline(
+                    baselines[panel], label=_HELD.get(panel, "baseline"), **style
+                )
+            if best_epoch is not None:
+                style = {"color": LIGHT["soft"], "linestyle": ":"}
+                axes.axvline(best_epoch, label=f"kept: epoch {best_epoch}", **style)
             axes.set_title(panel.replace("_", " "), fontsize=10)
             axes.set_xlabel("epoch")
-            if len(columns) > 1:
-                axes.legend(fontsize=8, frameon=False)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axes.legend(fontsize=8, frameon=False)
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
         return _png(figure)

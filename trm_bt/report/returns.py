@@ -15,6 +15,10 @@ _MISSING: Final = (
 )
 
 
+_PRICE: Final = 0.5
+"""Median above which a benchmark that is always above 0 holds prices, not returns."""
+
+
 class _Analyzer(Protocol):
     """What a `TimeReturn` or a `PyFolio` of Backtrader has; others hold no returns."""
 
@@ -64,6 +68,67 @@ def find_returns(source: object) -> pd.Series:
     if not found:
         raise RunError(_MISSING.format(name=type(source).__name__))
     return max(found, key=len)  # The daily one, where a monthly one is there too.
+
+
+def find_benchmark(given: pd.Series | str | None, source: object) -> pd.Series | None:
+    """Return the daily returns that a portfolio is held against, named.
+
+    Parameters
+    ----------
+    given : Series of shape (n_benchmark,), str or None
+        Daily returns, prices, or the name of a feed of the strategy; None for what a
+        `TimeReturn` of one feed holds, if there is one.
+    source : bt.Strategy or Series of shape (n_sessions,)
+        What `tearsheet` takes.
+
+    Raises
+    ------
+    RunError
+        If the strategy has no feed of that name, or it is of another kind.
+    """
+    if isinstance(given, str):
+        return _of_prices(_feed_closes(given, source))
+    if isinstance(given, pd.Series):
+        known = given.dropna()
+        is_numeric = pd.api.types.is_numeric_dtype(known)
+        are_prices = is_numeric and bool((known > 0).all() and known.median() > _PRICE)
+        return _of_prices(given) if are_prices else given
+    if given is not None:
+        raise RunError(
+            "`benchmark` must be a Series of daily returns or prices, or the name of a "
+            f"feed, got {type(given).__name__}."
+        )
+    for analyzer in iter(getattr(source, "analyzers", ())):
+        names = {kind.__name__ for kind in type(analyzer).__mro__}
+        if "TimeReturn" in names and analyzer.p.data is not None:
+            moves = analyzer.get_analysis()
+            days, name = pd.DatetimeIndex(list(moves)), _feed_name(analyzer.p.data)
+            return pd.Series(list(moves.values()), days, dtype=np.float64, name=name)
+    return None
+
+
+def _of_prices(prices: pd.Series) -> pd.Series:
+    moves: pd.Series = prices.pct_change(fill_method=None).iloc[1:]
+    return moves
+
+
+def _feed_closes(symbol: str, source: object) -> pd.Series:
+    """Return the closes of a strategy's feed, by its name in any case."""
+    feeds: list[Any] = list(getattr(source, "datas", ()))
+    by_name = {_feed_name(feed).lower(): feed for feed in feeds}
+    if symbol.lower() not in by_name:
+        there = ", ".join(map(_feed_name, feeds)) or "none"
+        raise RunError(
+            f"`benchmark` must name a feed of the strategy, got {symbol!r}; feeds: "
+            f"{there}. Or give a Series of returns or prices."
+        )
+    feed = by_name[symbol.lower()]
+    days = pd.DatetimeIndex([feed.num2date(day) for day in feed.datetime.array])
+    return pd.Series(list(feed.close.array), days, name=_feed_name(feed))
+
+
+def _feed_name(feed: Any) -> str:  # noqa: ANN401, Backtrader has no types
+    return str(getattr(feed, "_name", "") or "Benchmark")
 
 
 def find_flows(source: object) -> pd.Series:

@@ -1,6 +1,7 @@
 """The tearsheets of a run: what each says on top, and what QuantStats measures."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -27,9 +28,13 @@ def run_sheets(
 ) -> Iterator[tuple[str, Sheet]]:
     """Yield each tearsheet of a run with the relative path it is written to."""
     yield f"{TEARSHEETS}/{OUT_OF_SAMPLE}.html", _whole(folder)
-    for window in windows:
-        if not window.reason:
-            yield window.link, _crisis(folder, window)
+    shown = [window for window in windows if not window.reason]
+    ways = [((window.link.rpartition("/")[2], window.title),) for window in shown]
+    for at, window in enumerate(shown):
+        before = ways[at - 1] if at else ()
+        after = ways[at + 1] if at + 1 < len(ways) else ()
+        sheet = _crisis(folder, window)
+        yield window.link, replace(sheet, before=before, after=after)
 
 
 def _whole(folder: RunFolder) -> Sheet:

@@ -6,17 +6,26 @@ from typing import Final
 
 import pandas as pd
 
-from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
 from trm_bt.report.contents import Sheet
-from trm_bt.report.returns import clean_returns, find_flows, find_returns, with_base
+from trm_bt.report.returns import (
+    clean_returns,
+    find_benchmark,
+    find_flows,
+    find_returns,
+    with_base,
+)
+from trm_bt.report.sections.calendar import calendar
 from trm_bt.report.sections.context import context
-from trm_bt.report.sections.measures import measures
+from trm_bt.report.sections.earned import earned
+from trm_bt.report.sections.measures import measures, untouched_page
 from trm_bt.report.templating import Section, fill, render_page
 
 _SECTIONS: Final = (
     Section(partial(fill, "crisis_alone")),
     Section(context),
+    Section(earned),
+    Section(calendar),
     Section(measures),
 )
 
@@ -25,10 +34,10 @@ def tearsheet(
     strategy_or_returns: object,
     out: str | Path,
     *,
-    benchmark: pd.Series | None = None,
+    benchmark: pd.Series | str | None = None,
     title: str = "Tearsheet",
 ) -> Path:
-    """Write a QuantStats tearsheet of any Cerebro run, or of any daily returns.
+    """Write a tearsheet of any Cerebro run, or of any daily returns.
 
     Parameters
     ----------
@@ -38,8 +47,10 @@ def tearsheet(
         missing returns are left out and reported.
     out : str or Path
         The HTML file to write; it needs no other file and asks for nothing online.
-    benchmark : Series of shape (n_benchmark,), optional
-        Daily returns to compare with; sessions it lacks count as 0 and are reported.
+    benchmark : Series of shape (n_benchmark,) or str, optional
+        Daily returns or prices to compare with, or the name of a feed of the strategy;
+        sessions it lacks count as 0 and are reported. By default the feed of a
+        `TimeReturn(data=...)` that the strategy ran with, if there is one.
     title : str
         Heading of the page.
 
@@ -59,7 +70,7 @@ def tearsheet(
 
 
 def tearsheet_html(
-    strategy_or_returns: object, benchmark: pd.Series | None, title: str
+    strategy_or_returns: object, benchmark: pd.Series | str | None, title: str
 ) -> str:
     """Return the page that `tearsheet` writes; arguments as in `tearsheet`."""
     found = find_returns(strategy_or_returns)
@@ -74,17 +85,12 @@ def tearsheet_html(
         each = "; ".join(f"{day} {flow:+,.2f}" for day, flow in pairs)
         notes.append(f"Returns are time-weighted. Paid in or drawn: {each}.")
     aligned = None
-    if benchmark is not None:
-        if not isinstance(benchmark, pd.Series):
-            raise RunError(
-                "`benchmark` must be a Series of daily returns, indexed by session, "
-                f"got {type(benchmark).__name__}. Of prices, give "
-                "`prices.pct_change()`."
-            )
-        aligned = clean_returns(benchmark, "benchmark").reindex(returns.index)
+    against = find_benchmark(benchmark, strategy_or_returns)
+    if against is not None:
+        aligned = clean_returns(against, "benchmark").reindex(returns.index)
         if n_missing := int(aligned.isna().iloc[1:].sum()):
             notes.append(f"The benchmark has no return on {_sessions(n_missing)}: 0.")
-        aligned = aligned.fillna(0.0).rename(str(benchmark.name or "Benchmark"))
+        aligned = aligned.fillna(0.0).rename(str(against.name or "Benchmark"))
     sheet = Sheet(title, returns, aligned, notes=tuple(notes))
     return render_sheet(sheet)
 
@@ -93,6 +99,14 @@ def _sessions(count: int) -> str:
     return "1 session" if count == 1 else f"{count:,} sessions"
 
 
+def render_pages(sheet: Sheet) -> tuple[str, str]:
+    """Return the page of `sheet`, and QuantStats' own where it links to one."""
+    return render_sheet(sheet), untouched_page(sheet) if sheet.untouched else ""
+
+
 def render_sheet(sheet: Sheet) -> str:
     """Return the page of `sheet` as one HTML document without outside links."""
-    return render_page(sheet.title, _SECTIONS, sheet)
+    ways = [(sheet.back, "All crises and the whole run")] if sheet.back else []
+    ways += [(link, f"\N{LEFTWARDS ARROW} {title}") for link, title in (*sheet.before,)]
+    ways += [(link, f"{title} \N{RIGHTWARDS ARROW}") for link, title in (*sheet.after,)]
+    return render_page(sheet.title, _SECTIONS, sheet, ways=ways)

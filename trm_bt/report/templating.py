@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Final, Generic, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -69,7 +70,7 @@ class Section(Generic[PageT]):
 
 @dataclass(frozen=True)
 class Script:
-    """The only script that a page may run, and the library that it calls.
+    """What a page runs beside its own script, and the library that it calls.
 
     Parameters
     ----------
@@ -78,9 +79,9 @@ class Script:
     licence, style : str
         The library's licence and style sheet.
     sources : tuple of str
-        The library, then the page's own script.
+        The library, then what draws with it.
     data : object
-        What the script draws, as plain JSON values.
+        What is drawn, as plain JSON values.
     """
 
     library: str
@@ -89,19 +90,13 @@ class Script:
     sources: tuple[str, ...]
     data: object
 
-    @property
-    def hashes(self) -> Markup:
-        """What a content security policy calls the scripts."""
-        digests = (sha256(source.encode()).digest() for source in self.sources)
-        words = (f"'sha256-{b64encode(digest).decode()}'" for digest in digests)
-        return Markup(" ".join(words))
-
 
 def render_page(
     title: str,
     sections: Sequence[Section[PageT]],
     page: PageT,
     *,
+    ways: Sequence[tuple[str, str]] = (),
     script: Script | None = None,
 ) -> str:
     """Return a page as one HTML document without outside links.
@@ -114,16 +109,35 @@ def render_page(
         From top to bottom; the links to them follow the first.
     page : object
         What the page is about, given to each section.
+    ways : sequence of (str, str)
+        Links to other pages over the title, and what they say.
     script : Script, optional
-        What the page may run; nothing if None.
+        What the page may run beside its own script.
     """
     template = environment().get_template("templates/page.html")
+    own = asset("templates/page.js")
+    sources = (own,) if script is None else (own, *script.sources)
     return template.render(
         title=title,
         sections=[section.show(page) for section in sections],
         links=[section for section in sections if section.link],
+        ways=ways,
         script=script,
+        sources=sources,
+        hashes=_hashes(sources),
     )
+
+
+def asset(name: str) -> str:
+    """Return the text of a file of this package."""
+    return (files("trm_bt.report") / name).read_text(encoding="utf-8")
+
+
+def _hashes(sources: Sequence[str]) -> Markup:
+    """Return what a content security policy calls the scripts that may run."""
+    digests = (sha256(source.encode()).digest() for source in sources)
+    words = (f"'sha256-{b64encode(digest).decode()}'" for digest in digests)
+    return Markup(" ".join(words))
 
 
 def fill(name: str, page: object, **facts: object) -> Markup:

@@ -29,6 +29,7 @@ from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
 from trm_bt.market.bars import Bars, Status
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.market.label_table import LabelSummary
+from trm_bt.runfolder.orders import OrdersRecord
 from trm_bt.runfolder.schedules import ScheduleRecord
 
 RUN: Final = "run.json"
@@ -38,6 +39,7 @@ CRISES_TABLE: Final = "crises.csv"
 TEARSHEETS: Final = "tearsheets"
 CHECKPOINTS: Final = "checkpoints"
 COMPARISON: Final = "comparison"
+COMPARISON_PAGE: Final = "comparison.html"
 
 _ALWAYS: Final = (OURS, "spy", "sixty_forty")
 """Strategies of every run, whatever is chosen from."""
@@ -298,24 +300,6 @@ class SpanRecord(_Record):
     abstained: int
 
 
-class GapRecord(_Record):
-    """How far weights were from their targets, as shares of the portfolio."""
-
-    median: float
-    p95: float
-    p99: float
-    largest: float
-
-
-class OrdersRecord(_Record):
-    """Orders of all portfolios, and gaps at the fill and at the close."""
-
-    submitted: int
-    completed: int
-    rejected: int
-    gaps: dict[Literal["fill", "close"], GapRecord] = {}
-
-
 _Value = TypeVar("_Value")
 
 
@@ -364,7 +348,8 @@ class Summary(_Record):
 
     `schedules` are of the allocator alone, the run's own `schedule` among them; empty
     in folders of earlier versions. `leads` are those of the allocator over each other
-    strategy; empty under 60 sessions, and in earlier folders.
+    strategy, `sharpe_intervals` the 95 % interval of each one's annual Sharpe ratio, of
+    the same resampled histories; both empty under 60 sessions, and in earlier folders.
     """
 
     bars: BarsRecord
@@ -380,6 +365,7 @@ class Summary(_Record):
     schedules: dict[ScheduleName, ScheduleRecord] = {}
     schedule: ScheduleName = "bar"
     leads: dict[str, Lead] = {}
+    sharpe_intervals: dict[str, tuple[float, float]] = {}
 
     @property
     def strategy_names(self) -> tuple[str, ...]:

@@ -2,19 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.errors import BarsError, CheckpointError
-from trm_bt.evaluation.benchmarks import OURS, baselines
-from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
-from trm_bt.files import staged_folder
-from trm_bt.learning.policy import TRMPolicy
+from trm_bt.evaluation.benchmarks import MATCHED, OURS, average_mix, baselines
 from trm_bt.learning.splits import CrisisPlan
-from trm_bt.manifest import check_replaceable
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision, Policy
@@ -23,17 +18,11 @@ from trm_bt.market.labels import cash_returns
 from trm_bt.processes import Progress, no_progress
 from trm_bt.runfolder.records import (
     OUT_OF_SAMPLE,
-    SUMMARY,
     RunRequest,
-    Summary,
 )
-from trm_bt.runfolder.store import write_json
-from trm_bt.runs.request import choosing, requested_bars
 from trm_bt.runs.results import (
     CrisisResults,
-    save_results,
     schedule_record,
-    summarize,
 )
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.schedule import SCHEDULES
@@ -128,7 +117,7 @@ def backtest_all(
     crises : mapping of str to (BacktestResult, DataFrame)
         By crisis name, the allocator's run and every strategy's equity in the crisis.
     """
-    total = len(policies) + len(_baselines(request))
+    total = len(policies) + len(_baselines(request)) + 1
     progress("backtests", 0, total)
     continuous = policies[OUT_OF_SAMPLE]
     ours = allocate(bars, continuous, continuous.first, request)
@@ -221,14 +210,15 @@ def run_baselines(
     total: int,
     progress: Progress,
 ) -> dict[str, BacktestResult]:
-    """Run SPY, 60/40 and the allocations over the allocator's sessions.
+    """Run SPY, 60/40, the allocations and the average mix over the same sessions.
 
     `progress` is called after the allocator's run, which comes first of `total`, and
     after each of these.
     """
     results: dict[str, BacktestResult] = {}
     progress("backtests", 1, total)
-    for name, weights in _baselines(request).items():
+    mixes = {**_baselines(request), MATCHED: average_mix(ours.weights.iloc[1:].mean())}
+    for name, weights in mixes.items():
         results[name] = run_backtest(
             bars,
             FixedMix,
@@ -241,80 +231,5 @@ def run_baselines(
     return results
 
 
-def backtest_checkpoint(
-    request: RunRequest,
-    checkpoint: Path,
-    out: Path,
-    *,
-    allow_in_sample: bool = False,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Summary:
-    """Backtest an existing checkpoint, beside the baselines.
-
-    Parameters
-    ----------
-    request : RunRequest
-        Bars, device and settings.
-    checkpoint : Path
-        Folder of a checkpoint, a walk-forward set, or an ensemble of such sets.
-    out : Path
-        Folder for summary.json and the tables of equity, weights, decisions, orders.
-    allow_in_sample : bool
-        Whether sessions that the model was trained on are decided, and stamped.
-    force : bool
-        Replace an earlier backtest.
-    progress : callable, optional
-        Called after each run.
-
-    Returns
-    -------
-    Summary
-        Its crises are empty.
-
-    Raises
-    ------
-    BarsError, CheckpointError, ConfigError, RunError
-        If the input is bad; nothing is written then.
-    """
-    check_replaceable(out, marker="equity.parquet", force=force)
-    if not allow_in_sample:
-        check_log(log_beside(out))
-    bars = requested_bars(request)
-    policy = TRMPolicy.load(
-        checkpoint, device=request.device, allow_in_sample=allow_in_sample
-    )
-    request = choosing(request, policy.schema)
-    decide_from = _first_decision(bars, policy, checkpoint)
-    ours = allocate(bars, policy, decide_from, request)
-    total = 1 + len(_baselines(request))
-    others = run_baselines(bars, request, ours, total, progress or no_progress)
-    results = {OURS: ours, **others}
-    seed = policy.models[0].config.seed
-    summary = summarize(bars, results, {}, [], [], seed=seed).model_copy(
-        update=compare_schedules(bars, policy, ours, request)
-    )
-    with staged_folder(out) as folder:
-        save_results(results, {}, folder)
-        write_json(folder / SUMMARY, summary)
-        if not allow_in_sample:  # counted before it stands
-            record_run_trial(out, request.config, ours, bars)
-    return summary
-
-
 def _baselines(request: RunRequest) -> dict[str, tuple[float, ...]]:
     return baselines(Allocations.of(request.config.labels.allocations))
-
-
-def _first_decision(bars: Bars, policy: TRMPolicy, path: Path) -> pd.Timestamp:
-    """Return the first session that has features and that no model was trained on."""
-    possible = bars.sessions[policy.schema.n_lookback - 1 :]
-    known_on = pd.Timestamp(policy.models[0].record.last_label_known_on)
-    if not policy.in_sample:
-        possible = possible[possible > known_on]
-    if not len(possible):
-        raise BarsError(
-            f"{path}: knows labels up to {known_on.date()}, and the bars end on "
-            f"{bars.sessions[-1].date()}: no session is left to decide."
-        )
-    return possible[0]

@@ -33,8 +33,11 @@ from trm_bt.market.bars import Bars
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report.compare_page import render_comparison
 from trm_bt.report.contents import ComparisonContent
+from trm_bt.report.pages import link_comparison
 from trm_bt.runfolder.records import (
     COMPARISON,
+    COMPARISON_PAGE,
+    INDEX,
     OUT_OF_SAMPLE,
     RUN,
     BarsRecord,
@@ -45,10 +48,9 @@ from trm_bt.runfolder.records import (
 from trm_bt.runfolder.store import read_run_record, write_json
 from trm_bt.runfolder.tables import read_columns
 from trm_bt.runs.request import bars_for
-from trm_bt.text import shorten, shown
+from trm_bt.text import shorten, shown, span_text
 
 MARKER: Final = "comparison.json"
-PAGE: Final = "comparison.html"
 _SAME_VALUE: Final = 1e-9
 
 
@@ -138,7 +140,7 @@ def compare(
         progress("tests", 1, 1)
     name = request.folder.absolute().name
     record = _record(name, comparison, assessment, bars, is_same_bars=is_same_bars)
-    _write(record, comparison, target)
+    _write(record, comparison, request.folder, target)
     return record
 
 
@@ -176,9 +178,9 @@ def _decided_between(request: CompareRequest, whole: DecisionRecord) -> Decision
     decided = whole.between(request.start, request.end)
     if not len(decided.sessions):
         raise BarsError(
-            f"{request.folder}: no decision lies between {request.start} and "
-            f"{request.end}; they run from {whole.sessions[0].date()} to "
-            f"{whole.sessions[-1].date()}."
+            f"{request.folder}: no decision lies "
+            f"{span_text(request.start, request.end)}; they run from "
+            f"{whole.sessions[0].date()} to {whole.sessions[-1].date()}."
         )
     return decided
 
@@ -203,14 +205,21 @@ def _assess(
     return assess(comparison, trials, settings, returns, executor)
 
 
-def _write(record: ComparisonRecord, comparison: Comparison, target: Path) -> None:
-    """Write JSON, equity and page as one folder."""
+def _write(
+    record: ComparisonRecord, comparison: Comparison, run_folder: Path, target: Path
+) -> None:
+    """Write JSON, equity and page as one folder, linked if it is inside the run's."""
+    is_inside = target.absolute() == (run_folder / COMPARISON).absolute()
+    back = f"../{INDEX}" if is_inside else ""
     with staged_folder(target) as folder:
         write_json(folder / MARKER, record.to_dict())
         comparison.equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-        content = ComparisonContent(record, comparison.equity, comparison.excess)
+        equity, excess = comparison.equity, comparison.excess
+        content = ComparisonContent(record, equity, excess, back)
         page = render_comparison(content)
-        (folder / PAGE).write_text(page, encoding="utf-8")
+        (folder / COMPARISON_PAGE).write_text(page, encoding="utf-8")
+    if is_inside:
+        link_comparison(run_folder)
 
 
 def check_replayed(folder: Path, equity: pd.Series) -> None:

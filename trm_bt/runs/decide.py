@@ -2,26 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from trm_bt.config import Device, StrategyConfig, TRMConfig
+from trm_bt.errors import ConfigError
 from trm_bt.feeds import load_bars
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
 from trm_bt.market.allocations import Allocations
-from trm_bt.market.bars import Bars, Status
+from trm_bt.market.bars import Bars
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import FEATURE_NAMES, compute_features, with_inputs_of
-from trm_bt.runfolder.records import RUN
+from trm_bt.runfolder.holding import DecisionReport, FeatureReading, PlannedOrder
+from trm_bt.runfolder.records import CHECKPOINTS, RUN
 from trm_bt.runfolder.store import read_run_record
 from trm_bt.runs.folds import RunPolicy
-from trm_bt.runs.portfolio import PlannedOrder, Portfolio, plan_orders
+from trm_bt.runs.portfolio import Portfolio, plan_orders
 from trm_bt.strategies.averaging import Averaging
 from trm_bt.strategies.ledger import WEIGHT_COLUMNS
 from trm_bt.strategies.schedule import DueSessions, Weights
@@ -31,97 +31,6 @@ _SPANS: Final = (64, 512)
 """Sessions that are decided before all of them: most often the newest suffice."""
 _N_SHOWN: Final = 2
 """The session, and the one before it."""
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
-class FeatureReading(_Record):
-    """A feature at the close of the session.
-
-    Parameters
-    ----------
-    value : float
-        In its own unit.
-    z_score : float or None
-        Standardised by the training rows; None while the model abstains.
-    low, high : float or None
-        Range of the training rows; None where the checkpoint does not know it.
-    is_outside : bool or None
-        Whether the value lies outside that range.
-    change : float or None
-        From the session before.
-    status : {"observed", "proxy"}
-    """
-
-    value: float
-    z_score: float | None
-    low: float | None
-    high: float | None
-    is_outside: bool | None
-    change: float | None
-    status: Status
-
-
-class DecisionReport(_Record):
-    """What is held after the close of a session, and what it was decided on.
-
-    Parameters
-    ----------
-    session : date
-        The session; its decision is filled at the next open.
-    allocation : str or None
-        The most probable allocation; None while the model abstains.
-    weights : dict of str to float, or None
-        Targets of equity, bond and cash in force; None where none were ever decided.
-    weights_decided_on : date or None
-        The close that decided them: earlier than `session` where a low confidence or
-        the schedule kept them.
-    probabilities : dict of str to float, or None
-        Of each allocation.
-    confidence, halt_prob : float or None
-        The largest of them, and the probability that the halt head gives.
-    n_steps : int
-        Supervision steps used.
-    model : str
-        Who decided; empty while nobody did.
-    knows_until : date
-        The last session whose outcome the model knows: that of the deciding model, or
-        of the oldest one while it abstains.
-    abstains_because : str or None
-        One sentence while the model abstains.
-    features : dict of str to FeatureReading
-    outside : tuple of str
-        Features outside the range of the training rows.
-    session_before : date or None
-        What changes are since.
-    allocation_before : str or None
-        The most probable allocation of that session.
-    weight_changes, probability_changes : dict of str to float, or None
-        Where both sessions have them.
-    orders : tuple of PlannedOrder, or None
-        What brings the portfolio there, where one is given.
-    """
-
-    session: date
-    allocation: str | None
-    weights: dict[str, float] | None
-    weights_decided_on: date | None
-    probabilities: dict[str, float] | None
-    confidence: float | None
-    halt_prob: float | None
-    n_steps: int
-    model: str
-    knows_until: date
-    abstains_because: str | None
-    features: dict[str, FeatureReading]
-    outside: tuple[str, ...]
-    session_before: date | None
-    allocation_before: str | None
-    weight_changes: dict[str, float] | None
-    probability_changes: dict[str, float] | None
-    orders: tuple[PlannedOrder, ...] | None = None
 
 
 def decide(
@@ -187,6 +96,10 @@ def open_model(path: Path | str, device: Device = "auto") -> Decider:
     """
     path = Path(path).expanduser()
     if (path / RUN).is_file():
+        if not (path / CHECKPOINTS).is_dir():
+            raise ConfigError(
+                f"{path}: the folder of a backtest holds no model. Give its checkpoint."
+            )
         return RunPolicy(path, read_run_record(path), device)
     return TRMPolicy.load(path, device=device)
 

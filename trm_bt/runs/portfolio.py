@@ -4,15 +4,14 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Self
-
-from pydantic import BaseModel, ConfigDict
+from typing import Final, Self
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import ConfigError
 from trm_bt.feeds.sources import CORE_SYMBOLS
 from trm_bt.market.bars import Bars
 from trm_bt.reading import read_json
+from trm_bt.runfolder.holding import PlannedOrder
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.schedule import Weights
 from trm_bt.strategies.sizing import MIN_DRIFT, affordable_share, drift, target_values
@@ -21,29 +20,6 @@ from trm_bt.text import shown
 _MOST: Final = 1e15
 """Shares, or cash in quote currency."""
 _SYMBOLS: Final = tuple(CORE_SYMBOLS[role] for role in ("equity", "bond"))
-
-
-class PlannedOrder(BaseModel):
-    """One order for the next open.
-
-    Parameters
-    ----------
-    asset, symbol : str
-        The role, and the symbol that plays it.
-    side : {"buy", "sell"}
-    shares : int
-        Whole shares, above 0.
-    price : float
-        The close that the order is sized from, in quote currency.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    asset: Literal["equity", "bond"]
-    symbol: str
-    side: Literal["buy", "sell"]
-    shares: int
-    price: float
 
 
 @dataclass(frozen=True)

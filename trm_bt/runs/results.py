@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from trm_bt.backtest import BacktestResult
 from trm_bt.evaluation.benchmarks import OURS
-from trm_bt.evaluation.claims import Lead
 from trm_bt.evaluation.leads import draws_of, leads_of, resampling_of
 from trm_bt.evaluation.metrics import (
     MIN_SESSIONS,
@@ -17,25 +17,28 @@ from trm_bt.evaluation.metrics import (
     summarize_strategy,
     total_return,
 )
+from trm_bt.evaluation.statistics import interval
+from trm_bt.files import staged_files
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.splits import CrisisPlan
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.labels import cash_returns
+from trm_bt.runfolder.holding import NOW, DecisionReport
+from trm_bt.runfolder.orders import GapRecord, OrdersRecord
 from trm_bt.runfolder.records import (
     OUT_OF_SAMPLE,
     BarsRecord,
     CashRecord,
     CrisisRecord,
     FeaturesRecord,
-    GapRecord,
     ModelRecord,
-    OrdersRecord,
     SpanRecord,
     Summary,
     ValidationRecord,
 )
 from trm_bt.runfolder.schedules import ScheduleRecord
+from trm_bt.runfolder.store import write_json
 
 CrisisResults = Mapping[str, tuple[BacktestResult, pd.DataFrame]]
 """By crisis: the allocator's run, and every strategy's equity in the crisis."""
@@ -121,20 +124,24 @@ def summarize(
         orders=_orders_record(everything),
         seed=seed,
         allocations=schema.table.names,
-        leads=_leads(results, earned),
+        **_tests(results, earned),
     )
 
 
-def _leads(
+def _tests(
     results: Mapping[str, BacktestResult], cash_returns: pd.Series | None
-) -> dict[str, Lead]:
-    """Test the allocator's lead over each baseline; nothing where the span is short."""
+) -> dict[str, Any]:
+    """Return `leads` and `sharpe_intervals`; nothing where the span is short."""
     excess = pd.DataFrame(
         {name: excess_returns(r.equity, cash_returns) for name, r in results.items()}
     )
     if len(excess) < MIN_SESSIONS:
         return {}
-    return leads_of(excess, draws_of(excess, resampling_of(excess)), list(results))
+    draws = draws_of(excess, resampling_of(excess))
+    return {
+        "leads": leads_of(excess, draws, list(results)),
+        "sharpe_intervals": {name: interval(values) for name, values in draws.items()},
+    }
 
 
 def schedule_record(
@@ -254,6 +261,12 @@ def save_results(
     for table, parts in tables.items():
         whole = pd.concat(parts, ignore_index=True)
         whole.to_parquet(folder / f"{table}.parquet")
+
+
+def save_now(report: DecisionReport, folder: Path) -> None:
+    """Write what is held after the last session into a run folder."""
+    with staged_files(folder) as new:
+        write_json(new / NOW, report)
 
 
 def _tagged(frame: pd.DataFrame, run: str, strategy: str) -> pd.DataFrame:

@@ -44,8 +44,9 @@ from trm_bt.runfolder.store import read_summary, write_json
 from trm_bt.runs.backtests import RecordedPolicy, backtest_all, compare_schedules
 from trm_bt.runs.claim import claim, write_record
 from trm_bt.runs.dataset import save_labels
+from trm_bt.runs.decide import decide
 from trm_bt.runs.request import training_bars
-from trm_bt.runs.results import model_record, save_results, summarize
+from trm_bt.runs.results import model_record, save_now, save_results, summarize
 from trm_bt.runs.train import save_trained
 from trm_bt.runs.work import Seconds, Work, lay_out, timed
 
@@ -123,7 +124,11 @@ def run(
     record, jobs = _record(work, command), _jobs(out, work)
     with exclusive_lock(out), kept(executor) as executor:
         if claim(out, record, jobs, force=force):
-            _LOG.warning("%s: this run is already done, and nothing was made.", out)
+            _LOG.warning(
+                "%s: this run is already done, and nothing was made. To repeat it, "
+                "give another --out.",
+                out,
+            )
             return read_summary(out)
         with timed(seconds, "training"):
             _train(work, jobs, executor, progress)
@@ -134,6 +139,7 @@ def run(
             summary = _save_tables(out, work, decided, progress)
         facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
         write_record(out, record.model_copy(update=facts))
+        save_now(decide(out, work.bars, device=request.device), out)
         with timed(seconds, "report"):
             report.build(out, executor=executor, progress=progress)
         write_record(out, record.model_copy(update=facts))
@@ -191,7 +197,8 @@ def _train(
     """Train and save the models that are not there yet."""
     missing = {folder: job for folder, job in jobs.items() if not is_checkpoint(folder)}
     folders = {job.name: folder for folder, job in missing.items()}
-    shares = _Shares(len(jobs), len(jobs) - len(missing), progress)
+    n_epochs = work.request.config.training.epochs
+    shares = _Shares(len(jobs), len(jobs) - len(missing), n_epochs, progress)
     trainings = train_each(
         list(missing.values()), work.lesson, executor=executor, progress=shares.hear
     )
@@ -205,19 +212,23 @@ def _train(
 class _Shares:
     """Turns the news of trainings side by side into one count, in thousandths."""
 
-    def __init__(self, n_models: int, n_there: int, progress: Progress) -> None:
-        self._n_models, self._n_there, self._progress = n_models, n_there, progress
+    def __init__(
+        self, n_models: int, n_there: int, n_epochs: int, progress: Progress
+    ) -> None:
+        self._n_models, self._n_there = n_models, n_there
+        self._n_epochs, self._progress = n_epochs, progress
         self._shares: dict[str, float] = {}
 
     def hear(self, news: TrainingProgress) -> None:
         """Note how far a training is."""
-        self.advance(news.name, news.step / news.total_steps)
+        words = f"training {news.name}, epoch {news.epoch} of {self._n_epochs}"
+        self.advance(news.name, news.step / news.total_steps, words)
 
-    def advance(self, name: str, share: float) -> None:
+    def advance(self, name: str, share: float, words: str = "training") -> None:
         """Note which share of a training is done."""
         self._shares[name] = share
         done = self._n_there + sum(self._shares.values())
-        self._progress("training", round(1000 * done), 1000 * self._n_models)
+        self._progress(words, round(1000 * done), 1000 * self._n_models)
 
 
 def _decide(out: Path, work: Work, progress: Progress) -> _Decided:

@@ -154,7 +154,7 @@ def save_trained(
     extras = {
         "MODEL_CARD.md": report.model_card(card_facts(model, labels, bars)).encode(),
         "history.json": (json.dumps(history, indent=2) + "\n").encode(),
-        "training.png": report.loss_curve(history, baselines),
+        "training.png": report.loss_curve(history, baselines, record.best_epoch),
     }
     save_checkpoint(model, folder, extras=extras, force=force)
 

@@ -1,31 +1,24 @@
-"""What QuantStats draws and measures, through its public functions alone.
+"""What QuantStats measures and draws, through its public functions alone.
 
 Importing QuantStats changes matplotlib's settings, and it logs a line for each missing
 font. So it is imported and called where all of that is put back.
 """
 
-import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from re import search
-from typing import Any, Final
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
 
 import matplotlib as mpl
 import pandas as pd
-from markupsafe import Markup
-from matplotlib.dates import DateConverter
-from matplotlib.figure import Figure
+from markupsafe import Markup, escape
 
 from trm_bt.evaluation.metrics import MIN_SESSIONS
-from trm_bt.report.colours import LIGHT
 from trm_bt.report.contents import Sheet
-from trm_bt.report.drawing import DateSpan, clean_svg
 from trm_bt.report.templating import fill
-
-MIN_ROLLING_SESSIONS: Final = 126
-"""Sessions under which QuantStats' half-year rolling figures are empty."""
 
 _SHORT_MEASURES: Final = {
     *("Cumulative Return", "Max Drawdown", "Max DD Date", "Max DD Period Start"),
@@ -37,67 +30,54 @@ _SHORT_MEASURES: Final = {
 
 A list of what stays, unlike one of what goes, lets no new row of QuantStats slip in.
 """
-
 _OF_EXCESS: Final = "Sharpe|Sortino|Omega|Treynor"
 """Rows that mean something of returns in excess of cash alone."""
-
-_THEME: Final[dict[Any, Any]] = {
-    "figure.figsize": (10, 6),
-    "axes.facecolor": "white",
-    "figure.facecolor": "white",
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.5,
-    "text.color": "#333333",
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "trm_bt",
-    "text.parse_math": False,
-    "path.simplify_threshold": 0.5,
-}
+_LEFT_OUT: Final = {"All-time (ann.)", "Risk-Free Rate"}
+"""Rows that repeat another one, CAGR, or say what the page itself says of cash."""
+_NONE: Final = {"-", "nan", "nan%", ""}
 
 
 def measures(page: Sheet) -> Markup:
-    """Return the section; where the portfolio never moves it says so.
+    """Return the section: one table, with a column for each portfolio.
 
-    Two of QuantStats' figures are left out, for what they draw is wrong: daily returns
-    fall to 0 on each weekend, and the rolling beta is 0 until its half year is full. A
-    window under `MIN_SESSIONS` has nothing annualised, monthly or rolling, and one
-    under `MIN_ROLLING_SESSIONS` nothing rolling.
+    Where the portfolio never moves it says so. A window under `MIN_SESSIONS` has
+    nothing annualised, monthly or rolling.
     """
-    benchmark, second = _moving(page.benchmark), _moving(page.second)
     is_short = page.n_judged < MIN_SESSIONS
-    facts: dict[str, object] = {"figures": {}}
+    benchmark, table = _moving(page.benchmark), None
     if (returns := _moving(page.returns)) is not None:
-        with _contained():
-            span = page.window.span if page.window else None
-            drawn = _figures(returns, benchmark, is_short)
-            facts = {
-                "figures": {caption: _svg(figure, span) for caption, figure in drawn},
-                "measured": _measures(returns, benchmark, is_short, has_rules=True),
-                "second": None
-                if second is None
-                else _measures(returns, second, is_short, has_rules=False),
-                "years": None if is_short else _years(returns, benchmark),
-                "drawdowns": _drawdowns(returns),
-            }
-        if page.is_cash_paid:
-            facts |= _without_ratios(facts)
-    is_flat = page.benchmark is not None and benchmark is None
-    short = MIN_SESSIONS if is_short else None
-    return fill("measures", page, is_flat=is_flat, short=short, **facts)
+        table = _table(returns, benchmark, _moving(page.second))
+        names = table["Metric"]
+        if is_short:
+            table = table[names.isin(_SHORT_MEASURES)]
+        elif page.is_cash_paid:
+            table = table[~names.str.contains(_OF_EXCESS)]
+    return fill(
+        "measures",
+        page,
+        table=table,
+        is_flat=page.benchmark is not None and benchmark is None,
+        short=MIN_SESSIONS if is_short else None,
+    )
 
 
-def _without_ratios(facts: Mapping[str, object]) -> dict[str, object]:
-    """Leave out what has another value of returns in excess of cash."""
-    left: dict[str, object] = {}
-    for name, shown in facts.items():
-        if isinstance(shown, pd.DataFrame) and "Metric" in shown:
-            left[name] = shown[~shown["Metric"].str.contains(_OF_EXCESS)]
-        elif isinstance(shown, dict):
-            left[name] = {k: v for k, v in shown.items() if not search(_OF_EXCESS, k)}
-    return left
+def untouched_page(page: Sheet) -> str:
+    """Return the page that QuantStats makes of a tearsheet's returns, as it is."""
+    returns, benchmark = _moving(page.returns), _moving(page.benchmark)
+    if returns is None:
+        return "The portfolio never moves."
+    with _contained(), TemporaryDirectory() as folder:
+        from quantstats import reports
+
+        reports.html(  # type: ignore[no-untyped-call]
+            returns.copy(),
+            None if benchmark is None else benchmark.copy(),
+            title=str(escape(page.title)),
+            output=f"{folder}/page.html",
+            strategy_title=str(escape(returns.name)),
+            benchmark_title=None if benchmark is None else str(escape(benchmark.name)),
+        )
+        return Path(folder, "page.html").read_text(encoding="utf-8")
 
 
 def _moving(returns: pd.Series | None) -> pd.Series | None:
@@ -108,61 +88,56 @@ def _moving(returns: pd.Series | None) -> pd.Series | None:
     return returns if moves.max() - moves.min() > 1e-12 else None
 
 
-def _figures(
-    returns: pd.Series, benchmark: pd.Series | None, is_short: bool
-) -> Iterator[tuple[str, Figure]]:
-    """Draw the figures that have something to say, in the order of the page."""
-    from quantstats import plots
-
-    draw: Any = plots  # without types in the oldest version that we take
-    bare = {"show": False, "ylabel": "", "subtitle": False}
-    plain = {**bare, "prepare_returns": False}
-    wide, low, name = (8, 4), (8, 3), returns.name
-    both = (returns, benchmark)
-    yield "Cumulative returns", draw.returns(*both, figsize=(8, 5), **plain)
-    if not is_short:
-        caption = "Cumulative returns, log scale"
-        yield caption, draw.log_returns(*both, figsize=wide, **plain)
-        if benchmark is not None:
-            caption = "Cumulative returns, matched to the benchmark's volatility"
-            matched = {"match_volatility": True, **plain}
-            yield caption, draw.returns(*both, figsize=wide, **matched)
-        caption = "Returns by calendar year"
-        yield caption, draw.yearly_returns(*both, figsize=wide, **plain)
-        caption = "Distribution of monthly returns"
-        yield caption, draw.histogram(*both, figsize=(7, 4), **plain)
-    if len(returns) > MIN_ROLLING_SESSIONS and not is_short:
-        yield "Rolling volatility", draw.rolling_volatility(*both, figsize=low, **bare)
-        caption = "Rolling Sharpe ratio, raw"
-        yield caption, draw.rolling_sharpe(returns, figsize=low, **bare)
-        caption = "Rolling Sortino ratio"
-        yield caption, draw.rolling_sortino(returns, figsize=low, **bare)
-    caption = "Worst drawdown periods"
-    yield caption, draw.drawdowns_periods(returns, title=name, figsize=wide, **plain)
-    yield "Underwater plot", draw.drawdown(returns, figsize=low, **bare)
-    if not is_short:
-        months = {"cbar": False, "returns_label": name, "show": False, "ylabel": ""}
-        yield "Monthly returns", draw.monthly_heatmap(*both, figsize=wide, **months)
-        caption = "Return quantiles"
-        yield caption, draw.distribution(returns, title=name, figsize=wide, **plain)
-
-
-def _svg(figure: Figure, shaded: DateSpan | None) -> Markup:
-    """Return a figure as SVG, with a span shaded where the axis is one of time."""
-    for axes in figure.axes:
-        if shaded and isinstance(axes.xaxis.get_converter(), DateConverter):
-            days: Any = shaded  # matplotlib converts dates, its types do not say so
-            style: Any = {"alpha": 0.5, "linewidth": 0.8, "zorder": 0}
-            axes.axvspan(*days, color=LIGHT["crisis"], **style)
-    text = io.StringIO()
-    figure.savefig(text, format="svg")
-    return Markup(clean_svg(text.getvalue()))
-
-
-def _measures(
-    returns: pd.Series, benchmark: pd.Series | None, is_short: bool, has_rules: bool
+def _table(
+    returns: pd.Series, benchmark: pd.Series | None, second: pd.Series | None
 ) -> pd.DataFrame:
-    """Return the measures as text, with an empty row between groups on request."""
+    """Return the measures as text, with an empty row between groups.
+
+    Returns
+    -------
+    DataFrame of shape (n_measures, 2 to 4)
+        `Metric`, ours, the benchmark and the second one. What is measured against a
+        benchmark has a row for each of them.
+    """
+    with _contained():
+        first = _measured(returns, benchmark)
+        other = None
+        if second is not None:
+            other = _measured(returns, second).set_index("Metric").drop(index="")
+    names = [str(one.name) for one in (returns, benchmark, second) if one is not None]
+    rows: list[list[str]] = []
+    for row in first.to_dict("records"):
+        metric = str(row["Metric"])
+        cells = [_cell(row[name]) for name in names if name in row]
+        if other is None or second is None or not metric:
+            rows.append([metric, *cells])
+            continue
+        of_second = _cell(other.at[metric, second.name])
+        against = _cell(other.at[metric, returns.name])
+        if against == cells[0]:
+            rows.append([metric, *cells, of_second])
+        else:  # measured against a benchmark: a row for each
+            blank = ["\N{EN DASH}"] * (len(names) - 1)
+            rows += [
+                [f"{metric} to {benchmark.name}", cells[0], *blank]
+                if benchmark is not None
+                else [metric, cells[0], *blank],
+                [f"{metric} to {second.name}", against, *blank],
+            ]
+    table = pd.DataFrame(rows, columns=["Metric", *names])
+    return table[~table["Metric"].isin(_LEFT_OUT)]
+
+
+def _cell(value: object) -> str:
+    """Return a figure of QuantStats with a true minus sign, a dash for none."""
+    text = str(value)
+    if text in _NONE:
+        return "\N{EN DASH}"
+    return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
+
+
+def _measured(returns: pd.Series, benchmark: pd.Series | None) -> pd.DataFrame:
+    """Return what `quantstats.reports.metrics` tells, with `Metric` as a column."""
     from quantstats import reports
 
     table: pd.DataFrame = reports.metrics(  # type: ignore[no-untyped-call]
@@ -170,7 +145,7 @@ def _measures(
         benchmark=None if benchmark is None else benchmark.copy(),
         display=False,
         mode="full",
-        sep=has_rules,
+        sep=True,
         prepare_returns=False,
         match_dates=False,
         internal="True",  # asks for text, percent signs included
@@ -178,37 +153,7 @@ def _measures(
         benchmark_title=None if benchmark is None else benchmark.name,
     ).iloc[2:]  # the span stands on top of the page
     table.index = table.index.str.replace("\ufe6a", "")
-    if is_short:
-        table = table[table.index.isin(_SHORT_MEASURES)]
     return table.rename_axis("Metric").reset_index()
-
-
-def _years(returns: pd.Series, benchmark: pd.Series | None) -> pd.DataFrame:
-    """Return the returns of each calendar year, in percent."""
-    from quantstats import stats, utils
-
-    if benchmark is not None:
-        table: pd.DataFrame = stats.compare(  # type: ignore[no-untyped-call]
-            returns, benchmark, "YE", prepare_returns=False
-        )
-        table.columns = [benchmark.name, returns.name, "Multiplier", "Won"]
-    else:
-        years = pd.DatetimeIndex(returns.index).year
-        simple = utils.group_returns(returns, years) * 100
-        compounded = utils.group_returns(returns, years, compounded=True) * 100
-        table = pd.DataFrame({"Return": simple, "Cumulative": compounded})
-    return table.rename_axis("Year").reset_index()
-
-
-def _drawdowns(returns: pd.Series) -> pd.DataFrame:
-    """Return the ten deepest drawdowns; one that the window cuts off just ends."""
-    from quantstats import stats
-
-    details: Any = stats  # without types
-    table: pd.DataFrame = details.drawdown_details(details.to_drawdown_series(returns))
-    table = table.sort_values(by="max drawdown")[:10]
-    columns = ["start", "end", "max drawdown", "days"]
-    return table[columns].set_axis(["Started", "Ended", "Drawdown", "Days"], axis=1)
 
 
 @contextmanager
@@ -224,9 +169,7 @@ def _contained() -> Iterator[None]:
         try:
             mpl.rcdefaults()
             import quantstats.reports  # noqa: F401 - sets its theme when imported
-            import seaborn
 
-            seaborn.set_theme(font_scale=1.1, rc=_THEME)
             plt.switch_backend("svg")
             yield
         finally:

@@ -1,49 +1,46 @@
 """The whole run: growth and drawdown, and the figures of every strategy."""
 
-from collections.abc import Iterable
+from typing import Final
 
-import pandas as pd
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from trm_bt.evaluation.metrics import drawdowns
+from trm_bt.evaluation.benchmarks import MATCHED
 from trm_bt.report.colours import LINES
 from trm_bt.report.contents import RunContent
-from trm_bt.report.drawing import (
-    PERCENT,
-    DateSpan,
-    as_svg,
-    draw_lines,
-    log_scale,
-    panels,
-    shade,
-)
+from trm_bt.report.csv_tables import CSV_TABLES
+from trm_bt.report.return_charts import growth_chart
 from trm_bt.report.templating import fill
+from trm_bt.runfolder.records import COMPARISON, COMPARISON_PAGE
+
+NO_COMPARISON: Final = Markup(
+    '<span id="comparison">With every benchmark: <code>trm-bt compare</code>.</span>'
+)
+"""What an index says until its run has been compared."""
+COMPARISON_LINK: Final = Markup(
+    f'<span id="comparison"><a href="{COMPARISON}/{COMPARISON_PAGE}">'
+    "Compared with every benchmark</a>.</span>"
+)
+"""What it says then."""
 
 
 def whole_run(page: RunContent) -> Markup:
     """Return the section."""
-    spans = [window.span for window in page.windows if not window.reason]
+    named = [
+        (window.title, window.span) for window in page.windows if not window.reason
+    ]
     table = page.allocations
     mixes = {
         name: "/".join(f"{weight:.0%}".rstrip("%") for weight in weights)
         for name, weights in zip(table.names, table.weights, strict=True)
     }
+    equity = page.folder.equity[list(LINES)]
+    compared = page.folder.path / COMPARISON / COMPARISON_PAGE
     return fill(
-        "whole_run", page, mixes=mixes, picture=_chart(page.folder.equity, spans)
+        "whole_run",
+        page,
+        mixes=mixes,
+        matched=MATCHED,
+        comparison=COMPARISON_LINK if compared.is_file() else NO_COMPARISON,
+        tables=CSV_TABLES,
+        picture=growth_chart(equity, LINES, named),
     )
-
-
-@as_svg
-def _chart(equity: pd.DataFrame, spans: Iterable[DateSpan]) -> Figure:
-    """Draw growth of 1 on a log scale above drawdowns, with the crises shaded."""
-    shown = equity[list(LINES)]
-    figure, (upper, lower) = panels(5.4, 2.2, 1)
-    draw_lines(upper, shown / shown.iloc[0], LINES)
-    log_scale(upper)
-    draw_lines(lower, shown.apply(drawdowns), LINES)
-    lower.set_ylabel("drawdown")
-    lower.yaxis.set_major_formatter(PERCENT)
-    for axes in (upper, lower):
-        shade(axes, spans)
-    return figure

@@ -1,7 +1,45 @@
 "use strict";
-/* Sorting and charts. Without this script the page shows the same tables and pictures. */
+/* Colours, sorting and scrolling. Without this script the page shows the same. */
 (() => {
   const root = document.documentElement;
+
+  /* Light or dark: as the system says, until the reader says otherwise. */
+  const isDark = () => root.dataset.theme ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
+  const memory = { get: () => { try { return localStorage.getItem("theme"); } catch { return null; } },
+    set: theme => { try { localStorage.setItem("theme", theme); } catch { /* a page without storage */ } } };
+  const lamp = document.getElementById("lamp");
+  const name = () => { lamp.textContent = isDark() ? "Light colours" : "Dark colours"; };
+  const given = memory.get();
+  if (given === "light" || given === "dark") root.dataset.theme = given;
+  lamp.hidden = false;
+  lamp.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    memory.set(root.dataset.theme);
+    name();
+    dispatchEvent(new Event("recolour"));
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    name();
+    dispatchEvent(new Event("recolour"));
+  });
+  name();
+
+  /* What scrolls sideways can be reached and scrolled by the keyboard. */
+  function reach() {
+    for (const box of document.querySelectorAll(".wide, .card, pre")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  }
+  reach();
+  addEventListener("resize", reach);
+  document.addEventListener("toggle", reach, true);
+
+  /* On paper everything is open. */
+  addEventListener("beforeprint", () => {
+    for (const part of document.querySelectorAll("details:not(.card)")) part.open = true;
+  });
 
   /* Tables: a button in each sortable head; rows without a value stay at the end. */
   for (const table of document.querySelectorAll("table.sortable")) {
@@ -33,116 +71,4 @@
     });
     body.append(...rows.map(([, row]) => row));
   }
-
-  /* Charts: one cursor and one time axis for all; pictures give way to them on screens. */
-  const source = document.getElementById("run-data");
-  if (!source || typeof uPlot === "undefined") return;
-  const run = JSON.parse(source.textContent);
-  const seconds = run.days.map(day => day * 86400);
-  const bands = run.bands.map(([first, last, title]) => [first * 86400, (last + 1) * 86400, title]);
-  const crisisAt = seconds.map(second =>
-    bands.filter(band => band[0] <= second && second < band[1]).map(band => band[2]).join(", "));
-  const minus = text => text.replace("-", "\u2212");
-  const formats = {
-    percent: value => minus((value * 100).toFixed(1)) + "\u00a0%",
-    factor: value => value.toFixed(3),
-    number: value => value.toFixed(3),
-    whole: value => value.toFixed(0),
-  };
-  const ticks = {
-    percent: value => minus(String(Number((value * 100).toFixed(3)))) + "\u00a0%",
-    factor: value => String(value),
-    number: value => value.toFixed(2),
-    whole: value => Number.isInteger(value) ? String(value) : "",
-  };
-  const ink = name => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
-  const faint = colour => `${colour}cc`;
-
-  function shade(plot) {
-    const { ctx, bbox } = plot;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-    ctx.clip();
-    ctx.fillStyle = ink("crisis");
-    for (const [first, last] of bands) {
-      const left = plot.valToPos(first, "x", true), right = plot.valToPos(last, "x", true);
-      ctx.fillRect(left, bbox.top, Math.max(right - left, devicePixelRatio), bbox.height);
-    }
-    ctx.restore();
-  }
-
-  function lines(chart) {
-    const columns = chart.series.map(one => one.values);
-    const format = chart.classes ? value => chart.classes[value] : formats[chart.format];
-    const textAt = at => (plot, _, __, index) => {
-      const value = index === null ? null : columns[at][index];
-      return value === null || value === undefined ? "\u2013" : format(value);
-    };
-    const isDots = chart.classes || chart.format === "whole";
-    const series = chart.series.map((one, at) => ({
-      label: one.label, value: textAt(at), stroke: ink(one.ink), width: 1.5,
-      ...(chart.is_stacked ? { fill: faint(ink(one.ink)), width: 0 } : {}),
-      ...(isDots ? { paths: () => null, points: { show: true, size: 3, width: 0, fill: ink(one.ink) } } : { points: { show: false } }),
-    }));
-    if (!chart.is_stacked) return { series, columns };
-    /* The first series lies lowest, so the sums are drawn from the highest down. */
-    const sums = columns.map((_, at) => columns[at].map((value, index) =>
-      value === null ? null : columns.slice(0, at + 1).reduce((sum, one) => sum + one[index], 0)));
-    return { series: series.reverse(), columns: sums.reverse() };
-  }
-
-  function options(chart, width, series) {
-    const soft = ink("soft"), grid = { stroke: ink("line"), width: 1 };
-    const axis = { stroke: soft, grid, ticks: grid, font: "12px system-ui, sans-serif" };
-    const isWide = width > 700;
-    const across = { ...axis, size: 32 };
-    const upright = { ...axis, size: chart.classes && isWide ? 150 : 58 };
-    if (chart.format === "whole") upright.incrs = [1, 2, 5, 10, 20, 50];
-    if (chart.classes) {
-      upright.splits = () => chart.classes.map((_, at) => at);
-      upright.values = () => chart.classes.map((name, at) => isWide ? name : String(at));
-    } else {
-      upright.values = (_, values) => values.map(value => value === null ? "" : ticks[chart.format](value));
-    }
-    const ranges = {
-      weights: [0, 1], confidence: [0, 1],
-      allocation: chart.classes && [-0.5, chart.classes.length - 0.5],
-    };
-    const range = ranges[chart.name];
-    return {
-      width, height: chart.height,
-      tzDate: second => uPlot.tzDate(new Date(second * 1000), "Etc/UTC"),
-      cursor: { sync: { key: "run" }, y: false },
-      scales: { y: { ...(chart.is_log ? { distr: 3 } : {}), ...(range ? { range: () => range } : {}) } },
-      axes: [across, upright],
-      series: [{ label: "Session", value: "{YYYY}-{MM}-{DD}" }, ...series,
-        { label: "Crisis", value: (_, __, ___, index) => (index !== null && crisisAt[index]) || "\u2013" }],
-      hooks: { drawClear: [shade] },
-    };
-  }
-
-  function draw(place, chart) {
-    const { series, columns } = lines(chart);
-    const nothing = seconds.map(() => null);
-    const width = Math.floor(place.clientWidth);
-    place.replaceChildren();
-    return new uPlot(options(chart, width, series), [seconds, ...columns, nothing], place);
-  }
-
-  const drawn = new Map();
-  function drawAll() {
-    for (const plot of drawn.values()) plot.destroy();
-    for (const chart of run.charts) {
-      const place = document.getElementById(`chart-${chart.name}`);
-      place.closest("figure").classList.add("is-live");
-      drawn.set(place, draw(place, chart));
-    }
-  }
-  drawAll();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth !== width) { width = innerWidth; drawAll(); }
-  });
 })();
