@@ -13,6 +13,7 @@ from tests.simulation import simulate
 from trm_bt.backtest import run_backtest
 from trm_bt.config import BacktestConfig
 from trm_bt.errors import BarsError, TRMError
+from trm_bt.feeds import load_bars
 from trm_bt.market.bars import Bars
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.decision_table import DECISION_COLUMNS
@@ -86,6 +87,17 @@ def test_twenty_real_years_equal_the_simulation(real_bars):
     assert len(result.equity) > 20 * 250
     assert_simulated(result, real_bars.between(first), decided_targets(result), config)
     assert result.n_completed == result.n_submitted > 9_000
+    assert result.n_rejected == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", MIXES[:3], ids=str)
+def test_all_of_spys_history_equals_the_simulation(market_dir, weights):
+    bars, config = load_bars(market_dir), BacktestConfig()
+    assert bars.sessions[0].year == 1993
+    result = run_backtest(bars, FixedMix, params={"weights": weights}, config=config)
+    targets = np.tile(weights[:2], (len(bars.sessions), 1))
+    assert_simulated(result, bars, targets, config)
     assert result.n_rejected == 0
 
 

@@ -239,6 +239,15 @@ def test_one_that_is_at_work_keeps_others_off(tmp_path):
         assert names(tmp_path) == [".run.lock"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="where no file can be made")
+def test_a_lock_that_cannot_be_made_is_not_said_to_be_held():
+    with (
+        pytest.raises(RunError, match=r"\.run\.lock beside it cannot be written"),
+        exclusive_lock(Path("/proc/run")),
+    ):
+        pass
+
+
 @needs_posix
 def test_hidden_folders_of_others_stay(tmp_path):
     others = [".run", ".run.12345678", ".run.2.12345678.draft", ".rum.12345678.draft"]

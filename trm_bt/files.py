@@ -65,10 +65,10 @@ def exclusive_lock(target: Path) -> Iterator[None]:
     try:
         held = FileLock(path, timeout=0).acquire()
     except Timeout as error:
-        raise RunError(
-            f"{target}: another process is at work on it. Wait until it ends, or "
-            "choose another --out."
-        ) from error
+        what = "another process is at work on it. Wait until it ends, or"
+        if not path.exists():  # the lock could not be made
+            what = f"{path.name} beside it cannot be written. Make it possible, or"
+        raise RunError(f"{target}: {what} choose another --out.") from error
     with held:
         try:
             yield

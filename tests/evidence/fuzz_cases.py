@@ -260,10 +260,11 @@ class Fuzz:
         if command == "fetch":
             command = "validate"
         words = [command]
-        if command == "audit":  # of the sample it takes minutes
-            words += [*self.given(self.inputs.bars), "--cuts", "1"]
         found = app[command].assemble_argument_collection(parse_docstring=True)
         names = [o.name for o in found if str(o.name).startswith("--")]
+        if {"--bars", "--config"} <= {*names}:  # on the sample it takes minutes
+            words += self.given(self.inputs.bars)
+        words += ["--cuts", "1"] * (command == "audit")
         for name in self.rng.permutation(names)[: self.rng.integers(0, 5)]:
             value = str(pick(self.rng, (*VALUES, *TEXTS)))
             words += pick(self.rng, ([name, value], [name], [f"{name}={value}"]))
