@@ -37,6 +37,10 @@ def folder(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "one"
     told = []
     run(REQUEST, out, command=COMMAND, progress=lambda *state: told.append(state))
+    assert (f"training {CRISIS}, epoch 1 of 2", 1) in [
+        (words, min(done, 1)) for words, done, _ in told
+    ]
+    told = [(words.split()[0], done, total) for words, done, total in told]
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
     assert stages == ["training", "deciding", "backtests", "report"]
     for stage in stages:
@@ -101,7 +105,8 @@ def test_what_is_held_now_is_what_decide_says(folder, record):
     assert json.loads((folder / "now.json").read_text()) == report.model_dump(
         mode="json"
     )
-    last = pd.read_parquet(folder / "decisions.parquet").iloc[-1]
+    table = pd.read_parquet(folder / "decisions.parquet")
+    last = table[table["run"] == "out_of_sample"].iloc[-1]
     page = " ".join((folder / "index.html").read_text().split())
     assert f"Held after the close of {report.session}:" in page
     assert report.weights["equity"] == pytest.approx(last["target_equity"])
@@ -113,11 +118,9 @@ def test_the_average_mix_holds_the_mean_of_what_was_held(folder, summary):
     mix = ours[["equity", "bond", "cash"]].mean()
     bars = load_bars("sample")
     equity = pd.read_parquet(folder / "equity.parquet")["exposure_matched"]
-    legs = [
-        leg["close"].pct_change().loc[equity.index[1:]]
-        for leg in (bars.equity, bars.bond)
-    ]
-    cash = cash_returns(bars).reindex(equity.index[1:])
+    held = equity.index[2:]  # bought at the first close after the base
+    legs = [leg["close"].pct_change().loc[held] for leg in (bars.equity, bars.bond)]
+    cash = cash_returns(bars).reindex(held)
     moves = mix["equity"] * legs[0] + mix["bond"] * legs[1] + mix["cash"] * cash
     earned = summary["strategies"]["exposure_matched"]["total_return"]
     assert earned == pytest.approx((1 + moves).prod() - 1, abs=2e-3)

@@ -19,7 +19,7 @@ from trm_bt.learning.devices import full_precision, pick_device
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import TrainedModel
 from trm_bt.manifest import MANIFEST
-from trm_bt.market.decisions import Decision, abstain
+from trm_bt.market.decisions import IN_SAMPLE, Decision, abstain
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.text import reason_of
 
@@ -343,7 +343,7 @@ def _fingerprint(model: TrainedModel) -> str:
 def _stamp(model: TrainedModel, session: pd.Timestamp) -> str:
     """Name the model that decided, and say so if it was trained on the session."""
     is_in_sample = session.date() <= _known_on(model)
-    return f"{model.name} (in sample)" if is_in_sample else model.name
+    return f"{model.name}{IN_SAMPLE}" if is_in_sample else model.name
 
 
 def _check_rows(sessions: pd.DatetimeIndex, features: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """A decision at the close of a session, and the protocol of a policy."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from trm_bt.market._typing import (
     FloatSessionsByFeature,
 )
 from trm_bt.market.features import FeatureSchema
+
+IN_SAMPLE: Final = " (in sample)"
+"""What stands after the name of a model that decides what it was trained on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from trm_bt.runfolder.records import (
 )
 from trm_bt.runfolder.store import write_json
 from trm_bt.runs.backtests import RecordedPolicy, backtest_all, compare_schedules
+from trm_bt.runs.claim import announce
 from trm_bt.runs.dataset import save_labels
 from trm_bt.runs.decide import decide
 from trm_bt.runs.request import choosing, requested_bars
@@ -100,6 +101,7 @@ def backtest_checkpoint(
         save_labels(labels, features, bars, request.config.labels, folder)
         write_json(folder / SUMMARY, summary)
         write_json(folder / RUN, record)
+        announce(folder)
         if not allow_in_sample:  # counted before it stands
             record_run_trial(out, request.config, results[OURS], bars)
     save_now(decide(policy, bars, config=request.config), out)

@@ -56,11 +56,23 @@ def claim(out: Path, record: RunRecord, models: Iterable[Path], *, force: bool) 
     own = [path for path in above if out in path.parents]
     with staged_folder(out) as draft:
         write_json(draft / RUN, record)
-        folders = (out / TEARSHEETS, out / COMPARISON, *own)
-        names = {f"{path.relative_to(out).as_posix()}/": None for path in folders}
-        text = manifest_text(names_in(draft) | names)
-        (draft / MANIFEST).write_text(text, encoding="utf-8")
+        announce(draft, [path.relative_to(out).as_posix() for path in own])
     return False
+
+
+def announce(draft: Path, inner: Iterable[str] = ()) -> None:
+    """Write a manifest that also names the folders that a run gets later.
+
+    Parameters
+    ----------
+    draft : Path
+        The new folder, with its files.
+    inner : iterable of str
+        Folders of it beside those of its pages, relative to it.
+    """
+    names = {f"{name}/": None for name in (TEARSHEETS, COMPARISON, *inner)}
+    text = manifest_text(names_in(draft) | names)
+    (draft / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def write_record(out: Path, record: RunRecord) -> None:

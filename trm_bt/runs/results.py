@@ -22,6 +22,7 @@ from trm_bt.files import staged_files
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.splits import CrisisPlan
 from trm_bt.market.bars import Bars
+from trm_bt.market.decisions import IN_SAMPLE
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.labels import cash_returns
 from trm_bt.runfolder.holding import NOW, DecisionReport
@@ -186,7 +187,7 @@ def _crisis_record(
     if found is not None:
         result, equity = found
         first = result.decisions.iloc[0]
-        model = models[first["base_model"]]
+        model = models[first["base_model"].removesuffix(IN_SAMPLE)]
         facts |= {
             "sessions": len(equity) - 1,
             "model": first["model"],

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from trm_bt.evaluation.benchmarks import MATCHED, OURS
 from trm_bt.figures import number, percent, share
+from trm_bt.market.decisions import IN_SAMPLE
 from trm_bt.report.contents import RunContent
 from trm_bt.report.headline import constant_mix, contrasts, habit, headline, worth
 from trm_bt.report.plain_words import plain_verdict
@@ -26,7 +27,6 @@ _TILES: Final = {
 }
 """Heading and form of the six figures."""
 _BESIDE: Final = {"sixty_forty": "60/40", MATCHED: "its average mix"}
-_IN_SAMPLE: Final = " (in sample)"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _outside(now: DecisionReport | None) -> str:
 
 def _knowledge(models: pd.Series) -> str:
     """Say what the deciding models knew of the sessions that they decided."""
-    if models.astype(str).str.endswith(_IN_SAMPLE).any():
+    if models.astype(str).str.endswith(IN_SAMPLE).any():
         return (
             "In sample: some decisions come from a model that was trained on their own "
             "outcomes, so that nothing here says how it does on what it never saw."
