@@ -6,8 +6,8 @@ from trm_bt.analyzers.records import TableAnalyzer, plain_records
 from trm_bt.config import FeatureConfig, LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.feeds._typing import Feed
-from trm_bt.feeds.backtrader import sessions_of
-from trm_bt.feeds.calendars import BarByBar, check_finished
+from trm_bt.feeds.backtrader import sessions_of, stamp_of
+from trm_bt.feeds.calendars import BarByBar, check_finished, check_weekdays
 from trm_bt.feeds.roles import feeds_by_name, find_roles
 from trm_bt.market._typing import JsonObject
 from trm_bt.market.bars import CORE_ROLES, PRICE_COLUMNS, Bars
@@ -89,11 +89,13 @@ class AllocationLabeler(TableAnalyzer):
         if not self._calendar.has_new():
             return
         self._calendar.handle()
+        equity = self._feeds["equity"]
+        check_weekdays(equity, [stamp_of(equity)])
         for name, feed in self._feeds.items():
             self._bars[name].append(
                 tuple(getattr(feed.lines, column)[0] for column in _columns(name))
             )
-        self._sessions.append(self._feeds["equity"].datetime[0])
+        self._sessions.append(stamp_of(equity))
 
     def stop(self) -> None:
         """Label the collected bars, then drop feeds and bars.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import RunError
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.feeds.backtrader import local_number, sessions_of
 
 Record: TypeAlias = dict[str, str | float | int | bool | None]
 """A row of a table by column: ISO dates, None for what is missing."""
@@ -44,6 +44,11 @@ class CloseAnalyzer(TableAnalyzer):
     def prenext(self) -> None:
         """Note a close before the strategy decides anything."""
         self.next()
+
+    def _now(self) -> float:
+        """Return the date number of the strategy's current bar."""
+        ran = self.strategy
+        return local_number(ran.data, ran.datetime[0])
 
     def _by_session(self, *columns: str) -> pd.DataFrame:
         """Return the rows under these columns, by session, and drop them."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import ConfigError
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.feeds.backtrader import local_number, sessions_of, stamp_of
 
 _Row = tuple[float | str | bool, ...]
 _NAME: Final = "trm_run_recorder"
@@ -152,7 +152,7 @@ class RunRecorder(bt.Analyzer):
                 self._rows[order.ref],
                 self._now(),
                 order.getstatusname(),
-                done.dt if done.size else np.nan,
+                local_number(order.data, done.dt) if done.size else np.nan,
                 done.size,
                 done.price,
                 done.comm,
@@ -165,7 +165,7 @@ class RunRecorder(bt.Analyzer):
         A feed that has not started shows its last bar of all, so it has no say; and
         the strategy's own clock still stands on the bar before in `next_open`.
         """
-        started = [f.datetime[0] for f in self.strategy.cerebro.datas if len(f)]
+        started = [stamp_of(f) for f in self.strategy.cerebro.datas if len(f)]
         return float(np.floor(max(started)))
 
     def _request(self, what: str, nth: float, amount: float) -> None:

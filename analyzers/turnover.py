@@ -51,7 +51,7 @@ class TurnoverAnalyzer(CloseAnalyzer):
         """Close the session's account."""
         strategy = self.strategy
         value = strategy.broker.getvalue()
-        row = (strategy.datetime[0], self._traded, self._commission, value)
+        row = (self._now(), self._traded, self._commission, value)
         self._rows.append(row)
         self._traded = self._commission = 0.0
 

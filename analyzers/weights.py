@@ -31,7 +31,7 @@ class WeightsAnalyzer(CloseAnalyzer):
         values = [
             value_in(broker, feed) if len(feed) else 0.0 for feed in strategy.datas
         ]
-        self._rows.append((strategy.datetime[0], *values, broker.getcash()))
+        self._rows.append((self._now(), *values, broker.getcash()))
 
     def stop(self) -> None:
         """Make the table, and drop the rows."""

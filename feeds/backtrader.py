@@ -1,9 +1,12 @@
 """Bars as Backtrader feeds whose line arrays are filled in bulk."""
 
+import math
 from array import array
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from math import isnan
+from numbers import Number
 from typing import Final
 
 import backtrader as bt
@@ -11,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError, ConfigError
+from trm_bt.feeds._typing import Feed
 from trm_bt.market.bars import ROLES, Bars, check_sessions
 
+_SECOND: Final = 1 / 86_400
 _EPOCH_ORDINAL: Final = 719_163
 """Backtrader counts days from 0001-01-01; this is 1970-01-01."""
 
@@ -166,6 +171,41 @@ def _frames(role: str, values: pd.DataFrame | pd.Series) -> dict[str, pd.DataFra
     return {role: values}
 
 
+def local_number(feed: Feed, number: float) -> float:
+    """Return a date number on the clock of a feed's time zone.
+
+    Backtrader keeps moments in UTC, where a day of New York ends on the next date. It
+    stamps a day made of shorter bars with the end of the session, which it rounds to
+    midnight at times; a whole number is the date of a daily bar.
+
+    Parameters
+    ----------
+    feed : data feed
+        Whose bar or fill it is, started.
+    number : float
+        Days since 0001-01-01 in UTC; NaN and infinity stay.
+    """
+    is_made = feed.p.timeframe < bt.TimeFrame.Days <= feed._timeframe
+    if feed._tz is None or not (is_made or number % 1 > 0) or math.isnan(number):
+        return number
+    number -= _SECOND * is_made
+    ahead: timedelta = feed.num2date(number, naive=False).utcoffset()
+    return number + ahead / timedelta(days=1)
+
+
+def stamp_of(feed: Feed) -> float:
+    """Return the date number of a feed's current bar, on the clock of its time zone."""
+    return local_number(feed, feed.datetime[0])
+
+
+def stamps_of(feed: Feed, n_bars: int) -> np.ndarray:
+    """Return the date numbers of a preloaded feed's first bars, shape (n_bars,)."""
+    numbers = np.array(feed.datetime.array[:n_bars])
+    if feed._tz is None:
+        return numbers
+    return np.array([local_number(feed, number) for number in numbers])
+
+
 def sessions_of(numbers: Sequence[float] | np.ndarray) -> pd.DatetimeIndex:
     """Return the sessions of Backtrader's date numbers.
 
@@ -198,6 +238,6 @@ def first_day(name: str, value: object) -> int:
         day = pd.Timestamp(value)  # type: ignore[arg-type] # whatever a script gives
     except (TypeError, ValueError) as error:
         raise ConfigError(f"`{name}` must be a date, got {value!r}.") from error
-    if pd.isna(day):
+    if pd.isna(day) or isinstance(value, Number):  # 20240102 is no moment of 1970
         raise ConfigError(f"`{name}` must be a date, got {value!r}.")
     return day.toordinal()

@@ -4,7 +4,8 @@ The engine separates bars by date and time of day: two daily feeds that stamp a
 session differently never stand on it together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Final
 
 import backtrader as bt
@@ -12,7 +13,11 @@ import numpy as np
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds._typing import Feed, Feeds
+from trm_bt.feeds.backtrader import stamp_of, stamps_of
 
+_FEW_BARS: Final = 10
+_MOST_DAYS_APART: Final = 4.0
+_MADE_UP: Final = (bt.filters.HeikinAshi, bt.filters.Renko)
 _ALIGN: Final = "Align them before the run, times of day too."
 RESAMPLE: Final = (
     "Resample it to days: `cerebro.resampledata(feed, timeframe=bt.TimeFrame.Days)`."
@@ -30,16 +35,15 @@ def check_preloaded(feeds: Feeds) -> None:
     feeds : mapping of str to data feed
         Preloaded feeds by role; the first one is what the others are held against.
     """
-    calendars = {
-        role: np.array(feed.datetime.array[: feed.buflen()])
-        for role, feed in feeds.items()
-    }
+    calendars = {role: stamps_of(feed, feed.buflen()) for role, feed in feeds.items()}
     for role, numbers in calendars.items():
         dates = np.floor(numbers) if _is_daily(feeds[role]) else numbers
         is_right = np.diff(dates) > 0
         if not is_right.all():
             at = int(is_right.argmin())
             raise _out_of_order(feeds, role, numbers[at], numbers[at + 1])
+        if len(dates) >= _FEW_BARS:
+            _check_pace(feeds, role, float(np.median(np.diff(dates))))
     first, *others = calendars
     for role in others:
         if np.array_equal(calendars[first], calendars[role]):
@@ -86,15 +90,18 @@ class BarByBar:
         if not lengths[first] or set(lengths.values()) == {self._n_handled}:
             return False
         check_current_bar(self._feeds)
-        now = self._feeds[first].datetime[0]
+        now = stamp_of(self._feeds[first])
+        stands_still = min(lengths.values()) == self._n_handled
         for role, n_bars in lengths.items():
+            if stands_still and self._n_handled and n_bars == self._n_handled:
+                continue  # another one has its session twice
             if n_bars != self._n_handled + 1 and not self._n_handled:
                 raise BarsError(
                     f"{_pair(self._feeds, first, role)} must share one calendar, but "
                     f"the second begins before the first, which does so on "
                     f"{date_text(now)}. {_ALIGN}"
                 )
-            if n_bars != self._n_handled + 1:
+            if stands_still or n_bars != self._n_handled + 1:
                 raise _out_of_order(self._feeds, role, now, now)
         check_is_later(self._feeds, self._newest)
         return True
@@ -102,7 +109,13 @@ class BarByBar:
     def handle(self) -> None:
         """Mark the current bar as handled."""
         self._n_handled += 1
-        self._newest = next(iter(self._feeds.values())).datetime[0]
+        self._newest = stamp_of(next(iter(self._feeds.values())))
+        if self._n_handled == 1:
+            self._first = self._newest
+        if self._n_handled == _FEW_BARS:
+            for role in filter(lambda name: _is_daily(self._feeds[name]), self._feeds):
+                days = (self._newest - self._first) / (_FEW_BARS - 1)
+                _check_pace(self._feeds, role, days)
 
 
 def check_current_bar(feeds: Feeds) -> None:
@@ -114,9 +127,9 @@ def check_current_bar(feeds: Feeds) -> None:
         Feeds by role, whether their later bars are known or not.
     """
     first, *others = feeds
-    now = feeds[first].datetime[0] if len(feeds[first]) else np.nan
+    now = stamp_of(feeds[first]) if len(feeds[first]) else np.nan
     for role in others:
-        there = feeds[role].datetime[0] if len(feeds[role]) else np.nan
+        there = stamp_of(feeds[role]) if len(feeds[role]) else np.nan
         if np.floor(now) == np.floor(there) and now != there:
             raise _stamped_apart(feeds, first, role, (now, there))
         if now != there:
@@ -138,10 +151,32 @@ def check_is_later(feeds: Feeds, newest: float) -> None:
         Date number of the bar that they stood on before; minus infinity for none.
     """
     first = next(iter(feeds))
-    now = feeds[first].datetime[0]
+    now = stamp_of(feeds[first])
     dates = np.floor([newest, now]) if _is_daily(feeds[first]) else (newest, now)
     if not dates[1] > dates[0]:
         raise _out_of_order(feeds, first, newest, now)
+
+
+def check_weekdays(feed: Feed, numbers: Iterable[float]) -> None:
+    """Raise `BarsError` for a daily feed with a bar on a weekend.
+
+    Features look back sessions of the exchange, which has none there: such bars repeat
+    Friday's, or stand on another date than that of their session.
+
+    Parameters
+    ----------
+    feed : data feed
+        Whose bars they are.
+    numbers : iterable of float
+        Date numbers of some of its bars.
+    """
+    days = (date.fromordinal(int(number)) for number in numbers)
+    if _is_daily(feed) and (day := next((d for d in days if d.weekday() > 4), None)):
+        raise BarsError(
+            f"The feed '{feed._name}' must have bars of New York sessions, and has one "
+            f"on {day:%A} {day}. Leave weekends out; with midnights of another time "
+            "zone the dates are shifted: give them without a zone."
+        )
 
 
 def check_finished(feeds: Feeds) -> None:
@@ -162,6 +197,13 @@ def check_finished(feeds: Feeds) -> None:
             raise BarsError(
                 f"{_name(feeds, role)} must give finished bars, but is replayed: its "
                 f"bar changes until the session ends. {RESAMPLE}"
+            )
+        made_up = [kind for kind, *_ in feed._filters if isinstance(kind, _MADE_UP)]
+        if made_up:
+            raise BarsError(
+                f"{_name(feeds, role)} must give bars as they were traded, but has the "
+                f"filter {type(made_up[0]).__name__}: nobody buys at its prices. Use "
+                "it on a copy: `feed.clone()`."
             )
 
 
@@ -189,7 +231,7 @@ def check_live_stamps(feeds: Feeds) -> None:
         Live feeds by role, some of them perhaps without a bar yet.
     """
     stamps = {
-        role: feed.datetime[0]
+        role: stamp_of(feed)
         for role, feed in feeds.items()
         if len(feed) and _is_daily(feed)
     }
@@ -224,8 +266,17 @@ def parts_of(feed: Feed) -> list[Feed]:
 
 def stand_together(feeds: Feeds) -> bool:
     """Return whether every feed has a bar, and all of them one of the same session."""
-    numbers = {feed.datetime[0] if len(feed) else np.nan for feed in feeds.values()}
+    numbers = {stamp_of(feed) if len(feed) else np.nan for feed in feeds.values()}
     return len(numbers) == 1 and not np.isnan(numbers.pop())
+
+
+def _check_pace(feeds: Feeds, role: str, days: float) -> None:
+    """Refuse a daily feed whose bars stand as many days apart as those of weeks."""
+    if _is_daily(feeds[role]) and days > _MOST_DAYS_APART:
+        raise BarsError(
+            f"{_name(feeds, role)} must give daily bars, but its bars stand {days:.3g} "
+            "days apart. Give it bars of every session."
+        )
 
 
 def _is_daily(feed: Feed) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
+from trm_bt.feeds.spellings import fold
 from trm_bt.text import shown
 
 _DATE_FORMATS: Final = (
@@ -16,6 +17,23 @@ _DATE_FORMATS: Final = (
     *("%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%B %d, %Y", "%m/%d/%y"),
     *("%m-%d-%Y",),
 )
+_MONTHS: Final = (
+    *(
+        "jan sty ene gen",
+        "feb lut fev",
+        "mar mrz",
+        "apr kwi avr abr",
+        "may maj mai mag",
+    ),
+    *("jun cze juin giu", "jul lip juil lug", "aug sie aou ago"),
+    *("sep wrz set", "oct paz okt ott out", "nov lis", "dec gru dez dic"),
+)
+"""Months by their first letters in English, Polish, German, French, Spanish, Italian
+and Portuguese, without accents."""
+_MONTH_OF: Final = {
+    word: months.split()[0] for months in _MONTHS for word in months.split()
+}
+_MONTH: Final = re.compile(r"([^\W\d_]{3,})\.?")
 _MIDNIGHT: Final = re.compile(
     r"([ T]\s?(00:00:00(\.0+)?|000000|00:00|16:00:00|16:00)(Z|[+-]00:?00|-0[456]:?00)?"
     r"| UTC)$"
@@ -57,6 +75,9 @@ def _parse_others(text: pd.Series, path: Path) -> pd.Series:
         if stamps.notna().all():
             return _of_moments(stamps.astype("int64"), path)
     days = text.str.replace(_MIDNIGHT, "", regex=True)
+    if days.str.contains(r"[^\W\d_]{3}", regex=True).any():
+        days = days.str.replace(_MONTH, _in_english, regex=True)
+        days = days.str.replace(r"^(\d\d?)\. ", r"\1 ", regex=True)  # 26. Feb 2021
     best, fewest = None, len(days) + 1
     for date_format in _DATE_FORMATS:
         dates = pd.to_datetime(days, errors="coerce", format=date_format)
@@ -73,6 +94,13 @@ def _parse_others(text: pd.Series, path: Path) -> pd.Series:
             f"{row + 1} has {shown(text.iloc[row])}."
         )
     return best
+
+
+def _in_english(found: re.Match[str]) -> str:
+    """Return the first letters of a month in English; of another word the word."""
+    word = fold(found[1])
+    month = _MONTH_OF.get(word[:4]) or _MONTH_OF.get(word[:3])
+    return found[0] if month is None else month
 
 
 def _of_moments(stamps: pd.Series, path: Path) -> pd.Series:

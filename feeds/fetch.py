@@ -19,6 +19,7 @@ from trm_bt.quality.findings import Subject
 from trm_bt.quality.rules import examine
 
 DEFAULT_TIME_LIMIT: Final = 600.0
+_LONG_AGO: Final = "1970-01-01T00:00:00+00:00"
 _OVERLAP: Final = 15
 """Sessions that are asked for again and compared."""
 _COMPARE_WHOLE_AFTER: Final = pd.Timedelta(days=30)
@@ -135,8 +136,11 @@ class _Fetch:
                 entry = kept = None
             if entry is None or kept is None:
                 full = self._download(symbol)
-                self._save(symbol, full.raw)
-                messages = (*damage, *full.warnings)
+                doubts = _errors(symbol, full.raw, self.vendor).values()
+                # there is nothing sound to keep: what is doubtful is asked for again
+                self._save(symbol, full.raw, _LONG_AGO if doubts else None)
+                said = (f"{doubt} What was sent is doubtful." for doubt in doubts)
+                messages = (*damage, *full.warnings, *said)
                 if damage:
                     return Outcome(symbol, "rebuilt", 0, messages)
                 return Outcome(symbol, "new", len(full.raw), messages)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds._typing import Feed, Feeds
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.feeds.backtrader import sessions_of, stamp_of, stamps_of
 from trm_bt.feeds.calendars import parts_of
 from trm_bt.feeds.roles import known_role
 from trm_bt.market._typing import FloatArray
@@ -75,6 +75,22 @@ def is_feed(data: bt.LineSeries) -> bool:
     return isinstance(data, bt.feed.AbstractDataBase)
 
 
+def feeds_behind(data: bt.LineSeries) -> list[Feed]:
+    """Return the feeds that a line or an indicator is made of; a feed is its own."""
+    if is_feed(data):
+        return [data]
+    owner = getattr(data, "_owner", None)
+    parts = [*getattr(data, "datas", ()), *getattr(data, "args", ())]
+    parts += [getattr(data, name, None) for name in ("a", "b")]
+    if isinstance(data, bt.LineSeriesStub):
+        parts += data.lines
+    is_line = not isinstance(data, bt.Indicator)
+    if is_line and (is_feed(owner) or isinstance(owner, bt.Indicator)):
+        parts.append(owner)
+    known = (part for part in parts if isinstance(part, bt.LineRoot))
+    return [feed for part in known for feed in feeds_behind(part)]
+
+
 def given_schema(inputs: Feeds, wanted: FeatureSchema) -> FeatureSchema:
     """Say what feeds give: which roles are observed, and which are estimates."""
     feed_of = dict(inputs)
@@ -108,13 +124,13 @@ class VolatilityWatch:
 
     def look_at_all(self, n_bars: int) -> None:
         """Look at the first `n_bars` bars of preloaded feeds."""
-        lines = [self._feeds[0].datetime, *(feed.close for feed in self._feeds)]
-        self._look_at(np.array([line.array[:n_bars] for line in lines]).T)
+        closes = [feed.close.array[:n_bars] for feed in self._feeds]
+        self._look_at(np.array([stamps_of(self._feeds[0], n_bars), *closes]).T)
 
     def note(self) -> None:
         """Keep the current bar, and look at the last year once half a year."""
         closes = [feed.close[0] for feed in self._feeds]
-        self._rows.append([self._feeds[0].datetime[0], *closes])
+        self._rows.append([stamp_of(self._feeds[0]), *closes])
         if len(self._rows) >= _N_EXAMINED:
             self._look_at(np.array(self._rows))
             del self._rows[:_N_FORGOTTEN]

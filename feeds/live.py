@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import backtrader as bt
 
 from trm_bt.feeds._typing import Feed, Feeds
+from trm_bt.feeds.backtrader import stamp_of
 from trm_bt.feeds.calendars import check_is_later, check_live_stamps, parts_of
 
 T = TypeVar("T")
@@ -86,7 +87,7 @@ class LiveBars(Generic[T]):
         for role, feed in self._feeds.items():
             if len(feed) != self._n_seen[role]:
                 self._n_seen[role] = len(feed)
-                self._note(role, feed.datetime[0])
+                self._note(role, stamp_of(feed))
         for session, found in self._waiting.items():
             if len(found) == len(self._feeds):
                 check_is_later(self._feeds, self.newest)

@@ -38,8 +38,8 @@ class OptionalInput:
     warnings : tuple of str
         What is odd about the values.
     beyond : float or None
-        What stands before the first and after the last value; without it values that
-        do not cover all sessions do not serve.
+        What stands where there is no value, before the first, after the last and in
+        long holes; without it values that do not cover all sessions do not serve.
     """
 
     values: pd.DataFrame
@@ -55,17 +55,15 @@ class OptionalInput:
         return values.loc[calendar]
 
     def unreached(self, calendar: pd.DatetimeIndex) -> tuple[Note, ...]:
-        """Say on which sessions before the first and after the last value rests."""
-        if self.beyond is None:
+        """Say on which sessions there is no value, and what stands there."""
+        is_absent = _is_absent(self.carried(calendar))
+        if self.beyond is None or not is_absent.any() or is_absent.all():
             return ()
-        is_beyond = _is_beyond(self.carried(calendar))
-        if not is_beyond.any() or is_beyond.all():
-            return ()
-        sessions, inside = calendar[is_beyond], calendar[~is_beyond]
+        sessions, inside = calendar[is_absent], calendar[~is_absent]
         served = f"{inside[0].date()} to {inside[-1].date()}"
-        what = f"{self.beyond:g} stands where there is no value before or after"
-        words = f"serves {served}; {what}, on {len(sessions)} sessions"
-        return (Note(words, sessions, what),)
+        what = f"{self.beyond:g} stands where there is no value"
+        words = f"serves {served}; {what}, on {len(sessions)} sessions, first "
+        return (Note(f"{words}{sessions[0].date()}", sessions, what),)
 
     def said(self, calendar: pd.DatetimeIndex) -> list[str]:
         """Return what a caller is warned of where the values serve."""
@@ -79,11 +77,10 @@ class OptionalInput:
         is_carried = self.values.reindex(calendar).isna().any(axis=1).to_numpy()
         is_carried = is_carried & values.notna().all(axis=1).to_numpy()
         notes: list[str] = [*self.unreached(calendar)]
-        if self.beyond is not None:
-            is_beyond = _is_beyond(values)
-            values = values.where(~is_beyond[:, None], self.beyond)
-        is_absent = values.isna().any(axis=1).to_numpy()
-        if is_absent.any():
+        is_absent = _is_absent(values)
+        if self.beyond is not None and not is_absent.all():
+            values = values.where(~is_absent[:, None], self.beyond)
+        elif is_absent.any():
             words = (
                 f"not used: no value on {is_absent.sum()} of {len(calendar)} sessions, "
                 f"first {calendar[int(is_absent.argmax())].date()}"
@@ -203,13 +200,9 @@ def read_optional_inputs(
     return found
 
 
-def _is_beyond(values: pd.DataFrame) -> np.ndarray:
-    """Mark the rows before the first and after the last that have all values."""
-    there = np.flatnonzero(values.notna().all(axis=1))
-    places = np.arange(len(values))
-    if not len(there):
-        return np.zeros(len(values), bool)
-    return np.asarray((places < there[0]) | (places > there[-1]))
+def _is_absent(values: pd.DataFrame) -> np.ndarray:
+    """Mark the rows that lack a value, shape (n_rows,)."""
+    return values.isna().any(axis=1).to_numpy()
 
 
 def shorten_for(

@@ -16,11 +16,24 @@ BY_ORDER: Final = "by_order"
 _QUALIFIERS: Final = frozenset(
     # exchanges and data vendors, by their names and by the letters of Reuters
     (
-        *("us", "usa", "arca", "nyse", "nysearca", "amex", "nasdaq", "nas", "bats"),
+        *(
+            "us",
+            "usa",
+            "arca",
+            "arcx",
+            "xnys",
+            "xnas",
+            "nyse",
+            "nysearca",
+            "amex",
+            "nasdaq",
+            "nas",
+            "bats",
+        ),
         *("iex", "pcx", "smart", "cboe", "cbo", "indexcboe", "tvc", "xo", *"aknopqx"),
         # kinds of instruments, and of bars
         *("i", "ind", "indx", "index", "equity", "etf", "fund", "stk", "usd"),
-        *("d", "d1", "1d", "day", "daily", "adj", "adjusted", "csv"),
+        *("d", "d1", "1d", "day", "daily", "adj", "adjusted", "csv", "txt", "history"),
     )
 )
 """What vendors write around a symbol, and never another fund's name."""
@@ -53,6 +66,8 @@ def known_role(name: str) -> str | None:
 
 
 def _roles_of(name: str) -> list[str]:
+    if name.lower().endswith((".csv", ".txt")):  # Backtrader names a file by its path
+        name = re.split(r"[/\\]", name)[-1]
     words = re.findall(r"[a-z0-9]+", name.lower())
     return [
         role
@@ -119,7 +134,7 @@ def find_roles(
 def _named(role: str, chosen: str | None, datas: Sequence[Feed]) -> Feed | None:
     """Return the feed of a role by the caller's name, else by a known one."""
     feeds = feeds_by_name(datas)
-    if chosen:
+    if chosen is not None:
         if str(chosen).lower() not in feeds:
             raise BarsError(
                 f"`{role}` names a feed that must be in the Cerebro, got '{chosen}'; "

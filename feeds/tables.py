@@ -5,6 +5,7 @@
 """
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -35,6 +36,10 @@ from trm_bt.text import shorten, shown
 
 _MISSING: Final = (".", "-", "ND")
 _TICKER_COLUMNS: Final = ("ticker", "symbol")
+_EVENT_ROW: Final = re.compile(
+    r"(?i)^(?:(?P<dividends>[\d.]+) dividend|(?P<new>[\d.]+)[:/](?P<old>[\d.]+) stock "
+    r"splits?)$"
+)
 _SPLITS: Final = ("stock splits", "splits")
 
 
@@ -166,7 +171,8 @@ def read_file(path: Path, symbol: str | None = None) -> FileTable:
         raise BarsError(f"{path}: column {shown(repeated[0])} must be there once only.")
     dates = [name for name in frame.columns if is_date(name)]
     sessions = parse_dates(frame.pop(dates[0] if dates else frame.columns[0]), path)
-    frame, odd = _of_numbers(frame.set_index(sessions), path)
+    frame = _with_events(frame.set_index(sessions))
+    frame, odd = _of_numbers(frame, path)
     if {"close", "adj close"} & set(frame):
         frame = frame[frame.notna().any(axis=1)]
     if len(frame) > 1 and frame.index.is_monotonic_decreasing and frame.index.is_unique:
@@ -289,6 +295,27 @@ def _of_symbol(
     elif rows is not None:
         frame = frame[rows.map(_symbol) == wanted]
     return frame, found
+
+
+def _with_events(frame: pd.DataFrame) -> pd.DataFrame:
+    """Take rows such as `0.5 Dividend` and `2:1 Stock Split` out, into columns.
+
+    The site of Yahoo has them between its rows of prices, under the dates of these.
+    """
+    cells = frame.get("open")
+    if cells is None or cells.dtype.kind in "fiu":
+        return frame
+    found = cells.astype(str).str.extract(_EVENT_ROW)
+    is_event = found.notna().any(axis=1).to_numpy()
+    if not is_event.any():
+        return frame
+    rows = frame[~is_event].copy()
+    values = found[is_event].apply(pd.to_numeric)
+    values["stock splits"] = values.pop("new") / values.pop("old")
+    for name in values.columns.difference(frame.columns):
+        paid = values[name].groupby(level=0).sum()
+        rows[name] = paid.reindex(rows.index).fillna(0.0)
+    return rows
 
 
 def _of_numbers(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:

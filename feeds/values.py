@@ -7,6 +7,7 @@ import numpy as np
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds._typing import Feed, Feeds
+from trm_bt.feeds.backtrader import local_number, stamp_of
 from trm_bt.feeds.calendars import date_text
 
 Needs = Mapping[str, Sequence[str]]
@@ -34,13 +35,14 @@ def check_preloaded_values(feeds: Feeds, needs: Needs) -> None:
                 is_bad |= values <= 0
             if is_bad.any():
                 at = int(is_bad.argmax())
-                raise _refusal(feed, role, name, values[at], feed.datetime.array[at])
+                number = local_number(feed, feed.datetime.array[at])
+                raise _refusal(feed, role, name, values[at], number)
 
 
 def check_current_values(feeds: Feeds, needs: Needs) -> None:
     """Raise `BarsError` if the current bar of a feed lacks a value."""
     for role, name, value in _missing_now(feeds, needs):
-        raise _refusal(feeds[role], role, name, value, feeds[role].datetime[0])
+        raise _refusal(feeds[role], role, name, value, stamp_of(feeds[role]))
 
 
 def has_current_values(feeds: Feeds, needs: Needs) -> bool:

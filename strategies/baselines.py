@@ -26,12 +26,15 @@ class FixedMix(RebalancingStrategy):
 
     def _trm_prepare(self) -> None:
         super()._trm_prepare()
-        weights = [float(weight) for weight in self.p.weights]
+        try:
+            weights = [float(weight) for weight in self.p.weights]
+        except (TypeError, ValueError):
+            weights = []
         is_sound = len(weights) == 3 and min(weights) >= 0
         if not is_sound or not math.isclose(sum(weights), 1.0, abs_tol=1e-9):
             raise ConfigError(
                 "`weights` must be shares of equity, bond and cash that sum to 1, got "
-                f"{self.p.weights}."
+                f"{self.p.weights!r}."
             )
         self._trm_mix = (weights[0], weights[1])
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from trm_bt.errors import SetupWarning
 from trm_bt.feeds._typing import Broker, Feed
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.feeds.backtrader import sessions_of, stamps_of
 from trm_bt.market.bars import SESSIONS_PER_YEAR, check_cash_rate
 
 _PAID: Final[WeakKeyDictionary[Broker, tuple[float, float, float]]] = (
@@ -44,9 +44,9 @@ class Interest:
         if not callable(getattr(broker, "add_cash", None)):
             self._refuse()
         if self._is_known:
-            lines = feed.datetime, feed.close
-            days, rates = (np.array(line.array[: feed.buflen()]) for line in lines)
-            check_cash_rate(rates, sessions_of(days), self._name)
+            sessions = sessions_of(stamps_of(feed, feed.buflen()))
+            rates = np.array(feed.close.array[: feed.buflen()])
+            check_cash_rate(rates, sessions, self._name)
 
     def credit(self, session: float, cash: float) -> float:
         """Return what `cash` earns until the next open, credited once a session.

@@ -8,7 +8,7 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.feeds.backtrader import local_number, sessions_of
 
 ASSETS: Final = ("equity", "bond")
 WEIGHT_COLUMNS: Final = (*ASSETS, "cash")
@@ -93,7 +93,8 @@ class Ledger:
         filled_on, size, price, value, slippage = nan, order.created.size, nan, nan, nan
         if done.size:
             # a cancellation, reported a bar later, overwrites the order's own date
-            filled_on, size, price = done.exbits[-1].dt, done.size, done.price
+            filled_on = local_number(order.data, done.exbits[-1].dt)
+            size, price = done.size, done.price
             value = size * price
             slippage = math.copysign(1.0, size) * (price / open_ - 1.0)
         row = (decided_on, filled_on, asset, size, price, value, done.comm)

@@ -10,12 +10,13 @@ exact at the fill after costs, while the decision still knows nothing after t. W
 
 import warnings
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import ClassVar
 
 import backtrader as bt
 import pandas as pd
 
-from trm_bt.errors import SetupWarning
+from trm_bt.errors import ConfigError, SetupWarning
 from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.calendars import check_daily
 from trm_bt.feeds.roles import feeds_by_name, find_roles
@@ -32,6 +33,8 @@ class _Prepared(bt.strategy.MetaStrategy):
         self, _obj: "RebalancingStrategy", *args: object, **kwargs: object
     ) -> tuple["RebalancingStrategy", tuple[object, ...], dict[str, object]]:
         _obj, args, kwargs = super().dopreinit(_obj, *args, **kwargs)
+        if kwargs and type(_obj).__init__ is bt.Strategy.__init__:
+            _refuse_unknown(type(_obj), next(iter(kwargs)))
         _obj._trm_prepare()
         return _obj, args, kwargs
 
@@ -275,6 +278,15 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     def _stop(self) -> None:
         self._trm.stop()
         super()._stop()
+
+
+def _refuse_unknown(kind: type[RebalancingStrategy], name: str) -> None:
+    """Raise `ConfigError` for a parameter that Backtrader would drop unsaid."""
+    known = list(kind.params._getkeys())  # type: ignore[attr-defined] # Backtrader's own
+    (nearest,) = get_close_matches(name, known, 1, 0.0)
+    raise ConfigError(
+        f"{kind.__name__} has no parameter '{name}'. Did you mean '{nearest}'?"
+    )
 
 
 def _passes_on(kind: type, name: str) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.feeds._typing import Feeds
-from trm_bt.feeds.backtrader import sessions_of
+from trm_bt.feeds.backtrader import sessions_of, stamp_of
 from trm_bt.feeds.calendars import (
     BarByBar,
     check_preloaded,
@@ -92,13 +92,13 @@ class SharedSessions:
         self._n_handled = len(self._equity)
         if not self._is_preloaded:
             self._bars.handle()
-        return float(self._equity.datetime[0])
+        return float(stamp_of(self._equity))
 
     def is_current(self) -> bool:
         """Tell whether every feed stands on the newest bar that all of them gave."""
         return not self.is_live or (
             stand_together(self._feeds)
-            and self._equity.datetime[0] == self._joined.newest
+            and stamp_of(self._equity) == self._joined.newest
         )
 
     def may_trade(self) -> bool:

@@ -9,10 +9,12 @@ from tests.engine import LiveFeed
 from tests.fakes import FakePolicy
 from tests.test_trm_decision import Reading
 from trm_bt.analyzers.allocation_labeler import AllocationLabeler
+from trm_bt.analyzers.weights import WeightsAnalyzer
 from trm_bt.errors import BarsError
 from trm_bt.feeds.calendars import is_live
 from trm_bt.indicators import MarketFeatures
 from trm_bt.market.bars import Bars
+from trm_bt.market.features import FeatureSchema
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
@@ -85,6 +87,84 @@ def test_a_session_that_stands_twice_is_refused(short, join, names, engine):
     apart = f"share one calendar.* stands on {day}"
     with pytest.raises(BarsError, match=f"{twice}|{apart}"):
         run(frames, join, short, **engine)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("join", [features, plain_strategy])
+def test_bar_by_bar_the_feed_that_has_it_twice_is_named(short, join, name):
+    frames = frames_of(short)
+    frames[name] = doubled(frames[name], 80)
+    with pytest.raises(BarsError, match=f"'{name}' must have one bar a session"):
+        run(frames, join, short, preload=False)
+
+
+def closes_of(feed):
+    return feed.close
+
+
+def mean_of_two(feed):
+    return bt.indicators.SMA(feed, period=2)
+
+
+def spread(feed):
+    return feed.close - feed.open(-1)
+
+
+@pytest.mark.parametrize("engine", ENGINES[:3])
+@pytest.mark.parametrize("line_of", [closes_of, mean_of_two, spread])
+@pytest.mark.parametrize("damage", ["twice", "lacks"])
+def test_a_line_stands_on_the_sessions_of_its_feed(short, line_of, damage, engine):
+    class OfLines(bt.Strategy):
+        def __init__(self):
+            schema = FeatureSchema(members=("XLE",))
+            self.features = MarketFeatures(
+                *self.datas[:3], line_of(self.data3), schema=schema
+            )
+
+    member = doubled(short.equity, 80)
+    if damage == "lacks":
+        member = short.equity.drop(index=short.sessions[80])
+    with pytest.raises(BarsError, match="'XLE'"):
+        run(
+            frames_of(short) | {"XLE": member},
+            lambda cerebro, bars: cerebro.addstrategy(OfLines),
+            short,
+            **engine,
+        )
+
+
+@pytest.mark.parametrize("engine", ENGINES[:3])
+@pytest.mark.parametrize("join", JOINERS)
+def test_bars_of_weekends_are_refused(short, join, engine):
+    frames = {n: f.asfreq("D").ffill() for n, f in frames_of(short).items()}
+    with pytest.raises(BarsError, match=r"'SPY' must have .* one on Saturday"):
+        run(frames, join, short, **engine)
+
+
+def test_a_mix_of_what_trades_on_weekends_is_none_of_ours(short):
+    frames = {n: f.asfreq("D").ffill() for n, f in frames_of(short).items()}
+    ran = run(frames, lambda cerebro, bars: cerebro.addstrategy(FixedMix), short)
+    assert (ran.weights.index.dayofweek > 4).any()
+
+
+@pytest.mark.parametrize("engine", ENGINES[:3])
+@pytest.mark.parametrize("join", JOINERS)
+def test_bars_of_weeks_that_are_called_daily_are_refused(bars, join, engine):
+    frames = {n: f.iloc[::5] for n, f in frames_of(bars).items()}
+    with pytest.raises(BarsError, match=r"'SPY' must give daily bars.* [67].* apart"):
+        run(frames, join, bars, **engine)
+
+
+@pytest.mark.parametrize("kind", [bt.filters.HeikinAshi, bt.filters.Renko])
+def test_bars_that_were_never_traded_are_refused(short, kind):
+    cerebro = bt.Cerebro(stdstats=False)
+    for name, frame in frames_of(short).items():
+        feed = bt.feeds.PandasData(dataname=frame.assign(volume=1.0))
+        feed.addfilter(kind)
+        cerebro.adddata(feed, name=name)
+    allocator(cerebro, short)
+    with pytest.raises(BarsError, match=f"'SPY' .* filter {kind.__name__}"):
+        cerebro.run()
 
 
 @pytest.mark.parametrize("at", [0, 1, 30])
@@ -239,6 +319,41 @@ class Restamped(bt.feeds.PandasData):
 
     def islive(self):
         return True
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "America/Los_Angeles", None])
+@pytest.mark.parametrize(
+    ("kind", "engine"),
+    [
+        *(
+            (bt.feeds.PandasData, engine)
+            for engine in ({}, {"runonce": False}, {"preload": False})
+        ),
+        (Restamped, {}),
+    ],
+)
+def test_days_made_of_hours_are_named_by_their_session(short, kind, engine, zone):
+    """They end at midnight in New York, which is the next date in Greenwich."""
+    cerebro = bt.Cerebro(stdstats=False, **engine)
+    cerebro.broker.set_cash(1e6)
+    for name, frame in frames_of(short).items():
+        hours = kind(
+            dataname=hourly(frame),
+            timeframe=bt.TimeFrame.Minutes,
+            compression=60,
+            tz=zone,
+            tzinput=zone and "America/New_York",
+        )
+        cerebro.resampledata(hours, name=name, timeframe=bt.TimeFrame.Days)
+    allocator(cerebro, short)
+    cerebro.addanalyzer(WeightsAnalyzer, _name="weights")
+    (ran,) = cerebro.run()
+    daily = run(frames_of(short), allocator, short)
+    assert ran.decisions["session"].tolist() == daily.decisions["session"].tolist()
+    filled = ran.orders.dropna(subset=["filled_on"])
+    assert filled["filled_on"].isin(short.sessions).all()
+    assert ran.analyzers.weights.to_frame().index.isin(short.sessions).all()
+    assert (filled["filled_on"] > filled["decided_on"]).all()
 
 
 class Resending(LiveFeed):

@@ -259,7 +259,11 @@ def test_the_command_fetches_every_symbol_and_says_what_it_did(tmp_path, market)
     with yahoo_server.serving(market) as port:
         command = start_command(tmp_path, port, "--json")
         out, error = command.communicate()
-        assert (command.returncode, error) == (0, "")
+        assert command.returncode == 0
+        # the vendor sends a fund for the index too
+        assert [line[:27] for line in error.splitlines()] == [
+            "trm-bt: ^VIX: as volatility"
+        ]
         outcomes = json.loads(out)
         again, _ = start_command(tmp_path, port).communicate()
     assert [outcome["symbol"] for outcome in outcomes] == list(Yahoo.default_symbols)
@@ -312,6 +316,21 @@ def test_a_doubtful_bar_does_not_replace_a_sound_copy(store, vendor, yahoo):
     assert "prices move in a session by" in outcome.messages[0]
     assert "What was sent is doubtful." in outcome.messages[0]
     assert store.entry("SPY") == before
+
+
+def test_a_doubtful_first_fetch_is_said_and_asked_for_again(store, vendor, yahoo):
+    """There is no copy to keep; a run refuses the bars until the vendor mends them."""
+    frame = sent(history().iloc[:260])
+    frame.iloc[100, :4] *= 0.37
+    frame["adj close"] = frame["close"]
+    vendor.frames["SPY"] = frame
+    first = update(yahoo, "SPY", now=NOW)
+    assert first.action == "new"
+    assert any("What was sent is doubtful." in said for said in first.messages)
+    vendor.frames["SPY"] = sent(history().iloc[:260])
+    assert update(yahoo, "SPY", now=NOW).action == "rebuilt"
+    closes = history()["close"].iloc[:260]
+    np.testing.assert_allclose(store.read("SPY")["close"], closes, rtol=1e-6)
 
 
 def test_a_split_whose_prices_are_not_divided_yet_leaves_the_copy(store, vendor, yahoo):

@@ -8,7 +8,7 @@ import pytest
 from tests.fakes import FakePolicy
 from tests.test_rebalancing import gapping_bars
 from trm_bt.analyzers.decision_log import DecisionLog
-from trm_bt.errors import BarsError, CheckpointError, ConfigError, RunError
+from trm_bt.errors import BarsError, CheckpointError, ConfigError, RunError, TRMError
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.indicators import MarketFeatures, TRMDecision
 from trm_bt.market.bars import Bars
@@ -188,8 +188,44 @@ def test_any_two_numbers_are_weights(short, weights):
     assert ran.decisions["target_equity"].tolist() == [0.6] * 41
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"wieghts": (1, 0, 0)}, "no parameter 'wieghts'.* mean 'weights'"),
+        ({"weights": "60/40"}, "`weights` must be .* got '60/40'"),
+        ({"weights": 0.6}, r"`weights` must be .* got 0\.6"),
+        ({"equity": 0}, "`equity` names a feed that must be in the Cerebro, got '0'"),
+    ],
+)
+def test_a_setting_that_means_nothing_is_told(short, settings, sentence):
+    cerebro = bt.Cerebro()
+    add_bars(cerebro, short)
+    cerebro.addstrategy(FixedMix, **settings)
+    with pytest.raises(TRMError, match=sentence):
+        cerebro.run()
+
+
+def test_a_setting_of_ones_own_reaches_ones_own_init(short):
+    class Own(FixedMix):
+        def __init__(self, lot):
+            self.lot = lot
+
+    cerebro = bt.Cerebro()
+    add_bars(cerebro, short)
+    cerebro.addstrategy(Own, lot=3)
+    assert cerebro.run()[0].lot == 3
+
+
+def test_a_path_in_the_place_of_a_policy_is_told(short):
+    cerebro = bt.Cerebro()
+    add_bars(cerebro, short)
+    cerebro.addstrategy(TRMAllocator, policy="models/mine")
+    with pytest.raises(ConfigError, match=r"`policy` must .* got 'models/mine'"):
+        cerebro.run()
+
+
 @pytest.mark.parametrize("name", ["decide_from", "trade_from"])
-@pytest.mark.parametrize("value", ["tomorrow week", object(), "", pd.NaT])
+@pytest.mark.parametrize("value", ["tomorrow week", object(), "", pd.NaT, 20010301])
 def test_what_is_no_date_is_told(short, name, value):
     cerebro = bt.Cerebro()
     add_bars(cerebro, short)

@@ -81,17 +81,18 @@ def test_an_older_fund_is_spliced_by_returns(folder, bars):
     assert "closes only" in " ".join(loaded.provenance["equity"].notes)
 
 
-def test_an_optional_input_with_a_long_hole_is_not_used(folder, bars):
+def test_a_cash_rate_with_a_long_hole_earns_nothing_there_and_says_so(folder, bars):
     rates = pd.DataFrame({"dgs3mo": 4.0}, index=bars.sessions)
     write(folder, "rates", rates.drop(index=bars.sessions[50:55]))
     loaded = load_bars(folder)
     assert (loaded.cash_rate == 0.04).all()
     assert loaded.provenance["cash_rate"].notes == ("carried forward on 5 sessions",)
     write(folder, "rates", rates.drop(index=bars.sessions[50:56]))
-    with pytest.warns(BarsWarning, match="rates.csv: dgs3mo, percent a year: not used"):
+    where = f"on 1 sessions, first {bars.sessions[55].date()}"
+    with pytest.warns(BarsWarning, match=f"a year: serves .*0 stands .*{where}"):
         loaded = load_bars(folder)
-    assert loaded.cash_rate is None
-    assert "no value on 1 of 400 sessions" in loaded.provenance["cash_rate"].notes[0]
+    assert loaded.cash_rate.tolist() == [0.04] * 55 + [0.0] + [0.04] * 344
+    assert where in loaded.provenance["cash_rate"].notes[0]
 
 
 def test_yields_in_decimals_are_refused(folder, bars):

@@ -17,6 +17,7 @@ SPELLINGS = {
     "equity": [
         *("SPY", "spy", "equity", "SPY.P", "SPY US Equity", "SPY.US", "spy_us_d"),
         *("NYSEARCA:SPY", "AMEX:SPY", "SPY-STK-SMART-USD", "SPY.csv"),
+        *("ARCX:SPY", "/home/me/tlt/spy.us.txt", r"C:\bars\SPY.csv"),
     ],
     "bond": ["TLT", "bond", "TLT.O", "TLT US Equity", "tlt_us_d", "NASDAQ:TLT"],
     "volatility": [

@@ -105,6 +105,52 @@ def test_a_sound_file_is_read_whole(tmp_path, case):
     assert read.findings == ()
 
 
+MONTHS = {
+    "Polish": "sty lut mar kwi maj cze lip sie wrz paź lis gru",
+    "Polish, whole": "stycznia lutego marca kwietnia maja czerwca lipca sierpnia "
+    "września października listopada grudnia",
+    "German": "Jan. Feb. Mär. Apr. Mai Jun. Jul. Aug. Sep. Okt. Nov. Dez.",
+    "German, whole": "Januar Februar März April Mai Juni Juli August September Oktober "
+    "November Dezember",
+    "French": "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.",
+    "Spanish": "ene feb mar abr may jun jul ago sep oct nov dic",
+}
+
+
+@pytest.mark.parametrize("form", ["2. {} 2024", "2 {} 2024", "2-{}-24", "{} 2, 2024"])
+@pytest.mark.parametrize("language", MONTHS)
+def test_months_have_names_in_other_languages(tmp_path, language, form):
+    names = MONTHS[language].split()
+    rows = [f'"{form.format(name)}",1,1,1,1,5' for name in names]
+    path = tmp_path / "SPY.csv"
+    path.write_text("\n".join(["Date,Open,High,Low,Close,Volume", *rows]), "utf-8")
+    assert [(d.year, d.month, d.day) for d in read_table(path).index] == [
+        (2024, month, 2) for month in range(1, 13)
+    ]
+
+
+def test_a_month_of_no_language_we_know_is_named(tmp_path):
+    (tmp_path / "SPY.csv").write_text("Date,Close\n2 tammi 2024,1\n")
+    with pytest.raises(BarsError, match="YYYY-MM-DD, data row 1 has '2 tammi 2024'"):
+        read_table(tmp_path / "SPY.csv")
+
+
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_rows_of_distributions_between_prices_are_read(tmp_path, is_repeated):
+    """Yahoo's site has them among its rows; read by pandas they fill every cell."""
+    paid, split = "0.5 Dividend", "2:1 Stock Split"
+    lines = ["Date,Open,High,Low,Close,Adj Close,Volume", '"Jan 4, 2024",6,6,6,6,6,5']
+    for day, cell in (("Jan 4, 2024", split), ("Jan 3, 2024", paid)):
+        cells = [cell] * 6 if is_repeated else [cell, *[""] * 5]
+        lines.append(",".join([f'"{day}"', *cells]))
+    lines += ['"Jan 3, 2024",6,6,6,6,6,5', '"Jan 2, 2024",6.5,6.5,6.5,6.5,6,5']
+    (tmp_path / "SPY.csv").write_text("\n".join(lines) + "\n")
+    table = read_table(tmp_path / "SPY.csv")
+    assert table["open"].tolist() == [6.5, 6.0, 6.0]
+    assert table["dividends"].tolist() == [0.0, 0.5, 0.0]
+    assert table["stock splits"].tolist() == [0.0, 0.0, 2.0]
+
+
 @pytest.mark.parametrize("name", ["SPY.CSV", "SPY.txt", "SPY.csv.gz", "SPY.Csv"])
 def test_every_suffix_of_a_table_is_one(tmp_path, name):
     text = written("%Y-%m-%d").encode()

@@ -15,16 +15,23 @@ import pandas as pd
 from trm_bt import processes  # noqa: F401 # loaded before a fork, which it detects
 from trm_bt.errors import ConfigError, LookAheadError
 from trm_bt.feeds._typing import Line, Params
-from trm_bt.feeds.backtrader import first_day, sessions_of
+from trm_bt.feeds.backtrader import first_day, sessions_of, stamp_of, stamps_of
 from trm_bt.feeds.calendars import (
     BarByBar,
     check_daily,
     check_finished,
     check_preloaded,
+    check_weekdays,
     is_live,
     stand_together,
 )
-from trm_bt.feeds.inputs import VolatilityWatch, datas_by_input, given_schema, is_feed
+from trm_bt.feeds.inputs import (
+    VolatilityWatch,
+    datas_by_input,
+    feeds_behind,
+    given_schema,
+    is_feed,
+)
 from trm_bt.feeds.live import LiveBars
 from trm_bt.feeds.values import check_current_values, check_preloaded_values
 from trm_bt.market._typing import (
@@ -87,8 +94,13 @@ class MarketFeatures(bt.Indicator):
         self._feeds = {
             name: data for name, data in self._inputs.items() if is_feed(data)
         }
-        check_finished(self._feeds)
-        self._bars = BarByBar(self._feeds)
+        self._behind = dict(self._feeds)
+        for name, data in self._inputs.items():
+            for feed in feeds_behind(data):
+                if not any(feed is other for other in self._behind.values()):
+                    self._behind[f"{name} ({len(self._behind)})"] = feed
+        check_finished(self._behind)
+        self._bars = BarByBar(self._behind)
         self._is_live = is_live(self._feeds)
         self._shared: deque[list[float]] = deque(maxlen=schema.n_lookback)
         self._joined: LiveBars[list[float]] = LiveBars(self._feeds, self._bar_of)
@@ -101,6 +113,7 @@ class MarketFeatures(bt.Indicator):
             self._remember()
         elif self._bars.has_new():
             self._bars.handle()
+            check_weekdays(self.data, [stamp_of(self.data)])
 
     def next(self) -> None:
         """Compute the current bar's row from its trailing bars."""
@@ -116,7 +129,8 @@ class MarketFeatures(bt.Indicator):
 
     def once(self, start: int, end: int) -> None:
         """Compute rows `start` to `end` in one call of the same kernel."""
-        check_preloaded(self._feeds)  # the engine joins feeds by position
+        check_preloaded(self._behind)  # the engine joins feeds by position
+        check_weekdays(self.data, stamps_of(self.data, end))
         if start == end:
             return
         first = start + 1 - self.p.schema.n_lookback
@@ -150,12 +164,14 @@ class MarketFeatures(bt.Indicator):
     def _remember(self) -> None:
         """Keep the session that the current bars complete, and say which it is."""
         found = self._joined.take()
+        if found is not None:
+            check_weekdays(self.data, [self._joined.newest])
         if found is not None and self._has_lines_of_it():
             rows = (found.get(name) or self._bar_of(name) for name in self._inputs)
             self._shared.append([value for row in rows if row for value in row])
             self.session = self._kept = self._joined.newest
             return
-        is_again = stand_together(self._feeds) and self.data.datetime[0] == self._kept
+        is_again = stand_together(self._feeds) and stamp_of(self.data) == self._kept
         self.session = self._kept if is_again else np.nan
 
     def _bar_of(self, name: str) -> list[float] | None:
@@ -267,7 +283,7 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
 
     def _session(self) -> float:
         """Return the date number of the session that is decided on."""
-        return float(self.features.session if self._is_live else self.data.datetime[0])
+        return float(self.features.session if self._is_live else stamp_of(self.data))
 
     def next(self) -> None:
         """Decide on the current bar, if it has features and is a new one."""
@@ -277,7 +293,7 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
         if not self._is_live:
             check_current_values(self._inputs, self._needs)
         row = np.array([[line[0] for line in self.features.lines]])
-        if not np.isnan(row).all() and number == self.data.datetime[0]:
+        if not np.isnan(row).all() and number == stamp_of(self.data):
             self._watch.note()
         values = np.full(len(decision_lines(self.schema.table)), np.nan)
         if number >= self._decide_from and not np.isnan(row).all():
@@ -293,7 +309,7 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
         check_preloaded_values(self._inputs, self._needs)
         self._watch.look_at_all(end)
         start -= 1
-        numbers = np.array(self.data.datetime.array[start:end])
+        numbers = stamps_of(self.data, end)[start:]
         first = start + int(np.searchsorted(numbers, self._decide_from))
         if first >= end:
             return
@@ -361,6 +377,11 @@ def given_or_loaded_policy(params: Params) -> Policy:
     """
     given: Policy | None = params.policy
     if given is not None:
+        if not all(hasattr(given, name) for name in ("schema", "decide")):
+            raise ConfigError(
+                "`policy` must have `schema`, `check_schema` and `decide`, as a "
+                f"`TRMPolicy` does, got {given!r}. A folder is a `checkpoint`."
+            )
         return given
     if params.checkpoint is None:
         raise ConfigError(

@@ -37,6 +37,7 @@ from trm_bt.errors import ConfigError
 
 if TYPE_CHECKING:
     from trm_bt.runfolder.records import RunRequest
+    from trm_bt.runs.compare import CompareRequest
 
 _Run = Annotated[Path, Parameter(help="Folder of a finished run.")]
 
@@ -126,6 +127,17 @@ class ComparisonOptions(SpanOptions):
     seed: Seed = 0
     """Seed of the draws."""
 
+    def request(self, run_folder: Path) -> "CompareRequest":
+        """Return what is compared, and how."""
+        from trm_bt.evaluation.assessment import SignificanceSettings
+        from trm_bt.runs.compare import CompareRequest
+
+        settings = SignificanceSettings(
+            n_draws=self.draws, seed=self.seed, n_earlier_trials=self.earlier_trials
+        )
+        span = (self.start, self.end)
+        return CompareRequest(run_folder, self.bars, *span, self.trials, settings)
+
 
 @app.command(name="compare")
 def compare_command(
@@ -177,26 +189,12 @@ def _compare_one(
     force: bool,
 ) -> None:
     """Compare one run with its benchmarks."""
-    from trm_bt.evaluation.assessment import SignificanceSettings
     from trm_bt.runfolder.records import COMPARISON_PAGE
-    from trm_bt.runs.compare import CompareRequest, compare, target_of
+    from trm_bt.runs.compare import compare, target_of
 
-    settings = SignificanceSettings(
-        n_draws=comparison.draws,
-        seed=comparison.seed,
-        n_earlier_trials=comparison.earlier_trials,
-    )
-    request = CompareRequest(
-        run_folder,
-        comparison.bars,
-        comparison.start,
-        comparison.end,
-        comparison.trials,
-        settings,
-    )
     with terminal.progress() as progress:
         record = compare(
-            request,
+            comparison.request(run_folder),
             out=out,
             force=force,
             progress=progress,

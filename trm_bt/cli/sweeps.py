@@ -35,6 +35,7 @@ from trm_bt.executors import n_available_cpus
 if TYPE_CHECKING:
     from trm_bt.runfolder.records import RunRequest
     from trm_bt.runs.progress import OnState, SweepState
+    from trm_bt.runs.sweep import SweepRequest
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 
@@ -105,13 +106,7 @@ def sweep_command(
     if swept.dry_run:
         seconds = measure(request, out, command=command_line(), force=output.force)
         facts = {"trials": request.n_trials, "seconds_a_trial": seconds}
-        n_jobs = workers.jobs or n_available_cpus()
-        minutes = seconds * request.n_trials / n_jobs / 60
-        say = (
-            f"{request.n_trials:,} trials; one took {seconds:.1f} s in one process: "
-            f"all would take about {minutes:.1f} minutes in {n_jobs}."
-        )
-        terminal.show(facts, say, path=out)
+        terminal.show(facts, _estimate(request, seconds, workers.jobs), path=out)
         return
     with _live(terminal) as on_state:
         judged = sweep(
@@ -124,6 +119,16 @@ def sweep_command(
         )
     page = out / "index.html"
     terminal.show(judged.to_dict(), ranking_table(judged), *judged.verdict, path=page)
+
+
+def _estimate(request: "SweepRequest", seconds: float, jobs: int | None) -> str:
+    """Say how long all trials would take, by the time that one took."""
+    n_jobs = jobs or n_available_cpus()
+    minutes = seconds * request.n_trials / n_jobs / 60
+    return (
+        f"{request.n_trials:,} trials; one took {seconds:.1f} s in one process: "
+        f"all would take about {minutes:.1f} minutes in {n_jobs}."
+    )
 
 
 @contextmanager

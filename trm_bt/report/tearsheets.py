@@ -99,9 +99,12 @@ def _sessions(count: int) -> str:
     return "1 session" if count == 1 else f"{count:,} sessions"
 
 
-def render_pages(sheet: Sheet) -> tuple[str, str]:
-    """Return the page of `sheet`, and QuantStats' own where it links to one."""
-    return render_sheet(sheet), untouched_page(sheet) if sheet.untouched else ""
+def render_pages(sheet: Sheet, name: str) -> dict[str, str]:
+    """Return the page of `sheet`, and QuantStats' own where it links to one, by name."""
+    pages = {name: render_sheet(sheet)}
+    if sheet.untouched:
+        pages[sheet.untouched] = untouched_page(sheet)
+    return pages
 
 
 def render_sheet(sheet: Sheet) -> str:

@@ -81,9 +81,8 @@ def backtest_checkpoint(
         checkpoint, device=request.device, allow_in_sample=allow_in_sample
     )
     request = choosing(request, policy.schema)
-    features = compute_features(
-        with_inputs_of(bars, policy.schema), policy.schema.lookbacks
-    )
+    read = with_inputs_of(bars, policy.schema)
+    features = compute_features(read, policy.schema.lookbacks)
     decided = _decided(policy, features, _first_decision(bars, policy, checkpoint))
     plans = plan_crises(bars.sessions, decided.first)
     begun = [plan.crisis.name for plan in plans if plan.first is not None]
@@ -91,10 +90,9 @@ def backtest_checkpoint(
     results, crises = backtest_all(bars, request, plans, policies, progress)
     record = _record(request, bars, policy, command=_command(request, checkpoint, out))
     seed = policy.models[0].config.seed
+    schedules = compare_schedules(bars, decided, results[OURS], request)
     summary = summarize(bars, results, crises, plans, record.models, seed=seed)
-    summary = summary.model_copy(
-        update=compare_schedules(bars, decided, results[OURS], request)
-    )
+    summary = summary.model_copy(update=schedules)
     with staged_folder(out) as folder:
         save_results(results, crises, folder)
         labels = compute_labels(bars, features, request.config.labels)
