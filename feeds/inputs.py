@@ -75,7 +75,17 @@ def is_feed(data: bt.LineSeries) -> bool:
     return isinstance(data, bt.feed.AbstractDataBase)
 
 
-def feeds_behind(data: bt.LineSeries) -> list[Feed]:
+def feeds_behind(inputs: Feeds) -> dict[str, Feed]:
+    """Return the feeds that inputs are made of and are not, numbered, by input."""
+    found: dict[str, Feed] = {}
+    for name, data in inputs.items():
+        for feed in _parts_of(data):
+            if not any(feed is other for other in (*inputs.values(), *found.values())):
+                found[f"{name} ({len(found) + 1})"] = feed
+    return found
+
+
+def _parts_of(data: bt.LineSeries) -> list[Feed]:
     """Return the feeds that a line or an indicator is made of; a feed is its own."""
     if is_feed(data):
         return [data]
@@ -88,7 +98,7 @@ def feeds_behind(data: bt.LineSeries) -> list[Feed]:
     if is_line and (is_feed(owner) or isinstance(owner, bt.Indicator)):
         parts.append(owner)
     known = (part for part in parts if isinstance(part, bt.LineRoot))
-    return [feed for part in known for feed in feeds_behind(part)]
+    return [feed for part in known for feed in _parts_of(part)]
 
 
 def given_schema(inputs: Feeds, wanted: FeatureSchema) -> FeatureSchema:

@@ -91,14 +91,8 @@ class MarketFeatures(bt.Indicator):
     def __init__(self) -> None:
         schema = self.p.schema
         self._inputs = datas_by_input(self, schema, takes_lines=True)
-        self._feeds = {
-            name: data for name, data in self._inputs.items() if is_feed(data)
-        }
-        self._behind = dict(self._feeds)
-        for name, data in self._inputs.items():
-            for feed in feeds_behind(data):
-                if not any(feed is other for other in self._behind.values()):
-                    self._behind[f"{name} ({len(self._behind)})"] = feed
+        self._feeds = {name: it for name, it in self._inputs.items() if is_feed(it)}
+        self._behind = self._feeds | feeds_behind(self._inputs)
         check_finished(self._behind)
         self._bars = BarByBar(self._behind)
         self._is_live = is_live(self._feeds)

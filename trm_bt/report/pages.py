@@ -94,15 +94,14 @@ def build(
         report, total = progress or no_progress, len(sheets) + 1
         longest_first = sorted(sheets.items(), key=lambda item: -len(item[1].returns))
         tasks = [
-            Task(name, render_pages, (sheet, Path(name).name))
-            for name, sheet in longest_first
+            Task(name, render_pages, (sheet, name)) for name, sheet in longest_first
         ]
         with staged_folder(folder.path / TEARSHEETS) as staged:
             for n_done, done in enumerate(as_done(tasks, pool), 1):
                 if done.error is not None:
                     raise done.error
                 for name, text in done.value.items():
-                    (staged / name).write_text(text, encoding="utf-8")
+                    (staged / Path(name).name).write_text(text, encoding="utf-8")
                 report("report", n_done, total)
     with staged_files(folder.path) as new:
         crisis_frame(windows).to_csv(new / CRISES_TABLE, index=False)

@@ -100,7 +100,7 @@ def _sessions(count: int) -> str:
 
 
 def render_pages(sheet: Sheet, name: str) -> dict[str, str]:
-    """Return the page of `sheet`, and QuantStats' own where it links to one, by name."""
+    """Return the page of `sheet` by name, and QuantStats' own if it links there."""
     pages = {name: render_sheet(sheet)}
     if sheet.untouched:
         pages[sheet.untouched] = untouched_page(sheet)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from trm_bt.config import LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
@@ -89,14 +90,13 @@ def backtest_checkpoint(
     policies = dict.fromkeys((OUT_OF_SAMPLE, *begun), decided)
     results, crises = backtest_all(bars, request, plans, policies, progress)
     record = _record(request, bars, policy, command=_command(request, checkpoint, out))
-    seed = policy.models[0].config.seed
+    seed, models = policy.models[0].config.seed, record.models
+    summary = summarize(bars, results, crises, plans, models, seed=seed)
     schedules = compare_schedules(bars, decided, results[OURS], request)
-    summary = summarize(bars, results, crises, plans, record.models, seed=seed)
     summary = summary.model_copy(update=schedules)
     with staged_folder(out) as folder:
         save_results(results, crises, folder)
-        labels = compute_labels(bars, features, request.config.labels)
-        save_labels(labels, features, bars, request.config.labels, folder)
+        _save_labels(bars, features, request.config.labels, folder)
         write_json(folder / SUMMARY, summary)
         write_json(folder / RUN, record)
         announce(folder)
@@ -105,6 +105,14 @@ def backtest_checkpoint(
     save_now(decide(policy, bars, config=request.config), out)
     build(out, progress=progress)
     return summary
+
+
+def _save_labels(
+    bars: Bars, features: Features, config: LabelConfig, folder: Path
+) -> None:
+    """Label what was decided, and write the labels."""
+    labels = compute_labels(bars, features, config)
+    save_labels(labels, features, bars, config, folder)
 
 
 def _decided(
