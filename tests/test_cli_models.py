@@ -80,7 +80,7 @@ def test_a_checkpoint_is_backtested_after_its_span(bars_folder, checkpoint, tmp_
     assert json.loads((out / "now.json").read_text())["session"] == str(
         decisions["session"].max().date()
     )
-    build(out, jobs=1)  # as `trm-bt report` does
+    build(out, executor=1)  # as `trm-bt report` does
     assert "the folder of a backtest holds no model" in invoke("decide", out)[2]
 
     code, _, error = invoke(*arguments, "--allow-in-sample", "--force")

@@ -44,7 +44,7 @@ def test_report_passes_its_options_on(tmp_path, monkeypatch):
     assert json.loads(out) == {"page": str(tmp_path / "index.html")}
     [(given, how)] = built
     assert given == (tmp_path,)
-    assert how["jobs"] == 3
+    assert how["executor"].n_jobs == 3
     assert [crisis.name for crisis in how["crises"]] == ["=taper"]
 
 

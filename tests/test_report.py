@@ -281,7 +281,7 @@ def test_marks_of_an_axis_stand_once():
 @pytest.mark.slow
 def test_the_untouched_page_of_quantstats_is_one_link_away(tmp_path):
     write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
-    build(tmp_path, jobs=1, quantstats="full")
+    build(tmp_path, executor=1, quantstats="full")
     page = (tmp_path / "tearsheets/flash_crash.html").read_text()
     assert 'href="quantstats-flash_crash.html"' in page
     untouched = (tmp_path / "tearsheets/quantstats-flash_crash.html").read_text()

@@ -70,6 +70,7 @@ NOTES: Final[Mapping[str, str]] = {
     "training.min_labels": "Fewest labels that a model is trained on.",
     "training.validation_fraction": "Newest share of labels, which choose the epoch.",
     "training.num_threads": "Threads of a training; another number is another model.",
+    "training.device": "Where models are trained; on another device, other bits.",
     "walkforward.first_decision": "First date decided, none for as early as possible.",
     "walkforward.retrain_every": "Sessions between trainings.",
     "walkforward.retrain_on": "Dates to retrain before, instead.",
