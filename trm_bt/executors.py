@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
+from multiprocessing.resource_tracker import ensure_running
 from threading import Thread
 from typing import Any, Final, Literal, TypeVar
 
@@ -38,8 +39,7 @@ _DASK: Final = {
     # such a graph is what many tasks share, and travels once
     "distributed.admin.large-graph-warning-threshold": "1GB",
 }
-_IGNORE_CTRL_C: Final = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-"""Run in the workers of a cluster of our own: its parent answers, and ends them."""
+_LOOPBACK: Final = "127.0.0.1"
 _SECONDS_TO_CONNECT: Final = 10
 
 
@@ -58,7 +58,7 @@ class Workers:
         Address of a Dask scheduler; by default a cluster on this machine that nobody
         else reaches.
     dashboard : str, optional
-        Where that cluster shows its dashboard, as host:port; none by default.
+        Where that cluster shows its dashboard, as 127.0.0.1:8787; none by default.
 
     Raises
     ------
@@ -187,12 +187,12 @@ def _context(preload: Sequence[str]) -> BaseContext:
     """
     if not preload or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    from multiprocessing.forkserver import ensure_running
+    from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*preload])
     with _one_thread():
-        ensure_running()
+        forkserver.ensure_running()
     return context
 
 
@@ -233,10 +233,19 @@ def _signals_held_back() -> Iterator[None]:
 def _begin(news: "SimpleQueue[Any]", ending: Connection) -> None:
     """Prepare a worker: where its news goes, and when it ends."""
     listen(news.put)
+    _leave_ctrl_c_to_the_parent()
+    Thread(target=_end_with, args=(ending,), daemon=True).start()
+
+
+def dask_setup(_: object) -> None:
+    """Prepare a worker of a cluster of our own; Dask calls it by this name."""
+    _leave_ctrl_c_to_the_parent()
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _HAS_MASKS:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    Thread(target=_end_with, args=(ending,), daemon=True).start()
 
 
 def _end_with(ending: Connection) -> None:
@@ -259,16 +268,23 @@ def _dask(workers: Workers) -> Iterator[Executor]:
         stack.enter_context(dask.config.set(_DASK))
         address: Any = workers.scheduler
         if address is None:
-            address = stack.enter_context(
-                LocalCluster(  # type: ignore[no-untyped-call]
+            dashboard = {
+                "dashboard": workers.dashboard is not None,
+                "dashboard_address": workers.dashboard or f"{_LOOPBACK}:0",
+            }
+            # the threads that start its workers, now and later, hold them back for good
+            if _HAS_MASKS:
+                ensure_running()  # else its start lets signals through again
+            with _signals_held_back():
+                cluster = LocalCluster(  # type: ignore[no-untyped-call]
                     n_workers=workers.n_jobs or n_available_cpus(),
                     threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address=workers.dashboard,
-                    preload=[_IGNORE_CTRL_C],
+                    host=_LOOPBACK,
+                    scheduler_kwargs=dashboard,
+                    preload=[__name__],
                     silence_logs=logging.CRITICAL,
                 )
-            )
+            address = stack.enter_context(cluster)
         try:
             client = stack.enter_context(
                 Client(address, timeout=_SECONDS_TO_CONNECT)  # type: ignore[no-untyped-call]

@@ -1,11 +1,11 @@
-"""Kill workers, drivers and the scheduler of a sweep on a cluster, and compare the end.
+"""Kill workers, drivers and the scheduler of 40 tasks on a cluster, and compare.
 
-A sweep of 40 trials runs in one process, in two of this machine, and on a Dask cluster
-of four worker processes: with two workers killed by SIGKILL; with a worker that is
-stopped for a while; with its own process killed twice and started again; and with the
-scheduler killed, which must end it with one sentence, and a new cluster. Each must end
-in the same result files, to the byte, and none that was there may be written again.
-    python -m tests.evidence.kill_cluster
+The tasks run in one process, in two of this machine, and on a Dask cluster of four
+worker processes: with two workers killed by SIGKILL; with a worker that is stopped for
+a while; with the driver killed twice and started again; and with the scheduler killed,
+which must end it with one sentence, and a new cluster. Each must end in the same result
+files, to the byte, and none that was there may be written again.
+    python -m tests.evidence.kill_cluster [ATTACK ...]
 """
 
 import json
@@ -19,24 +19,40 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.command_line import write_folder
-from tests.conftest import make_bars
+import numpy as np
 
-MAIN = (sys.executable, "-c", "from trm_bt.cli import main; main()")
+from trm_bt.errors import TRMError
+from trm_bt.executors import Workers, opened
+from trm_bt.tasks import ResultFiles, Task, as_done, key_of
+
 DASK = (sys.executable, "-m", "dask")
-GRID = {
-    "strategy.decision": ["argmax", "blend"],
-    "strategy.n_averaged": [1, 5],
-    "training.learning_rate": [0.0003, 0.001, 0.003, 0.01, 0.03],
-}
-N_TRIALS = 40
-SETTINGS = {
-    "model": {"hidden_dim": 16, "num_latent_steps": 1, "num_recursion_cycles": 1},
-    "training": {"epochs": 2, "max_batches_per_epoch": 2, "min_labels": 80},
-    "walkforward": {"n_seeds": 1},
-}
+N_TASKS = 40
+SECONDS_A_TASK = 0.5
 SECONDS_STOPPED = 8.0
 Process = subprocess.Popen[str]
+
+
+def draw(seed: int) -> bytes:
+    """Return the spectrum of a random matrix, and take a while."""
+    time.sleep(SECONDS_A_TASK)
+    matrix = np.random.default_rng(seed).normal(size=(60, 60))
+    return np.linalg.eigvalsh(matrix @ matrix.T).tobytes()
+
+
+def drive(folder: str, where: str) -> int:
+    """Do the tasks that have no result, on a cluster or in so many processes here."""
+    is_address = ":" in where
+    runner = Workers("dask", scheduler=where) if is_address else int(where)
+    tasks = [Task(f"draw {i}", draw, (i,), key_of(f"draw {i}")) for i in range(N_TASKS)]
+    try:
+        with opened(runner, N_TASKS) as pool:
+            for done in as_done(tasks, pool, results=ResultFiles(Path(folder))):
+                if done.error is not None:
+                    raise done.error
+    except TRMError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 class Cluster:
@@ -80,23 +96,17 @@ def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 600.0) -> 
         time.sleep(0.05)
 
 
-class Sweep:
-    """One sweep in a folder of its own, started as often as it takes."""
+class Driver:
+    """The tasks with a folder of results of their own, started as often as it takes."""
 
-    def __init__(self, work: Path, name: str, *options: str) -> None:
-        self.out, self.options = work / name / "sweep", options
-        self.inputs = work
+    def __init__(self, out: Path, where: str) -> None:
+        self.out, self.where = out, where
 
     def start(self) -> Process:
-        """Start the command in a process that leads its own session."""
-        given = {
-            "--bars": "bars",
-            "--grid": "grid.json",
-            "--config": "settings.json",
-        }
-        words = [w for k, v in given.items() for w in (k, str(self.inputs / v))]
+        """Start a process that does what is missing."""
+        command = (sys.executable, "-W", "ignore", "-m", "tests.evidence.kill_cluster")
         return subprocess.Popen(
-            (*MAIN, "sweep", *words, "--seeds", "2", "--out", self.out, *self.options),
+            (*command, "--drive", str(self.out), self.where),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -104,12 +114,12 @@ class Sweep:
 
     def written(self) -> dict[str, int]:
         """Return when each result was written."""
-        found = (self.out / "results").glob("*.result")
+        found = self.out.glob("*.result")
         return {path.name: path.stat().st_mtime_ns for path in found}
 
     def results(self) -> dict[str, bytes]:
         """Return all results."""
-        return {p.name: p.read_bytes() for p in (self.out / "results").glob("*.result")}
+        return {p.name: p.read_bytes() for p in self.out.glob("*.result")}
 
     def wait_for(self, n_results: int) -> None:
         """Wait until there are so many results."""
@@ -123,83 +133,82 @@ class Sweep:
 
 
 def check(
-    name: str, sweep: Sweep, expected: dict[str, bytes] | None, note: str
+    name: str, driver: Driver, expected: dict[str, bytes] | None, note: str
 ) -> None:
     """Print a line, or fail if the results are not those expected."""
-    found = sweep.results()
+    found = driver.results()
     is_same = expected is None or found == expected
-    if len(found) != N_TRIALS or not is_same:
-        raise SystemExit(f"FAILED: {name}: {len(found)} of {N_TRIALS}, same: {is_same}")
-    print(f"{name:<42} {len(found)}/{N_TRIALS}, same bytes; {note}", flush=True)
+    if len(found) != N_TASKS or not is_same:
+        raise SystemExit(f"FAILED: {name}: {len(found)} of {N_TASKS}, same: {is_same}")
+    print(f"{name:<42} {len(found)}/{N_TASKS}, same bytes; {note}", flush=True)
 
 
 @contextmanager
-def on_cluster(work: Path, name: str) -> Iterator[tuple[Cluster, Sweep]]:
+def on_cluster(work: Path, name: str) -> Iterator[tuple[Cluster, Driver]]:
     """Yield a new cluster, and a sweep that is sent to it."""
     with ExitStack() as stack, tempfile.TemporaryDirectory() as own:
         cluster = Cluster(stack, Path(own))
-        options = ("--executor", "dask", "--scheduler", cluster.address)
-        yield cluster, Sweep(work, name, *options)
+        yield cluster, Driver(work / name, cluster.address)
 
 
-def main() -> None:
-    """Sweep in peace, then under fire."""
+def main() -> int:
+    """Do the tasks in peace, then under fire."""
+    if sys.argv[1:2] == ["--drive"]:
+        return drive(*sys.argv[2:])
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        write_folder(work / "bars", make_bars(200, seed=1))
-        (work / "grid.json").write_text(json.dumps(GRID))
-        (work / "settings.json").write_text(json.dumps(SETTINGS))
-        alone = Sweep(work, "alone", "--jobs", "1")
+        alone = Driver(work / "alone", "1")
         alone.finish(alone.start())
         expected = alone.results()
         check("one process", alone, None, "what the others are held to")
-        local = Sweep(work, "local", "--jobs", "2")
+        local = Driver(work / "local", "2")
         local.finish(local.start())
         check("two processes", local, expected, "no kill")
-        for attack in (workers_killed, worker_stopped, driver_killed, scheduler_killed):
-            attack(work, expected)
+        attacks = (workers_killed, worker_stopped, driver_killed, scheduler_killed)
+        for attack in attacks:
+            if attack.__name__ in (sys.argv[1:] or [a.__name__ for a in attacks]):
+                attack(work, expected)
+    return 0
 
 
 def workers_killed(work: Path, expected: dict[str, bytes]) -> None:
     """Kill two of four workers midway."""
-    with on_cluster(work, "workers") as (cluster, sweep):
-        process = sweep.start()
+    with on_cluster(work, "workers") as (cluster, driver):
+        process = driver.start()
         for n_results, worker in zip((8, 16), cluster.workers, strict=False):
-            sweep.wait_for(n_results)
+            driver.wait_for(n_results)
             worker.kill()
-        sweep.finish(process)
-        check("two workers killed", sweep, expected, "at 8 and 16 results")
+        driver.finish(process)
+        check("two workers killed", driver, expected, "at 8 and 16 results")
 
 
 def worker_stopped(work: Path, expected: dict[str, bytes]) -> None:
     """Stop a worker, as a network that is cut would, and let it go on."""
-    with on_cluster(work, "stopped") as (cluster, sweep):
-        process = sweep.start()
-        sweep.wait_for(8)
+    with on_cluster(work, "stopped") as (cluster, driver):
+        process = driver.start()
+        driver.wait_for(8)
         cluster.workers[0].send_signal(signal.SIGSTOP)
         time.sleep(SECONDS_STOPPED)
         cluster.workers[0].send_signal(signal.SIGCONT)
-        sweep.finish(process)
+        driver.finish(process)
         note = f"for {SECONDS_STOPPED:.0f} s"
-        check("a worker stopped and continued", sweep, expected, note)
+        check("a worker stopped and continued", driver, expected, note)
 
 
 def driver_killed(work: Path, expected: dict[str, bytes]) -> None:
-    """Kill the sweep's own process twice; what it had is not done again."""
-    with on_cluster(work, "driver") as (_, sweep):
+    """Kill the driver twice; what it had is not done again."""
+    with on_cluster(work, "driver") as (_, driver):
         before: dict[str, int] = {}
         for n_results in (8, 24):
-            process = sweep.start()
-            sweep.wait_for(n_results)
+            process = driver.start()
+            driver.wait_for(n_results)
             end(process)
-            kept = sweep.written()
+            kept = driver.written()
             require_kept(before, kept)
             before = kept
-        sweep.finish(sweep.start())
-        require_kept(before, sweep.written())
-        check(
-            "the sweep's process killed twice", sweep, expected, f"{len(before)} kept"
-        )
+        driver.finish(driver.start())
+        require_kept(before, driver.written())
+        check("the driver killed twice", driver, expected, f"{len(before)} kept")
 
 
 def require_kept(before: dict[str, int], after: dict[str, int]) -> None:
@@ -211,9 +220,9 @@ def require_kept(before: dict[str, int], after: dict[str, int]) -> None:
 
 def scheduler_killed(work: Path, expected: dict[str, bytes]) -> None:
     """Kill the scheduler: one sentence, and another cluster goes on."""
-    with on_cluster(work, "scheduler") as (cluster, sweep):
-        process = sweep.start()
-        sweep.wait_for(8)
+    with on_cluster(work, "scheduler") as (cluster, driver):
+        process = driver.start()
+        driver.wait_for(8)
         end(cluster.scheduler)
         began = time.monotonic()
         _, errors = process.communicate(timeout=120)
@@ -222,16 +231,14 @@ def scheduler_killed(work: Path, expected: dict[str, bytes]) -> None:
             f"the scheduler killed: exit code {process.returncode} after "
             f"{seconds:.1f} s: {last}"
         )
-        if process.returncode != 1 or not last.startswith(
-            "trm-bt: The workers were lost"
-        ):
+        if process.returncode != 1 or not last.startswith("The workers were lost"):
             raise SystemExit(f"FAILED: {errors}")
-        before = sweep.written()
-    with on_cluster(work, "scheduler") as (_, sweep):
-        sweep.finish(sweep.start())
-        require_kept(before, sweep.written())
-        check("resumed on another cluster", sweep, expected, f"{len(before)} kept")
+        before = driver.written()
+    with on_cluster(work, "scheduler") as (_, driver):
+        driver.finish(driver.start())
+        require_kept(before, driver.written())
+        check("resumed on another cluster", driver, expected, f"{len(before)} kept")
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -15,6 +15,7 @@ CHECKS = {
     "fuzz_inputs": (),
     "inject_faults": (),
     "kill_checkpoint": ("sample",),
+    "kill_cluster": (),
     "kill_commands": (),
     "kill_fetch": ("{market}",),
     "kill_training": ("sample",),

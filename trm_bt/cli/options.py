@@ -185,7 +185,7 @@ class WorkerOptions:
     scheduler: str | None = None
     """Dask scheduler, as tcp://host:port; by default a cluster on this machine."""
     dashboard: str | None = None
-    """Where a cluster on this machine shows its dashboard, as host:port."""
+    """Where a cluster on this machine shows its dashboard, as 127.0.0.1:8787."""
 
     def workers(self, n_local: int | None = None) -> Workers:
         """Return which processes do the tasks, `n_local` of them unless one said."""

@@ -342,6 +342,11 @@ def _against_median(judged: SweepJudged) -> str:
             f"The best setting is better than the median one: {what}, and Hansen's "
             f"test finds a better one than the median on all bars ({tests})."
         )
+    if None in p_values.values():
+        return (
+            "Nothing shows that the best setting is better than the median one: "
+            f"{what}, and luck cannot be tested on so few sessions ({tests})."
+        )
     return (
         f"The best setting is no better than the median one: {what}, which the luck of "
         f"picking the best explains (Hansen's test, {tests}). Nothing here speaks "
