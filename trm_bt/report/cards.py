@@ -85,10 +85,13 @@ def card_html(card: str) -> Markup:
     --------
     >>> print(card_html("**Bold** <script>[x](http://x)").strip())
     <p><strong>Bold</strong> &lt;script&gt;[x](http://x)</p>
+    >>> "<th></th>" in card_html("| | a |\n|-|-|\n| b | 1 |")
+    False
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.disable(["link", "image", "autolink", "reference", "html_inline"])
-    return Markup(markdown.render(_FOLDED.sub("", card)))
+    html = markdown.render(_FOLDED.sub("", card))
+    return Markup(html.replace("<th></th>", "<td></td>"))  # a head must say something
 
 
 def plain(text: object) -> str:
