@@ -18,20 +18,23 @@ from trm_bt.learning.losses import (
 
 def test_parts_against_a_plain_loop():
     rng = np.random.default_rng(0)
-    logits, halts = rng.normal(size=(5, 8)), rng.normal(size=5)
-    utilities, winners = rng.normal(size=(5, 8)), rng.integers(0, 8, 5)
+    n_rows = 40  # the answer is below, at and above the winner in some of them
+    logits, halts = rng.normal(size=(n_rows, 8)), rng.normal(size=n_rows)
+    utilities, winners = rng.normal(size=(n_rows, 8)), rng.integers(0, 8, n_rows)
     config = TrainingConfig(
         strategy_loss_weight=0.7, halt_loss_weight=0.2, profit_loss_weight=0.4
     )
     strategy = halt = profit = 0.0
-    for row in range(5):
+    for row in range(n_rows):
         weights = [math.exp(v) for v in logits[row]]
         shares = [w / sum(weights) for w in weights]
-        strategy -= math.log(shares[winners[row]]) / 5
+        strategy -= math.log(shares[winners[row]]) / n_rows
         is_right = max(range(8), key=lambda k: logits[row][k]) == winners[row]
         prob = 1 / (1 + math.exp(-halts[row]))
-        halt -= math.log(prob if is_right else 1 - prob) / 5
-        profit -= sum(s * u for s, u in zip(shares, utilities[row], strict=True)) / 5
+        halt -= math.log(prob if is_right else 1 - prob) / n_rows
+        profit -= (
+            sum(s * u for s, u in zip(shares, utilities[row], strict=True)) / n_rows
+        )
 
     losses = three_part_loss(
         torch.tensor(logits),
