@@ -351,3 +351,8 @@ def test_trials_that_differ_are_held_against_one_another():
     assert overfitting_of_trials(earned[[1, 2]], 5) is None
     assert overfitting_of_trials(earned[[]], 5) is None
     assert overfitting_of_trials(None, 0) is None
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_figures_of_one_to_the_bit():
+    assert assess(comparison(), [], QUICK, executor=2) == assessed()
