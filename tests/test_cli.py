@@ -152,7 +152,7 @@ def test_a_bug_has_its_own_exit_code_and_a_traceback_if_asked(monkeypatch):
 
 
 def test_every_option_has_a_help_and_shared_ones_the_same():
-    other_meaning = {"--bars", "--crises", "--jobs", "--out", "--seed", "--checkpoint"}
+    other_meaning = {"--bars", "--crises", "--out", "--seed", "--seeds", "--checkpoint"}
     helps = {}
     for name in app:
         if not name.startswith("-"):

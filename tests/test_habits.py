@@ -271,20 +271,21 @@ def test_a_line_in_the_place_of_a_feed_gets_a_sentence(short, kind, place):
 
 @pytest.mark.parametrize(
     "benchmark",
-    ["SPY", 5, pd.DataFrame({"SPY": [0.0, 0.1]}), [0.1, 0.2], np.zeros(3)],
-    ids=["name", "number", "frame", "list", "array"],
+    [5, pd.DataFrame({"SPY": [0.0, 0.1]}), [0.1, 0.2], np.zeros(3)],
+    ids=["number", "frame", "list", "array"],
 )
 def test_a_benchmark_that_is_no_series_gets_a_sentence(short, tmp_path, benchmark):
     ran = run(short, TRMAllocator)
-    with pytest.raises(RunError, match="`benchmark` must be a Series of daily returns"):
+    with pytest.raises(
+        RunError, match="`benchmark` must be a Series of daily returns or prices"
+    ):
         tearsheet(ran, tmp_path / "page.html", benchmark=benchmark)
 
 
-def test_prices_are_no_returns(short, tmp_path):
+def test_a_benchmark_that_names_no_feed_gets_the_names(short, tmp_path):
     ran = run(short, TRMAllocator)
-    prices = short.equity["close"]
-    with pytest.raises(RunError, match="`benchmark` must be daily returns as decimals"):
-        tearsheet(ran, tmp_path / "page.html", benchmark=prices)
+    with pytest.raises(RunError, match="got 'QQQ'; feeds: equity, bond, volatility"):
+        tearsheet(ran, tmp_path / "page.html", benchmark="QQQ")
 
 
 class Other(bt.Strategy):
