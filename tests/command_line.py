@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -62,3 +63,9 @@ def write_settings(path, settings):
     """Write settings as JSON, and return the path."""
     path.write_text(json.dumps(settings))
     return path
+
+
+def without_stages(error: str) -> list[str]:
+    """Return the lines of the error stream that do not say that a stage is done."""
+    stage = re.compile(r"trm-bt: \S+: done in [\d.]+ s")
+    return [line for line in error.splitlines() if not stage.fullmatch(line)]

@@ -138,6 +138,7 @@ def check_account(ran):
     np.testing.assert_allclose(total, closes["broker_value"], rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", ["open", "plain", "close"])
 @pytest.mark.parametrize("strategy", OWNERS)
 @pytest.mark.parametrize("name", BROKERS)

@@ -69,6 +69,7 @@ def test_the_table_cannot_be_changed_by_accident():
         ALLOCATIONS["defensive"] = (1.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_another_table_is_followed_everywhere():
     done = subprocess.run(
         [sys.executable, "-c", OTHERS],

@@ -49,6 +49,7 @@ def test_every_leak_of_a_feature_is_caught(bars, leak):
     assert found.column != "(error)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLEAN_FEATURES)
 def test_no_clean_feature_raises_an_alarm(short_bars, name):
     result = audit_features(CLEAN_FEATURES[name], short_bars, EVERY_SESSION)
@@ -175,6 +176,7 @@ def test_a_fill_at_the_close_that_decided_it_is_caught(short_bars):
     assert fills.difference.other == f"filled at {price:.8g} of {session.date()}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLEAN_TRADES)
 def test_no_clean_strategy_raises_an_alarm(name):
     trades, fills = audit_cerebro(CLEAN_TRADES[name], make_bars(46), EVERY_SESSION)

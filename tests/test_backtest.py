@@ -142,6 +142,7 @@ def test_cash_earns_nothing_without_a_rate(bars):
     assert (result.equity == 1_000_000.0).all()
 
 
+@pytest.mark.slow
 def test_a_run_does_not_know_the_bars_after_its_end(bars):
     policy = FakePolicy.reading(bars)
     whole = run_backtest(bars, TRMAllocator, params={"policy": policy})
@@ -186,6 +187,7 @@ def test_accounts_that_do_not_add_up_are_refused(bars):
         run_backtest(bars, Skimming)
 
 
+@pytest.mark.slow
 def test_a_policy_of_our_own_needs_no_torch():
     script = """
 import sys

@@ -321,6 +321,7 @@ class Restamped(bt.feeds.PandasData):
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["America/New_York", "America/Los_Angeles", None])
 @pytest.mark.parametrize(
     ("kind", "engine"),

@@ -45,6 +45,7 @@ def test_the_bare_resealed_folder_loads(checkpoint):
     assert load_checkpoint(checkpoint).name == "brexit"
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_refused(full_checkpoint):
     whole = contents_of(full_checkpoint)
     rng = np.random.default_rng(0)
@@ -58,6 +59,7 @@ def test_every_flipped_bit_is_refused(full_checkpoint):
     assert verdict(full_checkpoint, whole, {}) == LOADED
 
 
+@pytest.mark.slow
 def test_every_truncation_and_addition_is_refused(full_checkpoint):
     whole = contents_of(full_checkpoint)
     sizes = {name: len(content) for name, content in whole.items()}

@@ -83,6 +83,7 @@ def test_what_comes_after_the_cut_is_not_compared(bars, names):
     assert (result.n_cuts, result.n_runs) == (10, 23)
 
 
+@pytest.mark.slow
 def test_cuts_begin_with_the_first_result_and_progress_is_told(bars):
     told, cuts = [], []
     first = bars.sessions[350]

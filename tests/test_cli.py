@@ -108,6 +108,7 @@ def test_a_folder_that_is_no_run_is_never_replaced(tmp_path):
         assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_fresh_process_ends_with_a_sentence_and_no_traceback(tmp_path):
     done = in_a_process("run", "--bars", tmp_path / "none", "--out", tmp_path / "out")
     assert done.returncode == 2

@@ -24,6 +24,7 @@ def no_picture(monkeypatch):
     monkeypatch.setattr("trm_bt.report.feature_picture", lambda *_: None)
 
 
+@pytest.mark.slow
 def test_features_are_written_in_every_form(bars_folder, tmp_path):
     out = tmp_path / "new" / "features"
     arguments = ("features", "--bars", bars_folder, "--out", out)

@@ -50,6 +50,7 @@ def checkpoint(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "mine")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_backtested_after_its_span(bars_folder, checkpoint, tmp_path):
     out = tmp_path / "backtest"
     arguments = (

@@ -120,6 +120,7 @@ def test_the_page_holds_the_verdict_and_asks_for_nothing(compared):
         assert f'id="{name}"' in page
 
 
+@pytest.mark.slow
 def test_a_run_is_one_trial_however_often_it_is_compared(compared, monkeypatch, capsys):
     folder, facts = compared
     log = folder.parent / "trials"
@@ -136,6 +137,7 @@ def test_a_run_is_one_trial_however_often_it_is_compared(compared, monkeypatch, 
     assert again["span"]["end"] == "2009-02-27"
 
 
+@pytest.mark.slow
 def test_trials_that_cover_the_span_are_held_against_one_another(
     folder, monkeypatch, capsys
 ):
@@ -167,6 +169,7 @@ def test_a_comparison_is_not_written_over_another(compared, monkeypatch, capsys)
     assert "pass --force" in said
 
 
+@pytest.mark.slow
 def test_a_table_and_the_verdict_are_printed(folder, monkeypatch, capsys, tmp_path):
     arguments = ("--start", "2009-06-01", "--out", tmp_path / "there")
     log = tmp_path / "log" / "all"
@@ -206,6 +209,7 @@ def test_decisions_of_several_models_are_read_alike(folder):
     assert before.known_by.tolist() == after.known_by.tolist()
 
 
+@pytest.mark.slow
 def test_a_value_that_the_decisions_do_not_come_to_is_refused(
     folder, monkeypatch, capsys
 ):
@@ -218,6 +222,7 @@ def test_a_value_that_the_decisions_do_not_come_to_is_refused(
     assert not (folder / "comparison").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_shifted", [-1, 1], ids=["one fewer", "one more"])
 def test_a_value_recorded_on_other_sessions_is_refused(
     folder, monkeypatch, capsys, n_shifted
@@ -235,6 +240,7 @@ def test_a_value_recorded_on_other_sessions_is_refused(
     assert f"on {named.date()} it is" in said
 
 
+@pytest.mark.slow
 def test_other_bars_are_compared_and_said_to_be_other(folder, monkeypatch, capsys):
     run = json.loads((folder / "run.json").read_text())
     run["bars"]["sha256"] = "0" * 64

@@ -40,6 +40,7 @@ NAMES = {
 }
 
 
+@pytest.mark.slow
 def test_everyone_is_there():
     held = comparison()
     assert {*held.strategies} - EXTRA == NAMES
@@ -100,6 +101,7 @@ def test_the_oracle_holds_the_best_and_regrets_nothing():
         assert held.regret.loc[session, "oracle"] == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_nobody_but_those_in_hindsight_knows_what_comes():
     """Held on fewer sessions, everyone does what they did among more."""
     whole = comparison()

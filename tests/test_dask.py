@@ -102,7 +102,8 @@ def test_its_processes_end_with_a_command(tmp_path, send, number, code):
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code
         if code > 0:
-            assert errors == "trm-bt: Interrupted.\n"
+            said = "Give the same command again: models that are trained are kept."
+            assert errors == f"trm-bt: Interrupted. {said}\n"
         assert wait_until(lambda: not members(process.pid), 30)
     finally:
         with contextlib.suppress(ProcessLookupError):

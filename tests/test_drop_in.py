@@ -112,6 +112,7 @@ def csv_folder(tiny_checkpoint, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["its own", "one that re-exports"])
 def test_btrun_runs_the_allocator_from_a_file(tiny_checkpoint, csv_folder, form):
     """The second is what someone who installed the package has."""
@@ -217,6 +218,7 @@ class NoMoreThanHalf(TRMAllocator):
         return min(weights[0], 0.5), weights[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runonce", [True, False], ids=["runonce", "next"])
 def test_a_rule_of_ones_own_changes_the_targets_and_keeps_the_decisions(bars, runonce):
     runs = []
@@ -249,6 +251,7 @@ def test_low_confidence_is_counted(bars):
     assert 0 < ran.n_kept == (ran.decisions["confidence"] < 0.5).sum()
 
 
+@pytest.mark.slow
 def test_a_tearsheet_is_made_of_any_such_run(bars, tmp_path):
     cerebro = bt.Cerebro()
     add_bars(cerebro, bars)

@@ -256,6 +256,7 @@ def test_targets_are_met_at_the_open_within_a_tenth_of_a_point(real_bars, cost):
     assert missing.min() > -left.max() * 0.005
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost", [0.0, 0.0005, 0.005])
 def test_cheat_on_close_equals_a_simulation_at_the_same_close(real_bars, cost):
     bars = real_bars.between("2006-01-03", "2011-12-30")

@@ -55,6 +55,7 @@ assert label("bond_level") == "Level of the bond"
 """
 
 
+@pytest.mark.slow
 def test_a_feature_is_added_by_one_entry_and_one_function():
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", ADDED],

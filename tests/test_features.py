@@ -109,6 +109,7 @@ def test_features_equal_plain_loops(fixture, n_lookback, request):
             assert row[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixture", ["bars", "full_bars"])
 def test_features_do_not_change_when_the_future_is_cut(fixture, request):
     bars = request.getfixturevalue(fixture)

@@ -273,6 +273,7 @@ def test_a_draft_that_is_a_link_is_left_alone(tmp_path):
     assert (kept / "a.txt").read_text() == "old"
 
 
+@pytest.mark.slow
 @needs_exchange
 def test_a_replaced_folder_is_never_missing(tmp_path):
     """Two writers replace one folder all the time, which is there at every look."""

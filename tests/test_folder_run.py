@@ -9,6 +9,8 @@ from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.run import run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(market_dir, tmp_path_factory):

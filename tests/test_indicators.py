@@ -59,6 +59,7 @@ def assert_same_bits(rows: np.ndarray, bars: Bars) -> None:
     assert rows.tobytes() == expected.to_numpy().tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preload", "runonce", "exactbars"), MODES)
 @pytest.mark.parametrize("fixture", ["bars", "full_bars"])
 def test_lines_equal_batch_features(fixture, preload, runonce, exactbars, request):

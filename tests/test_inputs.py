@@ -5,6 +5,7 @@ import pytest
 
 from tests.command_line import SMALL, invoke, write_folder, write_settings
 from tests.conftest import make_bars
+from tests.fakes import FakePolicy
 from trm_bt.errors import BarsError
 from trm_bt.feeds import load_bars
 from trm_bt.learning.checkpoint import load_checkpoint
@@ -176,7 +177,7 @@ def test_a_script_without_a_volatility_feed_is_shown_the_line_to_add(bars, names
     cerebro = bt.Cerebro()
     for name, frame in zip(names, (bars.equity, bars.bond), strict=True):
         cerebro.adddata(bt.feeds.PandasData(dataname=frame), name=name or None)
-    cerebro.addstrategy(TRMAllocator, policy=object())
+    cerebro.addstrategy(TRMAllocator, policy=FakePolicy.reading(bars))
     with pytest.raises(BarsError) as caught:
         cerebro.run()
     assert "No feed for the role volatility" in str(caught.value)

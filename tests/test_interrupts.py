@@ -16,6 +16,7 @@ from trm_bt.executors import n_available_cpus
 
 PROC = Path("/proc")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         not (PROC / "self" / "stat").exists(), reason="watches processes in /proc"
     ),

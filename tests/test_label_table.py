@@ -57,6 +57,7 @@ def test_counts_and_means_are_those_of_a_loop(labels):
         assert found.mean_return["growth"] == pytest.approx(mean)
 
 
+@pytest.mark.slow
 def test_every_session_of_the_twelve_crises_has_a_label(market_dir):
     bars = load_bars(market_dir, end="2023-12-29")
     summary = summarize_labels(compute_labels(bars, compute_features(bars)))

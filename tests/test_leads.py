@@ -17,6 +17,7 @@ def holm(p_values):
     return corrected
 
 
+@pytest.mark.slow
 def test_a_run_alone_finds_the_leads_of_its_comparison():
     held = small_comparison()
     ours = ["trm", *baselines(held.allocations)]

@@ -45,6 +45,7 @@ def case(request):
     return bars, split.frozen_on
 
 
+@pytest.mark.slow
 def test_training_knows_nothing_after_the_freeze_of_its_crisis(case):
     bars, frozen_on = case
     result = audit_training(
@@ -58,6 +59,7 @@ def test_training_knows_nothing_after_the_freeze_of_its_crisis(case):
     assert result.n_values > 3 * 2_000
 
 
+@pytest.mark.slow
 def test_decisions_and_trades_do_not_change_with_the_future(case):
     bars, frozen_on = case
     policy = TRMPolicy([train_frozen(bars, frozen_on, CONFIG)])
@@ -77,6 +79,7 @@ def test_one_row_has_the_bits_that_it_has_among_others():
         assert alone.tobytes() == whole[[row]].tobytes()
 
 
+@pytest.mark.slow
 def test_the_whole_set_up_is_audited_in_seven_checks(full_bars):
     config = TRMConfig.model_validate(
         {

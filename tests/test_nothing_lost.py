@@ -57,6 +57,7 @@ def test_what_a_link_leads_to_stays(train, tmp_path, name, options):
     assert (tmp_path / name).is_symlink()
 
 
+@pytest.mark.slow
 def test_a_training_leaves_its_checkpoint_and_nothing_else(train, tmp_path):
     before = {*tmp_path.iterdir()}
     assert invoke(*train)[0] == 0
@@ -69,6 +70,7 @@ def test_a_training_leaves_its_checkpoint_and_nothing_else(train, tmp_path):
     assert invoke(*train, "--force")[0] == 0
 
 
+@pytest.mark.slow
 def test_the_second_of_two_trainings_ends_at_once(train, bars, tmp_path):
     long = {**SMALL, "training": {"min_labels": 50, "epochs": 10_000, "patience": 9999}}
     settings = write_settings(tmp_path / "long.json", long)
@@ -88,6 +90,7 @@ def test_the_second_of_two_trainings_ends_at_once(train, bars, tmp_path):
 STAGES = ("labels", "features", "sample")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_force_does_not_delete_what_is_foreign(bars, tmp_path, stage):
     out = tmp_path / "result"

@@ -23,6 +23,7 @@ from trm_bt.evaluation.comparison import run_comparison
 from trm_bt.evaluation.significance import assess
 
 
+@pytest.mark.slow
 def test_a_comparison_in_arrays_is_that_of_the_engine():
     last = market().sessions[N_BEFORE + 100]
     bars, own = market().between(end=last), decisions().between(None, last)
@@ -65,6 +66,7 @@ def test_an_edge_of_risk_is_in_how_far_the_equity_moves_and_not_where_to():
         assert part.mean() == pytest.approx(0.001, abs=3 * error)
 
 
+@pytest.mark.slow
 def test_a_planted_edge_is_found():
     is_found = assess_one(History(0, 0.003))
     assert is_found[CHANGED]
@@ -73,6 +75,7 @@ def test_a_planted_edge_is_found():
     assert is_found["timing beats random starts"]
 
 
+@pytest.mark.slow
 def test_on_a_random_walk_nothing_is_found():
     """A seed of which the script, at 100 histories, says that most find nothing."""
     bars = simulate(3)

@@ -188,6 +188,7 @@ def test_the_allocator_trades_the_table(bars, folder, decision):
     assert list(report.probabilities) == list(FIVE)
 
 
+@pytest.mark.slow
 def test_a_backtest_of_the_checkpoint_holds_its_allocations_beside_it(
     bars, folder, tmp_path
 ):

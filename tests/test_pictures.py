@@ -27,6 +27,7 @@ def inked(picture, name: str) -> np.ndarray:
     return (pixels == colour).all(axis=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "n_sessions", "n_proxies", "is_shaded"),
     [

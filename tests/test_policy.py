@@ -113,6 +113,7 @@ def test_in_sample_decisions_are_given_on_demand_and_marked(models):
     assert decisions[0].model == "model_250 (in sample)"
 
 
+@pytest.mark.slow
 def test_bar_by_bar_and_any_batching_give_the_same_bits(models):
     policy = TRMPolicy(models)
     together = decide(policy)

@@ -68,6 +68,7 @@ def test_one_table_at_several_costs_loses_more_at_each(bars):
     assert replayed.excess(np.zeros(len(bars.sessions) - 1)).shape == (399, 3)
 
 
+@pytest.mark.slow
 def test_twenty_real_years_equal_the_engine(real_bars):
     weights = random_weights(real_bars.sessions, 1, n_held=10)
     result = run_backtest(real_bars, ScheduledWeights, params={"weights": weights})

@@ -10,6 +10,8 @@ from tests.fakes_run import write_fake_run
 from trm_bt.market.crises import Crisis
 from trm_bt.report import build
 
+pytestmark = pytest.mark.slow
+
 webdriver = pytest.importorskip("selenium.webdriver")
 webdriver_error = pytest.importorskip("selenium.common").WebDriverException
 

@@ -93,6 +93,7 @@ def test_figures_are_those_of_the_summary_to_the_last_digit(folder, page):
             assert float(found[1]) == value
 
 
+@pytest.mark.slow
 def test_a_figure_without_meaning_is_a_dash_and_sorts_as_none(folder, tmp_path):
     write_fake_run(tmp_path, start="2010-05-03", end="2010-06-01")
     page = page_of(tmp_path)
@@ -112,6 +113,7 @@ def test_decisions_are_counted_by_the_likeliest_allocation(folder, page):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "end", "title"),
     [
@@ -224,6 +226,7 @@ def decided(**changes):
     return report | changes
 
 
+@pytest.mark.slow
 def test_the_index_says_what_is_held_now_and_since_when(folder, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(folder, copy)
@@ -360,6 +363,7 @@ def test_crises_csv_holds_no_formula(folder):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "reason"),
     [
@@ -421,6 +425,7 @@ def test_a_portfolio_value_that_is_none_is_refused(tmp_path):
         read_run(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_flat_run_still_has_a_page(tmp_path):
     write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
     for name in ("equity", "crisis_equity"):

@@ -31,6 +31,7 @@ def run(bars, first, last, *, coo=False, strategy=TRMAllocator, **params):
     return cerebro.run()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -50,6 +51,7 @@ def test_every_evening_decides_as_the_unbroken_run(plain_bars, settings):
         assert row[TARGETS].tolist() == whole.loc[today, TARGETS].tolist(), today
 
 
+@pytest.mark.slow
 def test_a_cold_start_does_not(plain_bars):
     """What `trade_from` is for: the last decisions are averaged."""
     whole = run(plain_bars, 0, 399).decisions.set_index("session")

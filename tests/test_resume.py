@@ -86,6 +86,7 @@ def bits(model: TrainedModel) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [{}, PAPER], ids=["dual", "paper"])
 @pytest.mark.parametrize(
     "training",

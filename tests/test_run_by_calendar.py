@@ -25,6 +25,8 @@ from trm_bt.runs.decide import decide, open_model
 from trm_bt.runs.request import requested_bars
 from trm_bt.runs.run import run
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {  # new models in the middle of September 2001
     "seed": 5,
     "model": {"hidden_dim": 16, "num_latent_steps": 1, "num_recursion_cycles": 1},
@@ -156,7 +158,6 @@ def assert_same(left, right):
     assert weights == other_weights
 
 
-@pytest.mark.slow
 def test_a_killed_walk_forward_goes_on_to_the_same_result(request_, out, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     folder = tmp_path / "out"
@@ -222,7 +223,6 @@ def test_a_walk_forward_that_cannot_be_leaves_the_old_one(request_, out, tmp_pat
     assert_same(again, out)
 
 
-@pytest.mark.slow
 def test_the_command_takes_the_folds_from_its_options(
     monkeypatch, capsys, request_, tmp_path
 ):
@@ -242,7 +242,6 @@ def test_the_command_takes_the_folds_from_its_options(
     assert "`retrain_on.0`: must be a date as YYYY-MM-DD, got 'soon'" in err
 
 
-@pytest.mark.slow
 def test_a_step_takes_the_place_of_dates_and_does_not_go_with_them(
     monkeypatch, capsys, request_, tmp_path
 ):

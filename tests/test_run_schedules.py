@@ -19,6 +19,8 @@ from trm_bt.report import build
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.run import run
 
+pytestmark = pytest.mark.slow
+
 MAIN = "from trm_bt.cli import main; main()"
 SPAN = {"start": "1999-06-01", "end": "2002-10-31"}
 SETTINGS = {
@@ -59,7 +61,6 @@ def weights(folder, pattern):
     return [path.read_bytes() for path in sorted(folder.glob(pattern))]
 
 
-@pytest.mark.slow
 def test_a_run_is_a_walk_forward_that_retrains_after_the_freezes(
     request_, folder, tmp_path
 ):
@@ -83,7 +84,6 @@ def test_a_run_is_a_walk_forward_that_retrains_after_the_freezes(
     assert len(ours) == 2
 
 
-@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_result(request_, folder, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     out = tmp_path / "run"

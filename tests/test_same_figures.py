@@ -140,6 +140,7 @@ def test_an_index_says_whether_its_headline_is_tested(folder, summary, is_tested
     assert ("p = 0.20, corrected p = 0.40" in text) == is_tested
 
 
+@pytest.mark.slow
 def test_a_tearsheet_has_no_second_sharpe_ratio(folder):
     run = read_run(folder)
     whole = next(sheet for _, sheet in run_sheets(run, []))
@@ -152,6 +153,7 @@ def test_a_tearsheet_has_no_second_sharpe_ratio(folder):
     assert re.search(r"^\s*Sharpe", visible(measures(unpaid)), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_top_of_an_index_says_what_the_model_is_worth(folder):
     table = pd.read_parquet(folder / "decisions.parquet")
     winners = pd.read_parquet(folder / "labels.parquet")["winner"]

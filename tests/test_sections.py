@@ -3,7 +3,14 @@
 import re
 from pathlib import Path
 
-from trm_bt.report import compare_page, index, runs_page, sections, tearsheets
+from trm_bt.report import (
+    compare_page,
+    index,
+    runs_page,
+    sections,
+    sweep_page,
+    tearsheets,
+)
 from trm_bt.report.colours import LIGHT
 from trm_bt.report.drawing import as_svg, panels
 from trm_bt.report.templating import Section, render_page
@@ -16,7 +23,7 @@ def test_every_section_has_a_template_and_every_template_a_page():
     templates = {path.stem for path in FOLDER.glob("*.html")}
     lists = "".join(
         Path(page.__file__).read_text()
-        for page in (index, tearsheets, compare_page, runs_page)
+        for page in (index, tearsheets, compare_page, runs_page, sweep_page)
     )
     listed = re.findall(r'\bSection\(\s*(?:partial\(fill, ")?(\w+)', lists)
     assert modules <= templates

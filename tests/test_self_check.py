@@ -16,6 +16,8 @@ from trm_bt.learning.self_check import (
     self_check,
 )
 
+pytestmark = pytest.mark.slow
+
 SMALL = TRMConfig(
     model=ModelConfig(hidden_dim=32, num_latent_steps=2, num_recursion_cycles=2)
 )

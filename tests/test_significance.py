@@ -157,6 +157,7 @@ def test_trials_before_the_shipped_settings_are_as_many_as_are_documented():
     assert f"The {TRIALS_BEFORE} trials counted are 286 of the log" in text
 
 
+@pytest.mark.slow
 def test_weights_that_never_change_show_no_timing():
     weights = restless()
     weights.loc[:] = [0.5, 0.3, 0.2]
@@ -165,6 +166,7 @@ def test_weights_that_never_change_show_no_timing():
     assert found.n == 50
 
 
+@pytest.mark.slow
 def test_timing_that_knows_tomorrow_is_found():
     held = small_comparison()
     best = held.strategies["oracle"].weights
@@ -193,6 +195,7 @@ def test_a_random_start_is_the_schedule_turned_like_a_ring():
     assert found.share_as_good == np.mean([ratio >= own for ratio in ratios])
 
 
+@pytest.mark.slow
 def test_the_lead_ends_at_the_break_even_cost():
     """A restless schedule is ahead of a calm mix while trading is nearly free."""
     held = small_comparison()
@@ -231,6 +234,7 @@ def test_the_best_is_the_one_with_the_largest_ratio():
     assert assessed().best_benchmark == max(open_, key=open_.get)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_sessions", [12, 60])
 def test_nothing_is_said_of_chance_under_sixty_sessions(n_sessions):
     short = assess(small_comparison(n_sessions=n_sessions), [], QUICK)
@@ -245,6 +249,7 @@ def test_nothing_is_said_of_chance_under_sixty_sessions(n_sessions):
     )
 
 
+@pytest.mark.slow
 def test_sixty_sessions_are_enough():
     assert assess(small_comparison(n_sessions=61), [], QUICK).tests is not None
 
@@ -318,6 +323,7 @@ def test_weights_by_level_are_means_of_the_sessions_at_that_level():
         assert row.equity + row.bond + row.cash == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_an_allocator_that_holds_cash_throughout_is_judged_without_a_warning():
     weights = restless()
     weights.loc[:] = [0.0, 0.0, 1.0]
@@ -329,6 +335,7 @@ def test_an_allocator_that_holds_cash_throughout_is_judged_without_a_warning():
     assert tests.leads == {}
 
 
+@pytest.mark.slow
 def test_an_allocator_that_is_its_own_mix_is_said_to_be():
     weights = restless()
     weights.loc[:] = [0.6, 0.4, 0.0]

@@ -94,6 +94,7 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
     assert low <= n_covered <= high
 
 
+@pytest.mark.slow
 def test_leads_of_equals_are_rejected_as_often_as_they_should():
     rng = np.random.default_rng(6)
     n_rejected = 0

@@ -59,6 +59,7 @@ def test_one_file_a_symbol_is_left(store):
     assert names == ["SPY.yahoo.parquet", "TLT.yahoo.parquet"]
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_refused(store):
     """One of each eight bits of a small file, bars and what is said of them alike."""
     path = save(store, "SPY", raw_history(20, {}))
@@ -128,6 +129,7 @@ save(BarStore(Path(sys.argv[1]), "yahoo"), "SPY", raw_history(3000, {}))
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_the_old_bars_stay(store):
     old = raw_history(50, {})
     save(store, "SPY", old)

@@ -163,6 +163,7 @@ def test_hostile_names_are_shown_as_they_are(checkpoint, labels, loaded):
     assert title == r"# &lt;script>alert(1)&lt;/script> \| a # b"
 
 
+@pytest.mark.slow
 def test_a_stopped_training_resumes_and_ends_in_the_same_bytes(
     request_, checkpoint, tmp_path
 ):
@@ -179,6 +180,7 @@ def test_a_stopped_training_resumes_and_ends_in_the_same_bytes(
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_an_unfinished_training_is_neither_forgotten_nor_lost(request_, tmp_path):
     out = tmp_path / "mine"
     with pytest.raises(StopError):
@@ -196,6 +198,7 @@ def test_an_unfinished_training_is_neither_forgotten_nor_lost(request_, tmp_path
     assert not (tmp_path / "mine.unfinished").exists()
 
 
+@pytest.mark.slow
 def test_a_training_stopped_before_its_first_epoch_begins_again(request_, tmp_path):
     with pytest.raises(StopError):
         train_checkpoint(request_, tmp_path / "mine", progress=stop_in(1))
@@ -206,6 +209,7 @@ def test_a_training_stopped_before_its_first_epoch_begins_again(request_, tmp_pa
     assert load_checkpoint(tmp_path / "mine").record.history[-1].epoch == 3
 
 
+@pytest.mark.slow
 def test_train_prints_a_line_an_epoch(monkeypatch, capsys, request_, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     arguments = ["train", "--bars", request_.bars, "--config", tmp_path / "small.json"]
@@ -234,6 +238,7 @@ def test_train_needs_an_out_or_a_self_check(monkeypatch, capsys, tmp_path):
         assert "`--out` to train or `--self-check`" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "expected"), [(1e-3, 0), (1e-9, 1)])
 def test_self_check_prints_three_checks_and_fails_the_job(
     monkeypatch, capsys, request_, tmp_path, rate, expected

@@ -89,6 +89,7 @@ def record_some(log, seeds):
         record(log, seed)
 
 
+@pytest.mark.slow
 def test_processes_that_record_at_once_lose_nothing(log):
     context = multiprocessing.get_context("spawn")
     writers = [

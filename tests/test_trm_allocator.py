@@ -350,6 +350,7 @@ def test_a_checkpoint_decides_only_after_its_training_span(tiny_checkpoint):
     assert in_sample.n_abstained == 0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_decides_alike_in_a_batch_and_bar_by_bar(tiny_checkpoint):
     bars, folder = tiny_checkpoint
     batched, one_by_one = (

@@ -27,6 +27,7 @@ def train_all(jobs, samples, config, **options) -> dict:
     return {model.name: model for model in models}
 
 
+@pytest.mark.slow
 def test_training_side_by_side_gives_the_same_bits():
     samples = planted_samples(320)
     jobs = [

@@ -22,7 +22,7 @@ from trm_bt.market._typing import Json
 
 _LOG = logging.getLogger(__name__)
 _ALL = 2
-_PIPE = 120
+_PIPE = 130
 """Columns of what is no terminal: wide enough for every table."""
 
 
