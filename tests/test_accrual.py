@@ -69,6 +69,7 @@ def test_closes_without_such_income_stay():
     assert monthly_income(value).empty
 
 
+@pytest.mark.slow
 def test_the_real_fund_has_no_month_end_effect_left(market_dir):
     bars = load_bars(market_dir, end="2003-01-31")
     older = bars.bond["close"].loc[:"2002-07-30"]

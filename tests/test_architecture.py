@@ -190,6 +190,7 @@ def test_only_the_command_line_prints(name):
     assert not calls or name.startswith("trm_bt.cli")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [

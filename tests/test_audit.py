@@ -64,6 +64,7 @@ def test_a_policy_that_leans_on_later_rows_or_bars_is_caught(bars, leak):
     assert audit_policy(leak, bars).difference is not None
 
 
+@pytest.mark.slow
 def test_a_policy_that_decides_row_by_row_raises_no_alarm(bars):
     few = AuditSettings(n_cuts=20)
     whole, windows = (
@@ -130,6 +131,7 @@ def labels_of(bars):
     return compute_labels(bars, compute_features(bars))
 
 
+@pytest.mark.slow
 def test_labels_lose_exactly_the_sessions_whose_outcome_is_not_known(bars):
     few = AuditSettings(n_cuts=40, rtol=0.0)
     assert audit_labels(labels_of, bars, few, n_ahead=6).difference is None
@@ -156,6 +158,7 @@ def test_every_leak_of_a_strategy_is_caught(bars, name):
     assert trades.difference.column != "(error)"
 
 
+@pytest.mark.slow
 def test_what_peeks_into_the_bar_at_its_open_is_caught_by_that_alone(bars):
     for name in ("close at the open", "percent at the open", "limit at today's low"):
         trades, _ = audit_cerebro(TRADE_LEAKS[name], bars)

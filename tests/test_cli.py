@@ -191,6 +191,7 @@ def test_the_version_is_printed():
     assert (code, out) == (0, f"trm-bt {version('trm-bt')}\n")
 
 
+@pytest.mark.slow
 def test_bash_completes_commands_and_options(tmp_path):
     bash = shutil.which("bash")
     if bash is None:

@@ -97,6 +97,7 @@ def test_a_leak_ends_with_exit_code_1_and_its_first_difference(module):
     assert "first fills: " in error
 
 
+@pytest.mark.slow
 def test_every_session_is_cut_after_if_asked(module):
     arguments = ("audit", "--start", "2017-01-01", "--cuts", "all", "--json")
     code, out, _ = invoke(*arguments, "--features", f"{module}:trailing")

@@ -37,6 +37,7 @@ def page_of(held, **changes):
     return render_comparison(content)
 
 
+@pytest.mark.slow
 def test_headings_and_figures_are_whole_at_120_columns():
     out = io.StringIO()
     record = record_of(comparison())
@@ -74,6 +75,7 @@ def test_everyone_has_a_row_under_its_kind(page):
     assert "derived bars" in text
 
 
+@pytest.mark.slow
 def test_a_short_span_has_no_tests_and_no_rolling_picture(page):
     short = page_of(small_comparison(n_sessions=40))
     assert page.read_text().count("<svg") == 6
@@ -88,6 +90,7 @@ def test_a_span_without_a_known_label_has_a_page_too():
     assert page_of(held).count("<svg") == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_sessions", "n_charts"), [(252, 1), (253, 2)])
 def test_the_rolling_lead_needs_more_than_the_year_it_looks_back_on(
     n_sessions, n_charts
@@ -115,6 +118,7 @@ def test_its_text_is_readable_in_both_schemes(browser, page, scheme):  # noqa: F
     assert browser.execute_script(CONTRAST) >= 4.5
 
 
+@pytest.mark.slow
 def test_the_growth_chart_has_the_best_benchmark():
     held = comparison()
     record = record_of(held)

@@ -242,6 +242,7 @@ def start_command(folder, port, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_the_command_without_a_network_fails_in_one_sentence(tmp_path):
     """Port 9 of this machine takes nobody."""
     command = start_command(tmp_path, 9)

@@ -71,6 +71,7 @@ def test_lines_equal_batch_features(fixture, preload, runonce, exactbars, reques
     assert_same_bits(rows, bars)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exactbars", [False, 1])
 @pytest.mark.parametrize("fixture", ["bars", "full_bars"])
 def test_lines_of_live_feeds_equal_batch_features(fixture, exactbars, request):

@@ -56,6 +56,7 @@ def cerebro_of(bars, names):
     return cerebro
 
 
+@pytest.mark.slow
 def test_a_model_trained_by_default_drops_into_a_script_of_three(
     folder, bars, tmp_path
 ):
@@ -70,6 +71,7 @@ def test_a_model_trained_by_default_drops_into_a_script_of_three(
     assert "Inputs: core: SPY, TLT and VIX" in (out / "MODEL_CARD.md").read_text()
 
 
+@pytest.mark.slow
 def test_all_is_requested_and_the_error_says_which_inputs_and_how_to_add_them(
     folder, bars, tmp_path
 ):

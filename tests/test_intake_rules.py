@@ -82,6 +82,7 @@ def unadjusted(frame, role="equity", symbol="SPY"):
     return " ".join(finding.sentence for finding in found)
 
 
+@pytest.mark.slow
 def test_traded_prices_without_adjusted_ones_are_said_with_their_years():
     close, _, adjusted = fund()
     assert "those of 2003 to 2008 lie on one grid" in unadjusted(as_bars(close))
@@ -190,6 +191,7 @@ def doubts(frame, role="equity", symbol="SPY"):
     return [f.sentence for f in look(frame, role, symbol) if f.rule == "distributions"]
 
 
+@pytest.mark.slow
 def test_sound_distributions_pass_in_silence():
     for every, share in ((63, 0.005), (21, 0.003)):
         close, paid, adjusted = fund(every=every, share=share)
@@ -231,6 +233,7 @@ def test_gains_that_the_dividend_holds_already_are_counted_once():
     assert growth == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_monthly_fund_that_is_said_to_pay_nothing_is_named():
     close, paid, _ = fund(every=21, share=0.003)
     none = raw(close, paid * 0.0)
@@ -258,6 +261,7 @@ def test_sessions_that_have_not_closed_are_left_out(folder, moment, n_left):
     assert said == (["not closed"] if n_left < 400 else [])
 
 
+@pytest.mark.slow
 def test_bars_of_the_future_are_left_out_and_said(folder, bars):
     late = nyse_sessions(pd.Timestamp("2051-01-03"), pd.Timestamp("2051-01-10"))
     more = bars.equity.iloc[-len(late) :].set_axis(late)

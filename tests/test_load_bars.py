@@ -139,6 +139,7 @@ def test_listed_members_are_read(folder, bars):
     assert list(load_bars(folder).members.columns) == ["AAA", "BBB"]
 
 
+@pytest.mark.slow
 def test_the_real_history_is_spliced_and_covers_all_years(market_dir):
     with pytest.warns(BarsWarning) as said:
         loaded = load_bars(market_dir)
@@ -240,6 +241,7 @@ def test_a_session_that_one_role_lacks_is_dropped_and_said(folder, bars):
     assert loaded.provenance["equity"].notes == ()
 
 
+@pytest.mark.slow
 def test_breaks_of_the_put_call_ratio_are_listed(market_dir):
     loaded = load_bars(market_dir, start="2002-08-01", observed=["put_call"])
     notes = " ".join(loaded.provenance["put_call"].notes)

@@ -32,6 +32,7 @@ def fresh_loggers():
         logger.propagate = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setup", ["", "import logging; logging.basicConfig(level=logging.INFO)"]
 )

@@ -120,6 +120,7 @@ class LateSecondStep(FakePolicy):
         ]
 
 
+@pytest.mark.slow
 def test_a_step_that_was_only_taken_later_is_no_leak(bars):
     policy = LateSecondStep.reading(bars)
     policy.late = bars.sessions[-40]

@@ -212,6 +212,7 @@ def test_a_value_is_quoted_short_and_in_one_line(arguments):
     assert max(map(len, error.split())) <= 90
 
 
+@pytest.mark.slow
 def test_a_locale_without_utf_8_is_no_bug(tmp_path):
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = in_a_process("sample", env=os.environ | locale, cwd=tmp_path)

@@ -153,6 +153,7 @@ class Reader(bt.Strategy):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runonce", [True, False])
 def test_the_indicator_has_the_lines_of_the_table(bars, folder, runonce):
     cerebro = bt.Cerebro(stdstats=False, runonce=runonce)

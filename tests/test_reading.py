@@ -138,6 +138,7 @@ def test_a_bomb_or_a_damaged_table_is_one_reason(tmp_path, make):
         read_parquet(tmp_path / "a.parquet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store_schema", [True, False], ids=["typed", "untyped"])
 @pytest.mark.parametrize(
     "make",
@@ -161,6 +162,7 @@ def test_texts_are_counted_as_often_as_they_are_meant(tmp_path, make, store_sche
         open_parquet(content)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300))
 def test_shown_text_is_one_short_line_that_prints(text):
     for line in (shown(text), shorten(text)):

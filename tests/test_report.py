@@ -289,6 +289,7 @@ def test_the_untouched_page_of_quantstats_is_one_link_away(tmp_path):
     assert "Key Performance Metrics" in untouched
 
 
+@pytest.mark.slow
 def test_a_portfolio_that_never_moves_has_its_pages(tmp_path):
     write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
     for name in ("equity", "crisis_equity"):

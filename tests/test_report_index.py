@@ -250,6 +250,7 @@ def test_the_index_says_what_is_held_now_and_since_when(folder, tmp_path):
         page_of(copy)
 
 
+@pytest.mark.slow
 def test_inputs_outside_the_training_are_told_on_top(folder, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(folder, copy)
@@ -378,6 +379,7 @@ def test_a_window_that_the_run_lacks_says_what_is_missing(folder, start, reason)
     assert table_of(page_of(folder, [own]), "crises")[-1][1] == f"no data: {reason}"
 
 
+@pytest.mark.slow
 def test_a_run_without_crisis_cash_rate_or_checkpoints_has_a_page(tmp_path):
     write_fake_run(tmp_path, start="2013-01-02", end="2013-03-01")
     content = json.loads((tmp_path / "summary.json").read_text())
@@ -394,6 +396,7 @@ def test_a_run_without_crisis_cash_rate_or_checkpoints_has_a_page(tmp_path):
     assert "no crisis is covered" in text
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_gone_are_missed_aloud(folder, tmp_path):
     write_fake_run(tmp_path, start="2010-03-01", end="2010-06-01")
     (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")

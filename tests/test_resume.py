@@ -108,6 +108,7 @@ def test_stopped_after_every_epoch_it_ends_in_the_same_bits(
         assert n_epochs == whole.record.best_epoch + 1 < 9
 
 
+@pytest.mark.slow
 def test_progress_goes_on_from_where_it_was(tmp_path):
     whole: list[TrainingProgress] = []
     fit(CONFIG, None, whole.append)

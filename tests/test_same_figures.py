@@ -75,6 +75,7 @@ def summary(folder):
     return json.loads((folder / "summary.json").read_text())
 
 
+@pytest.mark.slow
 def test_every_strategy_has_the_same_figures_on_page_and_terminal(folder, summary):
     page = {row[0]: row[1:] for row in table_of(page_of(folder), "strategies")[1:]}
     terminal = printed(strategy_table(read_run(folder).summary))
@@ -84,6 +85,7 @@ def test_every_strategy_has_the_same_figures_on_page_and_terminal(folder, summar
         assert shown == terminal[name] == expected, name
 
 
+@pytest.mark.slow
 def test_every_crisis_has_the_same_figures_wherever_it_stands(folder, summary):
     run = read_run(folder)
     windows = windows_of(run, read_models(folder))
@@ -124,6 +126,7 @@ def test_counts_have_their_thousands_marked_in_the_terminal(folder):
     assert "4,969 sessions" in strategy_table(long).title
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_tested", [False, True])
 def test_an_index_says_whether_its_headline_is_tested(folder, summary, is_tested):
     path = folder / "summary.json"

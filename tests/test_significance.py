@@ -52,6 +52,7 @@ def sharpe_of(held, values):
     return statistics.fmean(excess) / statistics.stdev(excess) * math.sqrt(252)
 
 
+@pytest.mark.slow
 def test_the_assessment_is_whole_and_plain_json():
     text = json.dumps(asdict(assessed()), allow_nan=False)
     assert json.loads(text)["span"] == asdict(assessed().span)
@@ -180,6 +181,7 @@ def test_timing_that_knows_tomorrow_is_found():
     assert found.p_value == pytest.approx((1 + 50 * found.share_as_good) / 51)
 
 
+@pytest.mark.slow
 def test_a_random_start_is_the_schedule_turned_like_a_ring():
     held = small_comparison(restless().iloc[:61], n_sessions=61)
     found = random_starts(held, SignificanceSettings(n_random=10_000), InThisProcess())

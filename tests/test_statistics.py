@@ -81,6 +81,7 @@ def test_resampled_ratios_are_those_of_the_resampled_returns(rng):
         np.testing.assert_allclose(row, expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_an_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(5)
     truth = 0.05 * math.sqrt(252)

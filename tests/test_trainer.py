@@ -316,6 +316,7 @@ def test_a_batch_goes_on_while_one_row_does_not_halt():
     assert training.state.position == 1
 
 
+@pytest.mark.slow
 def test_the_papers_architecture_learns_a_planted_rule():
     model = ModelConfig(
         architecture="paper",

@@ -238,7 +238,7 @@ def test_train_needs_an_out_or_a_self_check(monkeypatch, capsys, tmp_path):
         assert "`--out` to train or `--self-check`" in err
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 @pytest.mark.parametrize(("rate", "expected"), [(1e-3, 0), (1e-9, 1)])
 def test_self_check_prints_three_checks_and_fails_the_job(
     monkeypatch, capsys, request_, tmp_path, rate, expected

@@ -278,6 +278,7 @@ def test_a_warning_refuses_nothing(frames):
     refuse(look(put(43, ["volume"], 0.0)(frames["equity"])), "SPY")
 
 
+@pytest.mark.slow
 def test_real_bars_pass_in_silence(market_dir, monkeypatch, capsys):
     arguments = ("validate", "--bars", market_dir, "--json")
     code, out, _ = call(monkeypatch, capsys, *arguments)

@@ -92,6 +92,7 @@ LASTING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LASTING)
 def test_a_lasting_fault_ends_with_one_sentence(ask, vendor, case):
     fault, message, n_requests = LASTING[case]
