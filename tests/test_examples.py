@@ -32,17 +32,8 @@ def test_every_example_is_short():
     assert {path.stem for path in EXAMPLES} == set(PRINTED)
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param(
-            path,
-            marks=() if path.stem == "quickstart" else pytest.mark.slow,
-            id=path.stem,
-        )
-        for path in EXAMPLES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs(script, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", script],
