@@ -24,6 +24,9 @@ def first_day_back(closes, n_inside):
     return None
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A run whose allocator holds what SPY holds, with other money in the crisis."""

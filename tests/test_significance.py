@@ -61,6 +61,7 @@ def test_the_assessment_is_whole_and_plain_json():
     assert {*assessed().strategies} == {*comparison().strategies}
 
 
+@pytest.mark.slow
 def test_the_assessment_is_the_same_twice():
     assert assess(comparison(), [], QUICK) == assessed()
 

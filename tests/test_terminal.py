@@ -46,6 +46,7 @@ def printed(table, width):
     return out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 100, 160])
 @pytest.mark.parametrize("kind", ["crises", "strategies", "schedules", "compare"])
 def test_no_number_is_cut_at_any_width(run, compared, kind, width):
