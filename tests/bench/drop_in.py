@@ -120,7 +120,7 @@ def run_ours(
     cerebro.broker.set_cash(CASH)
     cerebro.broker.addcommissioninfo(FractionalShares(commission=COST))
     add_bars(cerebro, bars, roles=ROLES)
-    cerebro.addstrategy(TRMAllocator, n_averaged=1, **params)
+    cerebro.addstrategy(TRMAllocator, decision="argmax", n_averaged=1, **params)
     (ran,) = cerebro.run()
     return ran
 
