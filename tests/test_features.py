@@ -18,6 +18,7 @@ from trm_bt.market.features import (
     feature_rows,
     input_arrays,
     schema_for,
+    with_inputs_of,
 )
 
 
@@ -237,3 +238,49 @@ def test_too_few_bars_are_refused(bars):
     short = bars.between(end=bars.sessions[58])
     with pytest.raises(BarsError, match="need 60 sessions of bars, got 59"):
         compute_features(short)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"formula_version": 3}, "formula version 2 against 3"),
+        ({"members": ("A",)}, "members ['M'] against ['A']"),
+        ({"members": ("Z",)}, "members ['M'] against ['Z']"),
+        ({"has_put_call": True}, "put/call input absent against present"),
+        ({"status": ("proxy",) * 10}, "feature vix_level observed against proxy"),
+        ({"lookbacks": FeatureConfig(gini_lookback=9)}, "`gini_lookback` 20 against 9"),
+    ],
+)
+def test_schemas_differ_either_way_round(changes, said):
+    schema = FeatureSchema(members=("M",))
+    other = schema.model_copy(update=changes)
+    assert schema.difference(other) == said
+    mine = said.split(" against ")[0].split()[-1]
+    assert other.difference(schema).endswith(f" against {mine}")
+    assert other.difference(other.model_copy()) is None
+
+
+def test_the_inputs_of_a_schema_are_told():
+    assert FeatureSchema().inputs.startswith("core: SPY, TLT and VIX, with proxies")
+    schema = FeatureSchema(members=("A", "B"), has_put_call=True)
+    assert schema.inputs == "SPY, TLT and VIX, and A, B, put_call"
+
+
+def test_bars_are_cut_to_the_inputs_of_a_schema(full_bars):
+    schema = FeatureSchema(members=("M3", "M1"))
+    kept = with_inputs_of(full_bars, schema)
+    pd.testing.assert_frame_equal(kept.members, full_bars.members[["M3", "M1"]])
+    assert kept.put_call is None
+    assert kept.equity is full_bars.equity
+    core = with_inputs_of(full_bars, FeatureSchema())
+    assert core.members is core.put_call is None
+    whole = with_inputs_of(full_bars, FeatureSchema(has_put_call=True))
+    assert whole.put_call is full_bars.put_call
+    with pytest.raises(BarsError, match="the bars have no 'QQQ'"):
+        with_inputs_of(full_bars, FeatureSchema(members=("QQQ",)))
+
+
+def test_bars_without_options_lack_them_by_name(bars):
+    assert with_inputs_of(bars, FeatureSchema()).members is None
+    with pytest.raises(BarsError, match="the bars have no 'put_call'"):
+        with_inputs_of(bars, FeatureSchema(has_put_call=True))
