@@ -216,9 +216,8 @@ def judge(
     BarsError
         If no setting has all its trials, or they have no sessions in common.
     """
-    n_expected = max(pd.Series([t.setting for t in trials]).value_counts(), default=0)
     counts = pd.Series([t.setting for t in trials]).value_counts()
-    whole = [t for t in trials if counts[t.setting] == n_expected]
+    whole = [t for t in trials if counts[t.setting] == counts.max()]
     if not whole:
         first = next(iter(failed.items()), ("", "nothing was tried"))
         raise BarsError(f"No trial of the sweep ended well. {first[0]}: {first[1]}")
