@@ -33,9 +33,12 @@ _MAX_POINTS: Final = 1200
 _EVEN: Final = 3.0
 _FINE: Final = 30.0
 """Highest over lowest value up to which a log axis is marked in even or small steps."""
+_RIGHT: Final = 0.4
+_GAP: Final = 0.16
+"""Inches right of the panels, and between them."""
 _NAME_ROWS: Final = 3
-_LETTER: Final = 0.0075
-"""Width of a letter of a crisis's name, as a share of a chart as wide as the page."""
+LETTER: Final = 0.072
+"""Inches of an average letter, at most."""
 _GROUPS: Final = frozenset(
     {"axes", "figure", "font", "grid", "legend", "lines", "patch", "path", "savefig"}
     | {"svg", "text", "xtick", "ytick"}
@@ -98,8 +101,16 @@ def _plain(value: float) -> str:
     return f"{round(value, 6) + 0.0:g}".replace("-", "\N{MINUS SIGN}")
 
 
-def panels(height: float, *ratios: float) -> tuple[Figure, list[Axes]]:
+def panels(
+    height: float,
+    *ratios: float,
+    left: float = 0.78,
+    bottom: float = 0.28,
+    top: float = 0.1,
+) -> tuple[Figure, list[Axes]]:
     """Return a figure as wide as the page, with a panel for each ratio of heights.
+
+    Margins are given: a layout that measures its labels draws everything three times.
 
     Parameters
     ----------
@@ -107,16 +118,62 @@ def panels(height: float, *ratios: float) -> tuple[Figure, list[Axes]]:
         Inches.
     *ratios : float
         Relative heights from the top; a single panel if there are none.
+    left, bottom, top : float
+        Inches left free for labels.
     """
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height))
     ratios = ratios or (1.0,)
+    margins = {
+        "left": left / WIDTH,
+        "right": 1 - _RIGHT / WIDTH,
+        "bottom": bottom / height,
+        "top": 1 - top / height,
+        "hspace": _GAP * len(ratios) / height,
+    }
     grid = figure.subplots(
-        len(ratios), sharex=True, height_ratios=ratios, squeeze=False
+        len(ratios),
+        sharex=True,
+        height_ratios=ratios,
+        squeeze=False,
+        gridspec_kw=margins,
     )
     axes: list[Axes] = list(grid.ravel())
     for panel in axes:
         panel.margins(x=0)
     return figure, axes
+
+
+def small_panels(
+    n_panels: int, n_columns: int, width: float, height: float, bottom: float = 0.28
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of equal panels in rows, read line by line.
+
+    Parameters
+    ----------
+    n_panels, n_columns : int
+        Panels, and how many of them stand side by side at most.
+    width, height : float
+        Inches of one, its labels and its title included.
+    bottom : float
+        Inches of them below its axis.
+    """
+    n_columns = min(n_columns, n_panels)
+    n_rows = -(-n_panels // n_columns)
+    across, down = width * n_columns, height * n_rows
+    left, right, top = 0.6, 0.12, 0.3
+    margins = {
+        "left": left / across,
+        "right": 1 - right / across,
+        "bottom": bottom / down,
+        "top": 1 - top / down,
+        "wspace": (left + right) / (width - left - right),
+        "hspace": (bottom + top) / (height - bottom - top),
+    }
+    figure = Figure(figsize=(across, down))
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, gridspec_kw=margins)
+    for axes in grid.ravel()[n_panels:]:
+        axes.set_axis_off()
+    return figure, list(grid.ravel()[:n_panels])
 
 
 def draw_lines(
@@ -181,7 +238,7 @@ def name_spans(axes: Axes, named: Iterable[tuple[str, DateSpan]]) -> None:
     ends = [-1.0] * _NAME_ROWS
     for name, (start, end) in sorted(named, key=lambda one: one[1]):
         days = mdates.date2num([start, end])  # type: ignore[no-untyped-call]
-        middle, half = (days.mean() - first) / (last - first), len(name) * _LETTER / 2
+        middle, half = (days.mean() - first) / (last - first), len(name) * LETTER / WIDTH / 2
         middle = min(max(middle, half), 1 - half)
         row = next((i for i, right in enumerate(ends) if right < middle - half), None)
         if row is None:

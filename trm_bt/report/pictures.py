@@ -16,7 +16,7 @@ from trm_bt.market.crises import CRISES
 from trm_bt.market.feature_table import FEATURES
 from trm_bt.market.features import Features
 from trm_bt.report.colours import LIGHT
-from trm_bt.report.drawing import DRAWING, shade, thinned
+from trm_bt.report.drawing import DRAWING, shade, small_panels, thinned
 
 _HELD: Final = {"accuracy": "majority class", "utility": "best fixed allocation"}
 """What a panel's baseline is."""
@@ -52,11 +52,8 @@ def loss_curve(
     for column in numbers.columns:
         panel = column.removeprefix("train_").removeprefix("validation_")
         panels.setdefault(panel, []).append(column)
-    n_columns = min(3, max(1, len(panels)))
-    n_rows = -(-max(1, len(panels)) // n_columns)
     with mpl.rc_context(DRAWING):
-        figure = Figure(figsize=(3.6 * n_columns, 2.6 * n_rows), layout="constrained")
-        grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+        figure, grid = small_panels(max(1, len(panels)), 3, 3.6, 2.6, bottom=0.48)
         for axes, (panel, columns) in zip(grid, panels.items(), strict=False):
             for column in columns:
                 is_validation = column.startswith("validation_")
@@ -76,8 +73,6 @@ def loss_curve(
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.legend(fontsize=8, frameon=False)
-        for axes in grid[len(panels) :]:
-            axes.set_axis_off()
         return _png(figure)
 
 

@@ -41,7 +41,7 @@ def growth_chart(
         Name of the colour of each column.
     named : sequence of (name, span)
     """
-    figure, (upper, lower) = panels(5.4, 2.2, 1)
+    figure, (upper, lower) = panels(5.4, 2.2, 1, top=0.62 if named else 0.1)
     draw_lines(upper, equity / equity.iloc[0], colours)
     log_scale(upper)
     draw_lines(lower, equity.apply(drawdowns), colours)
@@ -56,7 +56,7 @@ def growth_chart(
 @as_svg
 def drawdown_chart(equity: pd.Series, colour: str, worst: Sequence[Drawdown]) -> Figure:
     """Draw drawdowns of one portfolio; the deepest ways down are shaded, numbered."""
-    figure, (axes,) = panels(2.4)
+    figure, (axes,) = panels(2.4, top=0.4)
     draw_lines(axes, drawdowns(equity).to_frame("it"), {"it": colour})
     spans = [(one.peak_on, one.deepest_on) for one in worst]
     shade(axes, spans)
@@ -101,7 +101,7 @@ def histogram(earned: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
     colours : mapping of str to str
         Name of the colour of each column.
     """
-    figure, (axes,) = panels(2.6)
+    figure, (axes,) = panels(2.6, bottom=0.5)
     edges = np.histogram_bin_edges(earned.to_numpy(), bins=24).tolist()
     for number, (name, colour) in enumerate(colours.items()):
         style = {"alpha": 0.35} if number == 0 else {"histtype": "step"}

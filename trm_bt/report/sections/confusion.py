@@ -66,7 +66,7 @@ def confusion_chart(
 def _weights_chart(levels: Sequence[VolatilityLevel]) -> Figure:
     """Draw average weights by level of the volatility index, stacked to 100 %."""
     places, bottom = np.arange(len(levels)), np.zeros(len(levels))
-    figure, (axes,) = panels(2.6)
+    figure, (axes,) = panels(2.6, bottom=0.5)
     for asset, colour in AREAS.items():
         heights = np.array([getattr(level, asset) for level in levels])
         axes.bar(places, heights, 0.7, bottom, color=LIGHT[colour], linewidth=0)

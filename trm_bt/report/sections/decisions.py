@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from trm_bt.report.colours import LIGHT
 from trm_bt.report.contents import RunContent
-from trm_bt.report.drawing import as_svg, draw_lines, panels
+from trm_bt.report.drawing import LETTER, as_svg, draw_lines, panels
 from trm_bt.report.templating import fill, label
 
 _MEANS: Final = ("confidence", "halt_prob", "n_steps")
@@ -69,7 +69,8 @@ def _rows(table: pd.DataFrame, names: Sequence[str]) -> list[dict[str, object]]:
 def _chart(table: pd.DataFrame, allocations: Sequence[str]) -> Figure:
     """Draw the most probable allocation, its confidence, and the steps, over time."""
     names = [label(name) for name in allocations]
-    figure, (upper, middle, lower) = panels(6.4, 1.7, 1.2, 0.8)
+    left = 0.3 + LETTER * max(map(len, names))
+    figure, (upper, middle, lower) = panels(6.4, 1.7, 1.2, 0.8, left=left)
     _draw_stretches(upper, table["allocation"].dropna(), "trm")
     upper.set_yticks(range(len(names)), names)
     upper.set_ylim(-0.5, len(names) - 0.5)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -11,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from trm_bt.report.cards import card_html
 from trm_bt.report.colours import LIGHT
 from trm_bt.report.contents import RunContent
-from trm_bt.report.drawing import WIDTH, as_svg
+from trm_bt.report.drawing import WIDTH, as_svg, small_panels
 from trm_bt.report.models import ModelText
 from trm_bt.report.templating import fill, label
 
@@ -36,12 +35,8 @@ def models(page: RunContent) -> Markup:
 @as_svg
 def _chart(texts: Sequence[ModelText]) -> Figure:
     """Draw the losses of each model by epoch, with a dot on the epoch that was kept."""
-    n_columns = min(_COLUMNS, len(texts))
-    n_rows = -(-len(texts) // n_columns)
-    size = (WIDTH * n_columns / _COLUMNS, 2.1 * n_rows)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = np.ravel(figure.subplots(n_rows, n_columns, squeeze=False))
-    for axes, text in zip(grid, texts, strict=False):
+    figure, grid = small_panels(len(texts), _COLUMNS, WIDTH / _COLUMNS, 2.1)
+    for axes, text in zip(grid, texts, strict=True):
         history = text.history
         for column, colour in (("train_loss", "trm"), ("validation_loss", "spy")):
             line = {"color": LIGHT[colour], "linewidth": 1.2}
@@ -51,6 +46,4 @@ def _chart(texts: Sequence[ModelText]) -> Figure:
         axes.set_title(label(text.name), fontsize=9.5, loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
-    for axes in grid[len(texts) :]:
-        axes.set_axis_off()
     return figure
