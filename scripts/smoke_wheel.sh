@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Install a wheel or an sdist in a new environment and use it from an empty folder.
+# Install a wheel in a new environment, use it from an empty folder, and do the same with
+# each further package (an sdist) in its place.
 set -euo pipefail
-wheel=$(realpath "$1")
 constraints=$(realpath "$(dirname "$0")/../constraints.txt")
+mapfile -t packages < <(realpath "$@")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$constraints" "$wheel"
-mkdir "$work/empty" && cd "$work/empty"
-"$work/venv/bin/python" - <<'PY'
+for package in "${packages[@]}"; do
+    "$work/venv/bin/python" -m pip uninstall --quiet --yes trm-bt 2>/dev/null
+    "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$constraints" "$package"
+    mkdir "$work/empty" && cd "$work/empty"
+    "$work/venv/bin/python" - <<'PY'
 import importlib.util
 import sys
 
@@ -22,9 +25,11 @@ from trm_bt import AllocationLabeler, MarketFeatures, TRMAllocator, load_bars
 
 assert len(load_bars("sample").sessions) == 6865
 PY
-"$work/venv/bin/trm-bt" config > config.json
-"$work/venv/bin/trm-bt" features --bars sample --config config.json --out features
-"$work/venv/bin/trm-bt" labels --bars sample --config config.json --out labels
-"$work/venv/bin/trm-bt" validate --bars sample > validated.txt
-test -s features/features.png && test -s labels/labels.csv && test -s validated.txt
-echo "$(basename "$wheel") works outside the repository"
+    "$work/venv/bin/trm-bt" config > config.json
+    "$work/venv/bin/trm-bt" features --bars sample --config config.json --out features
+    "$work/venv/bin/trm-bt" labels --bars sample --config config.json --out labels
+    "$work/venv/bin/trm-bt" validate --bars sample > validated.txt
+    test -s features/features.png && test -s labels/labels.csv && test -s validated.txt
+    cd "$work" && rm -r "$work/empty"
+    echo "$(basename "$package") works outside the repository"
+done

@@ -235,10 +235,10 @@ def log_scale(axes: Axes) -> None:
 def name_spans(axes: Axes, named: Iterable[tuple[str, DateSpan]]) -> None:
     """Write names over shaded spans in a few rows; one without room is left out."""
     first, last = axes.get_xlim()
-    ends = [-1.0] * _NAME_ROWS
+    ends, letter = [-1.0] * _NAME_ROWS, LETTER / WIDTH
     for name, (start, end) in sorted(named, key=lambda one: one[1]):
         days = mdates.date2num([start, end])  # type: ignore[no-untyped-call]
-        middle, half = (days.mean() - first) / (last - first), len(name) * LETTER / WIDTH / 2
+        middle, half = (days.mean() - first) / (last - first), len(name) * letter / 2
         middle = min(max(middle, half), 1 - half)
         row = next((i for i, right in enumerate(ends) if right < middle - half), None)
         if row is None:

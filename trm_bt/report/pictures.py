@@ -59,16 +59,14 @@ def loss_curve(
                 is_validation = column.startswith("validation_")
                 colour = LIGHT["spy" if is_validation else "trm"]
                 name = "validation" if is_validation else "training"
-                line = {"color": colour, "marker": ".", "label": name}
-                axes.plot(epochs, numbers[column], **line)
+                axes.plot(epochs, numbers[column], color=colour, marker=".", label=name)
             if panel in baselines:
-                style = {"color": LIGHT["mix"], "linestyle": "--"}
-                axes.axhline(
-                    baselines[panel], label=_HELD.get(panel, "baseline"), **style
-                )
+                held = _HELD.get(panel, "baseline")
+                level = baselines[panel]
+                axes.axhline(level, label=held, color=LIGHT["mix"], linestyle="--")
             if best_epoch is not None:
-                style = {"color": LIGHT["soft"], "linestyle": ":"}
-                axes.axvline(best_epoch, label=f"kept: epoch {best_epoch}", **style)
+                kept = f"kept: epoch {best_epoch}"
+                axes.axvline(best_epoch, label=kept, color=LIGHT["soft"], linestyle=":")
             axes.set_title(panel.replace("_", " "), fontsize=10)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

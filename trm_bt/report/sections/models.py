@@ -39,8 +39,8 @@ def _chart(texts: Sequence[ModelText]) -> Figure:
     for axes, text in zip(grid, texts, strict=True):
         history = text.history
         for column, colour in (("train_loss", "trm"), ("validation_loss", "spy")):
-            line = {"color": LIGHT[colour], "linewidth": 1.2}
-            axes.plot(history["epoch"], history[column], **line)
+            losses = history[column]
+            axes.plot(history["epoch"], losses, color=LIGHT[colour], linewidth=1.2)
         kept = history[history["epoch"] == text.best_epoch]
         axes.plot(kept["epoch"], kept["validation_loss"], "o", color=LIGHT["spy"])
         axes.set_title(label(text.name), fontsize=9.5, loc="left")
