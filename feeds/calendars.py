@@ -17,6 +17,8 @@ from trm_bt.feeds.backtrader import stamp_of, stamps_of
 
 _FEW_BARS: Final = 10
 _MOST_DAYS_APART: Final = 4.0
+_LONGEST_BREAK: Final = 14.0
+"""Calendar days from one bar to the next: exchanges close for a festive week at most."""
 _MADE_UP: Final = (bt.filters.HeikinAshi, bt.filters.Renko)
 _ALIGN: Final = "Align them before the run, times of day too."
 RESAMPLE: Final = (
@@ -44,6 +46,9 @@ def check_preloaded(feeds: Feeds) -> None:
             raise _out_of_order(feeds, role, numbers[at], numbers[at + 1])
         if len(dates) >= _FEW_BARS:
             _check_pace(feeds, role, float(np.median(np.diff(dates))))
+        if len(dates) > 1:
+            at = int(np.diff(dates).argmax())
+            _check_break(feeds, role, numbers[at], numbers[at + 1])
     first, *others = calendars
     for role in others:
         if np.array_equal(calendars[first], calendars[role]):
@@ -104,6 +109,8 @@ class BarByBar:
             if stands_still or n_bars != self._n_handled + 1:
                 raise _out_of_order(self._feeds, role, now, now)
         check_is_later(self._feeds, self._newest)
+        if self._n_handled:
+            _check_break(self._feeds, first, self._newest, now)
         return True
 
     def handle(self) -> None:
@@ -276,6 +283,15 @@ def _check_pace(feeds: Feeds, role: str, days: float) -> None:
         raise BarsError(
             f"{_name(feeds, role)} must give daily bars, but its bars stand {days:.3g} "
             "days apart. Give it bars of every session."
+        )
+
+
+def _check_break(feeds: Feeds, role: str, before: float, now: float) -> None:
+    """Refuse a daily feed that lacks weeks: features would look back across them."""
+    if _is_daily(feeds[role]) and now - before > _LONGEST_BREAK:
+        raise BarsError(
+            f"{_name(feeds, role)} must have a bar every session, but has none between "
+            f"{date_text(before)} and {date_text(now)}. Fill the gap, or begin after it."
         )
 
 

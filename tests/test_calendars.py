@@ -69,6 +69,18 @@ def run(frames, join, bars, **engine):
     return cerebro.run()[0]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("join", JOINERS)
+def test_weeks_that_all_feeds_lack_are_refused(short, join, engine):
+    """Nothing disagrees, but the windows of the features would span the gap."""
+    kept = np.r_[0:60, 71:100]
+    frames = {name: frame.iloc[kept] for name, frame in frames_of(short).items()}
+    before, after = short.sessions[[59, 71]]
+
+    with pytest.raises(BarsError, match=f"none between {before:%F} and {after:%F}"):
+        run(frames, join, short, **engine)
+
+
 def doubled(frame, at):
     return pd.concat([frame, frame.iloc[[at]]]).sort_index(kind="stable")
 
