@@ -18,7 +18,7 @@ from trm_bt.feeds.backtrader import stamp_of, stamps_of
 _FEW_BARS: Final = 10
 _MOST_DAYS_APART: Final = 4.0
 _LONGEST_BREAK: Final = 14.0
-"""Calendar days from one bar to the next: exchanges close for a festive week at most."""
+"""Calendar days between bars: exchanges close for a festive week at most."""
 _MADE_UP: Final = (bt.filters.HeikinAshi, bt.filters.Renko)
 _ALIGN: Final = "Align them before the run, times of day too."
 RESAMPLE: Final = (
@@ -290,8 +290,9 @@ def _check_break(feeds: Feeds, role: str, before: float, now: float) -> None:
     """Refuse a daily feed that lacks weeks: features would look back across them."""
     if _is_daily(feeds[role]) and now - before > _LONGEST_BREAK:
         raise BarsError(
-            f"{_name(feeds, role)} must have a bar every session, but has none between "
-            f"{date_text(before)} and {date_text(now)}. Fill the gap, or begin after it."
+            f"{_name(feeds, role)} must have a bar every session, but has none "
+            f"between {date_text(before)} and {date_text(now)}. Fill the gap, or begin "
+            "after it."
         )
 
 

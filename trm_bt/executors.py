@@ -98,15 +98,17 @@ def n_available_cpus() -> int:
 
 @contextmanager
 def opened(
-    runner: Runner, n_tasks: int, preload: Sequence[str] = ()
+    runner: Runner, n_tasks: int | None = None, preload: Sequence[str] = ()
 ) -> Iterator[Executor]:
     """Yield an executor; what was opened for it is closed however the block ends.
+
+    Local processes start as they are needed, so it can be opened early for many uses.
 
     Parameters
     ----------
     runner : Executor, Workers, int or None
         Who does the tasks.
-    n_tasks : int
+    n_tasks : int, optional
         Processes beyond this number are not started.
     preload : sequence of str
         Modules that local workers begin to import at once.
@@ -119,22 +121,14 @@ def opened(
         with _dask(workers) as executor:
             yield executor
         return
-    n_processes = min(workers.n_jobs or n_available_cpus(), n_tasks)
+    n_processes = workers.n_jobs or n_available_cpus()
+    if n_tasks is not None:
+        n_processes = min(n_processes, n_tasks)
     if n_processes <= 1:
         yield InThisProcess()
         return
     with _local(n_processes, preload) as executor:
         yield executor
-
-
-@contextmanager
-def kept(runner: Runner) -> Iterator[Runner]:
-    """Yield a runner whose cluster, if it is one, is started once for many uses."""
-    if isinstance(runner, Workers) and runner.executor == "dask":
-        with _dask(runner) as executor:
-            yield executor
-        return
-    yield runner
 
 
 def share(executor: Executor, value: T) -> T:

@@ -29,7 +29,7 @@ from trm_bt.runfolder.records import (
     versions,
 )
 from trm_bt.runfolder.store import write_json
-from trm_bt.runs.backtests import RecordedPolicy, backtest_all, compare_schedules
+from trm_bt.runs.backtests import RecordedPolicy, backtest_all
 from trm_bt.runs.claim import announce
 from trm_bt.runs.dataset import save_labels
 from trm_bt.runs.decide import decide
@@ -88,20 +88,18 @@ def backtest_checkpoint(
     plans = plan_crises(bars.sessions, decided.first)
     begun = [plan.crisis.name for plan in plans if plan.first is not None]
     policies = dict.fromkeys((OUT_OF_SAMPLE, *begun), decided)
-    results, crises = backtest_all(bars, request, plans, policies, progress)
+    done = backtest_all(bars, request, plans, policies, progress)
     record = _record(request, bars, policy, command=_command(request, checkpoint, out))
     seed, models = policy.models[0].config.seed, record.models
-    summary = summarize(bars, results, crises, plans, models, seed=seed)
-    schedules = compare_schedules(bars, decided, results[OURS], request)
-    summary = summary.model_copy(update=schedules)
+    summary = summarize(bars, done, plans, models, seed=seed)
     with staged_folder(out) as folder:
-        save_results(results, crises, folder)
+        save_results(done.results, done.crises, folder)
         _save_labels(bars, features, request.config.labels, folder)
         write_json(folder / SUMMARY, summary)
         write_json(folder / RUN, record)
         announce(folder)
         if not allow_in_sample:  # counted before it stands
-            record_run_trial(out, request.config, results[OURS], bars)
+            record_run_trial(out, request.config, done.results[OURS], bars)
     save_now(decide(policy, bars, config=request.config), out)
     build(out, progress=progress)
     return summary

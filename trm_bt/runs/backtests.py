@@ -9,6 +9,7 @@ import pandas as pd
 from trm_bt.backtest import BacktestResult, run_backtest
 from trm_bt.errors import BarsError, CheckpointError
 from trm_bt.evaluation.benchmarks import MATCHED, OURS, average_mix, baselines
+from trm_bt.executors import Runner, opened, share
 from trm_bt.learning.splits import CrisisPlan
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
@@ -16,17 +17,13 @@ from trm_bt.market.decisions import Decision, Policy
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.labels import cash_returns
 from trm_bt.processes import Progress, no_progress
-from trm_bt.runfolder.records import (
-    OUT_OF_SAMPLE,
-    RunRequest,
-)
-from trm_bt.runs.results import (
-    CrisisResults,
-    schedule_record,
-)
+from trm_bt.runfolder.records import OUT_OF_SAMPLE, RunRequest
+from trm_bt.runfolder.schedules import ScheduleRecord
+from trm_bt.runs.results import Backtests, schedule_record
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.schedule import SCHEDULES
 from trm_bt.strategies.trm_allocator import TRMAllocator
+from trm_bt.tasks import Task, in_order
 
 
 class RecordedPolicy:
@@ -90,7 +87,8 @@ def backtest_all(
     plans: Sequence[CrisisPlan],
     policies: Mapping[str, RecordedPolicy],
     progress: Progress = no_progress,
-) -> tuple[dict[str, BacktestResult], CrisisResults]:
+    executor: Runner = None,
+) -> Backtests:
     """Run the allocator and every baseline out of sample, and each crisis alone.
 
     The baselines of a crisis are cut from their continuous runs: a fixed mix,
@@ -109,33 +107,92 @@ def backtest_all(
         The decisions of the continuous run, and of each of these crises.
     progress : callable
         Called after each run.
-
-    Returns
-    -------
-    results : dict of str to BacktestResult
-        Continuous runs by strategy, the allocator's first.
-    crises : mapping of str to (BacktestResult, DataFrame)
-        By crisis name, the allocator's run and every strategy's equity in the crisis.
+    executor : Executor, Workers or int, optional
+        Who does all but the first; a number for so many processes, by default one per
+        processor.
     """
-    total = len(policies) + len(_baselines(request)) + 1
-    progress("backtests", 0, total)
-    continuous = policies[OUT_OF_SAMPLE]
-    ours = allocate(bars, continuous, continuous.first, request)
-    results = {OURS: ours, **run_baselines(bars, request, ours, total, progress)}
-    crises: dict[str, tuple[BacktestResult, pd.DataFrame]] = {}
-    for plan in plans:
-        if plan.first is None:
-            continue
-        crisis = plan.crisis
-        seen = bars.between(end=crisis.end)
-        result = allocate(seen, policies[crisis.name], plan.first, request)
-        equities = {name: done.equity for name, done in results.items()}
-        equities[OURS] = result.equity
-        # from the base, the close before the crisis, to its last session
-        inside = pd.DataFrame(equities).loc[plan.base : crisis.end]
-        crises[crisis.name] = result, inside
-        progress("backtests", len(results) + len(crises), total)
-    return results, crises
+    progress("backtests", 0, 1)
+    policy = policies[OUT_OF_SAMPLE]
+    ours = allocate(bars, policy, policy.first, request)
+    first, settings = ours.equity.index[0], request.config.strategy
+    mixes = baselines(Allocations.of(request.config.labels.allocations))
+    mixes[MATCHED] = average_mix(ours.weights.iloc[1:].mean())
+    alone = {plan.crisis.name: plan for plan in plans if plan.first is not None}
+    others = [name for name in SCHEDULES if name != settings.schedule]
+    with opened(executor, len(mixes) + len(alone) + len(others)) as pool:
+        shared = share(pool, bars), request
+        tasks = [
+            *(Task(name, _hold, (*shared, name, mixes[name], first)) for name in mixes),
+            *(
+                Task(f"crisis {name}", _allocate_alone, (*shared, policies[name], plan))
+                for name, plan in alone.items()
+            ),
+            *(
+                Task(f"schedule {name}", _on_schedule, (*shared, policy, first, name))
+                for name in others
+            ),
+        ]
+        found = iter(in_order(tasks, pool, progress, stage="backtests"))
+    results = {OURS: ours, **{name: next(found) for name in mixes}}
+    crises = {name: _inside(plan, next(found), results) for name, plan in alone.items()}
+    by_schedule = {name: next(found) for name in others}
+    by_schedule[settings.schedule] = schedule_record(ours, _earned(bars))
+    schedules = {name: by_schedule[name] for name in SCHEDULES}
+    return Backtests(results, crises, schedules, settings.schedule)
+
+
+def _hold(
+    bars: Bars,
+    request: RunRequest,
+    name: str,
+    weights: tuple[float, ...],
+    first: pd.Timestamp,
+) -> BacktestResult:
+    """Run a fixed mix over the sessions of the allocator's run."""
+    return run_backtest(
+        bars,
+        FixedMix,
+        params={"weights": weights},
+        config=request.config.backtest,
+        decide_from=first,
+        name=name,
+    )
+
+
+def _allocate_alone(
+    bars: Bars, request: RunRequest, policy: RecordedPolicy, plan: CrisisPlan
+) -> BacktestResult:
+    """Run the allocator up to the end of a crisis, which its own model decides."""
+    assert plan.first is not None
+    seen = bars.between(end=plan.crisis.end)
+    return allocate(seen, policy, plan.first, request)
+
+
+def _inside(
+    plan: CrisisPlan, alone: BacktestResult, results: Mapping[str, BacktestResult]
+) -> tuple[BacktestResult, pd.DataFrame]:
+    """Return a crisis's own run, and all equity from its base to its last session."""
+    equities = {name: result.equity for name, result in results.items()}
+    equities[OURS] = alone.equity
+    return alone, pd.DataFrame(equities).loc[plan.base : plan.crisis.end]
+
+
+def _on_schedule(
+    bars: Bars,
+    request: RunRequest,
+    policy: RecordedPolicy,
+    first: pd.Timestamp,
+    schedule: str,
+) -> ScheduleRecord:
+    """Trade the allocator's decisions on another schedule."""
+    settings = request.config.strategy.model_copy(update={"schedule": schedule})
+    config = request.config.model_copy(update={"strategy": settings})
+    result = allocate(bars, policy, first, replace(request, config=config))
+    return schedule_record(result, _earned(bars))
+
+
+def _earned(bars: Bars) -> pd.Series | None:
+    return None if bars.cash_rate is None else cash_returns(bars)
 
 
 def allocate(
@@ -170,66 +227,3 @@ def allocate(
         decide_from=decide_from,
         name=OURS,
     )
-
-
-def compare_schedules(
-    bars: Bars, policy: Policy, ours: BacktestResult, request: RunRequest
-) -> dict[str, object]:
-    """Trade the allocator's decisions on every schedule.
-
-    Parameters
-    ----------
-    bars, policy, request
-        As in `allocate`.
-    ours : BacktestResult
-        The run on the schedule of the request.
-
-    Returns
-    -------
-    dict
-        `schedules` and `schedule` of a `Summary`.
-    """
-    config, first = request.config, ours.equity.index[0]
-    earned = None if bars.cash_rate is None else cash_returns(bars)
-    found = {}
-    for name in SCHEDULES:
-        settings = config.strategy.model_copy(update={"schedule": name})
-        other = replace(
-            request, config=config.model_copy(update={"strategy": settings})
-        )
-        is_ours = name == config.strategy.schedule
-        run = ours if is_ours else allocate(bars, policy, first, other)
-        found[name] = schedule_record(run, earned)
-    return {"schedules": found, "schedule": config.strategy.schedule}
-
-
-def run_baselines(
-    bars: Bars,
-    request: RunRequest,
-    ours: BacktestResult,
-    total: int,
-    progress: Progress,
-) -> dict[str, BacktestResult]:
-    """Run SPY, 60/40, the allocations and the average mix over the same sessions.
-
-    `progress` is called after the allocator's run, which comes first of `total`, and
-    after each of these.
-    """
-    results: dict[str, BacktestResult] = {}
-    progress("backtests", 1, total)
-    mixes = {**_baselines(request), MATCHED: average_mix(ours.weights.iloc[1:].mean())}
-    for name, weights in mixes.items():
-        results[name] = run_backtest(
-            bars,
-            FixedMix,
-            params={"weights": weights},
-            config=request.config.backtest,
-            decide_from=ours.equity.index[0],
-            name=name,
-        )
-        progress("backtests", 1 + len(results), total)
-    return results
-
-
-def _baselines(request: RunRequest) -> dict[str, tuple[float, ...]]:
-    return baselines(Allocations.of(request.config.labels.allocations))

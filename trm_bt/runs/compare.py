@@ -25,7 +25,7 @@ from trm_bt.evaluation.trials import (
     target_weights,
 )
 from trm_bt.evaluation.verdict import verdict
-from trm_bt.executors import Runner, kept
+from trm_bt.executors import Runner, opened
 from trm_bt.feeds.sources import check_span
 from trm_bt.files import staged_folder
 from trm_bt.manifest import check_replaceable
@@ -124,19 +124,19 @@ def compare(
     bars = loaded.between(end=decisions.sessions[-1])
     progress = progress or no_progress
     is_same_bars = loaded.sha256() == run.bars.sha256
-    with kept(executor) as executor:
+    with opened(executor) as pool:
         comparison = run_comparison(
             bars,
             decisions,
             config,
             seed=settings.seed,
             progress=progress,
-            executor=executor,
+            executor=pool,
         )
         if is_same_bars and request.start is None and request.end is None:
             check_replayed(request.folder, comparison.equity[OURS])
         progress("tests", 0, 1)
-        assessment = _assess(comparison, whole, log, settings, executor)
+        assessment = _assess(comparison, whole, log, settings, pool)
         progress("tests", 1, 1)
     name = request.folder.absolute().name
     record = _record(name, comparison, assessment, bars, is_same_bars=is_same_bars)

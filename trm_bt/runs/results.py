@@ -1,12 +1,14 @@
 """What came out of a run, as the tables and the summary of its folder."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from trm_bt.backtest import BacktestResult
+from trm_bt.config import ScheduleName
 from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.leads import draws_of, leads_of, resampling_of
 from trm_bt.evaluation.metrics import (
@@ -70,10 +72,31 @@ def model_record(model: TrainedModel) -> ModelRecord:
     )
 
 
+@dataclass(frozen=True)
+class Backtests:
+    """All backtests of a run.
+
+    Parameters
+    ----------
+    results : dict of str to BacktestResult
+        Continuous out-of-sample runs by strategy, the allocator's first.
+    crises : mapping of str to (BacktestResult, DataFrame)
+        By crisis name, the allocator's run and every strategy's equity in the crisis.
+    schedules : dict of str to ScheduleRecord
+        The allocator's decisions traded on every schedule.
+    schedule : str
+        Of these, the one of the run.
+    """
+
+    results: dict[str, BacktestResult]
+    crises: CrisisResults
+    schedules: dict[ScheduleName, ScheduleRecord]
+    schedule: ScheduleName
+
+
 def summarize(
     bars: Bars,
-    results: Mapping[str, BacktestResult],
-    crises: CrisisResults,
+    done: Backtests,
     plans: Sequence[CrisisPlan],
     models: Iterable[ModelRecord],
     *,
@@ -85,10 +108,8 @@ def summarize(
     ----------
     bars : Bars
         The bars of the run.
-    results : mapping of str to BacktestResult
-        Continuous out-of-sample runs by strategy.
-    crises : mapping
-        By crisis, the allocator's run and every strategy's equity.
+    done : Backtests
+        All backtests of the run.
     plans : sequence of CrisisPlan
         All crises, those without data included.
     models : iterable of ModelRecord
@@ -98,8 +119,8 @@ def summarize(
     """
     cash = CashRecord.of(bars)
     earned = None if cash.source is None else cash_returns(bars)
-    ours = results[OURS]
-    everything = [*results.values(), *(result for result, _ in crises.values())]
+    results, ours = done.results, done.results[OURS]
+    everything = [*results.values(), *(alone for alone, _ in done.crises.values())]
     schema = FeatureSchema.model_validate(ours.decisions.attrs["feature_schema"])
     by_name = {model.name: model for model in models}
     return Summary(
@@ -111,21 +132,28 @@ def summarize(
             members=schema.members,
             status=dict(schema.status_by_name),
         ),
-        out_of_sample=SpanRecord(
-            start=ours.equity.index[1].date(),
-            end=ours.equity.index[-1].date(),
-            sessions=len(ours.equity) - 1,
-            abstained=ours.n_abstained,
-        ),
+        out_of_sample=_span(ours),
         strategies={
             name: summarize_strategy(r.equity, orders=r.orders, cash_returns=earned)
             for name, r in results.items()
         },
-        crises=tuple(_crisis_record(plan, crises, by_name) for plan in plans),
+        crises=tuple(_crisis_record(plan, done.crises, by_name) for plan in plans),
         orders=_orders_record(everything),
         seed=seed,
         allocations=schema.table.names,
+        schedules=done.schedules,
+        schedule=done.schedule,
         **_tests(results, earned),
+    )
+
+
+def _span(result: BacktestResult) -> SpanRecord:
+    days = result.equity.index
+    return SpanRecord(
+        start=days[1].date(),
+        end=days[-1].date(),
+        sessions=len(days) - 1,
+        abstained=result.n_abstained,
     )
 
 

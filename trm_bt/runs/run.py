@@ -16,7 +16,7 @@ from trm_bt import report
 from trm_bt.errors import CheckpointError
 from trm_bt.evaluation.benchmarks import OURS, baselines
 from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
-from trm_bt.executors import Runner, kept
+from trm_bt.executors import Runner, opened
 from trm_bt.files import exclusive_lock, staged_files
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.memory import check_memory
@@ -41,7 +41,7 @@ from trm_bt.runfolder.records import (
     versions,
 )
 from trm_bt.runfolder.store import read_summary, write_json
-from trm_bt.runs.backtests import RecordedPolicy, backtest_all, compare_schedules
+from trm_bt.runs.backtests import RecordedPolicy, backtest_all
 from trm_bt.runs.claim import claim, write_record
 from trm_bt.runs.dataset import save_labels
 from trm_bt.runs.decide import decide
@@ -97,8 +97,8 @@ def run(
     force : bool
         Replace another run.
     executor : Executor, Workers or int, optional
-        Who trains the models and makes the pages; a number for so many processes, by
-        default one per processor.
+        Who trains the models and makes backtests and pages; a number for so many
+        processes, by default one per processor.
     progress : callable, optional
         Called as each stage moves on.
 
@@ -122,7 +122,7 @@ def run(
     work = lay_out(request, loaded, seconds)
     work.check_jobs()
     record, jobs = _record(work, command), _jobs(out, work)
-    with exclusive_lock(out), kept(executor) as executor:
+    with exclusive_lock(out), opened(executor) as pool:
         if claim(out, record, jobs, force=force):
             _LOG.warning(
                 "%s: this run is already done, and nothing was made. To repeat it, "
@@ -131,17 +131,17 @@ def run(
             )
             return read_summary(out)
         with timed(seconds, "training"):
-            _train(work, jobs, executor, progress)
+            _train(work, jobs, pool, progress)
         with timed(seconds, "deciding"):
             decided = _decide(out, work, progress)
         write_record(out, record)  # what is there is not of these decisions
         with timed(seconds, "backtests"):
-            summary = _save_tables(out, work, decided, progress)
+            summary = _save_tables(out, work, decided, pool, progress)
         facts = {"finished": True, "models": tuple(decided.models), "seconds": seconds}
         write_record(out, record.model_copy(update=facts))
         save_now(decide(out, work.bars, device=request.device), out)
         with timed(seconds, "report"):
-            report.build(out, executor=executor, progress=progress)
+            report.build(out, executor=pool, progress=progress)
         write_record(out, record.model_copy(update=facts))
     return summary
 
@@ -284,7 +284,7 @@ def _row(decision: Decision, split: Split, model: TrainedModel) -> Mapping[str, 
 
 
 def _save_tables(
-    out: Path, work: Work, decided: _Decided, progress: Progress
+    out: Path, work: Work, decided: _Decided, executor: Runner, progress: Progress
 ) -> Summary:
     """Backtest what was decided, write every table of the run, and count it."""
     request, bars = work.request, work.bars
@@ -292,18 +292,14 @@ def _save_tables(
         name: RecordedPolicy(work.features.schema, decisions)
         for name, decisions in decided.by_run.items()
     }
-    results, crises = backtest_all(bars, request, work.plans, policies, progress)
-    seed = request.config.seed
-    summary = summarize(bars, results, crises, work.plans, decided.models, seed=seed)
-    policy = policies[OUT_OF_SAMPLE]
-    summary = summary.model_copy(
-        update=compare_schedules(bars, policy, results[OURS], request)
-    )
+    plans, seed = work.plans, request.config.seed
+    done = backtest_all(bars, request, plans, policies, progress, executor)
+    summary = summarize(bars, done, plans, decided.models, seed=seed)
     with staged_files(out) as new:
         work.features.frame.to_parquet(new / "features.parquet")
         save_labels(work.labels, work.features, bars, request.config.labels, new)
         pd.DataFrame(decided.rows).to_parquet(new / f"{OUT_OF_SAMPLE}.parquet")
-        save_results(results, crises, new)
+        save_results(done.results, done.crises, new)
         write_json(new / SUMMARY, summary)
-    record_run_trial(out, request.config, results[OURS], bars)
+    record_run_trial(out, request.config, done.results[OURS], bars)
     return summary
