@@ -147,7 +147,7 @@ def test_trials_that_cover_the_span_are_held_against_one_another(
     turned = -equity.pct_change().iloc[1:]
     values = pd.Series(np.cumprod(np.r_[1.0, 1.0 + turned]), equity.index)
     weights = pd.DataFrame(0.0, values.index, ["equity", "bond", "cash"])
-    record_trial(log, TRMConfig(seed=77), weights, values, None)
+    record_trial(log, TRMConfig(seed=77), "", weights, values, None)
     code, text, _ = call(monkeypatch, capsys, folder, "--json", *QUICK)
     facts = json.loads(text)
     found = facts["tests"]["overfitting_of_trials"]

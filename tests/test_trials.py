@@ -28,12 +28,12 @@ def walked(walk):
     return steps, pd.DataFrame(rng.dirichlet(np.ones(3), 201), sessions)
 
 
-def record(log, seed=0, *, walk=0, n_sessions=200, extra=0.0):
+def record(log, seed=0, *, bars="", walk=0, n_sessions=200, extra=0.0):
     """Record a walk; with `extra`, each session earned that much more."""
     steps, weights = walked(walk)
     growth = np.cumprod(np.r_[1.0, 1 + steps[:n_sessions] + extra])
     equity = pd.Series(100 * growth, weights.index[: n_sessions + 1])
-    return record_trial(log, TRMConfig(seed=seed), weights, equity, None)
+    return record_trial(log, TRMConfig(seed=seed), bars, weights, equity, None)
 
 
 @pytest.fixture
@@ -82,6 +82,15 @@ def test_another_span_of_a_trial_is_no_other_trial(log):
     record(log, 1)
     record(log, walk=1)
     assert n_distinct(read_trials(log)) == 3
+
+
+def test_the_same_decisions_on_other_bars_are_another_trial(log):
+    """Models that answer alike on two universes earn what each of the two earned."""
+    record(log)
+    record(log, bars="other", extra=0.001)
+    trials = read_trials(log)
+    assert n_distinct(trials) == len(trials) == 2
+    assert len({trial.sharpe for trial in trials}) == 2
 
 
 def record_some(log, seeds):

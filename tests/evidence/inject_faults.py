@@ -124,7 +124,7 @@ def write_trial(folder: Path, turn: int) -> None:
     sessions = pd.bdate_range("2020-01-01", periods=30, name="session")
     weights = pd.DataFrame(0.25, sessions, ["equity", "bond", "cash"])
     equity = pd.Series(np.linspace(1.0, 2.0, 30), sessions)
-    record_trial(folder / "trials", TRMConfig(seed=turn), weights, equity, None)
+    record_trial(folder / "trials", TRMConfig(seed=turn), "", weights, equity, None)
 
 
 def read_trial(folder: Path) -> object:

@@ -54,7 +54,8 @@ class Trial(BaseModel, frozen=True, extra="forbid"):
     configuration : str
         SHA-256 of all settings as JSON, the seed included.
     decisions : str
-        SHA-256 of all target weights: other bars, or other code, are another trial.
+        SHA-256 of the bars and of all target weights: other bars, or other code, are
+        another trial, even where they decide alike.
     start, end : date
         First and last session after the base.
     n_sessions : int
@@ -113,6 +114,7 @@ def target_weights(decisions: pd.DataFrame) -> pd.DataFrame:
 def record_trial(
     log: Path,
     config: TRMConfig,
+    bars: str,
     weights: pd.DataFrame,
     equity: Equity,
     cash_returns: pd.Series | None,
@@ -125,14 +127,17 @@ def record_trial(
         Folder of the log; made if it is missing.
     config : TRMConfig
         All settings.
+    bars : str
+        SHA-256 of the bars that were decided on.
     weights : DataFrame of shape (n_decisions, 3)
         Target weights by session, all that the run decided.
     equity : Equity
     cash_returns : Series of shape (n_cash,) or None
         As in `trm_bt.evaluation.metrics.excess_returns`.
     """
+    digest = hashlib.sha256(bars.encode())
     # rounded, so that machines agree; + 0.0 turns a negative zero into a plain one
-    digest = hashlib.sha256(weights.index.to_numpy("datetime64[D]").tobytes())
+    digest.update(weights.index.to_numpy("datetime64[D]").tobytes())
     digest.update((weights.to_numpy(np.float64).round(9) + 0.0).tobytes())
     trial = Trial(
         configuration=hashlib.sha256(config.to_json().encode()).hexdigest(),
@@ -172,7 +177,8 @@ def record_run_trial(
         The bars of the run.
     """
     log, weights = log_beside(out), target_weights(result.decisions)
-    record_trial(log, config, weights, result.equity, cash_returns(bars))
+    cash, digest = cash_returns(bars), bars.sha256()
+    record_trial(log, config, digest, weights, result.equity, cash)
 
 
 def log_beside(run_folder: Path) -> Path:

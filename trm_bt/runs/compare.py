@@ -136,7 +136,7 @@ def compare(
         if is_same_bars and request.start is None and request.end is None:
             check_replayed(request.folder, comparison.equity[OURS])
         progress("tests", 0, 1)
-        assessment = _assess(comparison, whole, log, settings, pool)
+        assessment = _assess(comparison, whole, loaded, log, settings, pool)
         progress("tests", 1, 1)
     name = request.folder.absolute().name
     record = _record(name, comparison, assessment, bars, is_same_bars=is_same_bars)
@@ -193,13 +193,15 @@ def target_of(folder: Path, out: Path | None) -> Path:
 def _assess(
     comparison: Comparison,
     whole: DecisionRecord,
+    bars: Bars,
     log: Path,
     settings: SignificanceSettings,
     executor: Runner,
 ) -> Assessment:
     """Record the run in its trials log, and assess the comparison by all trials."""
     equity, cash = comparison.equity[OURS], comparison.cash_returns
-    record_trial(log, comparison.config, whole.weights, equity, cash)
+    digest = bars.sha256()
+    record_trial(log, comparison.config, digest, whole.weights, equity, cash)
     trials = read_trials(log)
     returns = read_returns(log, trials, pd.DatetimeIndex(comparison.excess.index))
     return assess(comparison, trials, settings, returns, executor)

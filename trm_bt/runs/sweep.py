@@ -273,10 +273,8 @@ class _Sweep:
         """Count a trial, keep what it earned, and return its utility."""
         result = read_trial(content, str(self.files.path(key)))
         bars = self.bars(trial.universe, trial.config)
-        cash = cash_returns(bars)
-        record_trial(
-            log_beside(self.out), trial.config, result.weights, result.equity, cash
-        )
+        log, cash, digest = log_beside(self.out), cash_returns(bars), bars.sha256()
+        record_trial(log, trial.config, digest, result.weights, result.equity, cash)
         excess = excess_returns(result.equity, cash)
         self.trials[key] = TrialReturns(
             trial.setting, trial.config.seed, self.universe(trial), excess
