@@ -16,6 +16,7 @@ from trm_bt.files import (
     _exchange,
     _rename_twice,
     exclusive_lock,
+    many_files,
     staged_folder,
     write_atomically,
 )
@@ -225,6 +226,38 @@ def test_a_half_written_file_goes_with_the_next_write_of_its_name(tmp_path):
 
     assert path.read_text() == "newer"
     assert names(tmp_path) == ["a.txt", "b.txt", "written"]
+
+
+MANY = """
+import sys, time
+from pathlib import Path
+from trm_bt.files import many_files
+with many_files(Path(sys.argv[1])) as write:
+    write("a", b"one")
+    Path(sys.argv[2]).touch()
+    time.sleep(60)
+"""
+
+
+@needs_posix
+def test_what_a_killed_writer_of_many_has_written_stays(tmp_path):
+    folder, written = tmp_path / "many", tmp_path / "written"
+    writer = start(MANY, folder, written)
+    while not written.exists() and writer.poll() is None:
+        time.sleep(0.02)
+    assert len(names(tmp_path)) == 3
+    writer.kill()
+    writer.wait()
+
+    with many_files(folder) as write:
+        write("b", b"two")
+        write("b", b"three")
+
+    assert names(tmp_path) == ["many", "written"]
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {
+        "a": b"one",
+        "b": b"three",
+    }
 
 
 @needs_posix

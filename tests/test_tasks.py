@@ -1,6 +1,7 @@
 """Tasks: any executor, one file a result, and each failure alone."""
 
 import os
+import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
@@ -82,6 +83,27 @@ def test_what_has_a_result_is_not_done_again(tmp_path):
         ("4", b"16", False),
     ]
     assert heard == [4]
+
+
+def test_no_folder_is_listed_more_often_for_more_results(tmp_path):
+    """A listing a result would make the work grow with its square."""
+    listed, hearing = [], [True]
+
+    def hear(event, _):
+        if hearing[0] and event in {"os.listdir", "os.scandir"}:
+            listed.append(event)
+
+    sys.addaudithook(hear)
+    counts = []
+    for n_tasks in (2, 20):
+        results = ResultFiles(tmp_path / str(n_tasks))
+        list(as_done(tasks(range(n_tasks)), InThisProcess(), results=results))
+        counts.append(len(listed))
+        listed.clear()
+        assert len(list(results.folder.iterdir())) == n_tasks
+        listed.clear()
+    hearing[0] = False
+    assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.parametrize(

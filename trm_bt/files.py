@@ -178,20 +178,52 @@ def remove_folder(folder: Path) -> None:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it to `path`."""
     path = path.absolute()
-    try:
-        with _draft(path) as draft:
-            write(draft)
-            _flush(draft)
-            draft.replace(path)
-    except OSError as error:
-        if error.errno and error.filename is None:  # a full disk does not say where
-            error.filename = str(path)
-        raise
+    with _told_where(path), _draft(path) as draft:
+        write(draft)
+        _flush(draft)
+        draft.replace(path)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Make `path` a file that holds `text` as UTF-8, whole or not at all."""
     write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def many_files(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
+    """Yield what writes a file into a folder by name, whole or not at all.
+
+    All are made in one work folder beside `folder`, so that a file costs the same
+    however many are there. Only one process may write there at a time.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    """
+    folder = folder.absolute()
+    with _draft(folder) as draft:
+        folder.mkdir(exist_ok=True)
+
+        def write(name: str, content: bytes) -> None:
+            with _told_where(folder / name):
+                draft.write_bytes(content)
+                _flush(draft)
+                draft.replace(folder / name)
+                _flush(folder)
+
+        yield write
+
+
+@contextmanager
+def _told_where(path: Path) -> Iterator[None]:
+    """Have an error of the system name a path; that of a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -237,8 +269,11 @@ def _locked_folder(target: Path) -> tuple[Path, FileLock]:
 
 def remove_leftovers(target: Path) -> None:
     """Remove the work folders of writers of `target` that were killed."""
-    for work in list(target.parent.iterdir()):
-        if not is_work_folder(work, target.name):
+    # most names of a folder of many are told apart without a Path each
+    start = f".{target.name}."
+    for name in os.listdir(target.parent):  # noqa: PTH208
+        work = target.parent / name
+        if not name.startswith(start) or not is_work_folder(work, target.name):
             continue
         with suppress(OSError):
             work.rmdir()  # of a writer killed before it locked, or at the very end

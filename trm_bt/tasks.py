@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from trm_bt.errors import RunError, TRMError, WorkerError
-from trm_bt.files import write_atomically
+from trm_bt.files import many_files
 from trm_bt.processes import Progress, no_progress
 from trm_bt.reading import TABLE_BYTES, read_bytes
 
@@ -34,6 +34,7 @@ _PACKAGES: Final = (
 )
 _HEAD: Final = "trm-bt result"
 OnNews = Callable[[Any], object]
+OnResult = Callable[[str, bytes], object]
 T = TypeVar("T")
 
 
@@ -140,10 +141,13 @@ class ResultFiles:
             )
         return value
 
-    def write(self, key: str, value: bytes) -> None:
-        """Write a result, whole or not at all."""
-        content = _head(key, value) + b"\n" + value
-        write_atomically(self.path(key), lambda draft: draft.write_bytes(content))
+    @contextmanager
+    def writing(self) -> Iterator[OnResult]:
+        """Yield what writes the result of a key, whole or not at all."""
+        with many_files(self.folder) as write:
+            yield lambda key, value: write(
+                self.path(key).name, _head(key, value) + b"\n" + value
+            )
 
 
 def _head(key: str, value: bytes) -> bytes:
@@ -286,9 +290,11 @@ def as_done(
             except Empty:
                 continue
             _pass_on(executor, on_news)  # a worker sends its last news before its reply
-            return _settled(running.pop(future), future, results)
+            return _settled(running.pop(future), future, keep)
 
-    try:
+    with ExitStack() as stack:
+        stack.callback(lambda: [future.cancel() for future in running])
+        keep = stack.enter_context(results.writing()) if results else None
         for task in tasks:
             found = results.read(task.key) if results else None
             if found is not None:
@@ -302,9 +308,6 @@ def as_done(
                 yield next_done()
         while running:
             yield next_done()
-    finally:
-        for future in running:
-            future.cancel()
 
 
 def in_order(
@@ -343,7 +346,7 @@ def in_order(
     return [values[task.name] for task in tasks]
 
 
-def _settled(task: Task, future: "Future[_Reply]", results: ResultFiles | None) -> Done:
+def _settled(task: Task, future: "Future[_Reply]", keep: OnResult | None) -> Done:
     """Return how a task ended, its result kept; raise if no task can be done."""
     try:
         reply = future.result()
@@ -363,8 +366,8 @@ def _settled(task: Task, future: "Future[_Reply]", results: ResultFiles | None) 
             f"for {reply.key[:16]}. Its result is refused."
         )
         return Done(task, error=wrong)
-    if results is not None:
-        results.write(task.key, reply.value)
+    if keep is not None:
+        keep(task.key, reply.value)
     return Done(task, reply.value, seconds=reply.seconds)
 
 
