@@ -1,23 +1,39 @@
 """What a cluster costs: seconds and bytes a task, memory, and the cores it keeps busy.
 
-python -m tests.evidence.cluster_overhead
+The scheduler and its two workers are processes of their own, so that the memory shown
+is the driver's. Processor seconds depend little on what else the machine does; wall
+seconds need it quiet. The last lines say what the figures come to.
+
+    python -m tests.evidence.cluster_overhead
 """
 
+import json
 import os
 import pickle
+import tempfile
 import time
 from concurrent.futures import Executor
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from tests.planted import naming, planted_samples
-from trm_bt.config import ModelConfig, TRMConfig
+from tests.command_line import SMALL
+from tests.evidence.clusters import cluster_of
+from trm_bt.config import TRMConfig
 from trm_bt.executors import Workers, opened, share
 from trm_bt.learning.workers import Lesson, Packed, TrainingJob, pack, train_job
-from trm_bt.market.features import FeatureSchema
-from trm_bt.tasks import Task, as_done, code_versions, in_order
+from trm_bt.market.bars import Bars
+from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.request import training_bars
+from trm_bt.runs.train import save_trained
+from trm_bt.runs.trial import read_trial, walk_trial
+from trm_bt.runs.work import Work, lay_out
+from trm_bt.tasks import ResultFiles, Task, as_done, code_versions, in_order
 
-COUNTS = (100, 1000, 10_000)
+COUNTS = (100, 1_000, 10_000)
+FILES = (100, 1_000, 10_000, 50_000)
 N_TRAININGS = 8
+N_FOLDS, N_WORKERS = 1_000, 100
+GIGABIT = 125e6
 
 
 def nothing(number: int) -> int:
@@ -31,13 +47,47 @@ def memory() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def overhead(pool: Executor, n_tasks: int) -> float:
-    """Return seconds a task that does nothing."""
+def overhead(pool: Executor, n_tasks: int) -> tuple[float, float]:
+    """Return wall and own processor seconds a task that does nothing."""
     tasks = (Task(str(number), nothing, (number,)) for number in range(n_tasks))
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     n_done = sum(done.error is None for done in as_done(tasks, pool))
     assert n_done == n_tasks
-    return (time.perf_counter() - began) / n_tasks
+    wall, busy = time.perf_counter() - began, time.process_time() - busy
+    return wall / n_tasks, busy / n_tasks
+
+
+def print_overhead() -> float:
+    """Print what tasks that do nothing cost; return the driver's seconds for one."""
+    with (
+        cluster_of(2) as cluster,
+        opened(Workers("dask", scheduler=cluster.address), 2) as pool,
+    ):
+        overhead(pool, 100)
+        for n_tasks in COUNTS:
+            wall, busy = overhead(pool, n_tasks)
+            print(
+                f"{n_tasks:>6,} tasks that do nothing: {1e3 * wall:.1f} ms each, of "
+                f"which the driver {1e3 * busy:.1f} ms; its memory {memory():.0f} MB",
+                flush=True,
+            )
+    return busy
+
+
+def print_files() -> None:
+    """Print what a result file costs beside others."""
+    with tempfile.TemporaryDirectory() as folder:
+        results, n_there = ResultFiles(Path(folder) / "results"), 0
+        for n_files in FILES:
+            with results.writing() as write:
+                for number in range(n_there, n_files - 100):
+                    results.path(f"{number}").touch()
+                busy = time.process_time()
+                for number in range(n_files - 100, n_files):
+                    write(str(number), b"nothing")
+                busy = time.process_time() - busy
+            n_there = n_files
+            print(f"a result file beside {n_files:>6,}: {10 * busy:.2f} ms", flush=True)
 
 
 def train(job: TrainingJob, lesson: Lesson) -> Packed:
@@ -45,53 +95,102 @@ def train(job: TrainingJob, lesson: Lesson) -> Packed:
     return pack(train_job(job, lesson))
 
 
-def train_all(pool: Executor, lesson: Lesson) -> float:
-    """Return the wall seconds of some trainings."""
+def print_bytes(bars: Bars, work: Work) -> tuple[int, float, float]:
+    """Print what travels; return a model's bytes, and the seconds to train and save."""
+    job = TrainingJob("0", slice(None), 0)
+    busy = time.process_time()
+    model = train_job(job, work.lesson)
+    trained = time.process_time() - busy
+    back = len(pickle.dumps(pack(model)))
+    busy = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(5):
+            save_trained(model, work.labels, bars, Path(folder) / str(number))
+    saved = (time.process_time() - busy) / 5
+    small = TRMConfig.model_validate(SMALL | {"walkforward": {"n_seeds": 1}})
+    seen = bars.between("2014-01-01")
+    trial = walk_trial(seen, small)
+    figures = json.dumps(asdict(read_trial(trial, "").figures))
+    sent = ("", code_versions(), train, job)
+    print(f"a training, sent: {len(pickle.dumps(sent)):,} bytes")
+    print(f"what all share, once: {len(pickle.dumps(work.lesson)):,} bytes")
+    print(f"bars of a sweep, once: {len(pickle.dumps(bars)):,} bytes")
+    print(f"a model, back: {back:,} bytes")
+    print(
+        f"a trial of {len(seen.sessions):,} sessions, back: {len(trial):,} bytes of "
+        f"parquet, of which {len(figures):,} are figures as JSON"
+    )
+    print(
+        f"a shipped training of {len(work.labels):,} labels: {trained:.0f} processor "
+        f"seconds; to save it with card and picture: {saved:.2f}",
+        flush=True,
+    )
+    return back, trained, saved
+
+
+def seconds_of(pool: Executor, lesson: Lesson, n_workers: int) -> tuple[float, float]:
+    """Return the wall seconds of some trainings, and how busy they kept the workers."""
     shared = share(pool, lesson)
     jobs = [TrainingJob(str(seed), slice(None), seed) for seed in range(N_TRAININGS)]
     # imports are no part of the work
     in_order([Task(f"w{i}", train, (jobs[0], shared)) for i in range(4)], pool)
     began = time.perf_counter()
-    in_order([Task(job.name, train, (job, shared)) for job in jobs], pool)
-    return time.perf_counter() - began
+    tasks = [Task(job.name, train, (job, shared)) for job in jobs]
+    spent = sum(done.seconds for done in as_done(tasks, pool))
+    wall = time.perf_counter() - began
+    return wall, spent / wall / n_workers
 
 
-def main() -> None:
-    """Print a line a figure."""
-    print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    with opened(Workers("dask", 2), 2) as pool:
-        overhead(pool, 50)
-        for n_tasks in COUNTS:
-            each = overhead(pool, n_tasks)
-            print(
-                f"{n_tasks:>6} tasks that do nothing: {1000 * each:.2f} ms each, "
-                f"driver {memory():.0f} MB",
-                flush=True,
-            )
-    model = ModelConfig(hidden_dim=128)
-    config = TRMConfig(model=model, training=naming(epochs=2, max_batches_per_epoch=5))
-    lesson = Lesson(planted_samples(2000), FeatureSchema(), config)
-    job = TrainingJob("0", slice(None), 0)
-    sent = ("", code_versions(), train, job)
-    back = train(job, lesson)
-    print(
-        f"bytes a training: {len(pickle.dumps(sent)):,} sent, "
-        f"{len(pickle.dumps(back)):,} back, {len(pickle.dumps(lesson)):,} shared once"
-    )
+def print_efficiency(lesson: Lesson) -> None:
+    """Print how much two workers do of twice what one does."""
     for executor in ("local", "dask"):
-        walls = []
+        walls, shares = [], []
         for n_workers in (1, 2):
             # a local pool of one would be this process
             with opened(
                 Workers("dask", n_workers) if executor == "dask" else n_workers,
                 N_TRAININGS,
             ) as pool:
-                walls.append(train_all(pool, lesson))
+                wall, share_ = seconds_of(pool, lesson, n_workers)
+                walls.append(wall)
+                shares.append(share_)
         print(
             f"{executor}: {N_TRAININGS} trainings, {walls[0]:.1f} s with one worker, "
-            f"{walls[1]:.1f} s with two: efficiency {walls[0] / walls[1] / 2:.2f}",
+            f"{walls[1]:.1f} s with two: efficiency {walls[0] / walls[1] / 2:.2f}; "
+            f"workers at work {shares[1]:.0%} of the time; load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
+
+
+def print_scale(each: float, back: int, trained: float, saved: float) -> None:
+    """Print what many folds on many workers come to."""
+    n_models = N_FOLDS * TRMConfig().walkforward.n_seeds
+    driver = n_models * (each + saved)
+    print(
+        f"{N_FOLDS:,} folds of {n_models // N_FOLDS} seeds on {N_WORKERS} workers: "
+        f"{trained * n_models / N_FOLDS / 60:.1f} core-minutes a fold, workers "
+        f"{trained * n_models / N_WORKERS / 60:.0f} minutes; the driver writes for "
+        f"{driver / 60:.0f} minutes, hands out for {each * n_models:.0f} s, and "
+        f"receives {back * n_models / 1e9:.1f} GB, {back * n_models / GIGABIT:.0f} s "
+        f"of a gigabit line. It is the narrow place beyond "
+        f"{trained / (each + saved):.0f} workers."
+    )
+
+
+def main() -> None:
+    """Print a line a figure."""
+    print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    each = print_overhead()
+    print_files()
+    request = RunRequest("sample", TRMConfig(), schedule="calendar")
+    bars = training_bars(request)
+    work = lay_out(request, bars)
+    costs = print_bytes(bars, work)
+    short = {"epochs": 1, "max_batches_per_epoch": 2}
+    training = request.config.training.model_copy(update=short)
+    config = request.config.model_copy(update={"training": training})
+    print_efficiency(replace(work.lesson, config=config))
+    print_scale(each, *costs)
     print(f"load after: {os.getloadavg()[0]:.1f}")
 
 

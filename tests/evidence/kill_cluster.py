@@ -1,51 +1,78 @@
-"""Kill workers, drivers and the scheduler of 40 tasks on a cluster, and compare.
+"""Kill workers, drivers and the scheduler of 40 trainings on a cluster, and compare.
 
-The tasks run in one process, in two of this machine, and on a Dask cluster of four
-worker processes: with two workers killed by SIGKILL; with a worker that is stopped for
-a while; with the driver killed twice and started again; and with the scheduler killed,
-which must end it with one sentence, and a new cluster. Each must end in the same result
-files, to the byte, and none that was there may be written again.
+The trainings are done in one process, in two of this machine, and on a Dask cluster of
+four worker processes: with two workers killed by SIGKILL; with a worker that is stopped
+for a while, and with one that is cut off for good; with the driver killed twice and
+started again; and with the scheduler killed, which must end it with one sentence, and a
+new cluster. Each must end in the same result files, to the byte, and none that was
+there may be written again. Then one training always fails, and one result is of
+another hash: both must fail alone. Last, `trm-bt sweep` is killed with its workers.
+
     python -m tests.evidence.kill_cluster [ATTACK ...]
 """
 
-import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
-from trm_bt.errors import TRMError
-from trm_bt.executors import Workers, opened
+from tests.evidence import kill_sweep
+from tests.evidence.clusters import (
+    Cluster,
+    Process,
+    cluster_of,
+    end,
+    require,
+    wait_until,
+)
+from tests.planted import naming, planted_samples
+from trm_bt.config import ModelConfig, TRMConfig
+from trm_bt.errors import RunError, TRMError
+from trm_bt.executors import Workers, opened, share
+from trm_bt.learning.workers import Lesson, TrainingJob, train_job
+from trm_bt.market.features import FeatureSchema
 from trm_bt.tasks import ResultFiles, Task, as_done, key_of
 
-DASK = (sys.executable, "-m", "dask")
 N_TASKS = 40
 SECONDS_A_TASK = 0.5
 SECONDS_STOPPED = 8.0
-Process = subprocess.Popen[str]
+MODEL = ModelConfig(hidden_dim=16, num_latent_steps=1, num_recursion_cycles=1)
+CONFIG = TRMConfig(model=MODEL, training=naming(epochs=1, max_batches_per_epoch=2))
 
 
-def draw(seed: int) -> bytes:
-    """Return the spectrum of a random matrix, and take a while."""
+def learn(seed: int, lesson: Lesson) -> bytes:
+    """Train a model, and take a while; a negative seed always fails."""
+    if seed < 0:
+        raise ValueError(f"{seed} is no seed")
     time.sleep(SECONDS_A_TASK)
-    matrix = np.random.default_rng(seed).normal(size=(60, 60))
-    return np.linalg.eigvalsh(matrix @ matrix.T).tobytes()
+    model = train_job(TrainingJob(str(seed), slice(None), seed), lesson)
+    return b"".join(v.numpy().tobytes() for v in model.parameters.values())
+
+
+def trainings(pool: Executor, seeds: range) -> list[Task]:
+    """Return a task a seed; what they share is sent once."""
+    lesson = Lesson(planted_samples(320), FeatureSchema(), CONFIG)
+    shared, digest = share(pool, lesson), pickle.dumps(lesson)
+    return [
+        Task(f"model {seed}", learn, (seed, shared), key_of(digest, str(seed)))
+        for seed in seeds
+    ]
 
 
 def drive(folder: str, where: str) -> int:
     """Do the tasks that have no result, on a cluster or in so many processes here."""
-    is_address = ":" in where
-    runner = Workers("dask", scheduler=where) if is_address else int(where)
-    tasks = [Task(f"draw {i}", draw, (i,), key_of(f"draw {i}")) for i in range(N_TASKS)]
+    runner = Workers("dask", scheduler=where) if ":" in where else int(where)
     try:
         with opened(runner, N_TASKS) as pool:
+            tasks = trainings(pool, range(N_TASKS))
             for done in as_done(tasks, pool, results=ResultFiles(Path(folder))):
                 if done.error is not None:
                     raise done.error
@@ -53,47 +80,6 @@ def drive(folder: str, where: str) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-class Cluster:
-    """A scheduler and its workers, each a process of its own."""
-
-    def __init__(self, stack: ExitStack, work: Path, n_workers: int = 4) -> None:
-        file = work / "scheduler.json"
-        where = ("--scheduler-file", str(file))
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        own = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-        environment = os.environ | {
-            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "5"
-        }
-        self.scheduler = subprocess.Popen(
-            (*DASK, "scheduler", *own, *where), env=environment, **quiet
-        )
-        stack.callback(end, self.scheduler)
-        wait_until(file.exists, "a scheduler")
-        alone = ("--nthreads", "1", "--no-nanny", "--no-dashboard")
-        self.workers = [
-            subprocess.Popen((*DASK, "worker", *alone, *where), cwd=work, **quiet)
-            for _ in range(n_workers)
-        ]
-        for worker in self.workers:
-            stack.callback(end, worker)
-        self.address: str = json.loads(file.read_text())["address"]
-
-
-def end(process: Process) -> None:
-    """End a process of ours, whatever it does."""
-    process.kill()
-    process.wait()
-
-
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 600.0) -> None:
-    """Wait, and fail if it takes too long."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"FAILED: no {what} within {seconds:.0f} s")
-        time.sleep(0.05)
 
 
 class Driver:
@@ -128,8 +114,7 @@ class Driver:
     def finish(self, process: Process) -> None:
         """Wait for a process that must end well."""
         _, errors = process.communicate()
-        if process.returncode != 0:
-            raise SystemExit(f"FAILED: exit code {process.returncode}: {errors}")
+        require(process.returncode == 0, f"exit code {process.returncode}: {errors}")
 
 
 def check(
@@ -138,37 +123,18 @@ def check(
     """Print a line, or fail if the results are not those expected."""
     found = driver.results()
     is_same = expected is None or found == expected
-    if len(found) != N_TASKS or not is_same:
-        raise SystemExit(f"FAILED: {name}: {len(found)} of {N_TASKS}, same: {is_same}")
-    print(f"{name:<42} {len(found)}/{N_TASKS}, same bytes; {note}", flush=True)
+    n_found = f"{len(found)}/{N_TASKS}"
+    require(len(found) == N_TASKS and is_same, f"{name}: {n_found}, same: {is_same}")
+    print(f"{name:<34} {n_found}, same bytes; {note}", flush=True)
 
 
 @contextmanager
-def on_cluster(work: Path, name: str) -> Iterator[tuple[Cluster, Driver]]:
-    """Yield a new cluster, and a sweep that is sent to it."""
-    with ExitStack() as stack, tempfile.TemporaryDirectory() as own:
-        cluster = Cluster(stack, Path(own))
+def on_cluster(
+    work: Path, name: str, **options: str
+) -> Iterator[tuple[Cluster, Driver]]:
+    """Yield a new cluster, and the tasks that are sent to it."""
+    with cluster_of(4, **options) as cluster:
         yield cluster, Driver(work / name, cluster.address)
-
-
-def main() -> int:
-    """Do the tasks in peace, then under fire."""
-    if sys.argv[1:2] == ["--drive"]:
-        return drive(*sys.argv[2:])
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        alone = Driver(work / "alone", "1")
-        alone.finish(alone.start())
-        expected = alone.results()
-        check("one process", alone, None, "what the others are held to")
-        local = Driver(work / "local", "2")
-        local.finish(local.start())
-        check("two processes", local, expected, "no kill")
-        attacks = (workers_killed, worker_stopped, driver_killed, scheduler_killed)
-        for attack in attacks:
-            if attack.__name__ in (sys.argv[1:] or [a.__name__ for a in attacks]):
-                attack(work, expected)
-    return 0
 
 
 def workers_killed(work: Path, expected: dict[str, bytes]) -> None:
@@ -185,14 +151,30 @@ def workers_killed(work: Path, expected: dict[str, bytes]) -> None:
 def worker_stopped(work: Path, expected: dict[str, bytes]) -> None:
     """Stop a worker, as a network that is cut would, and let it go on."""
     with on_cluster(work, "stopped") as (cluster, driver):
-        process = driver.start()
-        driver.wait_for(8)
-        cluster.workers[0].send_signal(signal.SIGSTOP)
+        process = stop_one(cluster, driver)
         time.sleep(SECONDS_STOPPED)
         cluster.workers[0].send_signal(signal.SIGCONT)
         driver.finish(process)
         note = f"for {SECONDS_STOPPED:.0f} s"
         check("a worker stopped and continued", driver, expected, note)
+
+
+def worker_cut_off(work: Path, expected: dict[str, bytes]) -> None:
+    """Stop a worker until all is done: the scheduler gives its tasks to others."""
+    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "15 s"}
+    with on_cluster(work, "cut", **patience) as (cluster, driver):
+        driver.finish(stop_one(cluster, driver))
+        cluster.workers[0].send_signal(signal.SIGCONT)
+        note = "given up by the scheduler after 15 s"
+        check("a worker cut off for good", driver, expected, note)
+
+
+def stop_one(cluster: Cluster, driver: Driver) -> Process:
+    """Start the tasks, stop a worker at 8 results, and return the driver."""
+    process = driver.start()
+    driver.wait_for(8)
+    cluster.workers[0].send_signal(signal.SIGSTOP)
+    return process
 
 
 def driver_killed(work: Path, expected: dict[str, bytes]) -> None:
@@ -214,8 +196,7 @@ def driver_killed(work: Path, expected: dict[str, bytes]) -> None:
 def require_kept(before: dict[str, int], after: dict[str, int]) -> None:
     """Fail if a result that was there has been written again."""
     again = [name for name, when in before.items() if after.get(name) != when]
-    if again:
-        raise SystemExit(f"FAILED: {len(again)} results were done again")
+    require(not again, f"{len(again)} results were done again")
 
 
 def scheduler_killed(work: Path, expected: dict[str, bytes]) -> None:
@@ -227,17 +208,83 @@ def scheduler_killed(work: Path, expected: dict[str, bytes]) -> None:
         began = time.monotonic()
         _, errors = process.communicate(timeout=120)
         seconds, last = time.monotonic() - began, errors.strip().splitlines()[-1]
-        print(
-            f"the scheduler killed: exit code {process.returncode} after "
-            f"{seconds:.1f} s: {last}"
-        )
-        if process.returncode != 1 or not last.startswith("The workers were lost"):
-            raise SystemExit(f"FAILED: {errors}")
+        print(f"the scheduler killed: exit code {process.returncode} after", end=" ")
+        print(f"{seconds:.1f} s: {last}", flush=True)
+        is_told = last.startswith("The workers were lost")
+        require(process.returncode == 1 and is_told, errors)
         before = driver.written()
     with on_cluster(work, "scheduler") as (_, driver):
         driver.finish(driver.start())
         require_kept(before, driver.written())
         check("resumed on another cluster", driver, expected, f"{len(before)} kept")
+
+
+class Poisoning(Executor):
+    """Has a cluster answer the task of one key for another."""
+
+    def __init__(self, pool: Executor, poisoned: str) -> None:
+        self.pool, self.poisoned = pool, poisoned
+
+    def submit(
+        self, function: Callable[..., object], /, key: str, *arguments: object
+    ) -> Future:
+        """Hand a task on."""
+        sent = "f" * 64 if key == self.poisoned else key
+        return self.pool.submit(function, sent, *arguments)
+
+
+def tasks_spoiled(work: Path, expected: dict[str, bytes]) -> None:
+    """Let one task fail always, and one answer for another: each ends alone."""
+    with on_cluster(work, "spoiled") as (cluster, driver):
+        workers = Workers("dask", scheduler=cluster.address)
+        with opened(workers, N_TASKS) as pool:
+            tasks = trainings(pool, range(-1, N_TASKS))
+            results = ResultFiles(driver.out)
+            poisoned = Poisoning(pool, tasks[7].key)
+            ended = list(as_done(tasks, poisoned, results=results))
+            errors = {d.task.name: str(d.error) for d in ended if d.error}
+            print(f"failed alone: {errors}")
+            require(errors.pop("model -1") == "-1 is no seed", errors)
+            require(errors.pop("model 6").endswith("is refused."), errors)
+            require(not errors and len(driver.results()) == N_TASKS - 1, errors)
+            again = list(as_done(tasks[1:], pool, results=results))
+            require(sum(done.is_found for done in again) == N_TASKS - 1, "found")
+            check("a failing and a poisoned task", driver, expected, "39, then 40")
+            one, other = (results.path(task.key) for task in tasks[1:3])
+            shutil.copy(one, other)
+            try:
+                list(as_done(tasks[1:], pool, results=results))
+            except RunError as error:
+                print(f"a result file of another task: {error}", flush=True)
+            else:
+                raise SystemExit("FAILED: the result of another task was taken")
+
+
+ATTACKS = (
+    *(workers_killed, worker_stopped, worker_cut_off, driver_killed),
+    *(scheduler_killed, tasks_spoiled, kill_sweep.sweep_killed),
+)
+
+
+def main() -> int:
+    """Do the tasks in peace, then under fire."""
+    if sys.argv[1:2] == ["--drive"]:
+        return drive(*sys.argv[2:])
+    print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with tempfile.TemporaryDirectory() as folder:
+        work, began = Path(folder), time.monotonic()
+        alone = Driver(work / "alone", "1")
+        alone.finish(alone.start())
+        expected = alone.results()
+        check("one process", alone, None, "what the others are held to")
+        local = Driver(work / "local", "2")
+        local.finish(local.start())
+        check("two processes", local, expected, "no kill")
+        for attack in ATTACKS:
+            if attack.__name__ in (sys.argv[1:] or [a.__name__ for a in ATTACKS]):
+                attack(work, expected)
+    print(f"all as it must be, in {time.monotonic() - began:.0f} s")
+    return 0
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.significance import assess
 from trm_bt.evaluation.statistics import CONFIDENCE
 from trm_bt.evaluation.verdict import LEVEL
-from trm_bt.executors import n_available_cpus, opened
+from trm_bt.executors import ExecutorName, Workers, opened
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.market.bars import Bars
@@ -287,14 +287,17 @@ def main() -> int:
     parser.add_argument("--of", choices=get_args(Kind), default="direction")
     parser.add_argument("--sessions", type=int, default=N_SESSIONS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=n_available_cpus())
+    parser.add_argument("--executor", choices=get_args(ExecutorName), default="local")
+    parser.add_argument("--scheduler")
+    parser.add_argument("--jobs", type=int)
     asked = parser.parse_args()
     asked_for = asked.edge, asked.of, asked.learner, asked.preset, asked.sessions
     histories = [History(asked.seed + i, *asked_for) for i in range(asked.histories)]
     counts: Counter[str] = Counter()
     begun = time.perf_counter()
     tasks = [Task(str(history.seed), assess_one, (history,)) for history in histories]
-    with opened(asked.processes, len(tasks)) as pool:
+    workers = Workers(asked.executor, asked.jobs, asked.scheduler)
+    with opened(workers, len(tasks)) as pool:
         for n_done, done in enumerate(as_done(tasks, pool), 1):
             if done.error is not None:
                 raise done.error

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def _shown(default: object) -> str | None:
     """Return a default as help shows it; that of a flag goes without saying."""
-    return str(default) if default else None
+    shown = " ".join(default) if isinstance(default, tuple) else str(default)
+    return shown if default else None
 
 
 app = App(

@@ -35,7 +35,6 @@ from trm_bt.executors import n_available_cpus
 if TYPE_CHECKING:
     from trm_bt.runfolder.records import RunRequest
     from trm_bt.runs.progress import OnState, SweepState
-    from trm_bt.runs.sweep import SweepRequest
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 
@@ -106,7 +105,7 @@ def sweep_command(
     if swept.dry_run:
         seconds = measure(request, out, command=command_line(), force=output.force)
         facts = {"trials": request.n_trials, "seconds_a_trial": seconds}
-        terminal.show(facts, _estimate(request, seconds, workers.jobs), path=out)
+        terminal.show(facts, _estimate(request.n_trials, seconds, workers), path=out)
         return
     with _live(terminal) as on_state:
         judged = sweep(
@@ -121,13 +120,15 @@ def sweep_command(
     terminal.show(judged.to_dict(), ranking_table(judged), *judged.verdict, path=page)
 
 
-def _estimate(request: "SweepRequest", seconds: float, jobs: int | None) -> str:
+def _estimate(n_trials: int, seconds: float, workers: WorkerOptions) -> str:
     """Say how long all trials would take, by the time that one took."""
-    n_jobs = jobs or n_available_cpus()
-    minutes = seconds * request.n_trials / n_jobs / 60
+    one = f"{n_trials:,} trials; one took {seconds:.1f} s in one process: all would"
+    if workers.scheduler:
+        hours = seconds * n_trials / 3600
+        return f"{one} take about {hours:.1f} hours divided by the cluster's workers."
+    n_jobs = workers.jobs or n_available_cpus()
     return (
-        f"{request.n_trials:,} trials; one took {seconds:.1f} s in one process: "
-        f"all would take about {minutes:.1f} minutes in {n_jobs}."
+        f"{one} take about {seconds * n_trials / n_jobs / 60:.1f} minutes in {n_jobs}."
     )
 
 

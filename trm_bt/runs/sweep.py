@@ -4,6 +4,7 @@ Each trial has a result file, so that a sweep that was stopped anywhere resumes 
 those it has. All of them are counted in the trials log beside the folder.
 """
 
+import json
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -209,6 +210,7 @@ class _Sweep:
         self.trials: dict[str, TrialReturns] = {}
         self._bars: dict[tuple[int, str], Bars] = {}
         self._digests: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
 
     def bars(self, universe: int, config: TRMConfig) -> Bars:
         """Return the bars of a universe as some settings ask for them."""
@@ -236,17 +238,23 @@ class _Sweep:
             code=code_versions(),
         )
 
-    def laid_out(self, point: Point) -> Iterator[tuple[str, _Trial]]:
-        """Yield the trials of a point by key; a new point gets the next number."""
-        if point not in self.points:
+    def number(self, point: Point) -> int:
+        """Return the number of a point; a new point gets the next one."""
+        name = json.dumps(point, sort_keys=True)
+        if name not in self._numbers:
+            self._numbers[name] = len(self.points)
             self.points.append(point)
+        return self._numbers[name]
+
+    def laid_out(self, point: Point) -> Iterator[tuple[str, _Trial]]:
+        """Yield the trials of a point by key."""
         config = settings_at(self.request.requests[0].config, point)
         for n_before in range(self.request.n_seeds):
             seed = config.seed + n_before * config.walkforward.n_seeds
             own = config.model_copy(update={"seed": seed})
             for universe in range(len(self.request.requests)):
                 digest = self._digests[id(self.bars(universe, own))]
-                trial = _Trial(self.points.index(point), own, universe)
+                trial = _Trial(self.number(point), own, universe)
                 yield key_of(digest, own.to_json()), trial
 
     def name_results(self, keys: Iterable[str]) -> None:
@@ -325,7 +333,7 @@ def _try_batch(
                 own.append(None)
             state.note(done)
             under_way.on_state(state)
-    return [_mean(utilities[under_way.points.index(point)]) for point in points]
+    return [_mean(utilities[under_way.number(point)]) for point in points]
 
 
 def _mean(utilities: list[float | None]) -> float | None:
