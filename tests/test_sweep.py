@@ -1,6 +1,7 @@
 """Sweeps: every trial is a walk-forward, resumed where it was stopped, and judged."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -266,6 +267,27 @@ def test_a_planted_lead_is_found_and_luck_is_not():
     assert skilled.universes["u"].overfitting.probability < 0.05
     assert lucky.verdict[0].startswith("The best setting is no better than the median")
     assert lucky.universes["u"].overfitting.probability > 0.2
+
+
+def test_a_lead_on_some_bars_alone_is_said():
+    points = {n: {"x": n} for n in range(6)}
+    other = [replace(t, universe="v") for t in planted([0.0] * 6)]
+
+    judged = judge([*planted([0, 0, 0, 0, 0, 0.0005]), *other], points, "sharpe", {})
+
+    assert judged.universes["u"].superiority < 0.05 < judged.universes["v"].superiority
+    assert "no better than the median one on all bars" in judged.verdict[0]
+    assert "on some of them alone" in judged.verdict[0]
+
+
+def test_a_point_has_one_number_however_it_is_written(universes, tmp_path):
+    listed = [{"strategy.decision": "blend", "labels.horizon": 5}]
+    listed += [{"labels.horizon": 5, "strategy.decision": "blend"}]
+    request = make_request(universes[:1])
+
+    judged = sweep(replace(request, grid=Grid({}, listed)), tmp_path / "s", executor=1)
+
+    assert (judged.n_trials, len(judged.ranking)) == (1, 1)
 
 
 def test_two_settings_that_vary_are_drawn_as_a_map():

@@ -157,7 +157,7 @@ def print_efficiency(lesson: Lesson) -> None:
         print(
             f"{executor}: {N_TRAININGS} trainings, {walls[0]:.1f} s with one worker, "
             f"{walls[1]:.1f} s with two: efficiency {walls[0] / walls[1] / 2:.2f}; "
-            f"workers at work {shares[1]:.0%} of the time; load {os.getloadavg()[0]:.1f}",
+            f"both at work {shares[1]:.0%} of the time; load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
 

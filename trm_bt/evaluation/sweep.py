@@ -346,6 +346,12 @@ def _against_median(judged: SweepJudged) -> str:
             "Nothing shows that the best setting is better than the median one: "
             f"{what}, and luck cannot be tested on so few sessions ({tests})."
         )
+    if any(p <= LEVEL for p in p_values.values() if p is not None):
+        return (
+            f"The best setting is no better than the median one on all bars: {what}, "
+            f"and Hansen's test finds a better one than the median on some of them "
+            f"alone ({tests})."
+        )
     return (
         f"The best setting is no better than the median one: {what}, which the luck of "
         f"picking the best explains (Hansen's test, {tests}). Nothing here speaks "

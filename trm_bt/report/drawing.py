@@ -66,7 +66,10 @@ DRAWING: Final[dict[Any, Any]] = {
 """matplotlib's settings for every chart of ours."""
 _VARIABLES: Final = {
     LIGHT[name]: f"var(--{name})"
-    for name in ("trm", "spy", "mix", "bond", "cash", "best", "crisis", "line", "soft")
+    for name in (
+        *("trm", "spy", "mix", "bond", "cash", "best", "crisis", "line", "soft"),
+        *("paper", "ink"),
+    )
 }
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -32,7 +33,7 @@ def sweep_settings(page: "SweepContent") -> Markup:
 
 @as_svg
 def _map(page: "SweepContent") -> Figure:
-    """Draw the mean utility of each pair of values, the better the darker."""
+    """Draw the mean utility of each pair of values, the better the deeper coloured."""
     (down, rows), (across, columns) = page.varied.items()
     found: dict[tuple[int, int], list[float]] = {}
     for row in page.judged.ranking:
@@ -40,14 +41,13 @@ def _map(page: "SweepContent") -> Figure:
         found.setdefault(place, []).append(row.utility)
     means = {place: sum(own) / len(own) for place, own in found.items()}
     low, high = min(means.values()), max(means.values())
-    figure = Figure(figsize=(7.0, 1.4 + 0.5 * len(rows)), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels(1.2 + 0.5 * len(rows))
     axes.grid(visible=False)
     for (x, y), mean in means.items():
         cell = Rectangle((x - 0.5, y - 0.5), 1, 1, linewidth=0, color=LIGHT["trm"])
-        cell.set_alpha(0.7 * (mean - low) / (high - low) if high > low else 0.35)
+        cell.set_alpha(0.5 * (mean - low) / (high - low) if high > low else 0.25)
         axes.add_patch(cell)
-        axes.text(x, y, number(mean, 3), ha="center", va="center")
+        axes.text(x, y, number(mean, 3), ha="center", va="center", c=LIGHT["ink"])
     axes.set_xticks(range(len(columns)), [shorten(v, 18) for v in columns])
     axes.set_yticks(range(len(rows)), [shorten(v, 18) for v in rows])
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
@@ -65,9 +65,9 @@ def _parallel(page: "SweepContent") -> Figure:
     figure, (axes,) = panels(4.2)
     for place, values in enumerate(varied.values()):
         for height, value in zip(_heights(len(values)), values, strict=True):
-            axes.text(place, height, f" {shorten(value, 14)}", va="center", size=9)
-    axes.text(len(varied), 1.0, f" {number(high, 3)}", va="center", size=9)
-    axes.text(len(varied), 0.0, f" {number(low, 3)}", va="center", size=9)
+            _mark(axes, place, height, shorten(value, 14))
+    _mark(axes, len(varied), 1.0, number(high, 3))
+    _mark(axes, len(varied), 0.0, number(low, 3))
     for row, utility in reversed(
         list(zip(ranking, utilities, strict=True))[:_MOST_LINES]
     ):
@@ -85,9 +85,18 @@ def _parallel(page: "SweepContent") -> Figure:
             linewidth=2.2 if is_best else 1.0,
         )
     names = [*varied, "utility"]
-    axes.set_xticks(range(len(names)), names)
-    axes.set(xlim=(-0.05, len(varied) + 0.35), ylim=(-0.08, 1.08), yticks=[])
+    axes.set_xticks(range(len(names)), [name.replace(".", ".\n") for name in names])
+    axes.set(xlim=(-0.3, len(varied) + 0.3), ylim=(-0.08, 1.08), yticks=[])
+    axes.spines[:].set_visible(False)
     return figure
+
+
+def _mark(axes: Axes, place: float, height: float, words: str) -> None:
+    """Write a value on its axis, over the lines through it."""
+    box = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 2.0}
+    axes.text(
+        place, height, words, ha="center", va="center", size=9, zorder=3, bbox=box
+    )
 
 
 def _heights(n_values: int) -> list[float]:
