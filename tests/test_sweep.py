@@ -15,6 +15,7 @@ from trm_bt.evaluation.sweep import TrialReturns, judge, utility_of
 from trm_bt.evaluation.trials import read_trials
 from trm_bt.report.sweep_page import SweepContent, render_sweep
 from trm_bt.runfolder.records import RunRequest
+from trm_bt.runfolder.store import read_run_record
 from trm_bt.runs.grid import Grid, Sampler, read_grid, settings_at
 from trm_bt.runs.listing import list_runs
 from trm_bt.runs.run import run
@@ -136,6 +137,19 @@ def test_processes_find_the_same_to_the_bit(swept, universes, tmp_path):
 
     assert results(tmp_path / "s") == results(out)
     assert other == judged
+
+
+def test_a_sweep_is_listed_and_is_no_run(swept):
+    out, judged, _ = swept
+
+    (entry,) = list_runs(out.parent)
+
+    assert (entry.kind, entry.state) == ("sweep", "finished")
+    assert entry.sharpe == judged.ranking[0].utility
+    starts = [found.start for found in judged.universes.values()]
+    assert entry.span.startswith(f"{min(starts)} to ")
+    with pytest.raises(RunError, match=r"must be a run, and is a sweep"):
+        read_run_record(out)
 
 
 def test_another_sweep_is_not_replaced(swept, universes):

@@ -12,7 +12,6 @@ another hash: both must fail alone. Last, `trm-bt sweep` is killed with its work
 """
 
 import os
-import pickle
 import shutil
 import signal
 import subprocess
@@ -60,9 +59,12 @@ def learn(seed: int, lesson: Lesson) -> bytes:
 def trainings(pool: Executor, seeds: range) -> list[Task]:
     """Return a task a seed; what they share is sent once."""
     lesson = Lesson(planted_samples(320), FeatureSchema(), CONFIG)
-    shared, digest = share(pool, lesson), pickle.dumps(lesson)
+    shared, digest = share(pool, lesson), lesson.samples.features.tobytes()
+    settings = CONFIG.to_json()
     return [
-        Task(f"model {seed}", learn, (seed, shared), key_of(digest, str(seed)))
+        Task(
+            f"model {seed}", learn, (seed, shared), key_of(digest, settings, str(seed))
+        )
         for seed in seeds
     ]
 

@@ -21,6 +21,7 @@ from trm_bt.runfolder.records import (
     Summary,
     table_columns,
 )
+from trm_bt.runfolder.sweeps import SWEEP
 from trm_bt.runfolder.tables import read_columns
 from trm_bt.text import key_path, shown
 
@@ -103,6 +104,11 @@ def read_run_record(path: Path, *, may_be_unfinished: bool = False) -> RunRecord
     """Read `run.json` of a run, a finished one; raise `RunError` as `read_run` does."""
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder. Make one with `trm-bt run`.")
+    if (path / SWEEP).is_file():
+        raise RunError(
+            f"{path}: must be a run, and is a sweep, whose own page compares its "
+            "settings. Make a run of one of them by `trm-bt walkforward --config`."
+        )
     run = _read_record(path / RUN, RunRecord)
     if not (run.finished or may_be_unfinished):
         raise RunError(

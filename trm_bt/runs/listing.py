@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import TypeAdapter
+
 from trm_bt.errors import CheckpointError, RunError
 from trm_bt.evaluation.benchmarks import OURS
+from trm_bt.evaluation.sweep import SweepJudged
 from trm_bt.learning.checkpoint import load_checkpoint
+from trm_bt.reading import read_json
 from trm_bt.runfolder.records import RUN, SUMMARY
 from trm_bt.runfolder.store import read_run_record, read_summary
 from trm_bt.runfolder.sweeps import SWEEP, read_sweep
+
+_JUDGED: Final = TypeAdapter(SweepJudged)
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class RunEntry:
         First and last session that it decided, or was trained on.
     seed : int or None
     sharpe : float or None
-        Of the allocator out of sample, or the utility of the best setting of a sweep.
+        Of the allocator out of sample, or of the best setting of a sweep, the mean over
+        seeds and bars.
     """
 
     name: str
@@ -96,10 +103,18 @@ def _backtest(path: Path, kind: str = "backtest", bars: str = "") -> RunEntry:
 
 def _sweep(path: Path) -> RunEntry:
     record = read_sweep(path)
-    state = "finished" if (path / SUMMARY).is_file() else "unfinished"
     bars = ", ".join(request.bars for request in record.requests)
     seed = record.requests[0].config.seed
-    return RunEntry(path.name, "sweep", state, bars, seed=seed)
+    if not (path / SUMMARY).is_file():
+        return RunEntry(path.name, "sweep", "unfinished", bars, "", seed)
+    try:
+        judged = _JUDGED.validate_json(read_json(path / SUMMARY))
+    except ValueError as error:
+        raise RunError(str(error).splitlines()[0]) from error
+    found = judged.universes.values()
+    span = f"{min(u.start for u in found)} to {max(u.end for u in found)}"
+    best = judged.ranking[0].utility if judged.utility == "sharpe" else None
+    return RunEntry(path.name, "sweep", "finished", bars, span, seed, best)
 
 
 def _checkpoint(path: Path) -> RunEntry:

@@ -208,6 +208,7 @@ class _Sweep:
         self.files = ResultFiles(out / RESULTS)
         self.points: list[Point] = []
         self.trials: dict[str, TrialReturns] = {}
+        self.utilities: dict[str, float | None] = {}
         self._bars: dict[tuple[int, str], Bars] = {}
         self._digests: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
@@ -317,23 +318,25 @@ def _try_batch(
     under_way: _Sweep, points: list[Point], pool: Executor
 ) -> list[float | None]:
     """Do the trials of some points; return their utilities, None where one failed."""
-    laid_out = [pair for point in points for pair in under_way.laid_out(point)]
-    trials, state = dict(laid_out), under_way.state
-    state.n_total -= len(laid_out) - len(trials)  # a point may be proposed twice
+    by_point = [dict(under_way.laid_out(point)) for point in points]
+    known, state = under_way.utilities, under_way.state
+    trials = {
+        key: trial
+        for own in by_point
+        for key, trial in own.items()
+        if key not in known  # a point may be proposed twice
+    }
+    state.n_total -= sum(map(len, by_point)) - len(trials)
     under_way.name_results(trials)
-    utilities: dict[int, list[float | None]] = {}
     tasks = under_way.tasks(trials, pool)
     with closing(as_done(tasks, pool, results=under_way.files)) as ended:
         for done in ended:
-            key, trial = done.task.key, trials[done.task.key]
-            own = utilities.setdefault(trial.setting, [])
+            key, known[done.task.key] = done.task.key, None
             if done.error is None:
-                own.append(under_way.add(key, trial, done.value))
-            else:
-                own.append(None)
+                known[key] = under_way.add(key, trials[key], done.value)
             state.note(done)
             under_way.on_state(state)
-    return [_mean(utilities[under_way.number(point)]) for point in points]
+    return [_mean([known[key] for key in own]) for own in by_point]
 
 
 def _mean(utilities: list[float | None]) -> float | None:
