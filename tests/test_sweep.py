@@ -198,6 +198,23 @@ def test_the_sampler_draws_points_once_and_the_same_ones():
     assert set(values) <= set(range(1, 11))
 
 
+def test_a_point_that_is_proposed_again_is_not_tried_again(universes, tmp_path):
+    pytest.importorskip("optuna", reason="the extra optuna is not installed")
+    request = make_request(universes[:1], sampler=Sampler("optuna", 10))
+    states = []
+
+    judged = sweep(
+        request,
+        tmp_path / "s",
+        executor=1,
+        on_state=lambda s: states.append((s.n_total, s.n_found, s.n_done, s.n_left)),
+    )
+
+    assert request.n_trials == 10
+    assert judged.n_trials == 2
+    assert states[-1] == (2, 0, 2, 0)
+
+
 def test_optuna_proposes_the_same_points_for_the_same_utilities():
     pytest.importorskip("optuna", reason="the extra optuna is not installed")
     grid = Grid({"labels.horizon": list(range(1, 41))})

@@ -107,7 +107,7 @@ def sweep(
     executor : Executor, Workers or int, optional
         Who does the trials.
     on_state : callable
-        Called before the first trial, and after each.
+        Called before the trials of each batch, and after each trial.
 
     Returns
     -------
@@ -122,7 +122,6 @@ def sweep(
     under_way = _begun(request, out, on_state)
     with exclusive_lock(out):
         _claim(out, under_way.record(command), force=force)
-        on_state(under_way.state)
         with opened(executor, request.n_trials) as pool:
             _try_all(under_way, pool)
         judged = under_way.judged()
@@ -327,6 +326,7 @@ def _try_batch(
         if key not in known  # a point may be proposed twice
     }
     state.n_total -= sum(map(len, by_point)) - len(trials)
+    under_way.on_state(state)
     under_way.name_results(trials)
     tasks = under_way.tasks(trials, pool)
     with closing(as_done(tasks, pool, results=under_way.files)) as ended:
