@@ -13,7 +13,7 @@ from tests.planted import naming, planted_samples
 from tests.test_interrupts import MAIN, members, wait_until
 from trm_bt.config import ModelConfig, TRMConfig
 from trm_bt.errors import TRMError
-from trm_bt.executors import Workers, opened, share
+from trm_bt.executors import Workers, n_workers, opened, share
 from trm_bt.learning.workers import Lesson, TrainingJob, train_each
 from trm_bt.market.features import FeatureSchema
 from trm_bt.tasks import Task, as_done, in_order
@@ -68,6 +68,10 @@ def test_what_is_shared_outlives_its_holders(pool):
     deadly = ended.pop("deadly")
     assert type(deadly.error).__name__ == "KilledWorker"
     assert [done.value for done in ended.values()] == [6] * 20
+
+
+def test_a_cluster_says_how_many_it_does_at_a_time(pool):
+    assert n_workers(pool) == 2
 
 
 def test_an_error_of_a_task_arrives_as_it_was_raised(pool):

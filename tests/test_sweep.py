@@ -18,6 +18,7 @@ from trm_bt.runfolder.records import RunRequest
 from trm_bt.runfolder.store import read_run_record
 from trm_bt.runs.grid import Grid, Sampler, read_grid, settings_at
 from trm_bt.runs.listing import list_runs
+from trm_bt.runs.progress import SweepState
 from trm_bt.runs.run import run
 from trm_bt.runs.sweep import SweepRequest, measure, sweep
 
@@ -186,6 +187,15 @@ def test_one_trial_is_measured_and_kept(universes, tmp_path):
     assert states[-1] == 1
     (entry,) = [e for e in list_runs(tmp_path) if e.kind == "sweep"]
     assert (entry.name, entry.state, entry.seed) == ("s", "finished", 5)
+
+
+def test_time_left_is_what_a_trial_took_shared_by_the_workers():
+    state = SweepState(10, n_done=2, n_workers=4, seconds=60.0)
+
+    assert (state.n_running, state.n_left) == (4, 8)
+    assert state.minutes_left == pytest.approx(8 * 30 / 4 / 60)
+    assert SweepState(3, n_done=2, n_workers=4).n_running == 1
+    assert SweepState(3).n_running is None
 
 
 def test_the_sampler_draws_points_once_and_the_same_ones():

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 import pytest
 
 from trm_bt.errors import ConfigError, RunError, TRMError, WorkerError
-from trm_bt.executors import Workers, opened
+from trm_bt.executors import Workers, n_workers, opened
 from trm_bt.tasks import (
     InThisProcess,
     ResultFiles,
@@ -46,6 +46,12 @@ def test_any_executor_gives_the_same_values_in_order(runner):
         found = in_order(tasks(range(9), is_kept=False), pool)
 
     assert [int(value) for value in found] == [n * n for n in range(9)]
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_an_executor_says_how_many_it_does_at_a_time(n_processes):
+    with opened(n_processes, 3) as pool:
+        assert n_workers(pool) == n_processes
 
 
 def in_order_news(executor):

@@ -146,6 +146,18 @@ def share(executor: Executor, value: T) -> T:
     return shared
 
 
+def n_workers(executor: Executor) -> int | None:
+    """Return how many tasks an executor does at a time now, None if it does not say."""
+    client = getattr(executor, "_client", None)
+    if client is not None:
+        known = client.scheduler_info()["workers"].values()
+        return sum(worker["nthreads"] for worker in known)
+    if isinstance(executor, InThisProcess):
+        return 1
+    n_at_once: int | None = getattr(executor, "_max_workers", None)
+    return n_at_once
+
+
 class LocalExecutor(ProcessPoolExecutor):
     """New processes of one thread each, whose news arrive in `news`."""
 

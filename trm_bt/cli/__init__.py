@@ -42,6 +42,7 @@ _GOING_ON: Final = {
     "walkforward": _TRAINED,
     "train": "Give the same command again to go on.",
     "fetch": "Give the same command again: what was fetched is kept.",
+    "sweep": "Give the same command again: trials that are done are kept.",
 }
 
 

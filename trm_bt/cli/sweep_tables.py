@@ -57,6 +57,7 @@ def state_counts(state: "SweepState") -> dict[str, str]:
         "there before": f"{state.n_found:,}",
         "done": f"{state.n_done:,}",
         "failed": f"{len(state.failed):,}",
+        "running": "?" if state.n_running is None else f"{state.n_running:,}",
         "to go": f"{state.n_left:,}",
     }
     if state.n_done:

@@ -20,6 +20,8 @@ class SweepState:
         Trials whose results were there.
     n_done : int
         Trials that ended well since.
+    n_workers : int or None
+        Trials done at a time; None if nobody knows.
     failed : dict of str to str
         Error by trial.
     seconds : float
@@ -31,6 +33,7 @@ class SweepState:
     n_total: int
     n_found: int = 0
     n_done: int = 0
+    n_workers: int | None = None
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     started: float = field(default_factory=time.perf_counter)
@@ -41,6 +44,11 @@ class SweepState:
         return self.n_total - self.n_found - self.n_done - len(self.failed)
 
     @property
+    def n_running(self) -> int | None:
+        """Trials under way; None if nobody knows."""
+        return None if self.n_workers is None else min(self.n_left, self.n_workers)
+
+    @property
     def per_minute(self) -> float | None:
         """Trials that ended a minute; None before the first."""
         n_ended = self.n_done + len(self.failed)
@@ -48,7 +56,9 @@ class SweepState:
 
     @property
     def minutes_left(self) -> float | None:
-        """Minutes to go at this rate; None before the first trial."""
+        """Minutes to go by what a trial took, else by the rate; None before one."""
+        if self.n_workers and self.n_done:
+            return self.n_left * self.seconds / self.n_done / self.n_workers / 60
         return self.n_left / self.per_minute if self.per_minute else None
 
     def note(self, done: Done) -> None:

@@ -27,7 +27,7 @@ from trm_bt.evaluation.sweep import (
     utility_of,
 )
 from trm_bt.evaluation.trials import check_log, log_beside, record_trial
-from trm_bt.executors import Runner, opened, share
+from trm_bt.executors import Runner, n_workers, opened, share
 from trm_bt.files import exclusive_lock, name_entries, staged_files, staged_folder
 from trm_bt.manifest import check_replaceable, check_unchanged
 from trm_bt.market.bars import Bars
@@ -326,6 +326,7 @@ def _try_batch(
         if key not in known  # a point may be proposed twice
     }
     state.n_total -= sum(map(len, by_point)) - len(trials)
+    state.n_workers = n_workers(pool)
     under_way.on_state(state)
     under_way.name_results(trials)
     tasks = under_way.tasks(trials, pool)
@@ -335,6 +336,7 @@ def _try_batch(
             if done.error is None:
                 known[key] = under_way.add(key, trials[key], done.value)
             state.note(done)
+            state.n_workers = n_workers(pool)
             under_way.on_state(state)
     return [_mean([known[key] for key in own]) for own in by_point]
 
