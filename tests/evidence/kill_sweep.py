@@ -94,7 +94,10 @@ def sweep_killed(work: Path, _: object) -> None:
             before = kept
         killed.finish()
         require(before.items() <= killed.written().items(), "written again")
-        require(killed.result() == alone.result(), "not the same bytes")
+        found, expected = killed.result(), alone.result()
+        names = {*found, *expected}
+        other = [name for name in names if found.get(name) != expected.get(name)]
+        require(not other, f"not the same bytes: {other}")
         hidden = [path.name for path in killed.out.parent.rglob(".*")]
         require(not hidden, hidden)
         print(

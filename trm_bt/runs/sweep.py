@@ -291,8 +291,8 @@ class _Sweep:
 
     def judged(self) -> SweepJudged:
         """Rank the settings; whoever was done first changes nothing."""
-        points = dict(enumerate(self.points))
-        return judge(self.in_order(), points, self.request.utility, self.state.failed)
+        points, failed = dict(enumerate(self.points)), sorted(self.state.failed.items())
+        return judge(self.in_order(), points, self.request.utility, dict(failed))
 
     def in_order(self) -> list[TrialReturns]:
         """Return what trials earned, by setting, seed and universe."""
