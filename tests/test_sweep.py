@@ -180,6 +180,7 @@ def test_one_trial_is_measured_and_kept(universes, tmp_path):
 
     assert seconds > 0
     assert len(results(tmp_path / "s")) == 1
+    assert measure(request, tmp_path / "s") > 0  # that of one that is found is 0
     states = []
     sweep(
         request, tmp_path / "s", executor=1, on_state=lambda s: states.append(s.n_found)

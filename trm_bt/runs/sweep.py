@@ -6,7 +6,6 @@ those it has. All of them are counted in the trials log beside the folder.
 
 import json
 import math
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing
@@ -145,17 +144,15 @@ def measure(
     with exclusive_lock(out):
         _claim(out, under_way.record(command), force=force)
         first = next(request.sampler.batches(request.grid))[0]
-        trials = dict([next(under_way.laid_out(first))])
-        started = time.perf_counter()
+        trials, here = dict([next(under_way.laid_out(first))]), InThisProcess()
         under_way.name_results(trials)
-        for done in as_done(
-            under_way.tasks(trials, InThisProcess()),
-            InThisProcess(),
-            results=under_way.files,
-        ):
-            if done.error is not None:
-                raise done.error
-    return time.perf_counter() - started
+        tasks = list(under_way.tasks(trials, here))
+        (done,) = as_done(tasks, here, results=under_way.files)
+        if done.is_found:  # it says nothing of the time
+            (done,) = as_done(tasks, here)
+        if done.error is not None:
+            raise done.error
+    return done.seconds
 
 
 def _begun(request: SweepRequest, out: Path, on_state: OnState) -> "_Sweep":
