@@ -57,6 +57,10 @@ def test_a_cluster_trains_the_same_bits(pool):
             )
 
 
+def test_a_cluster_says_how_many_it_does_at_a_time(pool):
+    assert n_workers(pool) == 2
+
+
 def test_what_is_shared_outlives_its_holders(pool):
     """A task that kills its worker fails alone, and the others find what is shared."""
     shared = share(pool, [1, 2, 3])
@@ -68,10 +72,6 @@ def test_what_is_shared_outlives_its_holders(pool):
     deadly = ended.pop("deadly")
     assert type(deadly.error).__name__ == "KilledWorker"
     assert [done.value for done in ended.values()] == [6] * 20
-
-
-def test_a_cluster_says_how_many_it_does_at_a_time(pool):
-    assert n_workers(pool) == 2
 
 
 def test_an_error_of_a_task_arrives_as_it_was_raised(pool):

@@ -20,6 +20,8 @@ from tests.command_line import SMALL
 from tests.evidence.clusters import cluster_of
 from trm_bt.config import TRMConfig
 from trm_bt.executors import Workers, opened, share
+from trm_bt.learning.checkpoint import load_checkpoint
+from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.workers import Lesson, Packed, TrainingJob, pack, train_job
 from trm_bt.market.bars import Bars
 from trm_bt.runfolder.records import RunRequest
@@ -96,7 +98,10 @@ def train(job: TrainingJob, lesson: Lesson) -> Packed:
 
 
 def print_bytes(bars: Bars, work: Work) -> tuple[int, float, float]:
-    """Print what travels; return a model's bytes, and the seconds to train and save."""
+    """Print what travels; return a model's bytes, its training, and the driver's part.
+
+    The driver saves a model, loads it, and decides the sessions of its fold.
+    """
     job = TrainingJob("0", slice(None), 0)
     busy = time.process_time()
     model = train_job(job, work.lesson)
@@ -106,7 +111,13 @@ def print_bytes(bars: Bars, work: Work) -> tuple[int, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(5):
             save_trained(model, work.labels, bars, Path(folder) / str(number))
-    saved = (time.process_time() - busy) / 5
+        saved = (time.process_time() - busy) / 5
+        busy = time.process_time()
+        for number in range(5):
+            loaded = load_checkpoint(Path(folder) / str(number))
+            policy = TRMPolicy([loaded], allow_in_sample=True)
+            n_decided = len(work.decide(policy, work.splits[-2]))
+        decided = (time.process_time() - busy) / 5
     small = TRMConfig.model_validate(SMALL | {"walkforward": {"n_seeds": 1}})
     seen = bars.between("2014-01-01")
     trial = walk_trial(seen, small)
@@ -122,10 +133,11 @@ def print_bytes(bars: Bars, work: Work) -> tuple[int, float, float]:
     )
     print(
         f"a shipped training of {len(work.labels):,} labels: {trained:.0f} processor "
-        f"seconds; to save it with card and picture: {saved:.2f}",
+        f"seconds; to save it with card and picture: {saved:.2f}; to load it and "
+        f"decide {n_decided} sessions: {decided:.2f}",
         flush=True,
     )
-    return back, trained, saved
+    return back, trained, saved + decided
 
 
 def seconds_of(pool: Executor, lesson: Lesson, n_workers: int) -> tuple[float, float]:
@@ -162,18 +174,18 @@ def print_efficiency(lesson: Lesson) -> None:
         )
 
 
-def print_scale(each: float, back: int, trained: float, saved: float) -> None:
+def print_scale(each: float, back: int, trained: float, driven: float) -> None:
     """Print what many folds on many workers come to."""
     n_models = N_FOLDS * TRMConfig().walkforward.n_seeds
-    driver = n_models * (each + saved)
+    driver = n_models * (each + driven)
     print(
         f"{N_FOLDS:,} folds of {n_models // N_FOLDS} seeds on {N_WORKERS} workers: "
         f"{trained * n_models / N_FOLDS / 60:.1f} core-minutes a fold, workers "
-        f"{trained * n_models / N_WORKERS / 60:.0f} minutes; the driver writes for "
+        f"{trained * n_models / N_WORKERS / 60:.0f} minutes; the driver works for "
         f"{driver / 60:.0f} minutes, hands out for {each * n_models:.0f} s, and "
         f"receives {back * n_models / 1e9:.1f} GB, {back * n_models / GIGABIT:.0f} s "
         f"of a gigabit line. It is the narrow place beyond "
-        f"{trained / (each + saved):.0f} workers."
+        f"{trained / (each + driven):.0f} workers."
     )
 
 
