@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from trm_bt.figures import number
 from trm_bt.report.colours import LIGHT
-from trm_bt.report.drawing import as_svg, panels
+from trm_bt.report.drawing import LETTER, as_svg, panels
 from trm_bt.report.templating import fill
 from trm_bt.text import shorten
 
@@ -41,7 +41,9 @@ def _map(page: "SweepContent") -> Figure:
         found.setdefault(place, []).append(row.utility)
     means = {place: sum(own) / len(own) for place, own in found.items()}
     low, high = min(means.values()), max(means.values())
-    figure, (axes,) = panels(1.2 + 0.5 * len(rows))
+    names = [shorten(value, 18) for value in rows]
+    left = 0.5 + LETTER * max(map(len, names))
+    figure, (axes,) = panels(1.2 + 0.5 * len(rows), left=left, bottom=0.55)
     axes.grid(visible=False)
     for (x, y), mean in means.items():
         cell = Rectangle((x - 0.5, y - 0.5), 1, 1, linewidth=0, color=LIGHT["trm"])
@@ -49,7 +51,7 @@ def _map(page: "SweepContent") -> Figure:
         axes.add_patch(cell)
         axes.text(x, y, number(mean, 3), ha="center", va="center", c=LIGHT["ink"])
     axes.set_xticks(range(len(columns)), [shorten(v, 18) for v in columns])
-    axes.set_yticks(range(len(rows)), [shorten(v, 18) for v in rows])
+    axes.set_yticks(range(len(rows)), names)
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.set_xlabel(across)
     axes.set_ylabel(down)
@@ -62,7 +64,7 @@ def _parallel(page: "SweepContent") -> Figure:
     varied, ranking = page.varied, page.judged.ranking
     utilities = np.array([row.utility for row in ranking])
     low, high = utilities.min(), utilities.max()
-    figure, (axes,) = panels(4.2)
+    figure, (axes,) = panels(4.2, left=0.2, bottom=0.5)
     for place, values in enumerate(varied.values()):
         for height, value in zip(_heights(len(values)), values, strict=True):
             _mark(axes, place, height, shorten(value, 14))
