@@ -151,7 +151,7 @@ def n_workers(executor: Executor) -> int | None:
     client = getattr(executor, "_client", None)
     if client is not None:
         known = client.scheduler_info()["workers"].values()
-        return sum(worker["nthreads"] for worker in known)
+        return sum(int(worker["nthreads"]) for worker in known)
     if isinstance(executor, InThisProcess):
         return 1
     n_at_once: int | None = getattr(executor, "_max_workers", None)
