@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 FIRST_SESSION: Final = pd.Timestamp("1962-01-02")
 """No bar before this one is looked for: Yahoo's daily history begins here."""
+_REGULAR_FROM: Final = pd.Timestamp("1970-01-01")
 _LAST_YEAR: Final = 2029
 SETTLED_AFTER: Final = pd.Timedelta(minutes=30)
 """Time after the close from which on a session's bar is final."""
@@ -52,7 +53,11 @@ def nyse_sessions(start: pd.Timestamp, end: pd.Timestamp) -> pd.DatetimeIndex:
     >>> [session.date().isoformat() for session in week]
     ['2001-09-10', '2001-09-17', '2001-09-18']
     """
-    sessions = _calendar(max(end, FIRST_SESSION)).sessions
+    calendar = _calendar(max(end, FIRST_SESSION))
+    sessions = calendar.sessions
+    if start < _REGULAR_FROM:  # the calendar leaves its regular holidays out from then
+        holidays = calendar.regular_holidays.holidays(FIRST_SESSION, _REGULAR_FROM)
+        sessions = sessions.difference(holidays)
     found = sessions[(sessions >= start) & (sessions <= end)]
     return pd.DatetimeIndex(found.to_numpy(), name="session")
 
