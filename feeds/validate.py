@@ -113,7 +113,7 @@ def validate_source(
         If there is no such source.
     """
     check_span(start, end)
-    opened, span = open_source(source), slice(start, end)
+    opened, span = open_source(source, start), slice(start, end)
     opened.judgement = judgement
     ordered = sorted(opened.symbols(), key=lambda s: (s not in ROLE_OF_SYMBOL, s))
     reports = [

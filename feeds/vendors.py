@@ -14,7 +14,7 @@ from trm_bt.feeds.yahoo import Yahoo
 VENDORS: Final[Mapping[str, type[Vendor]]] = {vendor.key: vendor for vendor in (Yahoo,)}
 
 
-def open_source(source: str | Path) -> DataSource:
+def open_source(source: str | Path, start: str | None = None) -> DataSource:
     """Return what a name or a folder means.
 
     Parameters
@@ -22,6 +22,8 @@ def open_source(source: str | Path) -> DataSource:
     source : str or Path
         "sample"; a vendor, which is read from the user's store; or a folder, which is
         a store of a vendor's bars or has one file for each symbol.
+    start : str, optional
+        First date that is wanted; the sample reaches further back where it is early.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def open_source(source: str | Path) -> DataSource:
     """
     name = str(source)
     if name == "sample":
-        return SampleSource()
+        return SampleSource(start)
     if name in VENDORS:
         vendor = VENDORS[name](default_store())
         if not vendor.store.symbols():

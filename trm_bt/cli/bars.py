@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from trm_bt.cli.options import BarsOptions, ForceOption, app
+from trm_bt.cli.options import BarsOptions, ForceOption, SpanOptions, app
 from trm_bt.cli.tables import (
     fetch_table,
     finding_lines,
@@ -23,12 +23,15 @@ from trm_bt.errors import BarsError, FetchError
 
 @app.command
 def sample(
+    span: SpanOptions = SpanOptions(),
     *,
     out: Path | None = None,
     force: ForceOption = False,
     terminal: Terminal = Terminal(),
 ) -> None:
     """Show what the embedded sample is derived from; with --out, export it.
+
+    It begins in 1990, and in 1962 where --start lies before that.
 
     Parameters
     ----------
@@ -40,7 +43,7 @@ def sample(
     from trm_bt.manifest import check_replaceable
     from trm_bt.runfolder.records import BarsRecord
 
-    bars = load_bars("sample")
+    bars = load_bars("sample", start=span.start, end=span.end)
     if out is not None:
         check_replaceable(out, marker="equity.csv", force=force)
         with staged_folder(out) as folder:

@@ -10,11 +10,16 @@ from trm_bt.errors import BarsError
 
 BOND_YEARS: Final = 24.0
 """About the mean maturity of what TLT holds: bonds of 20 years and more."""
+TEN_YEAR_BOND_YEARS: Final = 18.0
+"""Repriced at the 10-year yield a bond of 18 years moves as much as one of 24 years at
+the long yields, 1990 to 2000: shorter yields move more."""
 _DAYS_PER_YEAR: Final = 365.25
 
 
-def par_bond_closes(thirty: pd.Series, twenty: pd.Series | None = None) -> pd.Series:
-    """Return the value of 100 held in a par bond of 24 years, renewed each session.
+def par_bond_closes(
+    thirty: pd.Series, twenty: pd.Series | None = None, *, years: float = BOND_YEARS
+) -> pd.Series:
+    """Return the value of 100 held in a par bond that is renewed each session.
 
     The bond bought at the close of session t - 1 pays that close's yield as its coupon,
     twice a year. At the close of t it has aged by the days between, has accrued its
@@ -27,6 +32,8 @@ def par_bond_closes(thirty: pd.Series, twenty: pd.Series | None = None) -> pd.Se
         Yields as decimals a year, known at the close of their sessions. The 30-year
         one serves up to the first session that has a 20-year one, the latter from then
         on, so that every return is one yield's own.
+    years : float
+        Maturity of the bond; `TEN_YEAR_BOND_YEARS` with the 10-year yield alone.
 
     Returns
     -------
@@ -54,10 +61,10 @@ def par_bond_closes(thirty: pd.Series, twenty: pd.Series | None = None) -> pd.Se
 
     values, coupon = [100.0], levels[0]
     for i, (before, session) in enumerate(pairwise(sessions), start=1):
-        years = (session - before).days / _DAYS_PER_YEAR
-        growth = 1 + coupon * years
+        aged = (session - before).days / _DAYS_PER_YEAR
+        growth = 1 + coupon * aged
         if not np.isnan(levels[i]):
-            discount = (1 + levels[i] / 2) ** (-2 * (BOND_YEARS - years))
+            discount = (1 + levels[i] / 2) ** (-2 * (years - aged))
             growth += coupon / levels[i] * (1 - discount) + discount - 1
             coupon = renewed[i]
         values.append(values[-1] * growth)
