@@ -11,7 +11,7 @@ r"""Build the embedded sample from facts in the data files of other packages.
 |                  |                   | and yields of a curve by month, 1946 to 1991  |
 | arch             | NCSA              | the same to 2018-12-31; VIX closes 2014-2018  |
 | zipline-reloaded | Apache-2.0        | constant-maturity Treasury yields from 1990   |
-| tseries, for R   | GPL-2.0           | the same from 1962 to 2000, without dates     |
+| tseries, for R   | GPL               | the same from 1962 to 2000, without dates     |
 | skfolio          | BSD-3-Clause      | adjusted closes of twenty stocks              |
 
 What is derived is rounded before it is written, so that every platform writes equal

@@ -213,6 +213,8 @@ class BacktestConfig(Settings):
 
 Device = Literal["auto", "cpu", "cuda"]
 """Where a model runs; "auto" takes CUDA where there is one."""
+CrisisSet = Literal["twelve", "historic"]
+"""Which crises are run on their own: the twelve, or seven of 1962 to 1990 too."""
 SamplerName = Literal["grid", "random", "optuna"]
 """How the points of a sweep are drawn."""
 SweepUtility = Literal["sharpe", "mean_variance"]

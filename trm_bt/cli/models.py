@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from trm_bt.cli.options import (
+    CrisesOption,
     DeviceOption,
     ForceOption,
     InputOptions,
@@ -169,6 +170,7 @@ def backtest(
     *,
     checkpoint: Path,
     output: OutputOptions,
+    crises: CrisesOption = "twelve",
     device: DeviceOption = "auto",
     allow_in_sample: bool = False,
     terminal: Terminal = Terminal(),
@@ -186,7 +188,7 @@ def backtest(
 
     with terminal.progress() as progress:
         summary = backtest_checkpoint(
-            inputs.request(device),
+            replace(inputs.request(device), crises=crises),
             checkpoint,
             output.out,
             allow_in_sample=allow_in_sample,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from trm_bt.config import Device, TRMConfig
+from trm_bt.config import CrisisSet, Device, TRMConfig
 from trm_bt.executors import ExecutorName, Workers
 from trm_bt.fields import MAX_SEED
 
@@ -55,6 +55,14 @@ DeviceOption = Annotated[
     Parameter(
         name="--device",
         help="Where models decide; with cuda they are trained there too.",
+    ),
+]
+CrisesOption = Annotated[
+    CrisisSet,
+    Parameter(
+        name="--crises",
+        help="Crises that have a page of their own: the twelve, or seven of 1962 to "
+        "1990 too.",
     ),
 ]
 ForceOption = Annotated[

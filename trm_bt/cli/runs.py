@@ -10,6 +10,7 @@ from cyclopts.validators import Number
 from pydantic import ValidationError
 
 from trm_bt.cli.options import (
+    CrisesOption,
     DeviceOption,
     ForceOption,
     NotNegative,
@@ -47,12 +48,14 @@ def run_command(
     inputs: TrainingOptions = TrainingOptions(),
     *,
     output: OutputOptions,
+    crises: CrisesOption = "twelve",
     device: DeviceOption = "auto",
     workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Go from bars to crisis tearsheets: label, train, backtest and report."""
-    _run(inputs.request(device), output, workers, terminal)
+    request = replace(inputs.request(device), crises=crises)
+    _run(request, output, workers, terminal)
 
 
 @Parameter(name="*")
@@ -97,6 +100,7 @@ def walkforward_command(
     *,
     output: OutputOptions,
     folds: FoldOptions = FoldOptions(),
+    crises: CrisesOption = "twelve",
     device: DeviceOption = "auto",
     workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
@@ -107,7 +111,7 @@ def walkforward_command(
     """
     request = inputs.request(device)
     settings = folds.apply(request.config)
-    request = replace(request, config=settings, schedule="calendar")
+    request = replace(request, config=settings, schedule="calendar", crises=crises)
     _run(request, output, workers, terminal)
 
 

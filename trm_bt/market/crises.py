@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from trm_bt.config import CrisisSet
 from trm_bt.errors import ConfigError
 from trm_bt.market._typing import BoolSessions, Json, JsonObject
 from trm_bt.reading import check_json, read_text
@@ -52,23 +53,48 @@ class Crisis:
         return f"only in part: {whose} span ends {sessions[-1].date()}"
 
 
-CRISES: Final = tuple(
-    Crisis(name, pd.Timestamp(start), pd.Timestamp(end))
-    for name, start, end in (
-        ("asian_financial_crisis", "1997-07-02", "1997-10-27"),
-        ("dot_com_crash", "2000-03-10", "2002-10-09"),
-        ("september_11", "2001-09-11", "2001-09-21"),
-        ("financial_crisis", "2008-09-15", "2009-03-09"),
-        ("flash_crash", "2010-05-06", "2010-05-07"),
-        ("european_debt_crisis", "2011-08-01", "2012-06-30"),
-        ("china_selloff", "2015-08-18", "2015-09-30"),
-        ("brexit", "2016-06-23", "2016-07-15"),
-        ("covid_19_crash", "2020-02-19", "2020-03-23"),
-        ("gamestop_squeeze", "2021-01-27", "2021-02-05"),
-        ("russia_ukraine", "2022-02-24", "2022-03-31"),
-        ("svb_banking_crisis", "2023-03-08", "2023-03-17"),
+def _windows(*named: tuple[str, str, str]) -> tuple[Crisis, ...]:
+    return tuple(
+        Crisis(name, pd.Timestamp(start), pd.Timestamp(end))
+        for name, start, end in named
     )
+
+
+CRISES: Final = _windows(
+    ("asian_financial_crisis", "1997-07-02", "1997-10-27"),
+    ("dot_com_crash", "2000-03-10", "2002-10-09"),
+    ("september_11", "2001-09-11", "2001-09-21"),
+    ("financial_crisis", "2008-09-15", "2009-03-09"),
+    ("flash_crash", "2010-05-06", "2010-05-07"),
+    ("european_debt_crisis", "2011-08-01", "2012-06-30"),
+    ("china_selloff", "2015-08-18", "2015-09-30"),
+    ("brexit", "2016-06-23", "2016-07-15"),
+    ("covid_19_crash", "2020-02-19", "2020-03-23"),
+    ("gamestop_squeeze", "2021-01-27", "2021-02-05"),
+    ("russia_ukraine", "2022-02-24", "2022-03-31"),
+    ("svb_banking_crisis", "2023-03-08", "2023-03-17"),
 )
+HISTORIC: Final = _windows(
+    ("kennedy_slide", "1961-12-12", "1962-06-26"),
+    ("credit_crunch_1966", "1966-02-09", "1966-10-07"),
+    ("bear_market_1970", "1968-11-29", "1970-05-26"),
+    ("oil_crisis_1973_74", "1973-01-11", "1974-10-03"),
+    ("volcker_shock_1980", "1980-02-13", "1980-03-27"),
+    ("black_monday_1987", "1987-08-25", "1987-12-04"),
+    ("gulf_war_1990", "1990-07-16", "1990-10-11"),
+)
+"""Falls before the twelve, from the highest close of the S&P 500 to the lowest."""
+
+
+def crises_of(name: CrisisSet) -> tuple[Crisis, ...]:
+    """Return the windows of a set, in date order.
+
+    Examples
+    --------
+    >>> [len(crises_of(name)) for name in ("twelve", "historic")]
+    [12, 19]
+    """
+    return CRISES if name == "twelve" else (*HISTORIC, *CRISES)
 
 
 def crises_on(sessions: pd.DatetimeIndex) -> list[list[str]]:
@@ -171,7 +197,7 @@ def check_names(crises: Iterable[Crisis], where: str = "") -> None:
     where : str
         What the sentence begins with.
     """
-    taken = {crisis.name for crisis in CRISES}
+    taken = {crisis.name for crisis in (*HISTORIC, *CRISES)}
     for crisis in crises:
         if crisis.name in taken:
             raise ConfigError(

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from trm_bt.config import Device, ScheduleName, TRMConfig
+from trm_bt.config import CrisisSet, Device, ScheduleName, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS, OURS, baselines
 from trm_bt.evaluation.claims import Lead
 from trm_bt.evaluation.metrics import StrategyFigures
@@ -111,6 +111,8 @@ class RunRequest:
         Rules of bars that are overruled, as RULE or RULE:SYMBOL.
     strict : bool
         Whether odd bars are refused.
+    crises : {"twelve", "historic"}
+        Which crises are run on their own, by a model trained before.
     """
 
     bars: str
@@ -123,6 +125,7 @@ class RunRequest:
     inputs: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
     strict: bool = False
+    crises: CrisisSet = "twelve"
 
 
 class RoleRecord(_Record):

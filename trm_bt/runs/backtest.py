@@ -14,6 +14,7 @@ from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.splits import plan_crises
 from trm_bt.manifest import check_replaceable
 from trm_bt.market.bars import Bars
+from trm_bt.market.crises import crises_of
 from trm_bt.market.features import Features, compute_features, with_inputs_of
 from trm_bt.market.labels import compute_labels
 from trm_bt.processes import Progress, no_progress
@@ -85,7 +86,8 @@ def backtest_checkpoint(
     read = with_inputs_of(bars, policy.schema)
     features = compute_features(read, policy.schema.lookbacks)
     decided = _decided(policy, features, _first_decision(bars, policy, checkpoint))
-    plans = plan_crises(bars.sessions, decided.first)
+    crises_wanted = crises_of(request.crises)
+    plans = plan_crises(bars.sessions, decided.first, crises_wanted)
     begun = [plan.crisis.name for plan in plans if plan.first is not None]
     policies = dict.fromkeys((OUT_OF_SAMPLE, *begun), decided)
     done = backtest_all(bars, request, plans, policies, progress)

@@ -20,6 +20,7 @@ from trm_bt.learning.splits import (
 )
 from trm_bt.learning.workers import Lesson, TrainingJob
 from trm_bt.market.bars import Bars
+from trm_bt.market.crises import crises_of
 from trm_bt.market.decisions import Decision
 from trm_bt.market.features import Features, compute_features
 from trm_bt.market.labels import compute_labels
@@ -124,14 +125,14 @@ def lay_out(request: RunRequest, bars: Bars, seconds: Seconds | None = None) -> 
     with timed(seconds, "labels"):
         labels = compute_labels(bars, features, config.labels)
     features = replace(features, schema=features.schema.choosing(config.labels))
-    known_on = pd.DatetimeIndex(labels["known_on"])
+    known_on, crises = pd.DatetimeIndex(labels["known_on"]), crises_of(request.crises)
     if request.schedule == "calendar":
         sessions = pd.DatetimeIndex(features.frame.index)
         splits = by_calendar(sessions, known_on, config)
-        plans = plan_crises(bars.sessions, splits[0].first)
+        plans = plan_crises(bars.sessions, splits[0].first, crises)
     else:
         minimum = config.training.min_labels
-        splits, plans = before_crises(bars.sessions, known_on, minimum)
+        splits, plans = before_crises(bars.sessions, known_on, minimum, crises)
     if not splits:
         reasons = "; ".join(f"{plan.crisis.name}: {plan.reason}" for plan in plans)
         raise BarsError(
