@@ -7,7 +7,9 @@ from typing import get_args
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.assembly import assemble
+from trm_bt.feeds.exchange import FIRST_SESSION
 from trm_bt.feeds.long_bond import LongBond
+from trm_bt.feeds.older_history import History
 from trm_bt.feeds.optional_inputs import choose_inputs
 from trm_bt.feeds.sample import load_sample
 from trm_bt.feeds.sources import check_span
@@ -25,6 +27,7 @@ def load_bars(
     end: str | None = None,
     observed: Sequence[str] = (),
     long_bond: LongBond = "fund",
+    history: History = "none",
     inputs: str | Sequence[str] = "all",
     accept: Sequence[str] = (),
     strict: bool = False,
@@ -44,6 +47,10 @@ def load_bars(
     long_bond : {"fund", "yields", "none"}
         What stands before TLT's first session: the returns of VUSTX where it is there,
         a par bond repriced from constant-maturity yields, or nothing.
+    history : {"none", "index"}
+        What stands before SPY, the long bond and VIX: nothing, or the returns of the
+        S&P 500 (GSPC), a bond from the 10-year yield (dgs10) and an estimate of VIX,
+        declared in `source` and provenance. The sample then begins in 1962.
     inputs : str or sequence of str
         "all" optional inputs that there are; "core" for equity, bond and volatility
         alone, so that proxies serve for the rest; or "members", "put_call" and symbols
@@ -71,11 +78,14 @@ def load_bars(
     """
     check_span(start, end)
     judgement = judge_by(accept, is_strict=strict)
-    if long_bond not in get_args(LongBond):
-        raise BarsError(
-            f"`long_bond` must be one of {', '.join(get_args(LongBond))}, got "
-            f"'{long_bond}'."
-        )
+    for name, given, known in (
+        ("long_bond", long_bond, get_args(LongBond)),
+        ("history", history, get_args(History)),
+    ):
+        if given not in known:
+            raise BarsError(
+                f"`{name}` must be one of {', '.join(known)}, got '{given}'."
+            )
     requested = [inputs] if isinstance(inputs, str) else inputs
     if str(source) == "sample":
         for name in observed:
@@ -83,7 +93,8 @@ def load_bars(
                 f"The sample has no observed '{name}', at best a proxy. Use bars that "
                 "have it."
             )
-        return _only(load_sample(start).between(start, end), requested)
+        early = FIRST_SESSION if history == "index" and start is None else start
+        return _only(load_sample(early).between(start, end), requested)
     opened = open_source(source)
     opened.judgement = judgement
     return assemble(
@@ -91,6 +102,7 @@ def load_bars(
         slice(start, end),
         observed=observed,
         long_bond=long_bond,
+        history=history,
         inputs=requested,
     )
 

@@ -13,6 +13,13 @@ import pandas as pd
 from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds.checked import checked_prices
 from trm_bt.feeds.long_bond import LongBond, older_closes, splice
+from trm_bt.feeds.older_history import (
+    Extended,
+    History,
+    declare,
+    lengthen_bond,
+    lengthen_index,
+)
 from trm_bt.feeds.optional_inputs import read_optional_inputs, shorten_for
 from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
 from trm_bt.market.bars import PRICE_COLUMNS, Bars, Note, Provenance
@@ -26,6 +33,7 @@ def assemble(
     *,
     observed: Sequence[str] = (),
     long_bond: LongBond = "fund",
+    history: History = "none",
     inputs: Sequence[str] = ("all",),
 ) -> Bars:
     """Load the bars of a source on the calendar that SPY, TLT and VIX share.
@@ -39,7 +47,7 @@ def assemble(
         Folder or store.
     span : slice of str
         First and last date wanted, inclusive.
-    observed, long_bond
+    observed, long_bond, history
         As in `trm_bt.feeds.load_bars`, which also says what is warned of.
     inputs : sequence of str
         The members and put/call to read, as `choose_inputs` takes it, beside those
@@ -52,8 +60,13 @@ def assemble(
         the first offending session.
     """
     frames, notes = _read_core(source, span)
-    spliced_on = frames["bond"].index[0]
+    firsts = {role: frame.index[0] for role, frame in frames.items()}
+    extended: Extended = {}
+    if history == "index":
+        extended |= lengthen_index(source, frames, notes, span)
     older = _splice_older(source, frames, notes, span, long_bond)
+    if history == "index":
+        extended |= lengthen_bond(source, frames)
     optional = read_optional_inputs(source, span, [*inputs, *observed])
     calendar = _shared_calendar(frames, source.title, span)
     calendar = shorten_for(observed, optional, calendar, source.title)
@@ -68,12 +81,13 @@ def assemble(
     for role, frame in frames.items():
         notes[role] += _unused(frame.loc[span.start :], calendar)
     values = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
-    if older and calendar[0] < spliced_on:
-        _fill_at_closes(values["equity"], notes, spliced_on, older)
+    own_on = firsts["bond"] if "equity" not in extended else max(firsts.values())
+    if (older or extended) and calendar[0] < own_on:
+        _fill_at_closes(values, notes, own_on, older)
     provenance = _core_provenance(source, notes, calendar)
     provenance |= {name: entry for name, (_, entry) in served.items()}
     series = {name: table for name, (table, _) in served.items()}
-    return Bars(
+    bars = Bars(
         equity=values["equity"],
         bond=values["bond"],
         volatility=values["volatility"][list(PRICE_COLUMNS)],
@@ -83,6 +97,7 @@ def assemble(
         source=source.title,
         provenance=provenance,
     )
+    return declare(bars, extended)
 
 
 def _read_core(
@@ -193,21 +208,22 @@ def _unused(frame: pd.DataFrame, calendar: pd.DatetimeIndex) -> tuple[str, ...]:
 
 
 def _fill_at_closes(
-    equity: pd.DataFrame,
+    values: dict[Role, pd.DataFrame],
     notes: dict[Role, tuple[str, ...]],
-    spliced_on: pd.Timestamp,
-    older_name: str,
+    own_on: pd.Timestamp,
+    older_name: str | None,
 ) -> None:
-    """Set the equity's open to its close where the bond has closes only."""
-    is_before = equity.index < spliced_on
-    equity.loc[is_before, "open"] = equity.loc[is_before, "close"]
+    """Set both opens to the closes where one of the two has closes only."""
+    for role in ("equity", "bond"):
+        is_before = values[role].index < own_on
+        values[role].loc[is_before, "open"] = values[role].loc[is_before, "close"]
     fills = (
-        f"open set to the close before {spliced_on.date()}, so that both legs fill at "
-        "the next close: what stands before TLT has closes only"
+        f"open set to the close before {own_on.date()}, so that both legs fill at the "
+        "next close: what stands before TLT has closes only"
     )
-    spliced = f"before {spliced_on.date()} {older_name}"
+    spliced = [f"before {own_on.date()} {older_name}"] * bool(older_name)
     notes["equity"] = (fills, *notes["equity"])
-    notes["bond"] = (spliced, fills, *notes["bond"])
+    notes["bond"] = (*spliced, fills, *notes["bond"])
 
 
 def _only_column(values: pd.DataFrame | None) -> pd.Series | None:

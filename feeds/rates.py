@@ -9,7 +9,7 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.tables import FileTable, read_file
 
-_QUOTED: Final = {"irx": "dgs3mo", "tyx": "dgs30"}
+_QUOTED: Final = {"irx": "dgs3mo", "tnx": "dgs10", "tyx": "dgs30"}
 """Yields that Yahoo quotes like an index, by the name of the file."""
 
 

@@ -98,12 +98,12 @@ _OLDER: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 """What is said of the years before 1990: words behind the source, and notes."""
 
 
-def load_sample(start: str | None = None) -> Bars:
+def load_sample(start: pd.Timestamp | str | None = None) -> Bars:
     """Load the sample, 1990-01-02 to 2017-03-29, from the installed package.
 
     Parameters
     ----------
-    start : str, optional
+    start : date, optional
         With a date before 1990-01-02 the sample begins on 1962-01-02, and has no
         members, which do not reach back so far.
 

@@ -18,6 +18,8 @@ from trm_bt.text import shorten
 
 CASH_YIELD: Final = "dgs3mo"
 LONG_YIELDS: Final = ("dgs30", "dgs20")
+TEN_YEARS: Final = "dgs10"
+_NO_CASH: Final = [*LONG_YIELDS, TEN_YEARS]
 _RANGE: Final = tuple(100 * limit for limit in RATE_RANGE)
 _LARGEST_CHANGE: Final = 100 * LARGEST_RATE_CHANGE
 _PUT_CALL_COLUMNS: Final = ("total_pc", "equity_pc", "p/c ratio")
@@ -41,7 +43,7 @@ def load_yields(source: DataSource) -> pd.DataFrame | None:
         return None
     where = source.where("rates")
     check_sessions(table.index, where)
-    for name in table.columns.intersection([CASH_YIELD, *LONG_YIELDS]):
+    for name in table.columns.intersection([CASH_YIELD, *_NO_CASH]):
         _check_percent(table[name].dropna(), where)
     return table
 
@@ -63,7 +65,7 @@ def load_cash_yield(source: DataSource) -> pd.Series | None:
     yields = load_yields(source)
     if yields is None:
         return None
-    yields = yields[yields.columns.difference(list(LONG_YIELDS), sort=False)]
+    yields = yields[yields.columns.difference(_NO_CASH, sort=False)]
     if yields.columns.empty:
         return None
     return _the_column(yields, [CASH_YIELD], source.where("rates"))

@@ -32,9 +32,12 @@ CORE_SYMBOLS: Final[Mapping[Role, str]] = {
 }
 """The symbols that a source must have, by role."""
 OLDER_FUND: Final = "VUSTX"
+INDEX: Final = "GSPC"
+"""The S&P 500, which may stand before SPY."""
 ROLE_OF_SYMBOL: Final[Mapping[str, Role]] = {
     **{symbol: role for role, symbol in CORE_SYMBOLS.items()},
     OLDER_FUND: "fund_nav",
+    INDEX: "index",
     "rates": "series",
     "putcall": "series",
 }

@@ -49,8 +49,12 @@ class Yahoo(Vendor):
         "XLB", "XLC", "XLE", "XLF", "XLI", "XLK", "XLP", "XLRE", "XLU", "XLV", "XLY",
     )  # fmt: skip
     """Core roles, the older bond fund, the cash rate and the eleven sector funds."""
-    spellings: ClassVar[Mapping[str, str]] = {"VIX": "^VIX"}
-    yields: ClassVar[Mapping[str, str]] = {"dgs3mo": "^IRX", "dgs30": "^TYX"}
+    spellings: ClassVar[Mapping[str, str]] = {"VIX": "^VIX", "GSPC": "^GSPC"}
+    yields: ClassVar[Mapping[str, str]] = {
+        "dgs3mo": "^IRX",
+        "dgs10": "^TNX",
+        "dgs30": "^TYX",
+    }
 
     def __init__(
         self,

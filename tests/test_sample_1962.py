@@ -12,6 +12,7 @@ import pytest
 
 from trm_bt.feeds import load_bars
 from trm_bt.feeds.exchange import nyse_sessions
+from trm_bt.feeds.validate import validate_source
 from trm_bt.market.bars import Bars
 from trm_bt.market.features import compute_features
 
@@ -173,6 +174,14 @@ def test_proxies_serve_throughout_for_members() -> None:
     features = compute_features(bars)
     assert features.schema.members == ()
     assert features.frame.index[-1] == bars.sessions[-1]
+
+
+def test_sixty_years_are_sound_and_their_quiet_bars_no_bad_ticks() -> None:
+    """Bonds rose with stocks, then fell with them: no session that is out of step."""
+    reports = validate_source("sample", start="1962-01-02")
+    assert {report.verdict for report in reports} == {"odd", "sound"}
+    rules = {f.rule for report in reports for f in report.findings}
+    assert rules == {"one-day moves", "wicks", "jumps"}
 
 
 def test_bond_holidays_are_those_of_the_published_yields(

@@ -38,9 +38,16 @@ from trm_bt.text import key_path, shown
 
 
 class BarsConfig(Settings):
-    """What stands before TLT: VUSTX where it is there, a bond from yields, nothing."""
+    """What stands before TLT: VUSTX where it is there, a bond from yields, nothing.
+
+    With the history "index" the S&P 500 stands before SPY, an estimate before VIX, and
+    the 10-year yield's bond before the long one.
+    """
 
     long_bond: Literal["fund", "yields", "none"] = "fund"
+    history: Literal["none", "index"] = Field(
+        "none", exclude_if=lambda name: name == "none"
+    )
 
 
 class FeatureConfig(Settings):

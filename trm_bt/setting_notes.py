@@ -14,6 +14,8 @@ NOTES: Final[Mapping[str, str]] = {
     "seed": "Seed of every random draw; two runs of one seed are the same.",
     "bars.long_bond": "What stands for TLT before it was listed: the fund VUSTX, a "
     "bond priced from yields, or nothing.",
+    "bars.history": "What stands before SPY and VIX: nothing, or the S&P 500 and what "
+    "is estimated from it, back to 1962.",
     "features.short_return_lookback": "Sessions of the shorter equity return.",
     "features.long_return_lookback": "Sessions of the longer equity return.",
     "features.volume_lookback": "Sessions whose mean volume today's is held against.",

@@ -12,7 +12,7 @@ from trm_bt.errors import BarsError
 from trm_bt.market.adjustment import adjusted_prices, with_widest
 from trm_bt.market.bars import Note
 
-Role = Literal["equity", "bond", "volatility", "member", "fund_nav", "series"]
+Role = Literal["equity", "bond", "volatility", "member", "fund_nav", "index", "series"]
 """What a symbol is meant to be; a series has values instead of bars."""
 Severity = Literal["error", "warning"]
 UNACCEPTABLE: Final = (

@@ -53,6 +53,8 @@ LIMITS: Final[Mapping[Role, Limits]] = {
     "member": Limits((0.30, 0.60), 15.0, (0.25, 0.60), (4, 8), (0.001, 0.12)),
     # VUSTX .075 (21.9), and three closes in a row
     "fund_nav": Limits((0.10, 0.20), 30.0, (0.06, 0.20), (6, 15), (0.0005, 0.03)),
+    # the S&P 500 since 1962 .229 (12.8), .257, .0033 to .026
+    "index": Limits((0.15, 0.30), 15.0, (0.10, 0.30), (3, 5), (0.001, 0.05)),
 }
 _SPIKE: Final = (7.0, 12.0)
 """Robust deviations there and back within two sessions: SPY did 5.6 in October 1997."""
@@ -80,6 +82,7 @@ _LOWEST_VOLATILITY: Final = 5.0
 def find_moves(bars: Subject) -> Iterator[Finding]:
     """Look at moves between closes, wicks, and bars apart from their neighbours."""
     limits, adjusted, name = LIMITS[bars.role], bars.adjusted, bars.name
+    least = limits.vol_daily[0]
     close = _log(adjusted["close"])
     move, gap = close.diff(), _log(adjusted["open"]) - close.shift()
     largest = pd.concat([move, gap], axis=1).abs().max(axis=1)
@@ -95,7 +98,7 @@ def find_moves(bars: Subject) -> Iterator[Finding]:
         "wicks",
         f"{name}: high or low part from open and close by",
     )
-    spikes = _spikes(move, move.shift(-1))
+    spikes = _spikes(move, move.shift(-1), least)
     yield from _above(
         spikes, _SPIKE, "bad ticks", f"{name}: a price leaps and comes back, by"
     )
@@ -103,9 +106,9 @@ def find_moves(bars: Subject) -> Iterator[Finding]:
         len(adjusted) > _MIN_SESSIONS
         and not (adjusted["open"] == adjusted["close"]).all()
     ):
-        yield from _find_displaced(_spikes(gap, gap.shift(-1)), spikes, name)
+        yield from _find_displaced(_spikes(gap, gap.shift(-1), least), spikes, name)
     yield from _above(
-        (move.abs() / _scale(move)).where(largest <= limits.move[0]),
+        (move.abs() / _scale(move, least)).where(largest <= limits.move[0]),
         (limits.jump, np.inf),
         "jumps",
         f"{name}: a close parts from the one before, in robust deviations, by",
@@ -210,17 +213,20 @@ def _find_displaced(gaps: pd.Series, spikes: pd.Series, name: str) -> Iterator[F
             return
 
 
-def _spikes(move: pd.Series, back: pd.Series) -> pd.Series:
+def _spikes(move: pd.Series, back: pd.Series, least: float) -> pd.Series:
     """Return the smaller of two opposite moves in robust deviations, 0 elsewhere."""
     is_back = (move * back < 0) & ((move + back).abs() < _SPIKE_LEFT * move.abs())
     smaller = pd.concat([move, back], axis=1).abs().min(axis=1)
-    return (smaller / _scale(move)).where(is_back, 0.0)
+    return (smaller / _scale(move, least)).where(is_back, 0.0)
 
 
-def _scale(move: pd.Series) -> pd.Series:
-    """Return the robust deviation of the moves around each session."""
+def _scale(move: pd.Series, least: float) -> pd.Series:
+    """Return the robust deviation of the moves around each session, `least` or more.
+
+    A bond of the sixties stood still for weeks, and then moved by a rounded yield.
+    """
     around = move.abs().rolling(_SPIKE_LOOKBACK, center=True, min_periods=20)
-    return 1.4826 * around.median().clip(lower=1e-4)
+    return 1.4826 * around.median().clip(lower=least / 1.4826)
 
 
 def _above(

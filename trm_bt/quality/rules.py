@@ -27,6 +27,7 @@ _PRICED: Final[tuple[Role, ...]] = (
     "volatility",
     "member",
     "fund_nav",
+    "index",
 )
 _PAYING: Final[tuple[Role, ...]] = ("equity", "bond", "member", "fund_nav")
 _TRADED: Final[tuple[Role, ...]] = ("equity", "bond", "member")

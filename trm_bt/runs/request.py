@@ -39,6 +39,7 @@ def requested_bars(request: RunRequest, inputs: Sequence[str] = ("all",)) -> Bar
         end=request.end,
         observed=request.observed,
         long_bond=request.config.bars.long_bond,
+        history=request.config.bars.history,
         inputs=inputs,
         accept=request.accept,
         strict=request.strict,

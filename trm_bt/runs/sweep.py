@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trm_bt.config import SweepUtility, TRMConfig
+from trm_bt.config import BarsConfig, SweepUtility, TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.metrics import excess_returns
 from trm_bt.evaluation.sweep import (
@@ -205,13 +205,13 @@ class _Sweep:
         self.points: list[Point] = []
         self.trials: dict[str, TrialReturns] = {}
         self.utilities: dict[str, float | None] = {}
-        self._bars: dict[tuple[int, str], Bars] = {}
+        self._bars: dict[tuple[int, BarsConfig], Bars] = {}
         self._digests: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
 
     def bars(self, universe: int, config: TRMConfig) -> Bars:
         """Return the bars of a universe as some settings ask for them."""
-        key = universe, config.bars.long_bond
+        key = universe, config.bars
         if key not in self._bars:
             wanted = replace(self.request.requests[universe], config=config)
             self._bars[key] = bars = training_bars(wanted)
