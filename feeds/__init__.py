@@ -78,14 +78,8 @@ def load_bars(
     """
     check_span(start, end)
     judgement = judge_by(accept, is_strict=strict)
-    for name, given, known in (
-        ("long_bond", long_bond, get_args(LongBond)),
-        ("history", history, get_args(History)),
-    ):
-        if given not in known:
-            raise BarsError(
-                f"`{name}` must be one of {', '.join(known)}, got '{given}'."
-            )
+    _check_choice("long_bond", long_bond, get_args(LongBond))
+    _check_choice("history", history, get_args(History))
     requested = [inputs] if isinstance(inputs, str) else inputs
     if str(source) == "sample":
         for name in observed:
@@ -105,6 +99,11 @@ def load_bars(
         history=history,
         inputs=requested,
     )
+
+
+def _check_choice(name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise BarsError(f"`{name}` must be one of {', '.join(known)}, got '{given}'.")
 
 
 def _only(sample: Bars, requested: Sequence[str]) -> Bars:

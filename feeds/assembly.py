@@ -7,6 +7,7 @@ them lacks is dropped from all, and the provenance says so.
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from typing import Final
 
 import pandas as pd
 
@@ -25,6 +26,8 @@ from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
 from trm_bt.market.bars import PRICE_COLUMNS, Bars, Note, Provenance
 from trm_bt.quality.core_roles import examine_together
 from trm_bt.quality.findings import Role, refuse
+
+_LEGS: Final[tuple[Role, ...]] = ("equity", "bond")
 
 
 def assemble(
@@ -63,7 +66,7 @@ def assemble(
     firsts = {role: frame.index[0] for role, frame in frames.items()}
     extended: Extended = {}
     if history == "index":
-        extended |= lengthen_index(source, frames, notes, span)
+        extended = lengthen_index(source, frames, notes, span)
     older = _splice_older(source, frames, notes, span, long_bond)
     if history == "index":
         extended |= lengthen_bond(source, frames)
@@ -81,23 +84,30 @@ def assemble(
     for role, frame in frames.items():
         notes[role] += _unused(frame.loc[span.start :], calendar)
     values = {role: frame.loc[calendar].copy() for role, frame in frames.items()}
-    own_on = firsts["bond"] if "equity" not in extended else max(firsts.values())
-    if (older or extended) and calendar[0] < own_on:
-        _fill_at_closes(values, notes, own_on, older)
+    _fill_at_closes(values, notes, firsts, older, extended)
     provenance = _core_provenance(source, notes, calendar)
     provenance |= {name: entry for name, (_, entry) in served.items()}
     series = {name: table for name, (table, _) in served.items()}
-    bars = Bars(
+    return declare(_bars(source.title, values, series, provenance), extended)
+
+
+def _bars(
+    title: str,
+    values: Mapping[Role, pd.DataFrame],
+    series: Mapping[str, pd.DataFrame | None],
+    provenance: dict[str, Provenance],
+) -> Bars:
+    """Return the bars of the core roles, and of the optional inputs that serve."""
+    return Bars(
         equity=values["equity"],
         bond=values["bond"],
         volatility=values["volatility"][list(PRICE_COLUMNS)],
         members=series.get("members"),
         put_call=_only_column(series.get("put_call")),
         cash_rate=_only_column(series.get("cash_rate")),
-        source=source.title,
+        source=title,
         provenance=provenance,
     )
-    return declare(bars, extended)
 
 
 def _read_core(
@@ -208,22 +218,36 @@ def _unused(frame: pd.DataFrame, calendar: pd.DatetimeIndex) -> tuple[str, ...]:
 
 
 def _fill_at_closes(
-    values: dict[Role, pd.DataFrame],
+    values: Mapping[Role, pd.DataFrame],
     notes: dict[Role, tuple[str, ...]],
-    own_on: pd.Timestamp,
-    older_name: str | None,
+    firsts: Mapping[Role, pd.Timestamp],
+    older_bond: str | None,
+    extended: Extended,
 ) -> None:
-    """Set both opens to the closes where one of the two has closes only."""
-    for role in ("equity", "bond"):
-        is_before = values[role].index < own_on
-        values[role].loc[is_before, "open"] = values[role].loc[is_before, "close"]
+    """Set both opens to the closes where what stands before one leg has closes only.
+
+    `firsts` are the first sessions of the roles' own bars.
+    """
+    has_older = {
+        "bond": older_bond or "bond" in extended,
+        "equity": "equity" in extended,
+    }
+    begin = values["equity"].index[0]
+    own = [firsts[role] for role in _LEGS if has_older[role] and begin < firsts[role]]
+    if not own:
+        return
+    until = max(own)
     fills = (
-        f"open set to the close before {own_on.date()}, so that both legs fill at the "
+        f"open set to the close before {until.date()}, so that both legs fill at the "
         "next close: what stands before TLT has closes only"
     )
-    spliced = [f"before {own_on.date()} {older_name}"] * bool(older_name)
-    notes["equity"] = (fills, *notes["equity"])
-    notes["bond"] = (*spliced, fills, *notes["bond"])
+    for role in _LEGS:
+        is_before = values[role].index < until
+        values[role].loc[is_before, "open"] = values[role].loc[is_before, "close"]
+        notes[role] = (fills, *notes[role])
+    if older_bond and begin < firsts["bond"]:
+        spliced = f"before {firsts['bond'].date()} {older_bond}"
+        notes["bond"] = (spliced, *notes["bond"])
 
 
 def _only_column(values: pd.DataFrame | None) -> pd.Series | None:

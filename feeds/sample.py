@@ -126,7 +126,7 @@ def load_sample(start: pd.Timestamp | str | None = None) -> Bars:
     if is_long:
         older = _read("sample_1962.parquet")
         table = pd.concat([older, table.iloc[:, :_N_SERIES]])
-        provenance = _longer(provenance, older.index)
+        provenance = _longer(provenance, pd.DatetimeIndex(older.index))
     return Bars(
         equity=_equity(table),
         bond=_closes_only(table["bond_close"]).assign(volume=0.0),

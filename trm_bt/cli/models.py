@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,10 +10,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from trm_bt.cli.options import (
-    CrisesOption,
+    CrisesOptions,
     DeviceOption,
     ForceOption,
-    InputOptions,
     OutputOptions,
     TrainingOptions,
     WorkerOptions,
@@ -166,11 +165,10 @@ def _check_training(request: "RunRequest", terminal: Terminal) -> None:
 
 @app.command
 def backtest(
-    inputs: InputOptions = InputOptions(),
+    inputs: CrisesOptions = CrisesOptions(),
     *,
     checkpoint: Path,
     output: OutputOptions,
-    crises: CrisesOption = "twelve",
     device: DeviceOption = "auto",
     allow_in_sample: bool = False,
     terminal: Terminal = Terminal(),
@@ -188,7 +186,7 @@ def backtest(
 
     with terminal.progress() as progress:
         summary = backtest_checkpoint(
-            replace(inputs.request(device), crises=crises),
+            inputs.request(device),
             checkpoint,
             output.out,
             allow_in_sample=allow_in_sample,

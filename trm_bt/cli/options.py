@@ -57,14 +57,6 @@ DeviceOption = Annotated[
         help="Where models decide; with cuda they are trained there too.",
     ),
 ]
-CrisesOption = Annotated[
-    CrisisSet,
-    Parameter(
-        name="--crises",
-        help="Crises that have a page of their own: the twelve, or seven of 1962 to "
-        "1990 too.",
-    ),
-]
 ForceOption = Annotated[
     bool, Parameter(name="--force", help="Replace the result of another run.")
 ]
@@ -163,6 +155,19 @@ class InputOptions(SettingsOptions, BarsOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrisesOptions(InputOptions):
+    """Which bars, settings and crises."""
+
+    crises: CrisisSet = "twelve"
+    """Crises that have a page of their own: the twelve, or seven of 1962 to 1990
+    too."""
+
+    def request(self, device: Device = "auto") -> "RunRequest":
+        """Return the request that these options make."""
+        return replace(super().request(device), crises=self.crises)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingOptions(SeededSettingsOptions, InputOptions):
     """Which bars, settings and seed a model is trained with."""
 
@@ -179,6 +184,11 @@ class TrainingOptions(SeededSettingsOptions, InputOptions):
         training = request.config.training.model_copy(update={"device": device})
         config = request.config.model_copy(update={"training": training})
         return replace(request, config=config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(TrainingOptions, CrisesOptions):
+    """Which bars and settings a run is of, and which crises it shows."""
 
 
 @Parameter(name="*")

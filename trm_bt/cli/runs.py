@@ -10,16 +10,15 @@ from cyclopts.validators import Number
 from pydantic import ValidationError
 
 from trm_bt.cli.options import (
-    CrisesOption,
     DeviceOption,
     ForceOption,
     NotNegative,
     OutputOptions,
     Positive,
+    RunOptions,
     Seed,
     SeededSettingsOptions,
     SpanOptions,
-    TrainingOptions,
     WorkerOptions,
     app,
     command_line,
@@ -45,17 +44,15 @@ _Run = Annotated[Path, Parameter(help="Folder of a finished run.")]
 
 @app.command(name="run")
 def run_command(
-    inputs: TrainingOptions = TrainingOptions(),
+    inputs: RunOptions = RunOptions(),
     *,
     output: OutputOptions,
-    crises: CrisesOption = "twelve",
     device: DeviceOption = "auto",
     workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
     """Go from bars to crisis tearsheets: label, train, backtest and report."""
-    request = replace(inputs.request(device), crises=crises)
-    _run(request, output, workers, terminal)
+    _run(inputs.request(device), output, workers, terminal)
 
 
 @Parameter(name="*")
@@ -96,11 +93,10 @@ class FoldOptions:
 
 @app.command(name="walkforward")
 def walkforward_command(
-    inputs: TrainingOptions = TrainingOptions(),
+    inputs: RunOptions = RunOptions(),
     *,
     output: OutputOptions,
     folds: FoldOptions = FoldOptions(),
-    crises: CrisesOption = "twelve",
     device: DeviceOption = "auto",
     workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
@@ -111,7 +107,7 @@ def walkforward_command(
     """
     request = inputs.request(device)
     settings = folds.apply(request.config)
-    request = replace(request, config=settings, schedule="calendar", crises=crises)
+    request = replace(request, config=settings, schedule="calendar")
     _run(request, output, workers, terminal)
 
 

@@ -103,5 +103,5 @@ def estimated_volatility(bars: pd.DataFrame) -> pd.Series:
     Series of shape (n_sessions,)
         Index points, to two decimals.
     """
-    level: pd.Series = (volatility_terms(bars) @ np.array(COEFFICIENTS)).round(2)
-    return level
+    terms = volatility_terms(bars)
+    return pd.Series(terms.to_numpy() @ np.array(COEFFICIENTS), terms.index).round(2)

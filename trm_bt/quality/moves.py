@@ -60,6 +60,7 @@ _SPIKE: Final = (7.0, 12.0)
 """Robust deviations there and back within two sessions: SPY did 5.6 in October 1997."""
 _SPIKE_LEFT: Final = 0.35
 _SPIKE_LOOKBACK: Final = 63
+_LEAST_GAP: Final = 1e-4
 _DISPLACED: Final = 3.0
 _DISPLACED_SHARE: Final = (0.010, 0.03)
 """Bars that open away from the close before and return over night, by three robust
@@ -106,7 +107,9 @@ def find_moves(bars: Subject) -> Iterator[Finding]:
         len(adjusted) > _MIN_SESSIONS
         and not (adjusted["open"] == adjusted["close"]).all()
     ):
-        yield from _find_displaced(_spikes(gap, gap.shift(-1), least), spikes, name)
+        yield from _find_displaced(
+            _spikes(gap, gap.shift(-1), _LEAST_GAP), spikes, name
+        )
     yield from _above(
         (move.abs() / _scale(move, least)).where(largest <= limits.move[0]),
         (limits.jump, np.inf),

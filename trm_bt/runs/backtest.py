@@ -86,8 +86,7 @@ def backtest_checkpoint(
     read = with_inputs_of(bars, policy.schema)
     features = compute_features(read, policy.schema.lookbacks)
     decided = _decided(policy, features, _first_decision(bars, policy, checkpoint))
-    crises_wanted = crises_of(request.crises)
-    plans = plan_crises(bars.sessions, decided.first, crises_wanted)
+    plans = plan_crises(bars.sessions, decided.first, crises_of(request.crises))
     begun = [plan.crisis.name for plan in plans if plan.first is not None]
     policies = dict.fromkeys((OUT_OF_SAMPLE, *begun), decided)
     done = backtest_all(bars, request, plans, policies, progress)
