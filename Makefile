@@ -52,7 +52,8 @@ sample-sources: dev  ## Data files that the embedded sample is rebuilt from
 		--upgrade --target build/sample-sources -r scripts/sample-requirements.txt
 	if command -v apt-get > /dev/null; then \
 		apt-get update --quiet=2 || true; \
-		cd build/sample-sources && apt-get download --quiet r-cran-tseries && \
+		cd build/sample-sources && rm -f r-cran-tseries_*.deb && \
+		apt-get download --quiet r-cran-tseries && \
 		dpkg-deb --extract r-cran-tseries_*.deb tseries; \
 	fi
 
