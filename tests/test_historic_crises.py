@@ -79,7 +79,7 @@ def test_a_run_has_a_page_of_each_that_it_covers(tmp_path):
         assert crisis["trained_until"] < crisis["start"]
         assert (out / "tearsheets" / f"{crisis['name']}.html").is_file()
     page = (out / "index.html").read_text()
-    assert "Black monday 1987" in page
+    assert "Black Monday 1987" in page
     assert "before 1990 with weaker estimates" in page
 
 

@@ -36,6 +36,7 @@ _LABELS: Final = {
     "spy": "SPY",
     "sixty_forty": "60/40",
     "dot_com_crash": "Dot-com crash",
+    "black_monday_1987": "Black Monday 1987",
     "china_selloff": "China sell-off",
     "covid_19_crash": "COVID-19 crash",
     "gamestop_squeeze": "GameStop squeeze",
