@@ -7,7 +7,7 @@ OUT    ?= runs/$(notdir $(BARS))
 BENCH_BARS ?= sample
 
 TORCH  := $(shell grep '^torch==' constraints.txt)
-TOOLS  := pytest pytest-xdist hypothesis
+TOOLS  := build pytest pytest-xdist hypothesis
 
 .PHONY: run install test test-all evidence dev lint types check bench wheel sdist \
 	sample-sources floors newest clean
@@ -66,8 +66,7 @@ floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by u
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python \
 		--resolution lowest-direct --constraint .floors-venv/torch.txt --editable '.[dask]'
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python $(TOOLS)
-	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile \
-		-W ignore::DeprecationWarning -W ignore::FutureWarning
+	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 newest: ## The newest versions of everything, torch as pinned
 	rm -rf .newest-venv && $(PYTHON) -m venv .newest-venv

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import make_bars
 from tests.test_adjustment import raw_history
 from trm_bt.errors import BarsError
-from trm_bt.feeds.store import BarStore, StoreEntry, default_store
+from trm_bt.feeds.store import BarStore, StoreEntry, _seal, default_store
 
 WHEN = "2026-11-20T22:00:00+00:00"
 
@@ -78,6 +78,31 @@ def test_a_file_cut_short_is_refused(store, size):
     path = save(store, "SPY", raw_history(300, {}))
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(BarsError, match="must be the file that was written"):
+        store.read("SPY")
+
+
+def test_bars_that_are_damaged_below_their_seal_are_refused(store):
+    """Who makes a file anew can seal what no reader of parquet takes."""
+    path = save(store, "SPY", raw_history(30, {}))
+    whole, messages = path.read_bytes(), set()
+    for place in range(4, len(whole) // 2, 8):
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        start, digest = _seal(bytes(content))
+        content[start : start + len(digest)] = digest
+        path.write_bytes(content)
+        try:
+            store.read("SPY")
+        except BarsError as error:
+            messages.add(str(error).partition(": ")[2].partition(":")[0])
+    assert "its bars are damaged" in messages
+
+
+def test_a_file_that_cannot_be_opened_is_named_and_not_taken_for_damaged(store):
+    path = store.path("SPY")
+    store.folder.mkdir()
+    path.symlink_to(path)
+    with pytest.raises(OSError, match=f"{path}: Too many levels of symbolic links"):
         store.read("SPY")
 
 
