@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -144,6 +145,11 @@ def _pipes(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if Path(folder, name).is_fifo()}
 
 
+def blank(_: Figure, target: IO, **options) -> None:
+    """Save a picture of nothing, which takes no time."""
+    target.write("<svg></svg>" if options["format"] == "svg" else b"")
+
+
 @contextmanager
 def shortened(rng: Rng) -> Iterator[None]:
     """Leave pictures and tearsheets out of most cases: they are most of the time."""
@@ -154,9 +160,6 @@ def shortened(rng: Rng) -> Iterator[None]:
 
     def few(tasks, jobs, context):
         return iter([path.write_text("") for _, path in tasks])
-
-    def blank(_, target, **options):
-        target.write("<svg></svg>" if options["format"] == "svg" else b"")
 
     pages._written, Figure.savefig = few, blank
     try:
