@@ -16,7 +16,7 @@ VALUES = {
     "price": [1.0, 2.0, np.nan, 400.0],
     "count": [1, 2, 3, 4],
     "is_up": [True, False, True, True],
-    "name": ["a", "b", None, "d"],
+    "name": np.array(["a", "b", None, "d"], dtype=object),
     "known_on": SESSIONS + pd.Timedelta(days=7),
 }
 
@@ -27,7 +27,8 @@ def table(**changes):
     for name, (row, value) in changes.items():
         column = list(frame[name])
         column[row] = value
-        frame[name] = column
+        is_text = frame[name].dtype == object
+        frame[name] = np.array(column, dtype=object if is_text else None)
     return table_by_session(frame, "values")
 
 
