@@ -59,12 +59,14 @@ sdist: dev
 	rm -rf dist/*.tar.gz build/lib build/bdist.*
 	$(BIN)/python -m build --sdist --outdir dist .
 
+# uv compiles nothing unless asked, and then Backtrader's invalid escapes warn in tests
 floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by uv
 	rm -rf .floors-venv && $(PYTHON) -m venv .floors-venv
 	.floors-venv/bin/python -m pip install --quiet --disable-pip-version-check uv $(TORCH)
 	echo '$(TORCH)' > .floors-venv/torch.txt
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python \
-		--resolution lowest-direct --constraint .floors-venv/torch.txt --editable '.[dask]'
+		--compile-bytecode --resolution lowest-direct \
+		--constraint .floors-venv/torch.txt --editable '.[dask]'
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python $(TOOLS)
 	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile
 

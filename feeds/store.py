@@ -137,7 +137,9 @@ class BarStore:
         """
         content = self._open(symbol)[1]
         try:
-            return decode_parquet(content).set_index("session")
+            raw = decode_parquet(content).set_index("session")
+            _check(raw)
+            return raw
         except (OSError, ValueError, KeyError) as error:
             raise BarsError(
                 f"{self.path(symbol)}: its bars are damaged: "
@@ -238,6 +240,17 @@ class BarStore:
                 f"of {entry.symbol} from {entry.vendor}. {remedy}"
             )
         return entry, content
+
+
+def _check(raw: pd.DataFrame) -> None:
+    """Raise `ValueError` unless a table has the columns and types of raw bars."""
+    is_dated = isinstance(raw.index, pd.DatetimeIndex) and raw.index.tz is None
+    is_plain = raw.select_dtypes("number").columns.tolist() == list(RAW_COLUMNS)
+    if not is_dated or not is_plain or len(raw.columns) != len(RAW_COLUMNS):
+        raise ValueError(
+            f"must be numbers {', '.join(RAW_COLUMNS)} by session, got "
+            f"{', '.join(map(str, raw.dtypes))} by {raw.index.dtype}"
+        )
 
 
 def _remedy(symbol: str) -> str:

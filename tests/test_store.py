@@ -7,6 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
+import trm_bt.feeds.store as store_module
 from tests.conftest import make_bars
 from tests.test_adjustment import raw_history
 from trm_bt.errors import BarsError
@@ -96,6 +97,24 @@ def test_bars_that_are_damaged_below_their_seal_are_refused(store):
         except BarsError as error:
             messages.add(str(error).partition(": ")[2].partition(":")[0])
     assert "its bars are damaged" in messages
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw.set_axis(range(len(raw))).rename_axis("session"),
+        lambda raw: raw.tz_localize("UTC"),
+        lambda raw: raw.astype({"close": str}),
+        lambda raw: raw.drop(columns="high"),
+    ],
+    ids=["no dates", "a time zone", "text", "no highs"],
+)
+def test_a_sealed_table_of_another_kind_is_refused(store, monkeypatch, change):
+    encode = store_module._encode
+    monkeypatch.setattr(store_module, "_encode", lambda r, e: encode(change(r), e))
+    save(store, "SPY", raw_history(30, {}))
+    with pytest.raises(BarsError, match="its bars are damaged"):
+        store.read("SPY")
 
 
 def test_a_file_that_cannot_be_opened_is_named_and_not_taken_for_damaged(store):
