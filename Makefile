@@ -59,7 +59,8 @@ sdist: dev
 	rm -rf dist/*.tar.gz build/lib build/bdist.*
 	$(BIN)/python -m build --sdist --outdir dist .
 
-# uv compiles nothing unless asked, and then Backtrader's invalid escapes warn in tests
+# uv compiles nothing unless asked, and then Backtrader's invalid escapes warn in tests;
+# the oldest Matplotlib calls the newest pyparsing by names that it has deprecated
 floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by uv
 	rm -rf .floors-venv && $(PYTHON) -m venv .floors-venv
 	.floors-venv/bin/python -m pip install --quiet --disable-pip-version-check uv $(TORCH)
@@ -68,7 +69,8 @@ floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by u
 		--compile-bytecode --resolution lowest-direct \
 		--constraint .floors-venv/torch.txt --editable '.[dask]'
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python $(TOOLS)
-	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile
+	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile \
+		-W ignore::pyparsing.warnings.PyparsingDeprecationWarning
 
 newest: ## The newest versions of everything, torch as pinned
 	rm -rf .newest-venv && $(PYTHON) -m venv .newest-venv
