@@ -7,7 +7,7 @@ OUT    ?= runs/$(notdir $(BARS))
 BENCH_BARS ?= sample
 
 TORCH  := $(shell grep '^torch==' constraints.txt)
-TOOLS  := pytest pytest-xdist hypothesis
+TOOLS  := build pytest pytest-xdist hypothesis
 
 .PHONY: run install test test-all evidence dev lint types check bench wheel sdist \
 	sample-sources floors newest clean
@@ -65,15 +65,18 @@ sdist: dev
 	rm -rf dist/*.tar.gz build/lib build/bdist.*
 	$(BIN)/python -m build --sdist --outdir dist .
 
+# uv compiles nothing unless asked, and then Backtrader's invalid escapes warn in tests;
+# the oldest Matplotlib calls the newest pyparsing by names that it has deprecated
 floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by uv
 	rm -rf .floors-venv && $(PYTHON) -m venv .floors-venv
 	.floors-venv/bin/python -m pip install --quiet --disable-pip-version-check uv $(TORCH)
 	echo '$(TORCH)' > .floors-venv/torch.txt
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python \
-		--resolution lowest-direct --constraint .floors-venv/torch.txt --editable '.[dask]'
+		--compile-bytecode --resolution lowest-direct \
+		--constraint .floors-venv/torch.txt --editable '.[dask]'
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python $(TOOLS)
 	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile \
-		-W ignore::DeprecationWarning -W ignore::FutureWarning
+		-W ignore::pyparsing.warnings.PyparsingDeprecationWarning
 
 newest: ## The newest versions of everything, torch as pinned
 	rm -rf .newest-venv && $(PYTHON) -m venv .newest-venv

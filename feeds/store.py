@@ -23,9 +23,9 @@ from pydantic import BaseModel
 from trm_bt.errors import BarsError
 from trm_bt.files import remove_leftovers, write_atomically
 from trm_bt.market.adjustment import RAW_COLUMNS
-from trm_bt.parquet import open_parquet
+from trm_bt.parquet import decode_parquet, open_parquet
 from trm_bt.reading import TABLE_BYTES, check_json, read_bytes
-from trm_bt.text import shown
+from trm_bt.text import reason_of, shorten, shown
 
 _VERSION: Final = 2
 _OLD_MANIFEST: Final = "bars-manifest.json"
@@ -135,10 +135,16 @@ class BarStore:
         BarsError
             If there are none, or the file is not the one that was written.
         """
-        # threads of pyarrow that have just begun can abort a process when it exits
-        table = self._open(symbol)[1].read(use_threads=False)
-        frame: pd.DataFrame = table.to_pandas(use_threads=False)
-        return frame.set_index("session")
+        content = self._open(symbol)[1]
+        try:
+            raw = decode_parquet(content).set_index("session")
+            _check(raw)
+            return raw
+        except (OSError, ValueError, KeyError) as error:
+            raise BarsError(
+                f"{self.path(symbol)}: its bars are damaged: "
+                f"{shorten(reason_of(error), 80)}. {_remedy(symbol)}"
+            ) from error
 
     def write(
         self,
@@ -199,10 +205,10 @@ class BarStore:
             remove_leftovers(self.path(symbol))  # also where nothing is written
             yield
 
-    def _open(self, symbol: str) -> tuple[StoreEntry, pq.ParquetFile]:
-        """Open the symbol's file; only one that is sealed is looked into."""
+    def _open(self, symbol: str) -> tuple[StoreEntry, bytes]:
+        """Return what the symbol's file says and holds, if it is sealed."""
         path = self.path(symbol)
-        remedy = f"Run `trm-bt fetch --symbols {symbol}` to fetch it again."
+        remedy = _remedy(symbol)
         try:
             content = read_bytes(path, TABLE_BYTES)
         except FileNotFoundError:
@@ -211,6 +217,8 @@ class BarStore:
             ) from None
         except ValueError as error:
             raise BarsError(f"{path}: {error}. {remedy}") from error
+        except OSError as error:  # not damaged: `fetch` must not take it for that
+            raise type(error)(f"{path}: {error}") from error
         start, digest = _seal(content)
         if content[start : start + len(digest)] != digest:
             raise BarsError(
@@ -218,8 +226,7 @@ class BarStore:
                 f"what it says. {remedy}"
             )
         try:
-            file = open_parquet(content)
-            stated = file.metadata.metadata[_KEY]
+            stated = open_parquet(content).metadata.metadata[_KEY]
             check_json(stated)
             entry = StoreEntry.model_validate_json(stated, strict=True)
         except (ValueError, KeyError, TypeError, OSError) as error:
@@ -232,7 +239,22 @@ class BarStore:
                 f"{path}: must be the bars of {symbol} from {self.vendor}, got those "
                 f"of {entry.symbol} from {entry.vendor}. {remedy}"
             )
-        return entry, file
+        return entry, content
+
+
+def _check(raw: pd.DataFrame) -> None:
+    """Raise `ValueError` unless a table has the columns and types of raw bars."""
+    is_dated = isinstance(raw.index, pd.DatetimeIndex) and raw.index.tz is None
+    is_plain = raw.select_dtypes("number").columns.tolist() == list(RAW_COLUMNS)
+    if not is_dated or not is_plain or len(raw.columns) != len(RAW_COLUMNS):
+        raise ValueError(
+            f"must be numbers {', '.join(RAW_COLUMNS)} by session, got "
+            f"{', '.join(map(str, raw.dtypes))} by {raw.index.dtype}"
+        )
+
+
+def _remedy(symbol: str) -> str:
+    return f"Run `trm-bt fetch --symbols {symbol}` to fetch it again."
 
 
 def _encode(raw: pd.DataFrame, entry: StoreEntry) -> bytes:

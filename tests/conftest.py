@@ -4,6 +4,7 @@ import importlib
 import logging
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,19 @@ import pytest
 
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.market.bars import Bars
+
+
+class SkipWithoutTorch:
+    """An importer that skips what asks for torch, where there is no build of it."""
+
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "torch":
+            pytest.skip("torch is not installed", allow_module_level=True)
+
+
+if find_spec("torch") is None:
+    sys.meta_path.append(SkipWithoutTorch)
 
 
 @pytest.fixture(scope="module")

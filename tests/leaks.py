@@ -46,7 +46,7 @@ def centred_window(bars):
 
 
 def back_fill(bars):
-    return close(bars).where(close(bars).index.dayofweek == 4).bfill()
+    return close(bars).where(close(bars).index.day_of_week == 4).bfill()
 
 
 def shifted_back(bars):
@@ -62,7 +62,7 @@ def negative_change(bars):
 
 
 def interpolate_holes(bars):
-    return close(bars).where(close(bars).index.dayofweek != 2).interpolate()
+    return close(bars).where(close(bars).index.day_of_week != 2).interpolate()
 
 
 def days_to_next_session(bars):
@@ -76,7 +76,7 @@ def sessions_to_month_end(bars):
 
 def joined_by_position(bars):
     """Pair closes with those of a market that is shut on Fridays, row by row."""
-    other = bars.bond["close"][bars.sessions.dayofweek != 4].to_numpy()
+    other = bars.bond["close"][bars.sessions.day_of_week != 4].to_numpy()
     spread = np.full(len(bars.sessions), np.nan)
     spread[: len(other)] = close(bars).to_numpy()[: len(other)] - other
     return pd.Series(spread, bars.sessions)
@@ -110,7 +110,7 @@ def first_component(bars):
 
 
 def merged_forward(bars):
-    weekly = close(bars)[bars.sessions.dayofweek == 4].rename("week").reset_index()
+    weekly = close(bars)[bars.sessions.day_of_week == 4].rename("week").reset_index()
     merged = pd.merge_asof(
         close(bars).reset_index(), weekly, on="session", direction="forward"
     )
@@ -225,7 +225,7 @@ def weeks_stamped_at_end(bars):
 
 
 def merged_backward(bars):
-    weekly = close(bars)[bars.sessions.dayofweek == 4].rename("week").reset_index()
+    weekly = close(bars)[bars.sessions.day_of_week == 4].rename("week").reset_index()
     merged = pd.merge_asof(close(bars).reset_index(), weekly, on="session")
     return merged.set_index("session")["week"]
 
@@ -263,12 +263,12 @@ CLEAN_FEATURES = {
     "weeks stamped at their end": weeks_stamped_at_end,
     "merged backward": merged_backward,
     "forward fill": lambda bars: (
-        close(bars).where(bars.sessions.dayofweek == 4).ffill()
+        close(bars).where(bars.sessions.day_of_week == 4).ffill()
     ),
     "expanding rank": lambda bars: close(bars).expanding().rank(pct=True),
     "drawdown so far": lambda bars: close(bars) / close(bars).cummax() - 1,
     "close by day of the week": lambda bars: pd.DataFrame(
-        {"day": bars.sessions.dayofweek, "close": close(bars)}
+        {"day": bars.sessions.day_of_week, "close": close(bars)}
     ),
     "return where a month ends by date": lambda bars: returns(bars).where(
         bars.sessions == bars.sessions + pd.offsets.BMonthEnd(0)
@@ -586,7 +586,7 @@ TRADE_LEAKS = {
     "a line from tomorrow": lambda bars: cerebro(bars, LineFromTomorrow),
     "highest of all bars": lambda bars: cerebro(bars, HighestOfAll),
     "feeds joined by position": lambda bars: with_bond(
-        bars, JoinedByPosition, bars.sessions.dayofweek != 4
+        bars, JoinedByPosition, bars.sessions.day_of_week != 4
     ),
     "doubled row": lambda bars: with_doubled_row(bars, RatioOfLines),
     "last bar of an unstarted feed": lambda bars: with_bond(

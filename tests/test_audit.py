@@ -219,7 +219,7 @@ def test_what_is_written_into_the_bars_is_seen_on_no_other_bars(bars):
     [
         lambda given, own: close(own).shift(-1).reindex(given.sessions),
         lambda given, own: pd.Series(np.nan, given.sessions),
-        lambda given, own: pd.Series(given.sessions.dayofweek, given.sessions),
+        lambda given, own: pd.Series(given.sessions.day_of_week, given.sessions),
     ],
     ids=["other data", "nothing", "dates alone"],
 )

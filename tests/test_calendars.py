@@ -156,7 +156,7 @@ def test_bars_of_weekends_are_refused(short, join, engine):
 def test_a_mix_of_what_trades_on_weekends_is_none_of_ours(short):
     frames = {n: f.asfreq("D").ffill() for n, f in frames_of(short).items()}
     ran = run(frames, lambda cerebro, bars: cerebro.addstrategy(FixedMix), short)
-    assert (ran.weights.index.dayofweek > 4).any()
+    assert (ran.weights.index.day_of_week > 4).any()
 
 
 @pytest.mark.parametrize("engine", ENGINES[:3])

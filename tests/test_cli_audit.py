@@ -25,7 +25,7 @@ def leaves(bars):
     raise SystemExit(0)
 
 def dates(bars):
-    return bars.sessions.to_series().dt.dayofweek
+    return bars.sessions.to_series().dt.day_of_week
 
 def fit(bars, frozen_on):
     return {"mean": bars.equity["close"].loc[:frozen_on].mean()}

@@ -39,9 +39,7 @@ def test_features_are_written_in_every_form(bars_folder, tmp_path):
         "manifest.json",
     }
     parquet = pd.read_parquet(out / "features.parquet")
-    csv = pd.read_csv(
-        out / "features.csv", index_col="session", float_precision="round_trip"
-    )
+    csv = pd.read_csv(out / "features.csv", index_col="session", engine="pyarrow")
     assert tuple(parquet.columns) == FEATURE_NAMES
     np.testing.assert_array_equal(parquet, csv)
     assert [str(s.date()) for s in parquet.index] == csv.index.tolist()

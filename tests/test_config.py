@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
-from trm_bt.config import LabelConfig, ModelConfig, TRMConfig
+from trm_bt.config import LabelConfig, ModelConfig, TRMConfig, explain
 from trm_bt.errors import ConfigError
 
 
@@ -103,6 +104,45 @@ def test_bad_settings_are_explained(tmp_path, text, message):
         TRMConfig.load(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "refused", "bound"),
+    [
+        ("features.correlation_lookback", 1, "greater than or equal to 2"),
+        ("features.gini_lookback", 0, "greater than or equal to 2"),
+        ("features.gini_lookback", 10_001, "less than or equal to 10000"),
+        ("model.halt_threshold", -1.0, "greater than 0"),
+        ("model.halt_threshold", 1.0, "less than 1"),
+        ("training.batch_size", 0, "greater than or equal to 1"),
+        ("training.batch_size", 65_537, "less than or equal to 65536"),
+        ("training.batch_size", 2_000_000, "less than or equal to 65536"),
+        ("training.prior_sharpe", 0.0, "greater than 0"),
+        ("training.prior_sharpe", 2e6, "less than or equal to 1000000"),
+        ("training.max_grad_norm", -1.0, "greater than 0"),
+        ("backtest.initial_cash", -1.0, "greater than 0"),
+        ("backtest.initial_cash", 1e16, "less than or equal to 1000000000000000"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_told_the_bound(key, refused, bound):
+    section, name = key.split(".")
+    with pytest.raises(ValidationError) as caught:
+        TRMConfig.model_validate({section: {name: refused}})
+    told = explain(TRMConfig, caught.value)
+    assert told == f"`{key}`: Input should be {bound}, got {refused}."
+
+
+def test_no_setting_has_two_lower_or_two_upper_bounds():
+    """Which of two acts is not for the reader to know: pydantic takes one of them."""
+    for section in TRMConfig.model_fields.values():
+        fields = getattr(section.annotation, "model_fields", {"seed": section})
+        for name, field in fields.items():
+            kinds = [
+                "lower" if hasattr(rule, "ge") or hasattr(rule, "gt") else "upper"
+                for rule in field.metadata
+                if not hasattr(rule, "strict") and not hasattr(rule, "multiple_of")
+            ]
+            assert len(kinds) == len(set(kinds)), name
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -1,13 +1,16 @@
 """No command deletes what is not its own, and none begins that could not end."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.command_line import SMALL, in_a_process, invoke, write_folder, write_settings
 from tests.conftest import make_bars
+from trm_bt.cli.options import app
 from trm_bt.evaluation.trials import LOG_NAME
 
 
@@ -220,3 +223,12 @@ def test_a_locale_without_utf_8_is_no_bug(tmp_path):
     done = in_a_process("validate", "--bars", "grün", env=os.environ | locale)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_a_page_says_of_every_command_what_it_may_delete():
+    page = (Path(__file__).parents[1] / "docs" / "files.md").read_text()
+    rows = page.partition("| command |")[2].partition("\n\n")[0].splitlines()
+    named = [
+        name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])
+    ]
+    assert sorted(named) == sorted(name for name in app if not name.startswith("-"))

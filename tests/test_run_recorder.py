@@ -53,7 +53,7 @@ def test_fills_are_noted_with_the_session_that_filled_them(run):
     assert run.notices["status"].tolist() == ["Completed", "Completed"]
     assert run.notices["session"].tolist() == list(SESSIONS[[2, 3]])
     assert run.notices["filled_on"].tolist() == list(SESSIONS[[2, 3]])
-    assert run.notices["price"].tolist() == opens.iloc[[2, 3]].tolist()
+    assert run.notices["price"].tolist() == pytest.approx(opens.iloc[[2, 3]].tolist())
 
 
 def test_closes_hold_what_was_owned(run):

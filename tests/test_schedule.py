@@ -196,7 +196,7 @@ def test_a_timer_at_the_end_of_the_session_fires_on_daily_bars(bars):
     schedule = {"when": bt.timer.SESSION_END, "weekdays": [5]}
     ran = run(bars, Scripted, coo=True, script=script, schedule=schedule)
     days = ran.orders["decided_on"].drop_duplicates().iloc[1:]
-    assert set(days.dt.weekday) == {4}
+    assert set(days.dt.day_of_week) == {4}
     assert len(days) > 20
 
 

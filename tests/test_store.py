@@ -7,10 +7,11 @@ import sys
 import pandas as pd
 import pytest
 
+import trm_bt.feeds.store as store_module
 from tests.conftest import make_bars
 from tests.test_adjustment import raw_history
 from trm_bt.errors import BarsError
-from trm_bt.feeds.store import BarStore, StoreEntry, default_store
+from trm_bt.feeds.store import BarStore, StoreEntry, _seal, default_store
 
 WHEN = "2026-11-20T22:00:00+00:00"
 
@@ -78,6 +79,49 @@ def test_a_file_cut_short_is_refused(store, size):
     path = save(store, "SPY", raw_history(300, {}))
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(BarsError, match="must be the file that was written"):
+        store.read("SPY")
+
+
+def test_bars_that_are_damaged_below_their_seal_are_refused(store):
+    """Who makes a file anew can seal what no reader of parquet takes."""
+    path = save(store, "SPY", raw_history(30, {}))
+    whole, messages = path.read_bytes(), set()
+    for place in range(4, len(whole) // 2, 8):
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        start, digest = _seal(bytes(content))
+        content[start : start + len(digest)] = digest
+        path.write_bytes(content)
+        try:
+            store.read("SPY")
+        except BarsError as error:
+            messages.add(str(error).partition(": ")[2].partition(":")[0])
+    assert "its bars are damaged" in messages
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw.set_axis(range(len(raw))).rename_axis("session"),
+        lambda raw: raw.tz_localize("UTC"),
+        lambda raw: raw.astype({"close": str}),
+        lambda raw: raw.drop(columns="high"),
+    ],
+    ids=["no dates", "a time zone", "text", "no highs"],
+)
+def test_a_sealed_table_of_another_kind_is_refused(store, monkeypatch, change):
+    encode = store_module._encode
+    monkeypatch.setattr(store_module, "_encode", lambda r, e: encode(change(r), e))
+    save(store, "SPY", raw_history(30, {}))
+    with pytest.raises(BarsError, match="its bars are damaged"):
+        store.read("SPY")
+
+
+def test_a_file_that_cannot_be_opened_is_named_and_not_taken_for_damaged(store):
+    path = store.path("SPY")
+    store.folder.mkdir()
+    path.symlink_to(path)
+    with pytest.raises(OSError, match=f"{path}: Too many levels of symbolic links"):
         store.read("SPY")
 
 

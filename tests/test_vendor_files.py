@@ -9,6 +9,7 @@ from trm_bt.errors import BarsError
 from trm_bt.feeds.tables import file_of, read_file, read_table, symbols_of
 
 DAYS = pd.DatetimeIndex(["2024-01-02", "2024-01-03", "2024-01-16"], name="session")
+DAYS = DAYS.as_unit("ns")
 BARS = pd.DataFrame(
     {
         "open": [24.13, 24.5, 25.0],

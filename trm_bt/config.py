@@ -58,11 +58,11 @@ class FeatureConfig(Settings):
     volume_lookback: Sessions = 20
     breadth_lookback: Sessions = 50
     breadth_proxy_lookback: Sessions = 50
-    correlation_lookback: Sessions = Field(20, ge=2)
+    correlation_lookback: Int = Field(20, ge=2, le=10_000)
     put_call_short_lookback: Sessions = 5
     put_call_long_lookback: Sessions = 252
     put_call_proxy_lookback: Sessions = 60
-    gini_lookback: Sessions = Field(20, ge=2)
+    gini_lookback: Int = Field(20, ge=2, le=10_000)
     dispersion_lookback: Sessions = 20
     efficiency_lookback: Sessions = 20
 
@@ -112,7 +112,7 @@ class ModelConfig(Settings):
     num_recursion_cycles: Loops = 3
     dropout: Share = 0.1
     max_supervision_steps: Loops = 4
-    halt_threshold: Share = Field(0.5, gt=0)
+    halt_threshold: Float = Field(0.5, gt=0, lt=1)
 
     @property
     def effective_depth(self) -> int:
@@ -150,7 +150,7 @@ class TrainingConfig(Settings):
     profit_loss_weight: Weight = 0.3
     target: Literal["label", "utility"] = "label"
     utility: Literal["linear", "log", "mean_variance", "risk"] = "linear"
-    prior_sharpe: Weight | None = Field(None, gt=0)
+    prior_sharpe: Float | None = Field(None, gt=0, le=1e6)
     risk_aversion: Weight = 3.0
     class_weighting: Literal["none", "sqrt", "inverse"] = "none"
     label_smoothing: Share = 0.0
@@ -158,14 +158,14 @@ class TrainingConfig(Settings):
     epochs: Count = 4
     max_batches_per_epoch: Count = 10
     patience: Count = 2
-    batch_size: Count = Field(768, le=65_536)
+    batch_size: Int = Field(768, ge=1, le=65_536)
     learning_rate: Float = Field(1e-3, gt=0, le=1e3)
     beta1: Share = 0.9
     beta2: Share = 0.95
     weight_decay: Weight = 0.01
     warmup_fraction: Float = Field(0.1, ge=0, le=1)
     max_warmup_steps: Count = 2000
-    max_grad_norm: Weight = Field(1.0, gt=0)
+    max_grad_norm: Float = Field(1.0, gt=0, le=1e6)
     grokfast_alpha: Share = 0.98
     grokfast_lambda: Weight = 2.0
     ema_decay: Share = 0.999
@@ -214,7 +214,7 @@ class StrategyConfig(Settings):
 class BacktestConfig(Settings):
     """Starting cash in quote currency and costs in basis points of traded value."""
 
-    initial_cash: Money = Field(1_000_000.0, gt=0)
+    initial_cash: Float = Field(1_000_000.0, gt=0, le=1e15)
     cost_bps: Float = Field(5.0, ge=0, le=10_000)
 
 

@@ -27,6 +27,7 @@ Day = Annotated[date, BeforeValidator(_as_date)]
 """A date, or its text as YYYY-MM-DD."""
 Int = Annotated[int, Field(strict=True)]
 Float = Annotated[float, Field(strict=True)]
+# A field of one of these states no bound of its own: only the first of two acts.
 Sessions = Annotated[Int, Field(ge=1, le=10_000)]
 Loops = Annotated[Int, Field(ge=1, le=256)]
 Count = Annotated[Int, Field(ge=1, le=1_000_000)]

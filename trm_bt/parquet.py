@@ -42,7 +42,17 @@ def read_parquet(path: Path) -> pd.DataFrame:
     OSError, ValueError
         If the file cannot be read, is damaged, or would be too large when decoded.
     """
-    content = read_bytes(path, TABLE_BYTES)
+    return decode_parquet(read_bytes(path, TABLE_BYTES))
+
+
+def decode_parquet(content: bytes) -> pd.DataFrame:
+    """Return the table that the content of a parquet file holds.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is damaged, or would be too large when decoded.
+    """
     try:
         open_parquet(content)
         return pd.read_parquet(BytesIO(content), engine="pyarrow", use_threads=False)
@@ -54,7 +64,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def open_parquet(content: bytes) -> pq.ParquetFile:
-    """Open a parquet file that may be decoded whole; raise as `read_parquet` does."""
+    """Open a parquet file that may be decoded whole; raise as `decode_parquet` does."""
     file = _opened(content)
     metadata, schema = file.metadata, file.schema_arrow
     if metadata.num_rows > _MAX_ROWS or len(schema) > _MAX_COLUMNS:

@@ -143,7 +143,7 @@ def add_days(frames: Set, rng: np.random.Generator, weekdays: np.ndarray) -> Non
     role = any_role(rng)
     index = frames[role].index
     days = pd.date_range(index[0], index[-1]).difference(index)
-    day = rng.choice(days[days.dayofweek.isin(weekdays)])
+    day = rng.choice(days[days.day_of_week.isin(weekdays)])
     before = frames[role].loc[:day].iloc[[-1]].set_axis([pd.Timestamp(day)])
     frames[role] = pd.concat([frames[role], before]).sort_index()
 

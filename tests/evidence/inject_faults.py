@@ -26,12 +26,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tests.checkpoint_damages import EXTRAS, train_on
+from tests.checkpoint_damages import CONFIG, EXTRAS, train_on
+from tests.planted import planted_samples
 from trm_bt.config import TRMConfig
 from trm_bt.evaluation.trials import read_trials, record_trial
 from trm_bt.feeds.store import BarStore
 from trm_bt.files import exclusive_lock, remove_folder, staged_files, staged_folder
 from trm_bt.learning.checkpoint import load_checkpoint, save_checkpoint
+from trm_bt.learning.dataset import split_chronologically
+from trm_bt.learning.resume import load_state, save_state
+from trm_bt.learning.trainer import TrainingRun
 from trm_bt.manifest import first_foreign
 from trm_bt.market.adjustment import RAW_COLUMNS
 
@@ -82,6 +86,24 @@ def checkpoints() -> Way:
 
     def read(folder: Path) -> object:
         return ("old", "new").index(load_checkpoint(folder / "checkpoint").name)
+
+    return Way(write, read)
+
+
+def states() -> Way:
+    """The state of a training after its first epoch, and after its second."""
+    parts = split_chronologically(planted_samples(300), 0.15)
+    runs = [TrainingRun("model", *parts, CONFIG, None) for _ in range(3)]
+    for run, n_epochs in zip(runs, (1, 2, 0), strict=True):
+        for _ in range(n_epochs):
+            run.epoch()
+
+    def write(folder: Path, turn: int) -> None:
+        save_state(folder / "model.unfinished", runs[turn].state, "mark")
+
+    def read(folder: Path) -> object:
+        load_state(folder / "model.unfinished", runs[2].state, "mark")
+        return len(runs[2].state.course.history) - 1
 
     return Way(write, read)
 
@@ -153,6 +175,7 @@ def ways() -> dict[str, Callable[[], Way]]:
     return {
         "store": lambda: Way(write_store, read_store),
         "checkpoint": checkpoints,
+        "state": states,
         "folder replaced": lambda: Way(write_folder, read_folder),
         "folder completed": lambda: Way(write_files, read_files),
         "trial": lambda: Way(write_trial, read_trial),

@@ -4,6 +4,7 @@ Each command runs undisturbed once. Then it is started from the same folders ove
 over and killed by SIGKILL at a random moment. What is not its own must be as it was,
 whatever is there must be whole and its own, and the same command once more must end
 well, in the same tables and pages as undisturbed, and leave nothing hidden behind.
+Pictures are blank: they take most of the time, and are written as all else is.
     python -m tests.evidence.kill_commands [--kills 40] [--seed 0] [--only COMMAND]
 """
 
@@ -18,12 +19,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from tests.command_line import invoke
 from tests.evidence.fuzz_cases import MINE, Inputs
-from tests.evidence.fuzz_inputs import contents
+from tests.evidence.fuzz_inputs import blank, contents
 from trm_bt.evaluation.trials import check_log
 from trm_bt.manifest import first_foreign, is_own_file, read_manifest
 
@@ -155,7 +158,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=list(COMMANDS))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(Figure, "savefig", blank),
+    ):
         work = Path(folder)
         inputs = Inputs(work / "sound")
         code, _, error = invoke(*COMMANDS["compare"].words(inputs.run, inputs))

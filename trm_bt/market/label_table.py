@@ -155,7 +155,7 @@ def _read(path: Path) -> pd.DataFrame:
         StringIO(read_text(path, TABLE_BYTES)),
         index_col="session",
         parse_dates=["session", "known_on"],
-        float_precision="round_trip",
+        engine="pyarrow",  # reads each number to its last bit
         keep_default_na=False,
     )
     labels.index = pd.DatetimeIndex(labels.index).as_unit("ns")

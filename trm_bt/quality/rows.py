@@ -75,7 +75,7 @@ def find_calendar(bars: Subject) -> Iterator[Finding]:
             f"of {len(sessions)} are missing, {longest} in a row at most",
         )
     if len(extra):
-        is_weekend = bool((extra.dayofweek >= 5).any())
+        is_weekend = bool((extra.day_of_week >= 5).any())
         allowed = max(_EXTRA_FREE, _EXTRA_SHARE * len(index))
         # the exchange of the options computes the index on holidays of the other
         is_many = len(extra) > allowed and bars.role != "volatility"

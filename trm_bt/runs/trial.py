@@ -17,7 +17,8 @@ from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.workers import train_job
 from trm_bt.market.bars import Bars
 from trm_bt.market.labels import cash_returns
-from trm_bt.parquet import open_parquet
+from trm_bt.parquet import decode_parquet, open_parquet
+from trm_bt.reading import check_json
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.backtests import RecordedPolicy, allocate
 from trm_bt.runs.work import lay_out
@@ -90,15 +91,15 @@ def walk_trial(bars: Bars, config: TRMConfig) -> bytes:
 def read_trial(content: bytes, name: str) -> TrialResult:
     """Read what `walk_trial` returned; raise `RunError` if that cannot be."""
     try:
-        file = open_parquet(content)
-        stated = json.loads(file.metadata.metadata[_KEY])
-        table = file.read(use_threads=False).to_pandas()
+        stated = open_parquet(content).metadata.metadata[_KEY]
+        check_json(stated)
+        table = decode_parquet(content)
         return TrialResult(
             table["value"].dropna(),
             table[["equity", "bond", "cash"]].dropna(),
-            StrategyFigures(**stated),
+            StrategyFigures(**json.loads(stated)),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{name}: its result must be a table of a trial, and cannot be read: "
             f"{error}. Remove its file, and it is done again."

@@ -110,7 +110,7 @@ def _table(
         metric = str(row["Metric"])
         cells = [_cell(row[name]) for name in names if name in row]
         if other is None or second is None or not metric:
-            rows.append([metric, *cells])
+            rows.append([metric, *cells, *[""] * (len(names) - len(cells))])
             continue
         of_second = _cell(other.at[metric, second.name])
         against = _cell(other.at[metric, returns.name])
