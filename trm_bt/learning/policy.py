@@ -14,6 +14,7 @@ import torch
 
 from trm_bt.config import Device
 from trm_bt.errors import CheckpointError
+from trm_bt.executors import n_free_cpus
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.devices import full_precision, pick_device
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
@@ -200,10 +201,10 @@ class TRMPolicy:
         """Run one model over its rows."""
         trained = self.members[member][position]
         z_scores = trained.scaler.transform(features)
-        n_threads = trained.config.training.num_threads
-        with cpu_threads(n_threads), full_precision():
+        with cpu_threads(1), full_precision():
             rows = torch.from_numpy(z_scores).to(self._device)
-            prediction = self._network(member, position).predict(rows)
+            network = self._network(member, position)
+            prediction = network.predict(rows, n_threads=n_free_cpus())
             # (max_steps, n_rows, n_allocations), NaN after a row has halted
             by_step = _probabilities(prediction.step_logits)
             probabilities = _probabilities(prediction.logits)
