@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.market.bars import Bars
+
+os.environ["TRM_BT_CACHE"] = "off"
+"""Answers are computed, in processes that tests start too, but for test_answers.py."""
 
 
 @pytest.fixture(scope="module")

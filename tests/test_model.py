@@ -13,7 +13,7 @@ from torch import Tensor
 from trm_bt.config import ModelConfig
 from trm_bt.learning import nets
 from trm_bt.learning.blocks import BLOCK_ROWS
-from trm_bt.learning.model import TinyRecursiveModel, _keeps_bits, cpu_threads
+from trm_bt.learning.model import TinyRecursiveModel, _drawn_answers, cpu_threads
 
 SIZES = [(16, 6, 3), (32, 1, 1), (48, 2, 4), (64, 3, 2), (16, 4, 1)]
 FORMS = ["dual", "paper"]
@@ -410,9 +410,9 @@ def test_a_block_that_adds_up_otherwise_is_not_used(monkeypatch):
         return plain(rows.flip(1).contiguous(), weight.flip(1).contiguous(), added)
 
     monkeypatch.setattr(nets, "affine", backwards_if_small)
-    _keeps_bits.cache_clear()
+    _drawn_answers.cache_clear()
     found = model.predict(features)
-    _keeps_bits.cache_clear()
+    _drawn_answers.cache_clear()
 
     assert torch.equal(found.logits, expected.logits)
     assert seen == {16, 32, BLOCK_ROWS}  # 16 was tried, and 32 then used

@@ -58,7 +58,10 @@ def in_blocks(
     sizes = [BLOCK_ROWS] * (n_rows // BLOCK_ROWS) + [size] * bool(size or not n_rows)
     padding = sum(sizes) - n_rows
     blocks = zip(
-        *(functional.pad(each, (0, 0, 0, padding)).split(sizes) for each in rows),
+        *(
+            torch.split(functional.pad(each, (0, 0, 0, padding)), sizes)
+            for each in rows
+        ),
         strict=True,
     )
     if n_threads == 1 or len(sizes) == 1:

@@ -293,28 +293,51 @@ class TinyRecursiveModel(nn.Module):
 
     def _gives_the_bits_of_a_block(self, rows: Tensor, n_rows: int) -> bool:
         """Tell whether so few rows have the bits that they have in a whole block."""
-        return rows.device.type == "cpu" and _keeps_bits(
-            n_rows,
-            self.config.model_copy(update=_ONE_OF_EACH),
-            (rows.shape[1], self.n_allocations),
-            rows.dtype,
-            (nets.HAS_ONEDNN, torch.get_num_threads()),
+        if rows.device.type != "cpu":
+            return False
+        widths = rows.shape[1], self.n_allocations
+        blocks = (
+            _drawn_answers(size, *_kernels(self.config, widths, rows.dtype))
+            for size in (n_rows, BLOCK_ROWS)
         )
+        return torch.equal(*blocks)
+
+
+def kernel_bits(config: ModelConfig, widths: tuple[int, int]) -> bytes:
+    """Return bits by which this processor's products of float32 can be told.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Sizes of the network.
+    widths : (int, int)
+        Number of features and of allocations.
+    """
+    kernels = _kernels(config, widths, torch.float32)
+    return _drawn_answers(BLOCK_ROWS, *kernels).numpy().tobytes()
+
+
+def _kernels(
+    config: ModelConfig, widths: tuple[int, int], dtype: torch.dtype
+) -> tuple[ModelConfig, tuple[int, int], torch.dtype, tuple[bool, int]]:
+    """Return what decides by which kernels rows are multiplied, on one processor."""
+    one_of_each = config.model_copy(update=_ONE_OF_EACH)
+    return one_of_each, widths, dtype, (nets.HAS_ONEDNN, torch.get_num_threads())
 
 
 @cache
 @torch.inference_mode()
-def _keeps_bits(
+def _drawn_answers(
     n_rows: int,
     config: ModelConfig,
     widths: tuple[int, int],
     dtype: torch.dtype,
     _multiplied_by: tuple[bool, int],
-) -> bool:
-    """Compare blocks of `n_rows` with a whole one, bit by bit, on this processor.
+) -> Tensor:
+    """Return what a network with drawn parameters makes of a block, cut into smaller.
 
-    In which order a product adds up depends on its shape, and never on its numbers: a
-    network with drawn parameters meets every product, in every place of a block.
+    In which order a product adds up depends on its shape, and never on its numbers:
+    this network meets every product of such a model, in every place of a block.
     """
     model = TinyRecursiveModel(config, n_features=widths[0], n_allocations=widths[1])
     drawn = torch.Generator().manual_seed(0)
@@ -331,8 +354,7 @@ def _keeps_bits(
         return torch.cat([entered, logits, halt_logits[:, None], *states], dim=1)
 
     cut = zip(*(each.split(n_rows) for each in (rows, *starts)), strict=True)
-    whole = answers(rows, *starts)
-    return torch.equal(whole, torch.cat([answers(*block) for block in cut]))
+    return torch.cat([answers(*block) for block in cut])
 
 
 @contextmanager
