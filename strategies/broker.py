@@ -149,6 +149,8 @@ def size_under_way(broker: Broker, feed: Feed, own: Container[int]) -> float:
     """
     if not isinstance(broker, bt.brokers.BackBroker):
         return 0.0
+    if not (broker.submitted or broker.pending):
+        return 0.0
     return sum(
         float(order.executed.remsize)
         for order in chain(broker.submitted, broker.pending)

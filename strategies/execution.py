@@ -110,7 +110,9 @@ class Execution:
         self._interest = None if rate is None else Interest(broker, rate)
         self._is_charged = may_charge(broker, strategy.datas)
         self._flows = CashFlows(broker)
+        self._is_logged = _LOG.isEnabledFor(logging.INFO)
         self._costs = [broker.getcommissioninfo(feed) for feed in self.assets]
+        self._commissions = [cost.getcommission for cost in self._costs]
         self._is_whole = [cost.getsize(2.0, 1.0) == 0 for cost in self._costs]
         cerebro = strategy.cerebro
         self._is_at_open = bool(cerebro.p.cheat_on_open and cerebro.p.broker_coo)
@@ -164,8 +166,10 @@ class Execution:
         memory.decided_on = self.session
         in_force = memory.targets or weights_held(self._broker, self.assets)
         self.ledger.decided.append((self.session, *in_force))
-        how = "kept" if wanted is None else "decided" if is_due else "not due, kept"
-        _LOG.info("%.10s: %s equity %.3f, bond %.3f", session, how, *in_force)
+        if self._is_logged:
+            how = "decided" if is_due else "not due, kept"
+            how = "kept" if wanted is None else how
+            _LOG.info("%.10s: %s equity %.3f, bond %.3f", session, how, *in_force)
         self._save()
 
     def trade_at_close(self) -> None:
@@ -233,7 +237,8 @@ class Execution:
     def _record(self, order: bt.Order, status: str, sent: Sent) -> None:
         open_ = self._opens.pop(order.ref, math.nan)
         asset, done = ASSETS[sent.asset], order.executed
-        _LOG.info(_ENDED, order.ref, status, done.size, asset, done.price)
+        if self._is_logged:
+            _LOG.info(_ENDED, order.ref, status, done.size, asset, done.price)
         self.ledger.note_order(order, status, sent.decided_on, asset, open_)
 
     def _note_status(self, feed: Feed, status: int, *_: object, **__: object) -> None:
@@ -335,8 +340,8 @@ class Execution:
         value = cash + sum(values)
         # of a large trade: a minimum fee would look like the rate of one share
         rates = [
-            cost.getcommission(value / price, price) / value
-            for cost, price in zip(self._costs, prices, strict=True)
+            commission(value / price, price) / value
+            for commission, price in zip(self._commissions, prices, strict=True)
         ]
         wanted = target_values(memory.targets, values, cash, rates)
         trades = [
@@ -346,8 +351,7 @@ class Execution:
             )
         ]
         gaps = [self._gap + slippage_of(self._broker, price) for price in prices]
-        commissions = [cost.getcommission for cost in self._costs]
-        share = payable_share(trades, prices, cash, gaps, commissions)
+        share = payable_share(trades, prices, cash, gaps, self._commissions)
         memory.must_trade = share < 1.0 and not is_second_try
         self._send(trades, share)
 
@@ -389,5 +393,6 @@ class Execution:
             self.n_submitted += 1
             sent = Sent(self._due_on, i, order, working)
             self._open_orders[order.ref] = sent
-            size = abs(working.size)
-            _LOG.info(_SENT, order.ref, order.ordtypename(), size, ASSETS[i])
+            if self._is_logged:
+                size, side = abs(working.size), order.ordtypename()
+                _LOG.info(_SENT, order.ref, side, size, ASSETS[i])

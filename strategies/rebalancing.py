@@ -221,6 +221,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
             for feed, n_bars in zip(self.datas, self._minperiods, strict=True)
             if n_bars > 1 or id(feed) in roles
         ]
+        self._trm_has_bars = False
         self._trm_adds = not _passes_on(type(self), "next")
         self._trm_starts = type(self).nextstart is not bt.Strategy.nextstart
         self._trm.start()
@@ -246,9 +247,11 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
     def _getminperstatus(self) -> int:
         """Return how many bars are missing, but for those of feeds of no role."""
-        missing = max(int(n) - len(feed) for feed, n in self._trm_awaited)
-        self._minperstatus: int = missing
-        return missing
+        if not self._trm_has_bars:  # bars that are there stay there
+            missing = max(int(n) - len(feed) for feed, n in self._trm_awaited)
+            self._trm_has_bars = missing < 0
+            self._minperstatus: int = missing
+        return self._minperstatus
 
     def _addnotification(self, order: bt.Order, quicknotify: bool = False) -> None:
         self._trm.note(order)
