@@ -19,6 +19,8 @@ FINAL_STATES: Final = (
     bt.Order.Rejected,
 )
 """States after which nothing happens to an order any more."""
+REFUSED: Final = (bt.Order.Margin, bt.Order.Rejected)
+"""States of an order that the broker did not take or could not fill."""
 _AT_ONCE: Final = (bt.Order.Market, bt.Order.Close)
 
 
@@ -174,6 +176,14 @@ def weights_held(broker: Broker, assets: Sequence[Feed]) -> tuple[float, float]:
     equity, bond = (broker.getposition(feed).size * feed.close[0] for feed in assets)
     value = broker.getcash() + equity + bond
     return equity / value, bond / value
+
+
+def let_go(broker: Broker, order: bt.Order) -> None:
+    """Drop the empty list of children that a broker keeps for a final order."""
+    if isinstance(broker, bt.brokers.BackBroker):
+        children = broker._pchildren
+        if order.ref in children and not children[order.ref]:
+            del children[order.ref]
 
 
 def open_of_fill(order: bt.Order) -> float:

@@ -21,6 +21,7 @@ from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.calendars import check_daily
 from trm_bt.feeds.roles import feeds_by_name, find_roles
 from trm_bt.feeds.values import Needs
+from trm_bt.strategies.broker import REFUSED
 from trm_bt.strategies.execution import Execution
 from trm_bt.strategies.ledger import ASSETS, WEIGHT_COLUMNS
 from trm_bt.strategies.readouts import readout
@@ -189,7 +190,8 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     @readout
     def n_rejected(self) -> int:
         """Orders that the broker did not take or could not fill; must be none."""
-        return self._trm.n_rejected
+        names = {bt.Order.Status[state] for state in REFUSED}
+        return sum(name in names for name in self._trm.ledger.order_names[1::2])
 
     def _trm_prepare(self) -> None:
         """Find the feeds, before anybody's `__init__`."""
@@ -256,6 +258,12 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     def _addnotification(self, order: bt.Order, quicknotify: bool = False) -> None:
         self._trm.note(order)
         super()._addnotification(order, quicknotify=quicknotify)
+
+    def clear(self) -> None:
+        """Let go of our own orders, which Backtrader would keep to the end."""
+        if self._orderspending:
+            self._orderspending = self._trm.of_others(self._orderspending)
+        super().clear()
 
     def _notify(self, qorders: object = (), qtrades: object = ()) -> None:
         super()._notify(qorders=qorders, qtrades=qtrades)
