@@ -9,7 +9,6 @@ part of a whole block.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import starmap
 from typing import Final
 
 import torch
@@ -37,8 +36,8 @@ def in_blocks(
     Parameters
     ----------
     function : callable
-        From blocks of `rows`, each of shape (n, ...), to tensors of as many rows.
-    rows : sequence of Tensor of shape (n_rows, ...)
+        From blocks of `rows`, each of shape (n, width), to tensors of as many rows.
+    rows : sequence of Tensor of shape (n_rows, width)
         What is cut into blocks.
     may_be : callable
         From one of `SMALL_BLOCKS` to whether a block of that size gives the bits of a
@@ -52,23 +51,17 @@ def in_blocks(
         What the function gives, joined.
     """
     n_rows = len(rows[0])
-    n_over = n_rows % BLOCK_ROWS
-    fits = (size for size in SMALL_BLOCKS if size >= n_over and may_be(size))
-    size = next(fits, BLOCK_ROWS) if n_over else 0
-    sizes = [BLOCK_ROWS] * (n_rows // BLOCK_ROWS) + [size] * bool(size or not n_rows)
-    padding = sum(sizes) - n_rows
-    blocks = zip(
-        *(
-            torch.split(functional.pad(each, (0, 0, 0, padding)), sizes)
-            for each in rows
-        ),
-        strict=True,
-    )
-    if n_threads == 1 or len(sizes) == 1:
-        parts = list(starmap(function, blocks))
+    blocks = [[*torch.split(each, BLOCK_ROWS)] for each in rows]
+    if n_over := n_rows % BLOCK_ROWS:
+        fits = (size for size in SMALL_BLOCKS if size >= n_over and may_be(size))
+        padding = 0, 0, 0, next(fits, BLOCK_ROWS) - n_over
+        for each in blocks:
+            each[-1] = functional.pad(each[-1], padding)
+    if n_threads == 1 or n_rows <= BLOCK_ROWS:
+        parts = list(map(function, *blocks))
     else:
         with ThreadPoolExecutor(n_threads, initializer=_use_one_thread) as pool:
-            parts = list(pool.map(partial(_inferred, function), blocks))
+            parts = list(pool.map(partial(_inferred, function), *blocks))
     return [torch.cat(each)[:n_rows] for each in zip(*parts, strict=True)]
 
 
@@ -78,6 +71,6 @@ def _use_one_thread() -> None:
 
 
 @torch.inference_mode()
-def _inferred(function: OfRows, block: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _inferred(function: OfRows, *block: Tensor) -> tuple[Tensor, ...]:
     """Apply a function in inference mode, which each thread has for itself."""
     return function(*block)
