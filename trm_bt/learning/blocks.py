@@ -51,7 +51,7 @@ def in_blocks(
         What the function gives, joined.
     """
     n_rows = len(rows[0])
-    blocks = [[*torch.split(each, BLOCK_ROWS)] for each in rows]
+    blocks = [[*cut(each, BLOCK_ROWS)] for each in rows]
     if n_over := n_rows % BLOCK_ROWS:
         fits = (size for size in SMALL_BLOCKS if size >= n_over and may_be(size))
         padding = 0, 0, 0, next(fits, BLOCK_ROWS) - n_over
@@ -63,6 +63,12 @@ def in_blocks(
         with ThreadPoolExecutor(n_threads, initializer=_use_one_thread) as pool:
             parts = list(pool.map(partial(_inferred, function), *blocks))
     return [torch.cat(each)[:n_rows] for each in zip(*parts, strict=True)]
+
+
+def cut(rows: Tensor, n_rows: int) -> tuple[Tensor, ...]:
+    """Return rows in parts of `n_rows`, the last one shorter."""
+    parts: tuple[Tensor, ...] = torch.split(rows, n_rows)  # type: ignore[no-untyped-call] # torch's
+    return parts
 
 
 def _use_one_thread() -> None:

@@ -26,12 +26,14 @@ from torch import Tensor, nn
 
 from trm_bt.config import ModelConfig
 from trm_bt.learning import nets
-from trm_bt.learning.blocks import BLOCK_ROWS, in_blocks
+from trm_bt.learning.blocks import BLOCK_ROWS, cut, in_blocks
 from trm_bt.learning.nets import Cycle, Dropout, DualNets, PaperNet, Parts, States
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.processes import is_fork
 
+_AT_ONCE: Final = 64 * BLOCK_ROWS
+"""Rows whose states are there at a time: 16 MiB each at the default width."""
 _ONE_OF_EACH: Final = {"num_latent_steps": 1, "num_recursion_cycles": 1}
 
 
@@ -241,8 +243,20 @@ class TinyRecursiveModel(nn.Module):
         Prediction
             Logits, halt logits and steps of each row.
         """
-        n_rows, max_steps = len(features), self.config.max_supervision_steps
         parts = self.nets.parts()
+        made = [
+            self._predict(rows, parts, n_threads) for rows in cut(features, _AT_ONCE)
+        ]
+        return Prediction(
+            torch.cat([one.logits for one in made]),
+            torch.cat([one.halt_logits for one in made]),
+            torch.cat([one.n_steps for one in made]),
+            torch.cat([one.step_logits for one in made], dim=1),
+        )
+
+    def _predict(self, features: Tensor, parts: Parts, n_threads: int) -> Prediction:
+        """Run so many rows that their states need little memory."""
+        n_rows, max_steps = len(features), self.config.max_supervision_steps
         blocks = partial(
             in_blocks,
             may_be=partial(self._gives_the_bits_of_a_block, features),
@@ -353,8 +367,8 @@ def _drawn_answers(
         logits, halt_logits, *states = model._answer(parts, entered, answer, latent)
         return torch.cat([entered, logits, halt_logits[:, None], *states], dim=1)
 
-    cut = zip(*(each.split(n_rows) for each in (rows, *starts)), strict=True)
-    return torch.cat([answers(*block) for block in cut])
+    blocks = zip(*(cut(each, n_rows) for each in (rows, *starts)), strict=True)
+    return torch.cat([answers(*block) for block in blocks])
 
 
 @contextmanager
