@@ -122,6 +122,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     )
     _trm_roles: ClassVar[tuple[str, ...]] = ASSETS
     _trm: Execution
+    _orderspending: list[bt.Order]
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the weights of equity and bond, decided at the current close.

@@ -67,7 +67,7 @@ def in_blocks(
 
 def cut(rows: Tensor, n_rows: int) -> tuple[Tensor, ...]:
     """Return rows in parts of `n_rows`, the last one shorter."""
-    parts: tuple[Tensor, ...] = torch.split(rows, n_rows)  # type: ignore[no-untyped-call] # torch's
+    parts: tuple[Tensor, ...] = torch.split(rows, n_rows)
     return parts
 
 
