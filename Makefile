@@ -89,6 +89,7 @@ bench: dev  ## Speed as ratios, each measured side by side in one run; numba for
 	for name in drop_in features feed_preload indicator_overhead label_speed \
 		model_speed report_speed training_speed; do \
 		$(BIN)/python -W ignore -m tests.bench.$$name $(BENCH_BARS); done
+	$(BIN)/python -W ignore -m tests.bench.scaling
 
 check: lint types test wheel
 

@@ -185,8 +185,10 @@ def local_number(feed: Feed, number: float) -> float:
     number : float
         Days since 0001-01-01 in UTC; NaN and infinity stay.
     """
+    if feed._tz is None:
+        return number
     is_made = feed.p.timeframe < bt.TimeFrame.Days <= feed._timeframe
-    if feed._tz is None or not (is_made or number % 1 > 0) or math.isnan(number):
+    if not (is_made or number % 1 > 0) or math.isnan(number):
         return number
     number -= _SECOND * is_made
     ahead: timedelta = feed.num2date(number, naive=False).utcoffset()

@@ -19,6 +19,8 @@ FINAL_STATES: Final = (
     bt.Order.Rejected,
 )
 """States after which nothing happens to an order any more."""
+REFUSED: Final = (bt.Order.Margin, bt.Order.Rejected)
+"""States of an order that the broker did not take or could not fill."""
 _AT_ONCE: Final = (bt.Order.Market, bt.Order.Close)
 
 
@@ -149,6 +151,8 @@ def size_under_way(broker: Broker, feed: Feed, own: Container[int]) -> float:
     """
     if not isinstance(broker, bt.brokers.BackBroker):
         return 0.0
+    if not (broker.submitted or broker.pending):
+        return 0.0
     return sum(
         float(order.executed.remsize)
         for order in chain(broker.submitted, broker.pending)
@@ -172,6 +176,14 @@ def weights_held(broker: Broker, assets: Sequence[Feed]) -> tuple[float, float]:
     equity, bond = (broker.getposition(feed).size * feed.close[0] for feed in assets)
     value = broker.getcash() + equity + bond
     return equity / value, bond / value
+
+
+def let_go(broker: Broker, order: bt.Order) -> None:
+    """Drop the empty list of children that a broker keeps for a final order."""
+    if isinstance(broker, bt.brokers.BackBroker):
+        children = broker._pchildren
+        if order.ref in children and not children[order.ref]:
+            del children[order.ref]
 
 
 def open_of_fill(order: bt.Order) -> float:

@@ -55,7 +55,7 @@ def step_columns(n_steps: int, allocations: Allocations | None = None) -> list[s
 def decision_table(
     decisions: Sequence[Decision],
     rows: Sequence[FloatFeatures],
-    targets: Sequence[tuple[float, float]],
+    targets: Sequence[tuple[float, float]] | FloatArray,
     schema: FeatureSchema,
 ) -> pd.DataFrame:
     """Return a row a decision.
@@ -66,7 +66,7 @@ def decision_table(
         What a policy decided, oldest first.
     rows : sequence of n_decisions ndarrays of shape (n_features,)
         The features it saw.
-    targets : sequence of n_decisions (float, float)
+    targets : sequence of n_decisions (float, float), or ndarray of that shape
         Weights of equity and bond in force after each; those held, where none were
         ever decided.
     schema : FeatureSchema

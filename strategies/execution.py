@@ -18,9 +18,11 @@ from trm_bt.feeds.backtrader import first_day
 from trm_bt.feeds.values import Needs
 from trm_bt.strategies.broker import (
     FINAL_STATES,
+    REFUSED,
     before_fills,
     charges_until,
     check_worth,
+    let_go,
     may_charge,
     open_of_fill,
     size_under_way,
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from trm_bt.strategies.rebalancing import RebalancingStrategy
 
 _FILLING: Final = (bt.Order.Partial, bt.Order.Completed)
-_REFUSED: Final = (bt.Order.Margin, bt.Order.Rejected)
 _LONGEST_NIGHT: Final = timedelta(days=5)
 """A broker's interest on positions is kept in cash over a weekend with holidays."""
 _SENT: Final = "order %d: %s %g of %s sent"
@@ -92,10 +93,10 @@ class Execution:
         self._unguard: Callable[[], None] = lambda: None
         self._opens: dict[int, float] = {}
         self._held_after: dict[int, float] = {}
-        params = strategy.p
-        self._decide_from = first_day("decide_from", params.decide_from)
+        self._ended: set[int] = set()
+        self._decide_from = first_day("decide_from", strategy.p.decide_from)
         self._trade_from = max(
-            self._decide_from, first_day("trade_from", params.trade_from)
+            self._decide_from, first_day("trade_from", strategy.p.trade_from)
         )
 
     def start(self) -> None:
@@ -110,7 +111,9 @@ class Execution:
         self._interest = None if rate is None else Interest(broker, rate)
         self._is_charged = may_charge(broker, strategy.datas)
         self._flows = CashFlows(broker)
+        self._is_logged = _LOG.isEnabledFor(logging.INFO)
         self._costs = [broker.getcommissioninfo(feed) for feed in self.assets]
+        self._commissions = [cost.getcommission for cost in self._costs]
         self._is_whole = [cost.getsize(2.0, 1.0) == 0 for cost in self._costs]
         cerebro = strategy.cerebro
         self._is_at_open = bool(cerebro.p.cheat_on_open and cerebro.p.broker_coo)
@@ -163,9 +166,10 @@ class Execution:
             memory.targets, self._due_on = wanted or memory.targets, self.session
         memory.decided_on = self.session
         in_force = memory.targets or weights_held(self._broker, self.assets)
-        self.ledger.decided.append((self.session, *in_force))
-        how = "kept" if wanted is None else "decided" if is_due else "not due, kept"
-        _LOG.info("%.10s: %s equity %.3f, bond %.3f", session, how, *in_force)
+        self.ledger.decided.extend((self.session, *in_force))
+        if self._is_logged:
+            how = "kept" if wanted is None else ("not due, kept", "decided")[is_due]
+            _LOG.info("%.10s: %s equity %.3f, bond %.3f", session, how, *in_force)
         self._save()
 
     def trade_at_close(self) -> None:
@@ -205,8 +209,10 @@ class Execution:
         sent = self._open_orders.pop(order.ref, None)
         if sent is None:  # reported once more
             return
+        self._ended.add(order.ref)
+        let_go(self._broker, order)
         memory = self.memory
-        if order.status in _REFUSED:
+        if order.status in REFUSED:
             memory.must_trade = True
             _LOG.warning("%s: order %d refused", order.data._name, order.ref)
         self._record(order, order.getstatusname(), sent)
@@ -217,6 +223,12 @@ class Execution:
             self._held_after[sent.asset] = before + order.executed.size
             self._save()
             self._resume()
+
+    def of_others(self, orders: list[bt.Order]) -> list[bt.Order]:
+        """Return the orders that are not ours; ours are in the ledger, or will be."""
+        own = self._ended | self._open_orders.keys()
+        self._ended.clear()
+        return [order for order in orders if order.ref not in own]
 
     def stop(self) -> None:
         """Close the record: an order whose bar never came is unfilled."""
@@ -233,7 +245,8 @@ class Execution:
     def _record(self, order: bt.Order, status: str, sent: Sent) -> None:
         open_ = self._opens.pop(order.ref, math.nan)
         asset, done = ASSETS[sent.asset], order.executed
-        _LOG.info(_ENDED, order.ref, status, done.size, asset, done.price)
+        if self._is_logged:
+            _LOG.info(_ENDED, order.ref, status, done.size, asset, done.price)
         self.ledger.note_order(order, status, sent.decided_on, asset, open_)
 
     def _note_status(self, feed: Feed, status: int, *_: object, **__: object) -> None:
@@ -289,12 +302,6 @@ class Execution:
             self._has_working_orders()
             self.memory.must_trade = True
 
-    @property
-    def n_rejected(self) -> int:
-        """Orders that the broker did not take or could not fill."""
-        names = {bt.Order.Status[state] for state in _REFUSED}
-        return int(self.ledger.order_table()["status"].isin(names).sum())
-
     def _account(self, session: float) -> None:
         """Log the close, and accrue cash."""
         broker = self._broker
@@ -306,7 +313,7 @@ class Execution:
         opens = [feed.open[0] for feed in self.assets]
         closes = [feed.close[0] for feed in self.assets]
         of_account = cash, elsewhere, broker.getvalue(), self._credit, flow
-        self.ledger.bars.append((session, *held, *opens, *closes, *of_account))
+        self.ledger.bars.extend((session, *held, *opens, *closes, *of_account))
 
     def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""
@@ -335,8 +342,8 @@ class Execution:
         value = cash + sum(values)
         # of a large trade: a minimum fee would look like the rate of one share
         rates = [
-            cost.getcommission(value / price, price) / value
-            for cost, price in zip(self._costs, prices, strict=True)
+            commission(value / price, price) / value
+            for commission, price in zip(self._commissions, prices, strict=True)
         ]
         wanted = target_values(memory.targets, values, cash, rates)
         trades = [
@@ -346,8 +353,7 @@ class Execution:
             )
         ]
         gaps = [self._gap + slippage_of(self._broker, price) for price in prices]
-        commissions = [cost.getcommission for cost in self._costs]
-        share = payable_share(trades, prices, cash, gaps, commissions)
+        share = payable_share(trades, prices, cash, gaps, self._commissions)
         memory.must_trade = share < 1.0 and not is_second_try
         self._send(trades, share)
 
@@ -389,5 +395,6 @@ class Execution:
             self.n_submitted += 1
             sent = Sent(self._due_on, i, order, working)
             self._open_orders[order.ref] = sent
-            size = abs(working.size)
-            _LOG.info(_SENT, order.ref, order.ordtypename(), size, ASSETS[i])
+            if self._is_logged:
+                size, side = abs(working.size), order.ordtypename()
+                _LOG.info(_SENT, order.ref, side, size, ASSETS[i])

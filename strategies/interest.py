@@ -120,6 +120,7 @@ class CashFlows:
         before, value = self._before, self._value
         shares = fund_shares(self._broker, session)
         self._before, self._value = shares, float(self._broker.get_fundvalue())
-        if math.isnan(before) or math.isclose(shares, before, rel_tol=1e-9):
+        is_same = shares == before or math.isclose(shares, before, rel_tol=1e-9)
+        if is_same or math.isnan(before):
             return 0.0
         return (shares - before) * value

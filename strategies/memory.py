@@ -169,6 +169,8 @@ class Memory:
 
     def still_to_come(self, asset: str, held: float) -> float:
         """Return the shares of an asset that an earlier process's orders may bring."""
+        if not self.earlier:
+            return 0.0
         return sum(one.left(held) for one in self.earlier if one.asset == asset)
 
 

@@ -21,6 +21,7 @@ from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.calendars import check_daily
 from trm_bt.feeds.roles import feeds_by_name, find_roles
 from trm_bt.feeds.values import Needs
+from trm_bt.strategies.broker import REFUSED
 from trm_bt.strategies.execution import Execution
 from trm_bt.strategies.ledger import ASSETS, WEIGHT_COLUMNS
 from trm_bt.strategies.readouts import readout
@@ -121,6 +122,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     )
     _trm_roles: ClassVar[tuple[str, ...]] = ASSETS
     _trm: Execution
+    _orderspending: list[bt.Order]
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the weights of equity and bond, decided at the current close.
@@ -189,7 +191,8 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     @readout
     def n_rejected(self) -> int:
         """Orders that the broker did not take or could not fill; must be none."""
-        return self._trm.n_rejected
+        names = {bt.Order.Status[state] for state in REFUSED}
+        return sum(name in names for name in self._trm.ledger.order_names[1::2])
 
     def _trm_prepare(self) -> None:
         """Find the feeds, before anybody's `__init__`."""
@@ -221,6 +224,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
             for feed, n_bars in zip(self.datas, self._minperiods, strict=True)
             if n_bars > 1 or id(feed) in roles
         ]
+        self._trm_has_bars = False
         self._trm_adds = not _passes_on(type(self), "next")
         self._trm_starts = type(self).nextstart is not bt.Strategy.nextstart
         self._trm.start()
@@ -246,13 +250,21 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
     def _getminperstatus(self) -> int:
         """Return how many bars are missing, but for those of feeds of no role."""
-        missing = max(int(n) - len(feed) for feed, n in self._trm_awaited)
-        self._minperstatus: int = missing
-        return missing
+        if not self._trm_has_bars:  # bars that are there stay there
+            missing = max(int(n) - len(feed) for feed, n in self._trm_awaited)
+            self._trm_has_bars = missing < 0
+            self._minperstatus: int = missing
+        return self._minperstatus
 
     def _addnotification(self, order: bt.Order, quicknotify: bool = False) -> None:
         self._trm.note(order)
         super()._addnotification(order, quicknotify=quicknotify)
+
+    def clear(self) -> None:
+        """Let go of our own orders, which Backtrader would keep to the end."""
+        if self._orderspending:
+            self._orderspending = self._trm.of_others(self._orderspending)
+        super().clear()
 
     def _notify(self, qorders: object = (), qtrades: object = ()) -> None:
         super()._notify(qorders=qorders, qtrades=qtrades)

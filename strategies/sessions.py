@@ -49,6 +49,7 @@ class SharedSessions:
     def __init__(self, feeds: Feeds, needs: Needs) -> None:
         self._feeds, self._needs = feeds, needs
         self._equity = feeds["equity"]
+        self._clock = self._equity.datetime  # a line is as long as its feed
         self._n_handled = 0
         self._bars = BarByBar(feeds)
         self._joined: LiveBars[bool] = LiveBars(feeds, self._is_whole)
@@ -77,7 +78,7 @@ class SharedSessions:
             self._has_joined |= self._joined.take() is not None
             return self._has_joined
         if self._is_preloaded:  # all bars were looked at
-            return len(self._equity) > self._n_handled
+            return len(self._clock) > self._n_handled
         is_new = self._bars.has_new()
         if is_new:
             check_current_values(self._feeds, self._needs)
@@ -89,7 +90,7 @@ class SharedSessions:
             self._has_joined = False
             self.log_halts(before=self._joined.newest)
             return self._joined.newest
-        self._n_handled = len(self._equity)
+        self._n_handled = len(self._clock)
         if not self._is_preloaded:
             self._bars.handle()
         return float(stamp_of(self._equity))

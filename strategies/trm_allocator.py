@@ -129,12 +129,12 @@ class TRMAllocator(RebalancingStrategy):
 
     def _trm_decisions(self) -> pd.DataFrame:
         """Return the table of decisions, whatever a subclass calls by its name."""
-        signal, rows = self._trm_signal, self._trm.ledger.decided
-        found = [signal.decided[row[0]] for row in rows]
+        signal, rows = self._trm_signal, self._trm.ledger.decided_rows()
+        found = [signal.decided[number] for number in rows[:, 0].tolist()]
         return decision_table(
             [decision for decision, _ in found],
             [features for _, features in found],
-            [row[1:] for row in rows],
+            rows[:, 1:],
             signal.schema,
         )
 

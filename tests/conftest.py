@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import shutil
 import sys
 from importlib.util import find_spec
@@ -14,6 +15,9 @@ import pytest
 
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.market.bars import Bars
+
+os.environ["TRM_BT_CACHE"] = "off"
+"""Answers are computed, in processes that tests start too, but for test_answers.py."""
 
 
 class SkipWithoutTorch:

@@ -156,6 +156,17 @@ def test_one_row_has_these_bits_whatever_the_layout_of_members():
     assert rows[0].tobytes() == rows[1].tobytes()
 
 
+def test_rows_have_the_same_bits_in_parts_and_together(monkeypatch):
+    bars = make_bars(900, has_options=True)
+    together = compute_features(bars)
+    monkeypatch.setattr("trm_bt.market.features._MAX_VALUES", 1)
+
+    in_parts = compute_features(bars)
+
+    assert len(together.frame) > 2 * together.schema.n_lookback
+    pd.testing.assert_frame_equal(in_parts.frame, together.frame, check_exact=True)
+
+
 def test_flat_prices_give_zero_and_are_counted(bars):
     flat = bars.equity.assign(
         open=100.0, high=100.0, low=100.0, close=100.0, volume=0.0

@@ -1,6 +1,9 @@
 """The network against a plain float64 reference written from the paper's pseudocode."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +12,8 @@ from torch import Tensor
 
 from trm_bt.config import ModelConfig
 from trm_bt.learning import nets
-from trm_bt.learning.model import BLOCK_ROWS, TinyRecursiveModel, cpu_threads
+from trm_bt.learning.blocks import BLOCK_ROWS
+from trm_bt.learning.model import TinyRecursiveModel, _drawn_answers, cpu_threads
 
 SIZES = [(16, 6, 3), (32, 1, 1), (48, 2, 4), (64, 3, 2), (16, 4, 1)]
 FORMS = ["dual", "paper"]
@@ -342,6 +346,76 @@ def test_the_same_row_has_the_same_bits_in_every_position_of_a_block(
             found = model.predict(rows)
         assert len(found.logits.unique(dim=0)) == 1
         assert len(found.halt_logits.unique()) == 1
+
+
+KERNELS = {
+    "sse41": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+    "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "ATEN_CPU_CAPABILITY": "avx512"},
+    "compatible": {"MKL_CBWR": "COMPATIBLE"},  # there 4 rows have other bits
+}
+"""Settings by which this processor computes as another one would."""
+
+
+def check_bits_by_every_size() -> None:
+    """Compare rows in every small block, beside a block and alone; by both libraries.
+
+    The small block that is used must have been found to keep the bits, and must be
+    small enough to be of use.
+    """
+    for has_onednn in {nets.HAS_ONEDNN, False}:
+        nets.HAS_ONEDNN = has_onednn
+        for architecture in ("dual", "paper"):
+            config = ModelConfig(
+                architecture=architecture,
+                num_latent_steps=1,
+                num_recursion_cycles=1,
+                max_supervision_steps=2,
+            )
+            model = TinyRecursiveModel(config)
+            features = draw(BLOCK_ROWS + 9, 10, dtype=torch.float32)
+            with cpu_threads(1):
+                together = model.predict(features, n_threads=2)
+                for n_rows in (3, 7, 40):
+                    apart = [model.predict(rows) for rows in features.split(n_rows)]
+                    for name in ("logits", "halt_logits", "n_steps"):
+                        joined = torch.cat([getattr(found, name) for found in apart])
+                        assert torch.equal(joined, getattr(together, name)), n_rows
+                assert model._gives_the_bits_of_a_block(features, 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_small_blocks_have_the_bits_of_large_ones_on_other_processors(kernel):
+    code = "from tests.test_model import check_bits_by_every_size as check; check()"
+    mkl = {"MKL_ENABLE_INSTRUCTIONS": kernel.upper().replace("SSE41", "SSE4_2")}
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, **mkl, **KERNELS[kernel]},
+        check=True,
+        timeout=600,
+    )
+
+
+def test_a_block_that_adds_up_otherwise_is_not_used(monkeypatch):
+    model = make_model((64, 1, 1), max_supervision_steps=1).float()
+    features = draw(BLOCK_ROWS + 9, 10, dtype=torch.float32)
+    expected = model.predict(features)
+    plain, seen = nets.affine, set()
+
+    def backwards_if_small(rows, weight, added):
+        seen.add(len(rows))
+        if len(rows) >= 32:
+            return plain(rows, weight, added)
+        return plain(rows.flip(1).contiguous(), weight.flip(1).contiguous(), added)
+
+    monkeypatch.setattr(nets, "affine", backwards_if_small)
+    _drawn_answers.cache_clear()
+    found = model.predict(features)
+    _drawn_answers.cache_clear()
+
+    assert torch.equal(found.logits, expected.logits)
+    assert seen == {16, 32, BLOCK_ROWS}  # 16 was tried, and 32 then used
 
 
 @pytest.mark.parametrize("has_onednn", LIBRARIES)

@@ -27,6 +27,7 @@ from threading import Thread
 from typing import Any, Final, Literal, TypeVar
 
 from trm_bt.errors import ConfigError, TRMError
+from trm_bt.processes import is_fork
 from trm_bt.tasks import InThisProcess, listen
 
 ExecutorName = Literal["local", "dask"]
@@ -94,6 +95,15 @@ def n_available_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def n_free_cpus() -> int:
+    """Return how many processors threads of this process may use.
+
+    A worker has one, for its siblings use the others, and so has a fork.
+    """
+    is_worker = multiprocessing.parent_process() is not None
+    return 1 if is_worker or is_fork() else n_available_cpus()
 
 
 @contextmanager

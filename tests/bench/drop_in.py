@@ -3,13 +3,16 @@
 The plain script is an ordinary one: `PandasData` feeds, Backtrader's own broker, no
 observers, no model; it reads precomputed weights and sizes its orders at the open with
 cheat-on-open, exactly as the allocator does, so that orders and equity are the same.
-All runs are made in this process, turn by turn, with one thread and the default-size
-network; the processor seconds of the fastest of each count, so that other work on the
-machine counts little. Orders and equity are compared before any time is taken.
+All runs are made in this process, turn by turn, with the default-size network; the
+fastest of each counts, in seconds of the processor, so that other work on the machine
+counts little, and in seconds of the clock, since a batch of decisions uses all cores.
+Answers are computed, but for one run, which finds them as a new process would. Orders
+and equity are compared before any time is taken.
     python -m tests.bench.drop_in [folder with SPY, TLT and VIX files]
 """
 
 import gc
+import os
 import sys
 import tempfile
 import time
@@ -21,9 +24,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from tests.bench.side_by_side import processor_name
 from trm_bt import TRMAllocator, TRMPolicy, load_bars
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.feeds.backtrader import add_bars
+from trm_bt.learning import answers
 from trm_bt.learning.checkpoint import save_checkpoint
 from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.trainer import train
@@ -165,21 +170,41 @@ def check_same(plain: bt.Strategy, ours: bt.Strategy) -> None:
     assert len(filled) == len(ours.orders) == ours.n_submitted
 
 
-def fastest(runs: dict[str, Callable[[], bt.Strategy]]) -> dict[str, float]:
-    """Make every run `N_TURNS` times, turn by turn; return the fastest seconds."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+def fastest(runs: dict[str, Callable[[], bt.Strategy]]) -> dict[str, np.ndarray]:
+    """Make every run `N_TURNS` times, turn by turn.
+
+    Returns the fewest seconds of processor and clock of each.
+    """
+    seconds: dict[str, list[np.ndarray]] = {name: [] for name in runs}
     for _ in range(N_TURNS):
         for name, run in runs.items():
             gc.collect()
-            begun = time.process_time()
+            begun = np.array([time.process_time(), time.perf_counter()])
             run()
-            seconds[name].append(time.process_time() - begun)
-    return {name: min(taken) for name, taken in seconds.items()}
+            ended = np.array([time.process_time(), time.perf_counter()])
+            seconds[name].append(ended - begun)
+    return {name: np.min(taken, axis=0) for name, taken in seconds.items()}
+
+
+def new_folder(work: str) -> Path:
+    """Return an empty folder for answers."""
+    return Path(tempfile.mkdtemp(dir=work))
+
+
+def run_kept(bars: Bars, folder: Path, **params: object) -> bt.Strategy:
+    """Run the allocator as a process would that finds answers in a folder."""
+    answers._kept.cache_clear()
+    os.environ[answers.SWITCH] = str(folder)
+    try:
+        return run_ours(bars, **params)
+    finally:
+        os.environ[answers.SWITCH] = "off"
 
 
 def main() -> None:
     """Print every ratio to the plain script."""
     torch.set_num_threads(1)
+    os.environ[answers.SWITCH] = "off"
     bars = load_bars(sys.argv[1] if len(sys.argv) > 1 else "sample")
     bars = Bars(bars.equity, bars.bond, bars.volatility, source=bars.source)
     bars = bars.between(bars.sessions[max(len(bars.sessions) - N_SESSIONS, 0)])
@@ -188,6 +213,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         one, four = (save_model(bars, Path(work), max_steps=n) for n in (1, 4))
         model = {"allow_in_sample": True, "checkpoint": one}
+        default = {"allow_in_sample": True, "checkpoint": four}
+        kept = new_folder(work)
+        run_kept(bars, kept, **default)
         classes = decided_classes(bars, one)
         drawn = rng.integers(0, 8, len(bars.sessions))
         held = np.repeat(drawn[::N_HELD], N_HELD)[: len(drawn)]
@@ -200,9 +228,8 @@ def main() -> None:
             {
                 "plain": lambda: run_plain(bars, classes, 59),
                 "model, 1 step": lambda: run_ours(bars, **model),
-                "model, defaults": lambda: run_ours(
-                    bars, checkpoint=four, allow_in_sample=True
-                ),
+                "model, defaults": lambda: run_kept(bars, new_folder(work), **default),
+                "model, defaults, again": lambda: run_kept(bars, kept, **default),
                 "no model": lambda: run_ours(bars, policy=known),
                 "no model, their broker": lambda: run_ours(
                     bars, policy=known, is_quiet=False
@@ -213,13 +240,16 @@ def main() -> None:
                 "bar by bar": lambda: run_ours(tail, runonce=False, **model),
             }
         )
-    per_bar = taken.pop("bar by bar") * (len(bars.sessions) - 59) / N_BAR_BY_BAR
-    print(f"3 feeds of {len(bars.sessions)} sessions, fastest of {N_TURNS} turns")
+    per_bar = taken.pop("bar by bar") / N_BAR_BY_BAR
+    batch = taken["model, 1 step"] / (len(bars.sessions) - 59)
+    print(f"On {processor_name()}; 3 feeds of {len(bars.sessions)} sessions.\n")
+    print("| times the plain script | of the processor | of the clock |\n|---|---|---|")
     for name, seconds in taken.items():
-        print(f"{name:24}{seconds:8.2f} s{seconds / taken['plain']:8.2f} x plain")
+        of_processor, of_clock = seconds / taken["plain"]
+        print(f"| {name} | {of_processor:.2f} | {of_clock:.2f} |")
     print(
-        f"{'bar by bar, 1 step':24}{per_bar:8.0f} s from {N_BAR_BY_BAR} sessions, "
-        f"{per_bar / taken['model, 1 step']:.0f} x the batch"
+        f"\nBar by bar, 1 step: {1e3 * per_bar[0]:.1f} ms a decision, with its bar and "
+        f"its orders; {per_bar[0] / batch[0]:.0f} times as long as in one batch."
     )
 
 

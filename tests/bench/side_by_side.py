@@ -4,14 +4,18 @@ Seconds are those of the processor, on one thread, and the fastest of several tu
 which all take part one after the other: other work on the machine then counts little.
 """
 
+import platform
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from trm_bt import load_bars
+from trm_bt.executors import n_available_cpus
 from trm_bt.learning.dataset import Scaler
 from trm_bt.market.features import compute_features
 
@@ -36,3 +40,15 @@ def feature_rows() -> Tensor:
     bars = load_bars(sys.argv[1] if len(sys.argv) > 1 else "sample")
     values = compute_features(bars).frame.to_numpy()[-N_ROWS:]
     return torch.from_numpy(Scaler.fit(values).transform(values))
+
+
+def processor_name() -> str:
+    """Return what the processor calls itself, and how many of it may be used."""
+    named = re.search(r"model name\s*: (.+)", _cpu_info())
+    name = named[1] if named else platform.processor() or platform.machine()
+    return f"{name}, {n_available_cpus()} cores"
+
+
+def _cpu_info() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.is_file() else ""

@@ -125,7 +125,7 @@ class _Used:
     def policy(self) -> TRMPolicy:
         """Return the policy."""
         members = [[unpack(packed) for packed in member] for member in self.members]
-        return TRMPolicy(*members, device=self.device)
+        return TRMPolicy(*members, device=self.device, keeps_answers=False)
 
 
 def _check_features(setup: _SetUp) -> AuditResult:

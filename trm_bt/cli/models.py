@@ -270,7 +270,9 @@ def audit_command(
 
             policy = None
             if audit.checkpoint is not None:
-                policy = TRMPolicy.load(audit.checkpoint, device=device)
+                policy = TRMPolicy.load(
+                    audit.checkpoint, device=device, keeps_answers=False
+                )
             bars = (
                 bars_for(request, policy.schema) if policy else training_bars(request)
             )

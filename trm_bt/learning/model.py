@@ -18,21 +18,23 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trm_bt.config import ModelConfig
-from trm_bt.learning.nets import Dropout, DualNets, PaperNet, States
+from trm_bt.learning import nets
+from trm_bt.learning.blocks import BLOCK_ROWS, cut, in_blocks
+from trm_bt.learning.nets import Cycle, Dropout, DualNets, PaperNet, Parts, States
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.processes import is_fork
 
-BLOCK_ROWS: Final = 128
-"""Rows of a block: inference always multiplies whole blocks, the last one padded, so
-that a row's bits do not depend on how many rows are given."""
+_AT_ONCE: Final = 64 * BLOCK_ROWS
+"""Rows whose states are there at a time: 16 MiB each at the default width."""
+_ONE_OF_EACH: Final = {"num_latent_steps": 1, "num_recursion_cycles": 1}
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,9 @@ class TinyRecursiveModel(nn.Module):
         list of States
             Answer and latent after each of the n + 1 updates.
         """
-        return list(self.nets.begin_pass(embedded, dropout)(states))
+        parts = self.nets.parts()
+        entered = self.nets.enter(embedded, parts)
+        return list(self.nets.begin_pass(entered, parts, dropout)(states))
 
     def compute_halt_signal(self, states: States) -> Tensor:
         """Return the halt logits of states, shape (batch,)."""
@@ -185,8 +189,24 @@ class TinyRecursiveModel(nn.Module):
         Pass
             Logits, halt logits and final states.
         """
-        states = states or self.initial_states(len(features))
-        cycle = self.nets.begin_pass(self.embedding(features), dropout)
+        parts = self.nets.parts()
+        entered = self.nets.enter(self.embedding(features), parts)
+        return self._pass(
+            self.nets.begin_pass(entered, parts, dropout),
+            states or self.initial_states(len(features)),
+            dropout,
+            return_intermediate=return_intermediate,
+        )
+
+    def _pass(
+        self,
+        cycle: Cycle,
+        states: States,
+        dropout: Dropout = None,
+        *,
+        return_intermediate: bool = False,
+    ) -> Pass:
+        """Make the T cycles of a pass over rows that have entered."""
         trace: list[States] = []
         for index in range(self.config.num_recursion_cycles):
             is_last = index == self.config.num_recursion_cycles - 1
@@ -203,25 +223,49 @@ class TinyRecursiveModel(nn.Module):
         )
 
     @torch.inference_mode()
-    def predict(self, features: Tensor) -> Prediction:
+    def predict(self, features: Tensor, *, n_threads: int = 1) -> Prediction:
         """Run every row until its halt head says stop.
 
         A row halts after the first pass whose halt probability reaches
         `halt_threshold`, at the latest after `max_supervision_steps`. Rows are
-        independent: any split of the rows gives the same bits.
+        independent: any split of the rows, and any number of threads over torch with
+        one of its own, gives the same bits.
 
         Parameters
         ----------
         features : Tensor of shape (n_rows, n_features)
             Standardised features.
+        n_threads : int
+            Blocks of rows computed at a time.
 
         Returns
         -------
         Prediction
             Logits, halt logits and steps of each row.
         """
+        parts = self.nets.parts()
+        made = [
+            self._predict(rows, parts, n_threads) for rows in cut(features, _AT_ONCE)
+        ]
+        return Prediction(
+            torch.cat([one.logits for one in made]),
+            torch.cat([one.halt_logits for one in made]),
+            torch.cat([one.n_steps for one in made]),
+            torch.cat([one.step_logits for one in made], dim=1),
+        )
+
+    def _predict(self, features: Tensor, parts: Parts, n_threads: int) -> Prediction:
+        """Run so many rows that their states need little memory."""
         n_rows, max_steps = len(features), self.config.max_supervision_steps
-        states = States(*(state.clone() for state in self.initial_states(n_rows)))
+        blocks = partial(
+            in_blocks,
+            may_be=partial(self._gives_the_bits_of_a_block, features),
+            n_threads=n_threads,
+        )
+        (entered,) = blocks(
+            lambda rows: (self.nets.enter(self.embedding(rows), parts),), [features]
+        )
+        states = [state.clone() for state in self.initial_states(n_rows)]
         logits = features.new_empty(n_rows, self.n_allocations)
         step_logits = features.new_full((max_steps, *logits.shape), math.nan)
         halt_logits = features.new_empty(n_rows)
@@ -233,15 +277,15 @@ class TinyRecursiveModel(nn.Module):
         for step in range(max_steps):
             if not len(running):
                 break
-            output = self._pass_in_blocks(
-                features[running], States(*(state[running] for state in states))
+            found = blocks(
+                partial(self._answer, parts),
+                [rows[running] for rows in (entered, *states)],
             )
-            logits[running], halt_logits[running] = output.logits, output.halt_logits
-            step_logits[step, running] = output.logits
-            states.answer[running], states.latent[running] = output.states
+            logits[running], halt_logits[running] = found[:2]
+            step_logits[step, running] = found[0]
+            states[0][running], states[1][running] = found[2:]
             n_steps[running] = step + 1
-            is_done = output.halt_logits >= threshold
-            running = running[~is_done]
+            running = running[~(found[1] >= threshold)]
         return Prediction(logits, halt_logits, n_steps, step_logits)
 
     def get_strategy_probabilities(self, features: Tensor) -> Tensor:
@@ -253,30 +297,78 @@ class TinyRecursiveModel(nn.Module):
         confidence, allocation = self.get_strategy_probabilities(features).max(dim=1)
         return allocation, confidence
 
-    def _pass_in_blocks(self, features: Tensor, states: States) -> Pass:
-        """Make a pass over blocks of exactly `BLOCK_ROWS` rows, the last one padded."""
-        n_rows = len(features)
-        n_padding = -n_rows % BLOCK_ROWS
-        blocks = [
-            torch.split(functional.pad(rows, (0, 0, 0, n_padding)), BLOCK_ROWS)
-            for rows in (features, *states)
-        ]
-        passes = [
-            self(rows, States(answer, latent))
-            for rows, answer, latent in zip(*blocks, strict=True)
-        ]
+    def _answer(
+        self, parts: Parts, entered: Tensor, answer: Tensor, latent: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Make a pass over a block; return logits, halt logits, answer and latent."""
+        cycle = self.nets.begin_pass(entered, parts, None)
+        made = self._pass(cycle, States(answer, latent))
+        return made.logits, made.halt_logits, *made.states
 
-        def joined(parts: list[Tensor]) -> Tensor:
-            return torch.cat(parts)[:n_rows]
-
-        return Pass(
-            joined([one.logits for one in passes]),
-            joined([one.halt_logits for one in passes]),
-            States(
-                joined([one.states.answer for one in passes]),
-                joined([one.states.latent for one in passes]),
-            ),
+    def _gives_the_bits_of_a_block(self, rows: Tensor, n_rows: int) -> bool:
+        """Tell whether so few rows have the bits that they have in a whole block."""
+        if rows.device.type != "cpu":
+            return False
+        widths = rows.shape[1], self.n_allocations
+        blocks = (
+            _drawn_answers(size, *_kernels(self.config, widths, rows.dtype))
+            for size in (n_rows, BLOCK_ROWS)
         )
+        return torch.equal(*blocks)
+
+
+def kernel_bits(config: ModelConfig, widths: tuple[int, int]) -> bytes:
+    """Return bits by which this processor's products of float32 can be told.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Sizes of the network.
+    widths : (int, int)
+        Number of features and of allocations.
+    """
+    kernels = _kernels(config, widths, torch.float32)
+    return _drawn_answers(BLOCK_ROWS, *kernels).numpy().tobytes()
+
+
+def _kernels(
+    config: ModelConfig, widths: tuple[int, int], dtype: torch.dtype
+) -> tuple[ModelConfig, tuple[int, int], torch.dtype, tuple[bool, int]]:
+    """Return what decides by which kernels rows are multiplied, on one processor."""
+    one_of_each = config.model_copy(update=_ONE_OF_EACH)
+    return one_of_each, widths, dtype, (nets.HAS_ONEDNN, torch.get_num_threads())
+
+
+@cache
+@torch.inference_mode()
+def _drawn_answers(
+    n_rows: int,
+    config: ModelConfig,
+    widths: tuple[int, int],
+    dtype: torch.dtype,
+    _multiplied_by: tuple[bool, int],
+) -> Tensor:
+    """Return what a network with drawn parameters makes of a block, cut into smaller.
+
+    In which order a product adds up depends on its shape, and never on its numbers:
+    this network meets every product of such a model, in every place of a block.
+    """
+    model = TinyRecursiveModel(config, n_features=widths[0], n_allocations=widths[1])
+    drawn = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.normal_(std=parameter.shape[-1] ** -0.5, generator=drawn)
+    model = model.to(dtype)
+    rows = torch.randn(BLOCK_ROWS, widths[0], generator=drawn).to(dtype)
+    starts = torch.randn(2, BLOCK_ROWS, config.hidden_dim, generator=drawn).to(dtype)
+    parts = model.nets.parts()
+
+    def answers(rows: Tensor, answer: Tensor, latent: Tensor) -> Tensor:
+        entered = model.nets.enter(model.embedding(rows), parts)
+        logits, halt_logits, *states = model._answer(parts, entered, answer, latent)
+        return torch.cat([entered, logits, halt_logits[:, None], *states], dim=1)
+
+    blocks = zip(*(cut(each, n_rows) for each in (rows, *starts)), strict=True)
+    return torch.cat([answers(*block) for block in blocks])
 
 
 @contextmanager

@@ -48,6 +48,9 @@ class States(NamedTuple):
 Cycle = Callable[[States], Iterator[States]]
 """From the states before a cycle to those after each of its n + 1 updates."""
 
+Parts = tuple[Tensor, ...]
+"""Weights of a layer that is taken apart, in the order of its inputs."""
+
 Dropout = np.random.Generator | None
 """Source of the dropout masks; None for no dropout."""
 
@@ -56,8 +59,8 @@ class DualNets(nn.Module):
     """A net for z and one for y.
 
     ``z <- z + LN(W2 gelu(W1 [x; y; z]))`` and ``y <- y + LN(W4 gelu(W3 [y; z]))``.
-    ``W1 [x; y; z]`` is the sum of three products; that of x is computed once a pass and
-    that of y once a cycle.
+    ``W1 [x; y; z]`` is the sum of three products; that of x is computed once, and that
+    of y once a cycle.
 
     The gains of the two update norms start at 1 / n and 1 / T, so that a cycle moves
     the latent, and a pass the answer, by about one unit. With gains of 1 the states
@@ -86,11 +89,17 @@ class DualNets(nn.Module):
         zeros = self.reason_out.weight.new_zeros(n_rows, self.config.hidden_dim)
         return States(zeros, zeros.clone())
 
-    def begin_pass(self, embedded: Tensor, dropout: Dropout) -> Cycle:
-        """Return the cycle of a pass over x, shape (batch, hidden_dim)."""
-        w1 = column_parts(self.reason_in.weight, 3)  # each (hidden, hidden): x, y, z
-        from_embedded = affine(embedded, w1[0], self.reason_in.bias)
-        return partial(self._cycle, from_embedded, w1, dropout)
+    def parts(self) -> Parts:
+        """Return W1 by its columns x, y and z, each of shape (hidden, hidden)."""
+        return column_parts(self.reason_in.weight, 3)
+
+    def enter(self, embedded: Tensor, parts: Parts) -> Tensor:
+        """Return what x adds in every latent step, shape (batch, hidden_dim)."""
+        return affine(embedded, parts[0], self.reason_in.bias)
+
+    def begin_pass(self, entered: Tensor, parts: Parts, dropout: Dropout) -> Cycle:
+        """Return the cycle of a pass over rows that have entered."""
+        return partial(self._cycle, entered, parts, dropout)
 
     def logits(self, states: States) -> Tensor:
         """Return the logits of y, shape (batch, n_allocations)."""
@@ -104,14 +113,14 @@ class DualNets(nn.Module):
 
     def _cycle(
         self,
-        from_embedded: Tensor,
-        w1: tuple[Tensor, ...],
+        entered: Tensor,
+        parts: Parts,
         dropout: Dropout,
         states: States,
     ) -> Iterator[States]:
         answer, latent = states
-        _, w1_answer, w1_latent = w1
-        fixed = affine(answer, w1_answer, from_embedded)  # (batch, hidden)
+        _, w1_answer, w1_latent = parts
+        fixed = affine(answer, w1_answer, entered)  # (batch, hidden)
         for _ in range(self.config.num_latent_steps):
             inner = affine(latent, w1_latent, fixed)  # W1 [x; y; z]
             hidden = self._activate(inner, dropout)
@@ -172,9 +181,17 @@ class PaperNet(nn.Module):
             self.answer_start.expand(n_rows, -1), self.latent_start.expand(n_rows, -1)
         )
 
-    def begin_pass(self, embedded: Tensor, _: Dropout) -> Cycle:
-        """Return the cycle of a pass over x, shape (batch, hidden_dim)."""
-        return partial(self._cycle, embedded)
+    def parts(self) -> Parts:
+        """Return nothing: no layer is taken apart."""
+        return ()
+
+    def enter(self, embedded: Tensor, _: Parts) -> Tensor:
+        """Return what x adds in every latent step, which is x itself."""
+        return embedded
+
+    def begin_pass(self, entered: Tensor, _: Parts, __: Dropout) -> Cycle:
+        """Return the cycle of a pass over rows that have entered."""
+        return partial(self._cycle, entered)
 
     def logits(self, states: States) -> Tensor:
         """Return the logits of y, shape (batch, n_allocations)."""
@@ -185,9 +202,9 @@ class PaperNet(nn.Module):
         """Return the halt logits of y, shape (batch,)."""
         return torch.as_tensor(self.halt(states.answer)).squeeze(1)  # (batch,)
 
-    def _cycle(self, embedded: Tensor, states: States) -> Iterator[States]:
+    def _cycle(self, entered: Tensor, states: States) -> Iterator[States]:
         answer, latent = states
-        fixed = embedded + answer  # x + y
+        fixed = entered + answer  # x + y
         for _ in range(self.config.num_latent_steps):
             latent = self._net(fixed + latent)
             yield States(answer, latent)
@@ -251,7 +268,7 @@ def affine(rows: Tensor, weight: Tensor, added: Tensor) -> Tensor:
     return torch.addmm(added, rows, weight.t())
 
 
-def column_parts(weight: Tensor, n_parts: int) -> tuple[Tensor, ...]:
+def column_parts(weight: Tensor, n_parts: int) -> Parts:
     """Split a layer's weights by its inputs, shape (n_out, n_in / n_parts) each.
 
     In inference mode each is a copy: oneDNN is thousands of times slower on a view.

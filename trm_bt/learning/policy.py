@@ -1,6 +1,5 @@
 """From feature rows to decisions, by the models of one seed or of several."""
 
-import hashlib
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -14,11 +13,13 @@ import torch
 
 from trm_bt.config import Device
 from trm_bt.errors import CheckpointError
+from trm_bt.learning.answers import Answers, fingerprint
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
-from trm_bt.learning.devices import full_precision, pick_device
-from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
+from trm_bt.learning.devices import pick_device
+from trm_bt.learning.model import cpu_threads
 from trm_bt.learning.records import TrainedModel
 from trm_bt.manifest import MANIFEST
+from trm_bt.market._typing import FloatArray
 from trm_bt.market.decisions import IN_SAMPLE, Decision, abstain
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.text import reason_of
@@ -42,6 +43,9 @@ class TRMPolicy:
     allow_in_sample : bool
         Whether the oldest model may decide sessions it was trained on. Everything
         made from such decisions must be marked "in sample".
+    keeps_answers : bool
+        Whether to keep what a model answers to a row, and to take what is kept: the
+        bits are the same.
 
     Attributes
     ----------
@@ -66,6 +70,7 @@ class TRMPolicy:
         *members: Sequence[TrainedModel],
         device: Device = "auto",
         allow_in_sample: bool = False,
+        keeps_answers: bool = True,
     ) -> None:
         self.members: tuple[_Models, ...] = tuple(
             tuple(sorted(models, key=_known_on)) for models in members
@@ -74,7 +79,8 @@ class TRMPolicy:
         self.in_sample = allow_in_sample
         self.device = device
         self._device = pick_device(device)
-        self._networks: dict[tuple[int, int], TinyRecursiveModel] = {}
+        self._is_kept = keeps_answers
+        self._by_model: dict[tuple[int, int], Answers] = {}
 
     @classmethod
     def load(
@@ -83,6 +89,7 @@ class TRMPolicy:
         *,
         device: Device = "auto",
         allow_in_sample: bool = False,
+        keeps_answers: bool = True,
     ) -> "TRMPolicy":
         """Load a checkpoint, a walk-forward set, or a folder with a set a seed.
 
@@ -91,7 +98,7 @@ class TRMPolicy:
         path : str or Path
             A checkpoint folder, a folder of checkpoint folders, or a folder of such
             sets, whose probabilities are averaged.
-        device, allow_in_sample
+        device, allow_in_sample, keeps_answers
             As in the class.
 
         Raises
@@ -109,7 +116,12 @@ class TRMPolicy:
                 _load_set(folder)
                 for folder in (inner if inner and is_nested else [path])
             ]
-        return cls(*members, device=device, allow_in_sample=allow_in_sample)
+        return cls(
+            *members,
+            device=device,
+            allow_in_sample=allow_in_sample,
+            keeps_answers=keeps_answers,
+        )
 
     @property
     def models(self) -> _Models:
@@ -124,7 +136,7 @@ class TRMPolicy:
     @property
     def fingerprints(self) -> list[str]:
         """SHA-256 of each model: of its parameters and of what it takes for usual."""
-        return [_fingerprint(model) for models in self.members for model in models]
+        return [fingerprint(model) for models in self.members for model in models]
 
     def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""
@@ -200,17 +212,15 @@ class TRMPolicy:
         """Run one model over its rows."""
         trained = self.members[member][position]
         z_scores = trained.scaler.transform(features)
-        n_threads = trained.config.training.num_threads
-        with cpu_threads(n_threads), full_precision():
-            rows = torch.from_numpy(z_scores).to(self._device)
-            prediction = self._network(member, position).predict(rows)
-            # (max_steps, n_rows, n_allocations), NaN after a row has halted
-            by_step = _probabilities(prediction.step_logits)
-            probabilities = _probabilities(prediction.logits)
+        answers = self._answers(member, position).to(z_scores)
+        n_steps = answers["n_steps"].tolist()
+        # (n_rows, max_steps, n_allocations), NaN after a row has halted
+        by_step = _probabilities(answers["step_logits"])
+        probabilities = by_step[np.arange(len(answers)), answers["n_steps"] - 1]
         # One by one: a vector's last few elements round differently from its others.
         halt_probs = [
             0.5 + 0.5 * math.tanh(0.5 * logit)
-            for logit in prediction.halt_logits.tolist()
+            for logit in answers["halt_logit"].tolist()
         ]
         is_bad = ~np.isfinite(np.column_stack([probabilities, halt_probs])).all(axis=1)
         if is_bad.any():
@@ -219,7 +229,6 @@ class TRMPolicy:
                 f"on {sessions[int(is_bad.argmax())].date()}: its weights or its "
                 "scaler are out of range. Train it again."
             )
-        n_steps = prediction.n_steps.tolist()
         return [
             Decision(
                 session,
@@ -229,23 +238,19 @@ class TRMPolicy:
                 n_steps[row],
                 _stamp(trained, session),
                 z_scores[row],
-                by_step[: n_steps[row], row],
+                by_step[row, : n_steps[row]],
             )
             for row, session in enumerate(sessions)
         ]
 
-    def _network(self, member: int, position: int) -> TinyRecursiveModel:
-        """Build a model's network when it is first needed."""
+    def _answers(self, member: int, position: int) -> Answers:
+        """Return what a model answers, itself unpacked when it is first needed."""
         key = member, position
-        if key not in self._networks:
-            trained = self.members[member][position]
-            n_allocations = len(self.schema.table)
-            network = TinyRecursiveModel(
-                trained.config.model, n_allocations=n_allocations
+        if key not in self._by_model:
+            self._by_model[key] = Answers(
+                self.members[member][position], self._device, is_kept=self._is_kept
             )
-            network.load_state_dict(trained.parameters)
-            self._networks[key] = network.eval().to(self._device)
-        return self._networks[key]
+        return self._by_model[key]
 
 
 def _folders(path: Path) -> list[Path]:
@@ -307,9 +312,9 @@ def _check_members(members: Sequence[_Models]) -> None:
                 )
 
 
-def _probabilities(logits: torch.Tensor) -> np.ndarray:
+def _probabilities(logits: FloatArray) -> FloatArray:
     """Return the softmax of logits over their last axis, computed in float64."""
-    shares: np.ndarray = logits.double().cpu().softmax(dim=-1).numpy()
+    shares: FloatArray = torch.from_numpy(logits).double().softmax(dim=-1).numpy()
     return shares
 
 
@@ -329,15 +334,6 @@ def _mean(made: Sequence[Decision]) -> Decision:
 
 def _known_on(model: TrainedModel) -> date:
     return model.record.last_label_known_on
-
-
-def _fingerprint(model: TrainedModel) -> str:
-    found = hashlib.sha256()
-    for name, values in sorted(model.parameters.items()):
-        found.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
-    for moments in (model.scaler.mean, model.scaler.std):
-        found.update(moments.tobytes())
-    return found.hexdigest()
 
 
 def _stamp(model: TrainedModel, session: pd.Timestamp) -> str:

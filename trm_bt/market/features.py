@@ -6,7 +6,7 @@ its own trailing sessions alone, so that one row or a whole history gives the sa
 bits. The batch function, the indicator and the labelling analyzer all call it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -32,6 +32,8 @@ FORMULA_VERSION: Final = 2
 _ROLES: Final = {"volume": "equity"}
 """Role of an input where it does not bear the role's name."""
 _OBSERVED: Final[tuple[Status, ...]] = tuple("observed" for _ in FEATURES)
+_MAX_VALUES: Final = 2**20
+"""Closes of members computed with at once: eight MiB."""
 _CORE_INPUTS: Final = frozenset({*CORE_ROLES, *_ROLES})
 
 
@@ -308,21 +310,43 @@ def feature_rows(
     BarsError
         If there are fewer sessions than the schema's longest lookback.
     """
-    chosen, config = schema.formulas, schema.lookbacks
-    n_needed = [formula.n_sessions(config) for formula in chosen]
+    config = schema.lookbacks
+    n_needed = [formula.n_sessions(config) for formula in schema.formulas]
     n_sessions, n_lookback = len(inputs["equity"]), max(n_needed)
     if n_sessions < n_lookback:
         raise BarsError(
             f"Features need {n_lookback} sessions of bars, got {n_sessions}. "
             "Give more history or shorter lookbacks."
         )
+    # a row is a function of its own window: what does not fit the caches goes in parts
+    n_at_once = max(_MAX_VALUES // max(1, len(schema.members)), n_lookback)
+    parts = [
+        _rows_of(
+            {
+                name: v[first : first + n_at_once + n_lookback - 1]
+                for name, v in inputs.items()
+            },
+            schema,
+            n_needed,
+        )
+        for first in range(0, n_sessions - n_lookback + 1, n_at_once)
+    ]
+    rows, is_zero = map(np.concatenate, zip(*parts, strict=True))
+    return rows, is_zero
+
+
+def _rows_of(
+    inputs: Mapping[str, FloatArray], schema: FeatureSchema, n_needed: Sequence[int]
+) -> tuple[FloatSessionsByFeature, BoolSessionsByFeature]:
+    """Compute the feature rows of as many sessions as there are windows for."""
+    config, n_lookback = schema.lookbacks, max(n_needed)
 
     def column(formula: Formula, n_own: int) -> Column:
         first = n_lookback - n_own  # the longest lookback decides the rows
         arrays = [inputs[name][first:] for name in formula.inputs]
         return formula.compute(*arrays, *formula.sessions_looked_back(config))
 
-    columns = list(map(column, chosen, n_needed))
+    columns = list(map(column, schema.formulas, n_needed))
     rows = np.stack([values for values, _ in columns], axis=-1)
     is_zero = np.stack([is_zero for _, is_zero in columns], axis=-1)
     return rows, is_zero
