@@ -28,6 +28,11 @@ class SkipWithoutTorch:
         if name == "torch":
             pytest.skip("torch is not installed", allow_module_level=True)
 
+    @staticmethod
+    def find_distributions(context):
+        SkipWithoutTorch.find_spec(context.name)
+        return ()
+
 
 if find_spec("torch") is None:
     sys.meta_path.append(SkipWithoutTorch)

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.command_line import invoke, without_stages
-from tests.evidence.fuzz_cases import Inputs, reseal
+from tests.evidence.fuzz_cases import Inputs, reseal, seal_anew
 from tests.evidence.fuzz_inputs import LONG, contents
 
 pytestmark = pytest.mark.slow
@@ -56,6 +56,21 @@ def whole_numbers(n_rows):
     return pa.array(np.arange(n_rows))
 
 
+def resealed_store(values):
+    """Return a damage: values of another type for the sessions of SPY, and its seal."""
+
+    def damage(folder):
+        retyped(folder / "SPY.yahoo.parquet", "session", values)
+        seal_anew(folder)
+
+    return damage
+
+
+def in_tokyo(n_rows):
+    days = pd.date_range("2001-01-02", periods=n_rows, tz="Asia/Tokyo")
+    return pa.array(days.astype("datetime64[us, Asia/Tokyo]"))
+
+
 def overflow(folder):
     path = folder / "model.safetensors"
     weights = {name: value * 1e30 for name, value in load_file(path).items()}
@@ -77,6 +92,14 @@ def misname_a_type(path):
 
 
 CASES = {
+    "sessions of a store that are numbers": (
+        ("validate", "--bars", "store"),
+        resealed_store(whole_numbers),
+    ),
+    "sessions of a store in a time zone": (
+        ("labels", "--bars", "store"),
+        resealed_store(in_tokyo),
+    ),
     "prices that are spans of time": (
         ("validate", "--bars", "parquet"),
         lambda f: retyped(f / "SPY.parquet", "close", spans),
@@ -139,6 +162,7 @@ DAMAGED = (
     "portfolio",
     "allocations",
     "members",
+    "store",
     "parquet",
     "runs/walk",
     "models/model",
