@@ -39,8 +39,7 @@ def draw_bars(n_sessions: int, n_members: int = 0) -> Bars:
     sessions = pd.bdate_range(FIRST, periods=n_sessions, name="session")
 
     def walk(deviation: float) -> pd.DataFrame:
-        steps = rng.normal(0, deviation, n_sessions)
-        close = 100 * np.exp(np.cumsum(steps) * min(1, 50 / n_sessions**0.5))
+        close = 100 * np.exp(np.cumsum(rng.normal(0, deviation, n_sessions)))
         open_ = close * np.exp(rng.normal(0, deviation / 3, n_sessions))
         high, low = np.maximum(open_, close), np.minimum(open_, close)
         values = {"open": open_, "high": high, "low": low, "close": close}
