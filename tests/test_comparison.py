@@ -13,7 +13,7 @@ from trm_bt.evaluation.benchmarks import DecisionRecord, rule_benchmarks
 from trm_bt.evaluation.comparison import run_comparison
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 
-EXTRA = {"hmm_regime", "logistic_regression", "lightgbm"}
+EXTRA = {"hmm_regime", "jump_model", "logistic_regression", "lightgbm"}
 NAMES = {
     "trm",
     "exposure_matched",
@@ -34,6 +34,10 @@ NAMES = {
     "mean_variance_of_eight",
     "moving_average_200",
     "dual_momentum",
+    "har_mean_variance",
+    "downside_volatility_target",
+    "conditional_volatility_target",
+    "volatility_timed_momentum",
     "yesterdays_best",
     "always_majority",
     "oracle",
@@ -163,7 +167,7 @@ def test_a_model_that_knew_its_own_session_is_refused():
 
 
 def test_without_the_extra_it_says_who_is_missing(monkeypatch):
-    for module in ("sklearn", "lightgbm", "hmmlearn"):
+    for module in ("sklearn", "lightgbm", "hmmlearn", "jumpmodels"):
         monkeypatch.setitem(sys.modules, module, None)
     last, told = market().sessions[N_BEFORE + 20], []
     held = run_comparison(
