@@ -4,7 +4,7 @@ from typing import Final
 
 from trm_bt.evaluation.assessment import Assessment, ChanceTests
 from trm_bt.evaluation.benchmarks import MATCHED, OURS
-from trm_bt.evaluation.claims import LEVEL, Lead, outcome
+from trm_bt.evaluation.claims import LEVEL, POWER, Lead, outcome
 from trm_bt.evaluation.metrics import MIN_SESSIONS
 from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
 from trm_bt.evaluation.trials import TRIALS_BEFORE
@@ -69,12 +69,18 @@ def lead_text(found: Lead) -> str:
     --------
     >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02))
     'difference +0.10 (95% interval +0.05 to +0.15), p = 0.002, corrected p = 0.020'
+    >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02, 0.14))[-49:]
+    'so many sessions show 0.14 or more with 80% power'
     """
     ends = f"{signed(found.low)} to {signed(found.high)}"
-    return (
+    tested = (
         f"difference {signed(found.difference)} ({CONFIDENCE:.0%} interval {ends}), "
         f"{p_text(found.p_value)}, corrected {p_text(found.p_corrected)}"
     )
+    if found.detectable is None:
+        return tested
+    least = f"{number(found.detectable)} or more with {POWER:.0%} power"
+    return f"{tested}; so many sessions show {least}"
 
 
 def _against(
