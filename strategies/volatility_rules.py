@@ -77,7 +77,7 @@ def har_mean_variance(
     return best_long_only(means, forecast, risk_aversion)
 
 
-def downside_volatility_target(
+def downside_target(
     history: History,
     target: float = TARGET_VOLATILITY,
     lookback: int = TARGET_LOOKBACK,
@@ -107,7 +107,7 @@ def downside_volatility_target(
     return _equity_or_cash(_scaled(padded(np.sqrt(variance), history), target))
 
 
-def conditional_volatility_target(history: History) -> FloatSessionsByAsset:
+def conditional_target(history: History) -> FloatSessionsByAsset:
     r"""Hold all equity, but less of it after a month of high volatility.
 
     A month's volatility is high if it is among the highest fifth of the months so far;
@@ -136,7 +136,7 @@ def conditional_volatility_target(history: History) -> FloatSessionsByAsset:
     return _equity_or_cash(known.reindex(months).to_numpy())
 
 
-def volatility_timed_momentum(
+def timed_momentum(
     history: History, target: float = TARGET_VOLATILITY
 ) -> FloatSessionsByAsset:
     """Hold equity by its volatility while it beat cash over a year, else cash.
@@ -167,9 +167,9 @@ def volatility_timed_momentum(
 
 VOLATILITY_RULES: Final[Mapping[str, Rule]] = {
     "har_mean_variance": har_mean_variance,
-    "downside_volatility_target": downside_volatility_target,
-    "conditional_volatility_target": conditional_volatility_target,
-    "volatility_timed_momentum": volatility_timed_momentum,
+    "downside_target": downside_target,
+    "conditional_target": conditional_target,
+    "timed_momentum": timed_momentum,
 }
 """Every rule by the name it has in tables."""
 

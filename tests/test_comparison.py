@@ -35,9 +35,9 @@ NAMES = {
     "moving_average_200",
     "dual_momentum",
     "har_mean_variance",
-    "downside_volatility_target",
-    "conditional_volatility_target",
-    "volatility_timed_momentum",
+    "downside_target",
+    "conditional_target",
+    "timed_momentum",
     "yesterdays_best",
     "always_majority",
     "oracle",
@@ -124,6 +124,9 @@ def test_nobody_but_those_in_hindsight_knows_what_comes():
         np.testing.assert_allclose(
             cut_off.equity[name], whole.equity[name][:121], rtol=1e-9
         )
+    for name, forecast in cut_off.risk.forecasts.items():
+        later = whole.risk.forecasts[name].iloc[:121]
+        np.testing.assert_allclose(forecast, later, rtol=1e-9)
 
 
 def test_a_lookback_that_is_not_full_is_cash_and_counted():

@@ -23,7 +23,7 @@ from trm_bt.evaluation.assessment import SignificanceSettings
 from trm_bt.evaluation.comparison import run_comparison
 from trm_bt.evaluation.significance import assess
 from trm_bt.strategies.rules import history_of
-from trm_bt.strategies.volatility_rules import volatility_timed_momentum
+from trm_bt.strategies.volatility_rules import timed_momentum
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_in_the_reversal_world_variance_is_paid_and_timing_is_not():
         paid.append((earned / deviation - PRICE_OF_RISK * deviation).mean())
         assert (earned / deviation).std() == pytest.approx(1.0, abs=0.1)
         reversed_.append(np.corrcoef(earned, np.diff(np.log(level)))[0, 1])
-        weights = volatility_timed_momentum(history)[:, 0]
+        weights = timed_momentum(history)[:, 0]
         first = int(np.isfinite(weights).argmax())
         held, after = weights[first:-1], earned[first:]
         mix = held.mean() * after

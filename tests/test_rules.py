@@ -132,14 +132,14 @@ def loop_har_mean_variance(bars, t):
     return loop_mean_variance(bars, t, forecasts)
 
 
-def loop_downside_volatility_target(bars, t):
+def loop_downside_target(bars, t):
     losses = [min(r, 0.0) for r in returns_of(closes_of(bars)[0])[t - 21 : t]]
     volatility = (252 * 2 * statistics.fmean(r * r for r in losses)) ** 0.5
     share = min(1.0, 0.10 / volatility) if volatility else 1.0
     return [share, 0.0, 1.0 - share]
 
 
-def loop_conditional_volatility_target(bars, t):
+def loop_conditional_target(bars, t):
     """Months by number: the one of t, those before, the first of all left out."""
     number = [s.year * 12 + s.month for s in bars.sessions]
     returns = [np.nan, *returns_of(closes_of(bars)[0])]
@@ -154,7 +154,7 @@ def loop_conditional_volatility_target(bars, t):
     return [share, 0.0, 1.0 - share]
 
 
-def loop_volatility_timed_momentum(bars, t):
+def loop_timed_momentum(bars, t):
     while not is_new_month(bars.sessions, t):
         t -= 1
     equity = closes_of(bars)[0]
@@ -182,9 +182,9 @@ LOOPS = {
     "moving_average_200": loop_moving_average,
     "dual_momentum": loop_dual_momentum,
     "har_mean_variance": loop_har_mean_variance,
-    "downside_volatility_target": loop_downside_volatility_target,
-    "conditional_volatility_target": loop_conditional_volatility_target,
-    "volatility_timed_momentum": loop_volatility_timed_momentum,
+    "downside_target": loop_downside_target,
+    "conditional_target": loop_conditional_target,
+    "timed_momentum": loop_timed_momentum,
 }
 FIRST = {
     "inverse_volatility": 63,
@@ -192,14 +192,14 @@ FIRST = {
     "mean_variance": 252,
     "mean_variance_of_eight": 252,
     "har_mean_variance": 22 + 251 + 5,
-    "downside_volatility_target": 21,
+    "downside_target": 21,
 }
 """First row with a value, where it does not depend on the calendar."""
 LOOKBACKS = {
     "moving_average_200": 199,
     "dual_momentum": 252,
-    "volatility_timed_momentum": 252,
-    "conditional_volatility_target": 252,
+    "timed_momentum": 252,
+    "conditional_target": 252,
 }
 """Sessions that rules by the month see at least."""
 

@@ -58,9 +58,9 @@ _NOTES: Final[Mapping[str, str]] = {
     "moving_average_200": "Faber: equity above its average, else cash; monthly",
     "dual_momentum": "Antonacci: the better of both over a year, else cash; monthly",
     "har_mean_variance": "Corsi: a week's risk forecast by HAR, means of all the past",
-    "downside_volatility_target": "equity at 10 % a year, losses of 21 sessions alone",
-    "conditional_volatility_target": "equity, less after months of high volatility",
-    "volatility_timed_momentum": "equity at 10 % a year while ahead of cash; monthly",
+    "downside_target": "equity at 10 % a year, losses of 21 sessions alone",
+    "conditional_target": "equity, less after months of high volatility",
+    "timed_momentum": "equity at 10 % a year while ahead of cash; monthly",
     "hmm_regime": "most equity in the calm state, least in the rough one",
     "jump_model": "equity in the better of two regimes that seldom change, else cash",
     "always_majority": "the majority class of the training span",
@@ -109,12 +109,15 @@ class DecisionRecord:
         Its probability; NaN where it abstained.
     known_by : Series of shape (n_sessions,)
         Last session whose labels the deciding model knew; missing where it abstained.
+    probs : ndarray of shape (n_sessions, n_allocations), optional
+        Probability of each allocation; NaN where it abstained.
     """
 
     weights: pd.DataFrame
     classes: np.ndarray
     confidence: np.ndarray
     known_by: pd.Series
+    probs: np.ndarray | None = None
 
     @property
     def sessions(self) -> pd.DatetimeIndex:
@@ -131,6 +134,7 @@ class DecisionRecord:
             self.classes[rows],
             self.confidence[rows],
             self.known_by.iloc[rows],
+            None if self.probs is None else self.probs[rows],
         )
 
 

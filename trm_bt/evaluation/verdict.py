@@ -6,6 +6,7 @@ from trm_bt.evaluation.assessment import Assessment, ChanceTests
 from trm_bt.evaluation.benchmarks import MATCHED, OURS
 from trm_bt.evaluation.claims import LEVEL, POWER, Lead, outcome
 from trm_bt.evaluation.metrics import MIN_SESSIONS
+from trm_bt.evaluation.risk_skill import risk_sentence
 from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
 from trm_bt.evaluation.trials import TRIALS_BEFORE
 from trm_bt.figures import count, number, percent, signed
@@ -44,6 +45,7 @@ def verdict(assessment: Assessment) -> list[str]:
         _matched(tests),
         *[_against(assessment, tests, name, texts[name]) for name in others],
         *[part(tests) for part in parts],
+        assessment.risk_skill and risk_sentence(assessment.risk_skill),
         _leak(assessment),
     ]
     return [sentence for sentence in sentences if sentence]
