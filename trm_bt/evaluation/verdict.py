@@ -43,6 +43,7 @@ def verdict(assessment: Assessment) -> list[str]:
     sentences = [
         _against(assessment, tests, MATCHED, _NAMES[MATCHED]),
         _matched(tests),
+        _sure(assessment),
         *[_against(assessment, tests, name, texts[name]) for name in others],
         *[part(tests) for part in parts],
         assessment.risk_skill and risk_sentence(assessment.risk_skill),
@@ -114,6 +115,22 @@ def _matched(tests: ChanceTests) -> str:
     return (
         f"Its alpha over that mix, {earned}% a year, {shown} chance gives: "
         f"t = {number(found.t_value)}, {p_text(found.p_value)}."
+    )
+
+
+def _sure(assessment: Assessment) -> str | None:
+    """Say how sure the allocator was, and how often it was right."""
+    bins = assessment.calibration
+    n_sessions = sum(row.sessions for row in bins)
+    if not n_sessions:
+        return None
+    sure, right = (
+        sum(row.sessions * getattr(row, key) for row in bins) / n_sessions
+        for key in ("confidence", "accuracy")
+    )
+    return (
+        f"Its mean confidence was {percent(sure)}, and it was right on "
+        f"{percent(right)} of the {count(n_sessions)} decisions whose outcome is known."
     )
 
 
