@@ -85,7 +85,7 @@ def inverse_volatility(
 
     .. math:: w_i = \sigma_i^{-1} / \sum_j \sigma_j^{-1}
     """
-    inverse = 1.0 / _deviations(history, lookback)
+    inverse = 1.0 / deviations(history, lookback)
     weights = inverse / inverse.sum(axis=1, keepdims=True)
     return np.column_stack([weights, 0.0 * weights[:, 0]])
 
@@ -111,7 +111,7 @@ def volatility_target(
     Moreira, A. and Muir, T. (2017). Volatility-managed portfolios. Journal of Finance
     72(4), doi:10.1111/jofi.12513.
     """
-    volatility = _deviations(history, lookback)[:, 0] * np.sqrt(SESSIONS_PER_YEAR)
+    volatility = deviations(history, lookback)[:, 0] * np.sqrt(SESSIONS_PER_YEAR)
     equity = np.minimum(1.0, target / volatility)
     return np.column_stack([equity, 0.0 * equity, 1.0 - equity])
 
@@ -142,9 +142,27 @@ def mean_variance(
     ----------
     Markowitz, H. (1952). Portfolio selection. Journal of Finance 7(1).
     """
-    means, covariances = _expected(history, lookback)
+    means, covariances = expected_moments(history, lookback)
+    return best_long_only(means, covariances, risk_aversion)
+
+
+def best_long_only(
+    means: FloatArray, covariances: FloatArray, aversion: float
+) -> FloatSessionsByAsset:
+    """Return the long-only weights of the best mean-variance utility.
+
+    Parameters
+    ----------
+    means, covariances : ndarray of shape (n_sessions, 2) and (n_sessions, 3)
+        As `expected_moments` returns them.
+    aversion : float
+
+    Returns
+    -------
+    ndarray of shape (n_sessions, 3)
+        NaN where something is not known.
+    """
     (e, b), (ee, bb, eb) = means.T, covariances.T
-    aversion = risk_aversion
     with np.errstate(divide="ignore", invalid="ignore"):
         inside = np.stack([e * bb - b * eb, b * ee - e * eb], axis=-1)
         inside /= aversion * (ee * bb - eb**2)[:, np.newaxis]
@@ -159,7 +177,7 @@ def mean_variance(
     best = np.where(is_allowed, utility, -np.inf).argmax(axis=1)
     risky = points[np.arange(len(e)), best]
     weights = np.column_stack([risky, 1.0 - risky.sum(axis=1)])
-    weights[np.isnan(means[:, 0])] = np.nan
+    weights[np.isnan(means[:, 0]) | np.isnan(covariances).any(axis=1)] = np.nan
     return weights
 
 
@@ -176,7 +194,7 @@ def mean_variance_of_eight(
     ndarray of shape (n_sessions, 3)
         Weights known at the close of their session; of tied allocations, the first.
     """
-    means, covariances = _expected(history, lookback)
+    means, covariances = expected_moments(history, lookback)
     table = (allocations or Allocations.of(None)).weights
     points = np.tile(table[:, :2], (len(means), 1, 1))
     utility = _utility(points, means, covariances, risk_aversion)
@@ -205,9 +223,9 @@ def moving_average(
     Wealth Management 9(4).
     """
     equity = history.values[:, 0]
-    averages = _rolling(equity, lookback).mean(axis=-1)
+    averages = rolling(equity, lookback).mean(axis=-1)
     is_above = equity[lookback - 1 :] > averages
-    return _monthly(history, _padded(_one_of_three(np.where(is_above, 0, 2)), history))
+    return monthly(history, padded(_one_of_three(np.where(is_above, 0, 2)), history))
 
 
 def dual_momentum(
@@ -230,8 +248,8 @@ def dual_momentum(
     earned = values[lookback:] / values[:-lookback]
     better = earned[:, :2].argmax(axis=1)
     is_ahead = earned[:, :2].max(axis=1) > earned[:, 2]
-    return _monthly(
-        history, _padded(_one_of_three(np.where(is_ahead, better, 2)), history)
+    return monthly(
+        history, padded(_one_of_three(np.where(is_ahead, better, 2)), history)
     )
 
 
@@ -251,27 +269,27 @@ def _one_of_three(assets: FloatArray) -> FloatArray:
     return np.asarray(np.eye(3)[assets])
 
 
-def _rolling(values: FloatArray, lookback: int) -> FloatArray:
+def rolling(values: FloatArray, lookback: int) -> FloatArray:
     """Return the last `lookback` values of each row that has them, last axis."""
     if len(values) < lookback:
         return np.empty((0, *values.shape[1:], lookback))
     return sliding_window_view(values, lookback, axis=0)
 
 
-def _padded(rows: FloatArray, history: History) -> FloatArray:
+def padded(rows: FloatArray, history: History) -> FloatArray:
     """Put NaN rows before `rows`, so that there is one a session."""
     n_before = len(history.sessions) - len(rows)
     return np.concatenate([np.full((n_before, *rows.shape[1:]), np.nan), rows])
 
 
-def _deviations(history: History, lookback: int) -> FloatArray:
+def deviations(history: History, lookback: int) -> FloatArray:
     """Return standard deviations of equity and bond, shape (n_sessions, 2)."""
     # the first return is none: it looks back on nothing
-    windows = _rolling(history.returns[1:, :2], lookback)
-    return _padded(windows.std(axis=-1, ddof=1), history)
+    windows = rolling(history.returns[1:, :2], lookback)
+    return padded(windows.std(axis=-1, ddof=1), history)
 
 
-def _expected(history: History, lookback: int) -> tuple[FloatArray, FloatArray]:
+def expected_moments(history: History, lookback: int) -> tuple[FloatArray, FloatArray]:
     """Return what mean-variance rules expect of the next session, NaN before they can.
 
     Means of equity and bond in excess of cash, shape (n_sessions, 2), and variances of
@@ -280,12 +298,12 @@ def _expected(history: History, lookback: int) -> tuple[FloatArray, FloatArray]:
     n_past = np.arange(len(history.sessions))[:, np.newaxis]
     means = np.cumsum(history.excess, axis=0) / np.maximum(n_past, 1)
     means[:MIN_MEAN_SESSIONS] = np.nan
-    windows = _rolling(history.excess[1:], lookback)
+    windows = rolling(history.excess[1:], lookback)
     centred = windows - windows.mean(axis=-1, keepdims=True)
     equity, bond = centred[:, 0], centred[:, 1]
     products = [(equity**2), (bond**2), (equity * bond)]
     sums = np.stack([product.sum(axis=-1) for product in products], axis=-1)
-    return means, _padded(sums / (lookback - 1), history)
+    return means, padded(sums / (lookback - 1), history)
 
 
 def _utility(
@@ -297,7 +315,7 @@ def _utility(
     ----------
     points : ndarray of shape (n_sessions, n_points, 2)
     means, covariances : ndarray
-        As `_expected` returns them.
+        As `expected_moments` returns them.
     aversion : float
     """
     equity, bond = points[..., 0], points[..., 1]
@@ -307,7 +325,7 @@ def _utility(
     return np.asarray(expected - aversion / 2.0 * variance)
 
 
-def _monthly(history: History, weights: FloatArray) -> FloatArray:
+def monthly(history: History, weights: FloatArray) -> FloatArray:
     """Keep the weights decided on the first session of each month until the next."""
     months = history.sessions.to_period("M")
     is_first = np.r_[False, months[1:] != months[:-1]]

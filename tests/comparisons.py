@@ -35,7 +35,7 @@ def market() -> Bars:
 def decisions_at_random(
     sessions: pd.DatetimeIndex, known_on: pd.Timestamp
 ) -> DecisionRecord:
-    """Draw a class every five sessions, and a confidence; abstain on two sessions."""
+    """Draw a class every five sessions, and how probable; abstain on two sessions."""
     rng = np.random.default_rng(1)
     classes = np.repeat(rng.integers(0, 8, len(sessions)), 5)[: len(sessions)]
     weights = pd.DataFrame(
@@ -46,7 +46,9 @@ def decisions_at_random(
     for row in (0, 1):
         weights.iloc[row] = [0.0, 0.0, 1.0]
         classes[row], confidence[row], known_by.iloc[row] = -1, np.nan, pd.NaT
-    return DecisionRecord(weights, classes, confidence, known_by)
+    probs = np.random.default_rng(2).dirichlet(np.ones(8), len(sessions))
+    probs[:2] = np.nan
+    return DecisionRecord(weights, classes, confidence, known_by, probs)
 
 
 @cache

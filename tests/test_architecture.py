@@ -62,6 +62,7 @@ BORDERS = {
     "distributed": {1},
     "filelock": {1, 4, 6},
     "hmmlearn": {4},
+    "jumpmodels": {4},
     "lightgbm": {4},
     "sklearn": {4},
     "statsmodels": {6},

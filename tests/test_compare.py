@@ -116,8 +116,12 @@ def test_the_page_holds_the_verdict_and_asks_for_nothing(compared):
     for part in ("http:", "https:", "<img", "@import", "file:"):
         assert part not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", page)
     assert {*re.findall(r"url\((.)", page)} <= {"#"}
-    for name in ("benchmark-table", "costs", "periods"):
+    for name in ("benchmark-table", "costs", "periods", "risk-table"):
         assert f'id="{name}"' in page
+    skill = facts["risk_skill"]
+    assert {*skill["models"]} == {"trm", "ewma", "har", "har_vix"}
+    (said,) = [text for text in facts["verdict"] if "next week's variance" in text]
+    assert f"{skill['models'][skill['best']]['qlike']:.3f}" in said
 
 
 @pytest.mark.slow

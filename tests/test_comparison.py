@@ -13,7 +13,7 @@ from trm_bt.evaluation.benchmarks import DecisionRecord, rule_benchmarks
 from trm_bt.evaluation.comparison import run_comparison
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 
-EXTRA = {"hmm_regime", "logistic_regression", "lightgbm"}
+EXTRA = {"hmm_regime", "jump_model", "logistic_regression", "lightgbm"}
 NAMES = {
     "trm",
     "exposure_matched",
@@ -34,6 +34,10 @@ NAMES = {
     "mean_variance_of_eight",
     "moving_average_200",
     "dual_momentum",
+    "har_mean_variance",
+    "downside_target",
+    "conditional_target",
+    "timed_momentum",
     "yesterdays_best",
     "always_majority",
     "oracle",
@@ -120,6 +124,9 @@ def test_nobody_but_those_in_hindsight_knows_what_comes():
         np.testing.assert_allclose(
             cut_off.equity[name], whole.equity[name][:121], rtol=1e-9
         )
+    for name, forecast in cut_off.risk.forecasts.items():
+        later = whole.risk.forecasts[name].iloc[:121]
+        np.testing.assert_allclose(forecast, later, rtol=1e-9)
 
 
 def test_a_lookback_that_is_not_full_is_cash_and_counted():
@@ -163,7 +170,7 @@ def test_a_model_that_knew_its_own_session_is_refused():
 
 
 def test_without_the_extra_it_says_who_is_missing(monkeypatch):
-    for module in ("sklearn", "lightgbm", "hmmlearn"):
+    for module in ("sklearn", "lightgbm", "hmmlearn", "jumpmodels"):
         monkeypatch.setitem(sys.modules, module, None)
     last, told = market().sessions[N_BEFORE + 20], []
     held = run_comparison(

@@ -15,6 +15,7 @@ from trm_bt.evaluation.assessment import (
     SignificanceSettings,
     TrialsOverfitting,
 )
+from trm_bt.evaluation.metrics import CalibrationBin
 from trm_bt.evaluation.statistics import Alpha, Lead
 from trm_bt.evaluation.verdict import p_text, verdict
 from trm_bt.figures import signed
@@ -214,3 +215,16 @@ def test_a_rounded_zero_has_no_sign():
         "0.00",
         MINUS + "0.01",
     ]
+
+
+def test_how_sure_it_was_stands_beside_how_often_it_was_right():
+    bins = [
+        CalibrationBin(0.2, 0.3, 30, 0.25, 0.2),
+        CalibrationBin(0.9, 1, 10, 0.95, 1),
+    ]
+    said = verdict(replace(ASSESSED, calibration=bins))
+    # (30 * 0.25 + 10 * 0.95) / 40, and 16 of 40 right
+    assert said[2] == (
+        "Its mean confidence was 42.5%, and it was right on 40.0% of the 40 decisions "
+        "whose outcome is known."
+    )

@@ -9,6 +9,7 @@ from tests.evidence.null_markets import (
     CALM,
     CHANGED,
     CONFIG,
+    PRICE_OF_RISK,
     PRIMARY,
     WILD,
     History,
@@ -21,6 +22,8 @@ from tests.evidence.null_markets import (
 from trm_bt.evaluation.assessment import SignificanceSettings
 from trm_bt.evaluation.comparison import run_comparison
 from trm_bt.evaluation.significance import assess
+from trm_bt.strategies.rules import history_of
+from trm_bt.strategies.volatility_rules import timed_momentum
 
 
 @pytest.mark.slow
@@ -64,6 +67,43 @@ def test_an_edge_of_risk_is_in_how_far_the_equity_moves_and_not_where_to():
     for part in (wild, calm):
         error = part.std() / np.sqrt(len(part))
         assert part.mean() == pytest.approx(0.001, abs=3 * error)
+
+
+def test_in_the_reversal_world_variance_is_paid_and_timing_is_not():
+    """Drift, reversal and what timing earns, each against its error."""
+    paid, reversed_, timed = [], [], []
+    for seed in range(60):
+        bars = simulate(seed, 0.0, "reversal")
+        history = history_of(bars)
+        earned, level = history.returns[1:, 0], bars.volatility["close"].to_numpy()
+        deviation = 0.011 * level[:-1] / 18.0
+        # in units of its volatility: mean PRICE_OF_RISK * deviation, variance 1
+        paid.append((earned / deviation - PRICE_OF_RISK * deviation).mean())
+        assert (earned / deviation).std() == pytest.approx(1.0, abs=0.1)
+        reversed_.append(np.corrcoef(earned, np.diff(np.log(level)))[0, 1])
+        weights = timed_momentum(history)[:, 0]
+        first = int(np.isfinite(weights).argmax())
+        held, after = weights[first:-1], earned[first:]
+        mix = held.mean() * after
+        own = held * after
+        timed.append(own.mean() / own.std() - mix.mean() / mix.std())
+    assert np.mean(paid) == pytest.approx(0.0, abs=3 / np.sqrt(60 * 1499))
+    assert np.mean(reversed_) == pytest.approx(-0.7, abs=0.05)
+    assert np.mean(timed) < 3 * np.std(timed) / np.sqrt(len(timed))
+
+
+def test_worlds_without_reversals_are_what_they_were():
+    """Drawn here as the script did before it knew of reversals."""
+    rng = np.random.default_rng(5)
+    shocks = rng.normal(0.0, 0.07, 1500)
+    state = 0.0
+    for t in range(1, 1500):
+        state = 0.97 * state + shocks[t]
+    share = np.sqrt([1 / 3, 2 / 3])
+    parts = rng.normal(0.0, 0.011 * share, (1500, 2)) - (0.011 * share) ** 2 / 2
+    bars = simulate(5)
+    assert bars.volatility["close"].iloc[-1] == pytest.approx(18.0 * np.exp(state))
+    assert bars.equity["close"].iloc[-1] == pytest.approx(100.0 * np.exp(parts.sum()))
 
 
 @pytest.mark.slow

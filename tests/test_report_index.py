@@ -319,6 +319,39 @@ def test_calibration_counts_only_decisions_with_a_known_outcome(folder, page):
         assert row[3] == percent(right / n)
 
 
+def test_reliability_is_shown_at_the_temperatures_that_models_have(folder, tmp_path):
+    """Models that know the same labels are one ensemble, of one mean temperature."""
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    run = json.loads((copy / "run.json").read_text())
+    assert "calibrated" not in page_of(copy)
+    by_until = {}
+    for number, model in enumerate(run["models"]):
+        model["temperature"] = 1.5 + number
+        by_until.setdefault(model["trained_until"], []).append(1.5 + number)
+    (copy / "run.json").write_text(json.dumps(run))
+    until = {model["name"]: model["trained_until"] for model in run["models"]}
+    decisions = pd.read_parquet(copy / "decisions.parquet")
+    winner = pd.read_parquet(copy / "labels.parquet")["winner"]
+    asked = decisions[decisions["run"] == "out_of_sample"].dropna(subset="allocation")
+    counts = {}
+    for row in asked[asked["session"].isin(winner.index)].to_dict("records"):
+        same = by_until[until[row["base_model"]]]
+        temperature = np.prod(same) ** (1 / len(same))
+        probs = [row[key] for key in row if key.startswith("prob_")]
+        powers = [p ** (1 / temperature) for p in probs]
+        tenth = min(int(10 * max(powers) / sum(powers)), 9)
+        n, right = counts.get(tenth, (0, 0))
+        counts[tenth] = n + 1, right + (row["allocation"] == winner[row["session"]])
+    shown = page_of(copy)
+    rows = table_of(shown, "calibrated")[1:]
+    for row, (tenth, (n, right)) in zip(rows, sorted(counts.items()), strict=True):
+        assert row[0].startswith(f"{10 * tenth}.0%")
+        assert int(row[1].replace(",", "")) == n
+        assert row[3] == percent(right / n)
+    assert table_of(shown, "calibration") == table_of(page_of(folder), "calibration")
+
+
 def test_model_cards_are_text_and_tables(page):
     card = page[page.index('class="card"') :]
     card = card[: card.index("</details>")]

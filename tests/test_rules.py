@@ -7,12 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
+from statsmodels.api import OLS, add_constant
 
 from tests.conftest import make_bars
 from trm_bt.audit.api import AuditSettings, audit_policy
 from trm_bt.market.allocations import ALLOCATION_WEIGHTS
 from trm_bt.strategies import rules
 from trm_bt.strategies.rules import WEIGHT_RULES, history_of
+from trm_bt.strategies.volatility_rules import VOLATILITY_RULES
+
+RULES = {**WEIGHT_RULES, **VOLATILITY_RULES}
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +48,24 @@ def loop_volatility_target(bars, t):
     return [share, 0.0, 1.0 - share]
 
 
-def utility_of(bars, t):
-    """Return the mean-variance utility of weights (equity, bond), decided at t."""
+def excess_of(bars):
     rates = bars.cash_rate.tolist()
-    excess = [
-        [r - rates[i] / 252 for i, r in enumerate(returns_of(closes))][:t]
+    return [
+        [r - rates[i] / 252 for i, r in enumerate(returns_of(closes))]
         for closes in closes_of(bars)
     ]
+
+
+def utility_of(bars, t, variances=None):
+    """Return the mean-variance utility of weights (equity, bond), decided at t."""
+    excess = [e[:t] for e in excess_of(bars)]
     means = [statistics.fmean(e) for e in excess]
     recent = [e[-63:] for e in excess]
     cross = statistics.covariance(*recent)
-    variances = [statistics.variance(e) for e in recent]
+    if variances is None:
+        variances = [statistics.variance(e) for e in recent]
+    else:
+        cross = statistics.correlation(*recent) * (variances[0] * variances[1]) ** 0.5
 
     def utility(e, b):
         risk = e * e * variances[0] + b * b * variances[1] + 2 * e * b * cross
@@ -63,9 +74,9 @@ def utility_of(bars, t):
     return utility
 
 
-def loop_mean_variance(bars, t):
+def loop_mean_variance(bars, t, variances=None):
     """Let an optimiser of scipy find the best point of the triangle."""
-    utility = utility_of(bars, t)
+    utility = utility_of(bars, t, variances)
     found = minimize(
         lambda w: -1e5 * utility(*w),
         [0.3, 0.3],
@@ -102,6 +113,67 @@ def loop_dual_momentum(bars, t):
     return [float(best == i) for i in range(3)]
 
 
+def loop_har_mean_variance(bars, t):
+    """Regress by statsmodels, on one list of rows for each session."""
+    forecasts = []
+    for excess in excess_of(bars):
+        squares = [np.nan, *(1e4 * r * r for r in excess)]
+
+        def terms(s, squares=squares):
+            return [statistics.fmean(squares[s - k + 1 : s + 1]) for k in (1, 5, 22)]
+
+        past = range(22, t - 4)
+        outcomes = [statistics.fmean(squares[s + 1 : s + 6]) for s in past]
+        fitted = OLS(outcomes, add_constant([terms(s) for s in past])).fit()
+        forecast = float(fitted.predict([[1.0, *terms(t)]])[0])
+        if not min(outcomes) <= forecast <= max(outcomes):
+            forecast = statistics.fmean(outcomes)
+        forecasts.append(forecast / 1e4)
+    return loop_mean_variance(bars, t, forecasts)
+
+
+def loop_downside_target(bars, t):
+    losses = [min(r, 0.0) for r in returns_of(closes_of(bars)[0])[t - 21 : t]]
+    volatility = (252 * 2 * statistics.fmean(r * r for r in losses)) ** 0.5
+    share = min(1.0, 0.10 / volatility) if volatility else 1.0
+    return [share, 0.0, 1.0 - share]
+
+
+def loop_conditional_target(bars, t):
+    """Months by number: the one of t, those before, the first of all left out."""
+    number = [s.year * 12 + s.month for s in bars.sessions]
+    returns = [np.nan, *returns_of(closes_of(bars)[0])]
+    stds = [
+        statistics.stdev(r for r, n in zip(returns, number, strict=True) if n == month)
+        for month in range(number[0] + 1, number[t])
+    ]
+    past = [r for r, n in zip(returns, number, strict=True) if n < number[t]][1:]
+    share = 1.0
+    if stds[-1] >= np.quantile(stds, 0.8):
+        share = min(1.0, statistics.stdev(past) / stds[-1])
+    return [share, 0.0, 1.0 - share]
+
+
+def loop_timed_momentum(bars, t):
+    while not is_new_month(bars.sessions, t):
+        t -= 1
+    equity = closes_of(bars)[0]
+    cash = 1.0
+    for rate in bars.cash_rate.tolist()[t - 252 : t]:
+        cash *= 1 + rate / 252
+    if equity[t] / equity[t - 252] <= cash:
+        return [0.0, 0.0, 1.0]
+    returns = returns_of(equity)[:t]
+    weights = [(60 / 61) ** (t - 1 - i) for i in range(t)]
+    total = sum(weights)
+    mean = sum(w * r for w, r in zip(weights, returns, strict=True)) / total
+    spread = sum(w * (r - mean) ** 2 for w, r in zip(weights, returns, strict=True))
+    # what weights of unequal size leave of n / (n - 1)
+    variance = spread / (total - sum(w * w for w in weights) / total)
+    share = min(1.0, 0.10 / (252 * variance) ** 0.5)
+    return [share, 0.0, 1.0 - share]
+
+
 LOOPS = {
     "inverse_volatility": loop_inverse_volatility,
     "volatility_target": loop_volatility_target,
@@ -109,35 +181,49 @@ LOOPS = {
     "mean_variance_of_eight": loop_mean_variance_of_eight,
     "moving_average_200": loop_moving_average,
     "dual_momentum": loop_dual_momentum,
+    "har_mean_variance": loop_har_mean_variance,
+    "downside_target": loop_downside_target,
+    "conditional_target": loop_conditional_target,
+    "timed_momentum": loop_timed_momentum,
 }
 FIRST = {
     "inverse_volatility": 63,
     "volatility_target": 21,
     "mean_variance": 252,
     "mean_variance_of_eight": 252,
+    "har_mean_variance": 22 + 251 + 5,
+    "downside_target": 21,
 }
 """First row with a value, where it does not depend on the calendar."""
+LOOKBACKS = {
+    "moving_average_200": 199,
+    "dual_momentum": 252,
+    "timed_momentum": 252,
+    "conditional_target": 252,
+}
+"""Sessions that rules by the month see at least."""
 
 
-@pytest.mark.parametrize("name", list(WEIGHT_RULES))
+@pytest.mark.parametrize("name", list(RULES))
 def test_a_rule_is_what_a_loop_says(long_bars, name):
-    weights = WEIGHT_RULES[name](history_of(long_bars))
+    weights = RULES[name](history_of(long_bars))
     for t in range(300, 700, 7):
         expected = LOOPS[name](long_bars, t)
-        tolerance = 1e-5 if name == "mean_variance" else 1e-12
+        is_searched = name in ("mean_variance", "har_mean_variance")
+        tolerance = 1e-5 if is_searched else 1e-12
         np.testing.assert_allclose(weights[t], expected, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", list(WEIGHT_RULES))
+@pytest.mark.parametrize("name", list(RULES))
 def test_the_rules_differ_from_row_to_row(long_bars, name):
-    weights = WEIGHT_RULES[name](history_of(long_bars))
+    weights = RULES[name](history_of(long_bars))
     known = weights[np.isfinite(weights).all(axis=1)]
     assert len(np.unique(known.round(6), axis=0)) > 1
 
 
-@pytest.mark.parametrize("name", list(WEIGHT_RULES))
+@pytest.mark.parametrize("name", list(RULES))
 def test_rows_are_whole_portfolios_or_missing(long_bars, name):
-    weights = WEIGHT_RULES[name](history_of(long_bars))
+    weights = RULES[name](history_of(long_bars))
     is_known = np.isfinite(weights).all(axis=1)
     assert np.isnan(weights[~is_known]).all()
     assert (weights[is_known] >= 0).all()
@@ -147,27 +233,26 @@ def test_rows_are_whole_portfolios_or_missing(long_bars, name):
     if name in FIRST:
         assert first == FIRST[name]
     else:
-        lookback = {"moving_average_200": 199, "dual_momentum": 252}[name]
-        assert lookback <= first < lookback + 23
+        assert LOOKBACKS[name] <= first < LOOKBACKS[name] + 23
         assert is_new_month(long_bars.sessions, first)
 
 
 @pytest.mark.parametrize("n_sessions", [2, 21, 100])
-@pytest.mark.parametrize("name", list(WEIGHT_RULES))
+@pytest.mark.parametrize("name", list(RULES))
 def test_history_shorter_than_a_lookback_gives_rows_that_are_missing(
     long_bars, name, n_sessions
 ):
-    whole = WEIGHT_RULES[name](history_of(long_bars))[:n_sessions]
+    whole = RULES[name](history_of(long_bars))[:n_sessions]
     short = long_bars.between(end=long_bars.sessions[n_sessions - 1])
-    weights = WEIGHT_RULES[name](history_of(short))
+    weights = RULES[name](history_of(short))
     np.testing.assert_array_equal(weights, whole)
 
 
-@pytest.mark.parametrize("name", list(WEIGHT_RULES))
+@pytest.mark.parametrize("name", list(RULES))
 def test_no_rule_looks_ahead(long_bars, name):
     def weights(bars):
         columns = ["equity", "bond", "cash"]
-        values = WEIGHT_RULES[name](history_of(bars))
+        values = RULES[name](history_of(bars))
         return pd.DataFrame(values, bars.sessions, columns)
 
     settings = AuditSettings(n_cuts=12)

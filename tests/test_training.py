@@ -122,6 +122,7 @@ def test_the_card_tells_span_figures_and_settings(card, checkpoint):
     assert card.startswith("# mine\n")
     assert f"known up to\n**{record.last_label_known_on}**" in card
     assert f"{best.validation_accuracy:.1%}" in card
+    assert f"temperature of {record.temperature:.2f} its prob" in card
     assert row(card, "supervision steps used")[1] == f"{best.validation_mean_steps:.2f}"
     settings = re.search(r"```json\n(.*?)```", card, re.DOTALL)
     assert settings is not None

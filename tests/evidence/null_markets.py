@@ -4,14 +4,23 @@
     python -m tests.evidence.null_markets --learner trm --histories 100
     python -m tests.evidence.null_markets --learner logistic --histories 20 --edge 0.002
     python -m tests.evidence.null_markets --learner trm --edge 0.002 --of risk
+    python -m tests.evidence.null_markets --learner logistic --reversal
 
 Prices are random walks without a premium, costs are nil, and a model trained on the
 first half decides the second. At 5 % each test should reject as often as chance does:
 the binomial interval is printed beside the count. With an edge, the level of the
 volatility index says what the equity does tomorrow, and it must be found: which way it
 drifts, or, with an edge of risk, how far it moves while its drift is always the same.
+
+In the reversal world volatility comes in clusters that falls begin, and both assets are
+paid in proportion to their variance: what fell will rise faster, and more roughly, so
+that a fixed mix has the best Sharpe ratio of all and momentum scaled by volatility, as
+any other timing, pays nothing. Premiums are real there, and so only tests against the
+exposure-matched mix are counted.
+
 Ends with exit code 1 if the test against the exposure-matched mix is outside its
-interval, or misses the edge in more than one history of five.
+interval, misses the edge in more than one history of five, or finds something in more
+than one of ten of the reversal world.
 """
 
 import argparse
@@ -62,14 +71,20 @@ N_SESSIONS = 1500
 DAILY_VOLATILITY = (0.011, 0.008)
 CALM, WILD = 0.4, 2.5
 """Where the edge is one of risk, the equity's volatility is so many times the usual."""
+PRICE_OF_RISK = 2.5
+"""What the reversal world pays for variance: 8 % a year for the usual equity."""
+LEVERAGE = 0.7
+"""Correlation there of a fall with the rise of volatility that it begins."""
 FIRST_DATE = pd.Timestamp("2001-01-02")
 LAST_DATE = pd.Timestamp("2023-12-31")
 FREE = BacktestConfig(cost_bps=0.0)
 CONFIG = TRMConfig(backtest=FREE)
 PRIMARY = "beats the exposure-matched mix"
 CHANGED = "more than one allocation was held"
+PAID = ("Sharpe ratio above 0", "someone beats that mix (SPA)")
+"""What is true where assets have premiums, and so is no false find there."""
 
-Kind = Literal["direction", "risk"]
+Kind = Literal["direction", "risk", "reversal"]
 Decider = Callable[[Bars, pd.DatetimeIndex, TRMConfig], DecisionRecord]
 
 
@@ -87,7 +102,7 @@ def simulate(
     """Draw a market; `edge` is a daily drift of the equity.
 
     With `kind` "direction" its sign is what the volatility level says; with "risk" it
-    is always up, and the level says how far the equity moves.
+    is always up, and the level says how far the equity moves; "reversal" has no edge.
     """
     rng = np.random.default_rng(seed)
     sessions = _sessions()[:n_sessions]
@@ -98,15 +113,19 @@ def simulate(
     level = np.clip(18.0 * np.exp(state), 9.0, 80.0)
     known = np.r_[0.0, state[:-1]]
     equity, bond = (np.full(n_sessions, daily) for daily in DAILY_VOLATILITY)
-    tilt = edge * np.sign(known)
+    tilt, common = edge * np.sign(known), np.zeros(n_sessions)
     if edge and kind == "risk":
         equity *= np.where(known > 0.0, WILD, CALM)
         drifts = np.full(n_sessions, edge), np.zeros(n_sessions)
+    elif kind == "reversal":
+        equity *= np.exp(known)
+        drifts = PRICE_OF_RISK * equity**2, PRICE_OF_RISK * bond**2
+        common = -LEVERAGE * shocks / shocks.std()
     else:
         drifts = tilt, -tilt
     frames = [
-        _walk(rng, sessions, volatility, drift)
-        for volatility, drift in zip((equity, bond), drifts, strict=True)
+        _walk(rng, sessions, equity, drifts[0], common),
+        _walk(rng, sessions, bond, drifts[1], np.zeros(n_sessions)),
     ]
     index = pd.DataFrame(
         dict.fromkeys(("open", "high", "low", "close"), level), index=sessions
@@ -119,12 +138,19 @@ def _walk(
     sessions: pd.DatetimeIndex,
     volatility: np.ndarray,
     drift: np.ndarray,
+    common: np.ndarray,
 ) -> pd.DataFrame:
-    """Draw prices whose simple returns have the mean `drift`, a third overnight."""
+    """Draw prices whose simple returns have the mean `drift`, a third overnight.
+
+    In units of its volatility a session moves by `common` and by chance, which is all
+    of it where `common` is 0, and none beyond a variance of 1.
+    """
     n_sessions = len(sessions)
     share = np.sqrt([1 / 3, 2 / 3])
     deviations = volatility[:, np.newaxis] * share
     parts = rng.normal(0.0, deviations, (n_sessions, 2))
+    parts *= np.sqrt(1.0 - common.var())
+    parts += deviations * share * common[:, np.newaxis]
     parts -= deviations**2 / 2.0
     parts += drift[:, np.newaxis] * share**2
     logs = np.log(100.0) + np.cumsum(parts.ravel()).reshape(n_sessions, 2)
@@ -284,14 +310,16 @@ def main() -> int:
     parser.add_argument("--preset", choices=get_args(Preset), default="shipped")
     parser.add_argument("--histories", type=int, default=100)
     parser.add_argument("--edge", type=float, default=0.0)
-    parser.add_argument("--of", choices=get_args(Kind), default="direction")
+    parser.add_argument("--of", choices=["direction", "risk"], default="direction")
+    parser.add_argument("--reversal", action="store_true")
     parser.add_argument("--sessions", type=int, default=N_SESSIONS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--executor", choices=get_args(ExecutorName), default="local")
     parser.add_argument("--scheduler")
     parser.add_argument("--jobs", type=int)
     asked = parser.parse_args()
-    asked_for = asked.edge, asked.of, asked.learner, asked.preset, asked.sessions
+    kind = "reversal" if asked.reversal else asked.of
+    asked_for = asked.edge, kind, asked.learner, asked.preset, asked.sessions
     histories = [History(asked.seed + i, *asked_for) for i in range(asked.histories)]
     counts: Counter[str] = Counter()
     begun = time.perf_counter()
@@ -306,14 +334,20 @@ def main() -> int:
             print(f"{n_done} of {asked.histories}, {spent:.0f} s", file=sys.stderr)
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = stats.binom.ppf([tail, 1.0 - tail], asked.histories, LEVEL).astype(int)
-    what = f"{asked.edge:g} a day of {asked.of}" if asked.edge else "nothing planted"
+    what = f"{asked.edge:g} a day of {kind}" if asked.edge else "nothing planted"
+    if asked.reversal:
+        what = "reversals"
+        for name in PAID:
+            del counts[name]
     print(f"{asked.learner}, {asked.preset}, {asked.sessions} sessions, {what}")
     print(f"{CHANGED} in {counts.pop(CHANGED)} of {asked.histories}")
     for name, count in counts.items():
         print(f"{name:32} found in {count:3d}; by chance {low} to {high}")
     primary = counts[PRIMARY]
     is_right = low <= primary <= high
-    if asked.edge:
+    if asked.reversal:
+        is_right = primary <= 0.1 * asked.histories
+    elif asked.edge:
         is_right = primary >= 0.8 * asked.histories
     return 0 if is_right else 1
 

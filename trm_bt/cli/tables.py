@@ -46,6 +46,7 @@ _COMPARE_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
     ">Sharpe": ("sharpe", number),
     ">lead": ("difference", signed),
     ">p": ("p_corrected", _p),
+    "?>shows": ("detectable", number),
     "?>CAGR": ("cagr", percent),
     "?>volatility": ("volatility_annual", percent),
     ">drawdown": ("max_drawdown", percent),
@@ -139,7 +140,8 @@ def compare_table(record: "ComparisonRecord") -> Table:
         figures = _figures(_COMPARE_COLUMNS, row, leads.get(name))
         table.add_row(name, *figures, style=style)
     table.caption = (
-        "Lead: of trm by Sharpe ratio, with its corrected p. Turnover: annual. "
+        "Lead: of trm by Sharpe ratio, with its corrected p. Shows: the smallest lead "
+        "that these sessions show with 80% power. Turnover: annual. "
         f"Costs: of the end value, {record.cost_bps:g} basis points of each trade. "
         f"Cash {record.cash.rstrip('.')}. Dim: known only afterwards."
     )

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from trm_bt.evaluation.benchmarks import StrategyKind
 from trm_bt.evaluation.claims import Lead
 from trm_bt.evaluation.metrics import CalibrationBin, StrategyFigures
+from trm_bt.evaluation.risk_skill import RiskSkill
 from trm_bt.evaluation.statistics import Alpha
 from trm_bt.market.allocations import ALLOCATION_NAMES
 
@@ -214,7 +215,10 @@ class ChanceTests:
 
 @dataclass(frozen=True)
 class Assessment:
-    """Every figure of a comparison; `tests` and `costs` are None on a short span."""
+    """Every figure of a comparison; `tests` and `costs` are None on a short span.
+
+    So is `risk_skill`, and where labels have no variances.
+    """
 
     span: ComparedSpan
     settings: SignificanceSettings
@@ -229,6 +233,7 @@ class Assessment:
     confusion: list[list[int]]
     weights_by_volatility: list[VolatilityLevel]
     left_out: dict[str, str]
+    risk_skill: RiskSkill | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

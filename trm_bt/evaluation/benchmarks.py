@@ -12,6 +12,7 @@ import pandas as pd
 from trm_bt.errors import ConfigError
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
+from trm_bt.strategies.jump_model import jump_model
 from trm_bt.strategies.learned_rules import (
     FitModel,
     fit_boosted,
@@ -28,6 +29,7 @@ from trm_bt.strategies.rules import (
     history_of,
     mean_variance_of_eight,
 )
+from trm_bt.strategies.volatility_rules import VOLATILITY_RULES
 
 StrategyKind = Literal["ours", "fixed", "rule", "learned", "hindsight"]
 """Source of the weights; nobody can follow a strategy of the kind "hindsight"."""
@@ -55,7 +57,12 @@ _NOTES: Final[Mapping[str, str]] = {
     "mean_variance_of_eight": "the same, held to the allocations",
     "moving_average_200": "Faber: equity above its average, else cash; monthly",
     "dual_momentum": "Antonacci: the better of both over a year, else cash; monthly",
+    "har_mean_variance": "Corsi: a week's risk forecast by HAR, means of all the past",
+    "downside_target": "equity at 10 % a year, losses of 21 sessions alone",
+    "conditional_target": "equity, less after months of high volatility",
+    "timed_momentum": "equity at 10 % a year while ahead of cash; monthly",
     "hmm_regime": "most equity in the calm state, least in the rough one",
+    "jump_model": "equity in the better of two regimes that seldom change, else cash",
     "always_majority": "the majority class of the training span",
     "yesterdays_best": "the best allocation of the last label known",
     "logistic_regression": "the same features, retrained with the allocator",
@@ -102,12 +109,15 @@ class DecisionRecord:
         Its probability; NaN where it abstained.
     known_by : Series of shape (n_sessions,)
         Last session whose labels the deciding model knew; missing where it abstained.
+    probs : ndarray of shape (n_sessions, n_allocations), optional
+        Probability of each allocation; NaN where it abstained.
     """
 
     weights: pd.DataFrame
     classes: np.ndarray
     confidence: np.ndarray
     known_by: pd.Series
+    probs: np.ndarray | None = None
 
     @property
     def sessions(self) -> pd.DatetimeIndex:
@@ -124,6 +134,7 @@ class DecisionRecord:
             self.classes[rows],
             self.confidence[rows],
             self.known_by.iloc[rows],
+            None if self.probs is None else self.probs[rows],
         )
 
 
@@ -169,7 +180,7 @@ def baselines(allocations: Allocations) -> dict[str, tuple[float, ...]]:
 def missing_modules() -> dict[str, str]:
     """Return the benchmarks whose library is missing, each with what to install."""
     needs = {name: module for name, (_, module) in _FITS.items() if module}
-    needs["hmm_regime"] = "hmmlearn"
+    needs |= {"hmm_regime": "hmmlearn", "jump_model": "jumpmodels"}
     return {
         name: f"needs {module}: pip install 'trm-bt[research]'"
         for name, module in needs.items()
@@ -209,7 +220,11 @@ def rule_benchmarks(
     history = history_of(bars)
     rows = bars.sessions.get_indexer(sessions)
     of_ours = partial(mean_variance_of_eight, allocations=allocations)
-    rules: dict[str, Rule] = {**WEIGHT_RULES, "mean_variance_of_eight": of_ours}
+    rules: dict[str, Rule] = {
+        **WEIGHT_RULES,
+        "mean_variance_of_eight": of_ours,
+        **VOLATILITY_RULES,
+    }
     for name, rule in rules.items():
         yield _from_rows(name, "rule", rule(history)[rows], sessions)
 
@@ -243,12 +258,16 @@ def learned_benchmarks(
     if "hmm_regime" not in missing:
         classes = hmm_regime(history_of(bars), known_by, table)
         yield _from_classes("hmm_regime", "rule", classes, sessions, table)
+    if "jump_model" not in missing:
+        rows = bars.sessions.get_indexer(sessions)
+        weights = jump_model(history_of(bars), int(rows[0]))[rows]
+        yield _from_rows("jump_model", "rule", weights, sessions)
     classes = last_best(labels, sessions)
     yield _from_classes("yesterdays_best", "rule", classes, sessions, table)
-    rows = features.loc[sessions]
+    decided = features.loc[sessions]
     for name, (fit, _) in _FITS.items():
         if name not in missing:
-            classes = retrained(fit, labels, rows, known_by, seed)
+            classes = retrained(fit, labels, decided, known_by, seed)
             yield _from_classes(name, "learned", classes, sessions, table)
 
 

@@ -5,6 +5,8 @@ from typing import Final, Literal
 
 LEVEL: Final = 0.05
 """Largest p-value that counts as more than luck."""
+POWER: Final = 0.8
+"""Share of histories in which a difference of the size `detectable` is shown."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class Lead:
         Two-sided: how often luck alone shows a difference as large, either way.
     p_corrected : float
         The same over all benchmarks that are tested together (Holm 1979).
+    detectable : float or None
+        The smallest true difference, either way, that so many sessions would show in
+        `POWER` of histories; None where it is not known.
     """
 
     difference: float
@@ -29,6 +34,7 @@ class Lead:
     high: float
     p_value: float
     p_corrected: float
+    detectable: float | None = None
 
 
 def outcome(lead: Lead) -> Literal["ahead", "behind", "open"]:

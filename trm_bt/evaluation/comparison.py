@@ -44,6 +44,7 @@ from trm_bt.evaluation.metrics import (
     total_return,
 )
 from trm_bt.evaluation.replay import Replay, replay
+from trm_bt.evaluation.risk_skill import RiskForecasts, risk_forecasts
 from trm_bt.executors import Runner, opened, share
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
@@ -80,6 +81,8 @@ class Comparison:
         Labels of the sessions whose outcome is known.
     left_out : mapping of str to str
         Benchmarks that are missing, and why.
+    risk : RiskForecasts or None
+        Forecasts of each allocation's variance.
     """
 
     bars: Bars
@@ -89,6 +92,7 @@ class Comparison:
     results: Mapping[str, BacktestResult]
     labels: pd.DataFrame
     left_out: Mapping[str, str]
+    risk: RiskForecasts | None = None
 
     @property
     def allocations(self) -> Allocations:
@@ -237,6 +241,7 @@ def run_comparison(
         results=results,
         labels=labels.loc[labels.index.isin(sessions)],
         left_out=missing_modules(),
+        risk=risk_forecasts(bars, decisions, labels, config),
     )
 
 

@@ -8,10 +8,11 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from trm_bt.evaluation.benchmarks import ORACLE, OURS
-from trm_bt.evaluation.claims import Lead
+from trm_bt.evaluation.claims import LEVEL, Lead
 from trm_bt.evaluation.statistics import (
     Resampling,
     block_length,
+    detectable,
     lead,
     resampled_sharpes,
     sharpe_ratios,
@@ -59,6 +60,11 @@ def leads_of(
         Benchmarks that every run holds. They are corrected together, and the others
         together, so that a run and its comparison say the same; what is known only
         afterwards is corrected with nobody.
+
+    Notes
+    -----
+    `detectable` is of the level that Holm asks of the smallest p-value, that of the
+    test over the number corrected together: after others have passed, less suffices.
     """
     if OURS not in draws:
         return {}
@@ -77,5 +83,6 @@ def leads_of(
         p_values = [found[name].p_value for name in family]
         corrected = multipletests(p_values, method="holm")[1].tolist()
         for name, p_value in zip(family, corrected, strict=True):
-            found[name] = replace(found[name], p_corrected=p_value)
+            shown = detectable(draws[OURS] - draws[name], LEVEL / len(family))
+            found[name] = replace(found[name], p_corrected=p_value, detectable=shown)
     return found

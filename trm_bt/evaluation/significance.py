@@ -38,6 +38,7 @@ from trm_bt.evaluation.overfitting import (
     distinct,
     overfitting_of_trials,
 )
+from trm_bt.evaluation.risk_skill import risk_skill
 from trm_bt.evaluation.statistics import (
     Resampling,
     alpha,
@@ -116,6 +117,7 @@ def assess(
         confusion=confusion,
         weights_by_volatility=weights_by_volatility(comparison),
         left_out=dict(comparison.left_out),
+        risk_skill=risk_skill(comparison.risk) if comparison.risk else None,
     )
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.tools import add_constant
 
-from trm_bt.evaluation.claims import Lead
+from trm_bt.evaluation.claims import POWER, Lead
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
 CONFIDENCE: Final = 0.95
@@ -190,6 +190,39 @@ def lead(difference: float, draws: np.ndarray) -> Lead:
     p_value = (1 + n_as_large) / (1 + len(draws))
     reach = float(np.quantile(away, CONFIDENCE, method="higher"))
     return Lead(difference, difference - reach, difference + reach, p_value, p_value)
+
+
+def detectable(draws: np.ndarray, level: float) -> float | None:
+    r"""Return the smallest difference that would be shown in `POWER` of histories.
+
+    Parameters
+    ----------
+    draws : ndarray of shape (n_draws,)
+        Differences of two annual Sharpe ratios in resampled histories.
+    level : float
+        Largest two-sided p-value that shows a difference.
+
+    Returns
+    -------
+    float or None
+        None where so few draws have no p-value as small.
+
+    Notes
+    -----
+    With s the standard deviation of the draws, :math:`\alpha` the level and
+    :math:`\pi` the power:
+
+    .. math:: s \left(\Phi^{-1}(1 - \alpha / 2) + \Phi^{-1}(\pi)\right)
+
+    Examples
+    --------
+    >>> round(detectable(np.tile([-0.1, 0.1], 100), 0.05), 3)
+    0.281
+    """
+    if level * (1 + len(draws)) < 1.0:
+        return None
+    quantiles = stats.norm.isf(level / 2.0) + stats.norm.ppf(POWER)
+    return float(draws.std(ddof=1) * quantiles)
 
 
 def probabilistic_sharpe(

@@ -4,8 +4,9 @@ from typing import Final
 
 from trm_bt.evaluation.assessment import Assessment, ChanceTests
 from trm_bt.evaluation.benchmarks import MATCHED, OURS
-from trm_bt.evaluation.claims import LEVEL, Lead, outcome
+from trm_bt.evaluation.claims import LEVEL, POWER, Lead, outcome
 from trm_bt.evaluation.metrics import MIN_SESSIONS
+from trm_bt.evaluation.risk_skill import risk_sentence
 from trm_bt.evaluation.statistics import CONFIDENCE, SET_SIZE
 from trm_bt.evaluation.trials import TRIALS_BEFORE
 from trm_bt.figures import count, number, percent, signed
@@ -42,8 +43,10 @@ def verdict(assessment: Assessment) -> list[str]:
     sentences = [
         _against(assessment, tests, MATCHED, _NAMES[MATCHED]),
         _matched(tests),
+        _sure(assessment),
         *[_against(assessment, tests, name, texts[name]) for name in others],
         *[part(tests) for part in parts],
+        assessment.risk_skill and risk_sentence(assessment.risk_skill),
         _leak(assessment),
     ]
     return [sentence for sentence in sentences if sentence]
@@ -69,12 +72,18 @@ def lead_text(found: Lead) -> str:
     --------
     >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02))
     'difference +0.10 (95% interval +0.05 to +0.15), p = 0.002, corrected p = 0.020'
+    >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02, 0.14))[-49:]
+    'so many sessions show 0.14 or more with 80% power'
     """
     ends = f"{signed(found.low)} to {signed(found.high)}"
-    return (
+    tested = (
         f"difference {signed(found.difference)} ({CONFIDENCE:.0%} interval {ends}), "
         f"{p_text(found.p_value)}, corrected {p_text(found.p_corrected)}"
     )
+    if found.detectable is None:
+        return tested
+    least = f"{number(found.detectable)} or more with {POWER:.0%} power"
+    return f"{tested}; so many sessions show {least}"
 
 
 def _against(
@@ -106,6 +115,22 @@ def _matched(tests: ChanceTests) -> str:
     return (
         f"Its alpha over that mix, {earned}% a year, {shown} chance gives: "
         f"t = {number(found.t_value)}, {p_text(found.p_value)}."
+    )
+
+
+def _sure(assessment: Assessment) -> str | None:
+    """Say how sure the allocator was, and how often it was right."""
+    bins = assessment.calibration
+    n_sessions = sum(row.sessions for row in bins)
+    if not n_sessions:
+        return None
+    sure, right = (
+        sum(row.sessions * getattr(row, key) for row in bins) / n_sessions
+        for key in ("confidence", "accuracy")
+    )
+    return (
+        f"Its mean confidence was {percent(sure)}, and it was right on "
+        f"{percent(right)} of the {count(n_sessions)} decisions whose outcome is known."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from trm_bt.config import TRMConfig
@@ -56,6 +56,9 @@ class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         allocation, chosen with hindsight.
     history : tuple of EpochRecord
         All epochs made.
+    temperature : float or None
+        What makes its probabilities as sure as they were right on the validation rows,
+        for reports alone: it changes no decision. Records of before have none.
     """
 
     train_start: Day
@@ -74,6 +77,9 @@ class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     majority_accuracy: float
     best_fixed_utility: float
     history: tuple[EpochRecord, ...]
+    temperature: float | None = Field(
+        None, gt=0, exclude_if=lambda value: value is None
+    )
 
     @model_validator(mode="after")
     def _check_best_epoch(self) -> Self:

@@ -4,6 +4,7 @@ Everything random comes from one numpy generator and the parameters' seed, so eq
 samples, settings and thread count give equal bits; global generators are not used.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,6 +39,7 @@ from trm_bt.learning.records import (
 from trm_bt.learning.resume import fingerprint, load_state, save_state
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.features import FeatureSchema
+from trm_bt.market.temperature import fit_temperature
 from trm_bt.market.utility import expected_returns, risk_utilities, session_utilities
 
 
@@ -106,7 +108,7 @@ def train(
             training.epoch()
             if unfinished is not None:
                 save_state(unfinished, training.state, mark)
-    record = training.record(n_purged=len(samples) - len(old) - len(new))
+        record = training.record(n_purged=len(samples) - len(old) - len(new))
     parameters = training.state.course.best_parameters
     chosen = schema.choosing(config.labels)
     return TrainedModel(name, config, chosen, training.rows.scaler, parameters, record)
@@ -231,6 +233,7 @@ class TrainingRun:
         check_memory(config)
         self.name, self.config = name, config
         self.rows = Rows(old, new, config)
+        self._winners = new.winners
         n_allocations = old.returns.shape[1]
         model = TinyRecursiveModel(
             config.model, seed=config.seed, n_allocations=n_allocations
@@ -366,4 +369,12 @@ class TrainingRun:
             majority_accuracy=self.majority_accuracy,
             best_fixed_utility=self.best_fixed_utility,
             history=tuple(state.course.history),
+            temperature=self._temperature(),
         )
+
+    def _temperature(self) -> float:
+        """Fit the kept parameters' temperature to the winners of the validation."""
+        network = copy.deepcopy(self.state.average)
+        network.load_state_dict(self.state.course.best_parameters)
+        logits = network.predict(self.rows.new_features).logits
+        return fit_temperature(logits.double().cpu().numpy(), self._winners)

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 from trm_bt.evaluation.benchmarks import StrategyKind
+from trm_bt.evaluation.risk_skill import MODELS
 from trm_bt.evaluation.statistics import SET_SIZE
 from trm_bt.evaluation.verdict import p_text
 from trm_bt.report.contents import ComparisonContent
@@ -34,6 +35,7 @@ _SECTIONS: Final = (
     Section(partial(fill, "periods"), "by-period", "By period"),
     Section(regret, "regret", "Regret"),
     Section(confusion, "decided", "Decisions"),
+    Section(partial(fill, "risk_skill", models=MODELS, p_text=p_text), "risk", "Risk"),
 )
 
 

@@ -217,7 +217,8 @@ class ValidationRecord(_Record):
 class ModelRecord(_Record):
     """Span, size and validation figures of one trained model.
 
-    `trained_until` is the last session whose labels the model knew.
+    `trained_until` is the last session whose labels the model knew; `temperature` is as
+    in `TrainingRecord`.
     """
 
     name: str
@@ -233,6 +234,7 @@ class ModelRecord(_Record):
     n_optimizer_steps: int
     best_epoch: int
     validation: ValidationRecord
+    temperature: float | None = None
 
 
 class RunRecord(_Record):

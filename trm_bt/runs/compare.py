@@ -265,11 +265,13 @@ def read_decisions(folder: Path, run: RunRecord) -> DecisionRecord:
             f"{file}: must hold one decision a session of the run {OUT_OF_SAMPLE}, has "
             f"{len(table)} of {table.index.nunique()} sessions. Make the run again."
         )
+    probs = table[allocations.columns("prob")]
     return DecisionRecord(
         target_weights(table),
         table["allocation"].fillna(-1).to_numpy(np.int64),
-        table[allocations.columns("prob")].max(axis=1).to_numpy(np.float64),
+        probs.max(axis=1).to_numpy(np.float64),
         _known_by(table, run, folder),
+        probs.to_numpy(np.float64),
     )
 
 

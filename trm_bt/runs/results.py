@@ -69,6 +69,7 @@ def model_record(model: TrainedModel) -> ModelRecord:
             utility=best.validation_utility,
             best_fixed_utility=record.best_fixed_utility,
         ),
+        temperature=record.temperature,
     )
 
 
