@@ -42,7 +42,7 @@ def test_features_are_written_in_every_form(bars_folder, tmp_path):
     csv = pd.read_csv(out / "features.csv", index_col="session", engine="pyarrow")
     assert tuple(parquet.columns) == FEATURE_NAMES
     np.testing.assert_array_equal(parquet, csv)
-    assert [str(s.date()) for s in parquet.index] == csv.index.tolist()
+    assert [str(s.date()) for s in parquet.index] == [str(s) for s in csv.index]
     facts = json.loads((out / "features.json").read_text())
     assert facts == json.loads(text)
     assert facts["rows"] == len(parquet) == 341
