@@ -111,9 +111,8 @@ def volatility_target(
     Moreira, A. and Muir, T. (2017). Volatility-managed portfolios. Journal of Finance
     72(4), doi:10.1111/jofi.12513.
     """
-    volatility = deviations(history, lookback)[:, 0] * np.sqrt(SESSIONS_PER_YEAR)
-    equity = np.minimum(1.0, target / volatility)
-    return np.column_stack([equity, 0.0 * equity, 1.0 - equity])
+    deviation = deviations(history, lookback)[:, 0]
+    return equity_or_cash(share_of_target(deviation, target))
 
 
 def mean_variance(
@@ -333,3 +332,18 @@ def monthly(history: History, weights: FloatArray) -> FloatArray:
     held = weights[rows]
     held[rows == 0] = np.nan
     return held
+
+
+def share_of_target(volatility: FloatArray, target: float) -> FloatArray:
+    """Return the share of equity with the annual volatility `target`, at most 1.
+
+    `volatility` is that of a session, shape (n_sessions,).
+    """
+    with np.errstate(divide="ignore"):
+        share = target / (volatility * np.sqrt(SESSIONS_PER_YEAR))
+    return np.asarray(np.minimum(1.0, share))
+
+
+def equity_or_cash(equity: FloatArray) -> FloatSessionsByAsset:
+    """Return weights that hold `equity`, shape (n_sessions,), and cash for the rest."""
+    return np.column_stack([equity, 0.0 * equity, 1.0 - equity])

@@ -11,8 +11,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from trm_bt.market._typing import FloatArray, FloatSessionsByAsset
-from trm_bt.market.bars import SESSIONS_PER_YEAR
+from trm_bt.market._typing import FloatSessionsByAsset
 from trm_bt.market.variance import expanding_forecast, har_terms, mean_ahead
 from trm_bt.strategies.rules import (
     MOMENTUM_LOOKBACK,
@@ -23,10 +22,12 @@ from trm_bt.strategies.rules import (
     History,
     Rule,
     best_long_only,
+    equity_or_cash,
     expected_moments,
     monthly,
     padded,
     rolling,
+    share_of_target,
 )
 
 HORIZON: Final = 5
@@ -104,7 +105,7 @@ def downside_target(
     """
     losses = np.minimum(history.returns[1:, 0], 0.0)
     variance = 2.0 * (rolling(losses, lookback) ** 2).mean(axis=-1)
-    return _equity_or_cash(_scaled(padded(np.sqrt(variance), history), target))
+    return equity_or_cash(share_of_target(padded(np.sqrt(variance), history), target))
 
 
 def conditional_target(history: History) -> FloatSessionsByAsset:
@@ -133,7 +134,7 @@ def conditional_target(history: History) -> FloatSessionsByAsset:
     usual = equity.expanding(2).std().groupby(months).last().reindex(volatility.index)
     share = (usual / volatility).clip(upper=1.0).where(volatility >= high, 1.0)
     known = share.where(high.notna()).shift(1)
-    return _equity_or_cash(known.reindex(months).to_numpy())
+    return equity_or_cash(known.reindex(months).to_numpy())
 
 
 def timed_momentum(
@@ -161,7 +162,7 @@ def timed_momentum(
     is_ahead = padded((earned[:, 0] > earned[:, 2]).astype(np.float64), history)
     equity = pd.Series(history.returns[:, 0]).where(np.arange(len(values)) > 0)
     volatility = equity.ewm(com=MOMENTUM_MASS).std().to_numpy()
-    weights = _equity_or_cash(is_ahead * _scaled(volatility, target))
+    weights = equity_or_cash(is_ahead * share_of_target(volatility, target))
     return monthly(history, weights)
 
 
@@ -172,15 +173,3 @@ VOLATILITY_RULES: Final[Mapping[str, Rule]] = {
     "timed_momentum": timed_momentum,
 }
 """Every rule by the name it has in tables."""
-
-
-def _scaled(volatility: FloatArray, target: float) -> FloatArray:
-    """Return the share of equity that has the annual volatility `target`, at most 1."""
-    with np.errstate(divide="ignore"):
-        share = target / (volatility * np.sqrt(SESSIONS_PER_YEAR))
-    return np.asarray(np.minimum(1.0, share))
-
-
-def _equity_or_cash(equity: FloatArray) -> FloatSessionsByAsset:
-    """Return weights that hold `equity`, shape (n_sessions,), and cash for the rest."""
-    return np.column_stack([equity, 0.0 * equity, 1.0 - equity])
