@@ -128,9 +128,15 @@ def _sure(assessment: Assessment) -> str | None:
         sum(row.sessions * getattr(row, key) for row in bins) / n_sessions
         for key in ("confidence", "accuracy")
     )
+    return confidence_text(sure, right, n_sessions)
+
+
+def confidence_text(sure: float, right: float, n_decisions: int) -> str:
+    """Say the mean confidence of decisions beside the share that was right."""
     return (
         f"Its mean confidence was {percent(sure)}, and it was right on "
-        f"{percent(right)} of the {count(n_sessions)} decisions whose outcome is known."
+        f"{percent(right)} of the {count(n_decisions)} decisions whose outcome is "
+        "known."
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from trm_bt.evaluation.benchmarks import MATCHED, OURS
 from trm_bt.evaluation.claims import Lead, outcome
 from trm_bt.evaluation.metrics import StrategyFigures
-from trm_bt.evaluation.verdict import lead_text
+from trm_bt.evaluation.verdict import confidence_text, lead_text
 from trm_bt.figures import count, percent
 from trm_bt.report.templating import label
 from trm_bt.runfolder.records import ModelRecord, SpanRecord
@@ -194,12 +194,9 @@ def worth(judged: pd.DataFrame, models: Sequence[ModelRecord]) -> list[str]:
     """
     said = []
     if len(judged):
-        sure = percent(float(judged["confidence"].mean()))
+        sure = float(judged["confidence"].mean())
         right = float((judged["allocation"] == judged["winner"]).mean())
-        said.append(
-            f"Its mean confidence was {sure}, and it was right on {percent(right)} of "
-            f"the {count(len(judged))} decisions whose outcome is known."
-        )
+        said.append(confidence_text(sure, right, len(judged)))
     checks = [model.validation for model in models]
     n_better = sum(check.accuracy > check.majority_accuracy for check in checks)
     if checks:
