@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from trm_bt.learning.workers import Lesson, TrainingJob, train_each
 from trm_bt.market.features import FeatureSchema
 from trm_bt.tasks import Task, as_done, in_order
 
-pytest.importorskip("distributed", reason="the extra dask is not installed")
+distributed = pytest.importorskip(
+    "distributed", reason="the extra dask is not installed"
+)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("default"),  # of Dask and tornado
@@ -72,6 +75,37 @@ def test_what_is_shared_outlives_its_holders(pool):
     deadly = ended.pop("deadly")
     assert type(deadly.error).__name__ == "KilledWorker"
     assert [done.value for done in ended.values()] == [6] * 20
+
+
+class GivesUp(ThreadPoolExecutor):
+    """Does as Dask with tasks at a worker that dies: gives all of them up."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.sent = []
+
+    def submit(self, fn, key, code, function, *arguments):
+        number, _ = arguments
+        is_lost = number == 3 or (number == 5 and 5 not in self.sent)
+        self.sent.append(number)
+        if not is_lost:
+            return super().submit(fn, key, code, function, *arguments)
+        future = Future()
+        future.set_exception(distributed.KilledWorker("task", "worker", 5))
+        return future
+
+
+def test_what_waited_where_another_task_killed_workers_is_done_again_alone():
+    with GivesUp() as executor:
+        tasks = [Task(str(number), divmod, (number, 1)) for number in range(8)]
+        ended = {done.task.name: done for done in as_done(tasks, executor)}
+        sent = executor.sent
+
+    assert sent == [*range(8), 3, 5]
+    assert isinstance(ended.pop("3").error, distributed.KilledWorker)
+    assert {name: done.value for name, done in ended.items()} == {
+        str(number): (number, 0) for number in (0, 1, 2, 4, 5, 6, 7)
+    }
 
 
 def test_an_error_of_a_task_arrives_as_it_was_raised(pool):

@@ -7,6 +7,7 @@ is named by the key, and what is there is never done again.
 """
 
 import hashlib
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
@@ -29,9 +30,7 @@ from trm_bt.reading import TABLE_BYTES, read_bytes
 _IN_FLIGHT: Final = 1000
 """Tasks handed to an executor at a time: memory does not grow with their number."""
 _SECONDS_BETWEEN_NEWS: Final = 0.1
-_PACKAGES: Final = (
-    *("trm_bt", "trm_bt.feeds", "trm_bt.strategies", "trm_bt.analyzers"),
-)
+_PACKAGES: Final = "trm_bt", "trm_bt.feeds", "trm_bt.strategies", "trm_bt.analyzers"
 _HEAD: Final = "trm-bt result"
 OnNews = Callable[[Any], object]
 OnResult = Callable[[str, bytes], object]
@@ -252,7 +251,8 @@ def as_done(
     """Do tasks, those that have no result file yet, and yield each when it is over.
 
     If the caller stops before the end, or is interrupted, what has not begun is
-    cancelled.
+    cancelled. A task that Dask gave up because workers died is done once more, alone,
+    after the others: whatever waits at a worker is given up with what killed it.
 
     Parameters
     ----------
@@ -277,31 +277,46 @@ def as_done(
     WorkerError
         If the code of a worker is not that of this process.
     """
+    suspects = []
+    with closing(_as_done(tasks, executor, results, on_news)) as ended:
+        for done in ended:
+            if _died_with_workers(done.error):
+                suspects.append(done.task)
+            else:
+                yield done
+    for task in suspects:
+        yield from _as_done([task], executor, results, on_news)
+
+
+def _as_done(
+    tasks: Iterable[Task], pool: Executor, files: ResultFiles | None, on_news: OnNews
+) -> Generator[Done, None, None]:
+    """Yield each task when it is done or given up."""
     over: SimpleQueue[Future[_Reply]] = SimpleQueue()
     running: dict[Future[_Reply], Task] = {}
-    if isinstance(executor, InThisProcess):
-        executor.on_news = on_news
+    if isinstance(pool, InThisProcess):
+        pool.on_news = on_news
 
     def next_done() -> Done:
         while True:
-            _pass_on(executor, on_news)
+            _pass_on(pool, on_news)
             try:
                 future = over.get(timeout=_SECONDS_BETWEEN_NEWS)
             except Empty:
                 continue
-            _pass_on(executor, on_news)  # a worker sends its last news before its reply
+            _pass_on(pool, on_news)  # a worker sends its last news before its reply
             return _settled(running.pop(future), future, keep)
 
     with ExitStack() as stack:
         stack.callback(lambda: [future.cancel() for future in running])
-        keep = stack.enter_context(results.writing()) if results else None
+        keep = stack.enter_context(files.writing()) if files else None
         for task in tasks:
-            found = results.read(task.key) if results else None
+            found = files.read(task.key) if files else None
             if found is not None:
                 yield Done(task, found, is_found=True)
                 continue
             sent = (task.key, code_versions(), task.function, *task.arguments)
-            future = executor.submit(perform, *sent)
+            future = pool.submit(perform, *sent)
             running[future] = task
             future.add_done_callback(over.put)
             while not over.empty() or len(running) >= _IN_FLIGHT:
@@ -369,6 +384,12 @@ def _settled(task: Task, future: "Future[_Reply]", keep: OnResult | None) -> Don
     if keep is not None:
         keep(task.key, reply.value)
     return Done(task, reply.value, seconds=reply.seconds)
+
+
+def _died_with_workers(error: Exception | None) -> bool:
+    """Return whether Dask gave a task up since workers died that held it."""
+    distributed = sys.modules.get("distributed")
+    return distributed is not None and isinstance(error, distributed.KilledWorker)
 
 
 def _pass_on(executor: Executor, on_news: OnNews) -> None:
