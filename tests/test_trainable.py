@@ -13,7 +13,7 @@ from trm_bt.learning.trainer import train
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.label_table import load_labels
 
-SENTENCE = '"risk" needs a `labels.horizon` of at least 2 sessions to train on, got 1'
+SENTENCE = "need a `labels.horizon` of at least 2 sessions to train on, got 1"
 ONE_SESSION = TRMConfig.preset("risk").model_copy(
     update={"labels": LabelConfig(horizon=1)}
 )

@@ -17,6 +17,7 @@ from trm_bt.learning.records import TrainedModel, TrainingProgress
 from trm_bt.learning.trainer import Rows, TrainingRun, train
 from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
+from trm_bt.market.regimes import Regimes
 
 SMALL = ModelConfig(hidden_dim=16, num_latent_steps=2, num_recursion_cycles=2)
 
@@ -225,6 +226,24 @@ def test_paid_for_risk_alone_returns_say_nothing(target):
         np.testing.assert_allclose(
             targets.utilities.numpy(), paid[part] / paid[is_old].std(), rtol=1e-5
         )
+
+
+def test_regimes_are_those_of_the_training_rows():
+    rng = np.random.default_rng(6)
+    variances = rng.uniform(0.0, 0.02, (300, 8))
+    samples = replace(planted_samples(300), variances=variances)
+    is_old = np.arange(300) < 254
+    settings = TrainingConfig(target="regime", risk_aversion=5.0)
+
+    rows = Rows(
+        samples.where(is_old), samples.where(~is_old), TRMConfig(training=settings)
+    )
+
+    regimes = Regimes.fit(samples.returns[:254], variances[:254], 5, 5.0)
+    expected = regimes.allocations(variances)
+    assert len(set(expected.tolist())) == 2
+    assert rows.old.winners.tolist() == expected[is_old].tolist()
+    assert rows.new_targets.winners.tolist() == expected[~is_old].tolist()
 
 
 @pytest.mark.parametrize("architecture", ["dual", "paper"])

@@ -139,8 +139,9 @@ class TrainingConfig(Settings):
     """Losses, optimiser and validation of one training.
 
     Utilities are per session; `risk_aversion` acts with the utilities "mean_variance"
-    and "risk", `prior_sharpe` with the latter. The `target` of the cross-entropy and
-    of the halt head is the label or the allocation of highest utility. The learning
+    and "risk" and the target "regime", `prior_sharpe` with "risk". The `target` of the
+    cross-entropy and of the halt head is the label, the allocation of highest utility,
+    or that of the regime, calm or turbulent, of the label's sessions. The learning
     rate rises linearly over the warm-up, then falls to zero along a cosine. Another
     `device` gives other bits.
     """
@@ -148,7 +149,7 @@ class TrainingConfig(Settings):
     strategy_loss_weight: Weight = 1.0
     halt_loss_weight: Weight = 0.5
     profit_loss_weight: Weight = 0.3
-    target: Literal["label", "utility"] = "label"
+    target: Literal["label", "utility", "regime"] = "label"
     utility: Literal["linear", "log", "mean_variance", "risk"] = "linear"
     prior_sharpe: Float | None = Field(None, gt=0, le=1e6)
     risk_aversion: Weight = 3.0
@@ -173,6 +174,11 @@ class TrainingConfig(Settings):
     validation_fraction: Float = Field(0.15, gt=0, lt=0.5)
     num_threads: Int = Field(1, ge=1, le=1024)
     device: Literal["cpu", "cuda"] = Field("cpu", exclude_if=lambda name: name == "cpu")
+
+    @property
+    def needs_variances(self) -> bool:
+        """Whether a training reads the realised variances of the labels."""
+        return self.utility == "risk" or self.target == "regime"
 
 
 class WalkForwardConfig(Settings):
@@ -277,13 +283,16 @@ class TRMConfig(Settings):
         Raises
         ------
         ConfigError
-            If the utility is risk and a label holds for one session.
+            If the utility is risk, or the target a regime, and a label holds for one
+            session.
         """
-        if self.training.utility == "risk" and self.labels.horizon == 1:
+        training = self.training
+        if training.needs_variances and self.labels.horizon == 1:
             raise ConfigError(
-                'The `training.utility` "risk" needs a `labels.horizon` of at least 2 '
-                "sessions to train on, got 1: one return has no variance. Hold longer, "
-                'or choose another utility, such as "linear".'
+                'The `training.utility` "risk" and the `training.target` "regime" need '
+                "a `labels.horizon` of at least 2 sessions to train on, got 1: one "
+                "return has no variance. Hold longer, or choose others, such as "
+                '"linear" and "label".'
             )
 
     def check_walkable(self) -> None:

@@ -47,7 +47,7 @@ NOTES: Final[Mapping[str, str]] = {
     "training.strategy_loss_weight": "Weight of naming the right allocation.",
     "training.halt_loss_weight": "Weight of knowing whether the answer is right.",
     "training.profit_loss_weight": "Weight of the expected utility of the answer.",
-    "training.target": "What is named: the label, or the allocation of most utility.",
+    "training.target": "What is named: the label, the most utility, or a regime.",
     "training.utility": "What an outcome is worth.",
     "training.prior_sharpe": "Sharpe ratio that risk is assumed to be paid, none for "
     "the means of the training rows; with `risk` alone.",

@@ -5,14 +5,16 @@ model may have seen, never the session of the decision alone.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.market.labels import labelled_allocations
+from trm_bt.market.regimes import Regimes
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,24 @@ def split_chronologically(
         f"Training needs labels known before validation starts, got {len(samples)} "
         f"labels in all, of which {n_validation} validate. Give more history or a "
         "smaller `validation_fraction`."
+    )
+
+
+def name_regimes(
+    old: Samples, new: Samples, config: TRMConfig
+) -> tuple[Samples, Samples]:
+    """Return both with the allocation of each row's regime, fitted on `old`, as winner.
+
+    Both have variances; `old` and `new` are what `split_chronologically` returns.
+    """
+    assert old.variances is not None
+    assert new.variances is not None
+    regimes = Regimes.fit(
+        old.returns, old.variances, config.labels.horizon, config.training.risk_aversion
+    )
+    return (
+        replace(old, winners=regimes.allocations(old.variances)),
+        replace(new, winners=regimes.allocations(new.variances)),
     )
 
 

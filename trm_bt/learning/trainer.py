@@ -15,9 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trm_bt.config import TRMConfig
+from trm_bt.config import TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, ConfigError, TRMError
-from trm_bt.learning.dataset import Samples, Scaler, split_chronologically
+from trm_bt.learning.dataset import (
+    Samples,
+    Scaler,
+    name_regimes,
+    split_chronologically,
+)
 from trm_bt.learning.devices import full_precision, pick_device
 from trm_bt.learning.fit import TrainingState
 from trm_bt.learning.losses import (
@@ -155,10 +160,13 @@ class Rows:
     """
 
     def __init__(self, old: Samples, new: Samples, config: TRMConfig) -> None:
+        _check_variances(old, new, config.training)
         self.utilities, self.new_utilities = _utilities(old, new, config)
         if config.training.target == "utility":
             old = replace(old, winners=self.utilities.argmax(axis=1))
             new = replace(new, winners=self.new_utilities.argmax(axis=1))
+        elif config.training.target == "regime":
+            old, new = name_regimes(old, new, config)
         self.old, self.new = old, new
         self.scaler = Scaler.fit(old.features)
         n_allocations = old.returns.shape[1]
@@ -181,17 +189,25 @@ class Rows:
         )
 
 
+def _check_variances(old: Samples, new: Samples, settings: TrainingConfig) -> None:
+    """Refuse labels without the variances that are learnt from."""
+    is_missing = old.variances is None or new.variances is None
+    if settings.needs_variances and is_missing:
+        raise BarsError(
+            'The `training.utility` "risk" and the `training.target` "regime" need '
+            "labels with the columns variance_<allocation>, got none. Label the bars "
+            "anew."
+        )
+
+
 def _utilities(
     old: Samples, new: Samples, config: TRMConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the utility of each allocation on both sides of the split."""
     horizon, settings = config.labels.horizon, config.training
     if settings.utility == "risk":
-        if old.variances is None or new.variances is None:
-            raise BarsError(
-                'The `training.utility` "risk" needs labels with the columns '
-                "variance_<allocation>, got none. Label the bars anew."
-            )
+        assert old.variances is not None
+        assert new.variances is not None
         expected = expected_returns(old.returns, horizon, settings)
         return (
             risk_utilities(expected, old.variances, horizon, settings),
