@@ -77,7 +77,7 @@ class Work:
         """Return the training of a model of a split."""
         window = self.request.config.walkforward.window if self.by_calendar else None
         name = f"{split.name} seed {seed}" if self.by_calendar else split.name
-        known_on = self.lesson.samples.known_on
+        known_on = pd.DatetimeIndex(self.labels["known_on"])
         return TrainingJob(name, split.rows(known_on, window), seed)
 
     def check_jobs(self) -> None:
@@ -89,9 +89,16 @@ class Work:
 
     def decide(self, policy: TRMPolicy, span: Split | CrisisPlan) -> list[Decision]:
         """Decide the sessions of a split or of a crisis."""
-        frame = self.features.frame
-        rows = frame[span.mask(pd.DatetimeIndex(frame.index))]
-        return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
+        return decide_span(policy, self.features, span)
+
+
+def decide_span(
+    policy: TRMPolicy, features: Features, span: Split | CrisisPlan
+) -> list[Decision]:
+    """Decide the sessions of a split or of a crisis."""
+    frame = features.frame
+    rows = frame[span.mask(pd.DatetimeIndex(frame.index))]
+    return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
 
 
 @contextmanager
@@ -124,6 +131,14 @@ def lay_out(request: RunRequest, bars: Bars, seconds: Seconds | None = None) -> 
         features = compute_features(bars, config.features)
     with timed(seconds, "labels"):
         labels = compute_labels(bars, features, config.labels)
+    return arrange(request, bars, features, labels)
+
+
+def arrange(
+    request: RunRequest, bars: Bars, features: Features, labels: pd.DataFrame
+) -> Work:
+    """Lay out the splits of bars with features and labels; see `lay_out`."""
+    config = request.config
     features = replace(features, schema=features.schema.choosing(config.labels))
     known_on, crises = pd.DatetimeIndex(labels["known_on"]), crises_of(request.crises)
     if request.schedule == "calendar":
