@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -281,18 +281,23 @@ def as_done(
         If the code of a worker is not that of this process.
     """
     suspects = []
-    with closing(_as_done(tasks, executor, results, on_news)) as ended:
+    do = partial(_as_done, executor, results, on_news, n_ahead)
+    with closing(do(tasks)) as ended:
         for done in ended:
             if _died_with_workers(done.error):
                 suspects.append(done.task)
             else:
                 yield done
     for task in suspects:
-        yield from _as_done([task], executor, results, on_news)
+        yield from do([task])
 
 
 def _as_done(
-    tasks: Iterable[Task], pool: Executor, files: ResultFiles | None, on_news: OnNews
+    pool: Executor,
+    files: ResultFiles | None,
+    on_news: OnNews,
+    n_ahead: int,
+    tasks: Iterable[Task],
 ) -> Generator[Done, None, None]:
     """Yield each task when it is done or given up."""
     over: SimpleQueue[Future[_Reply]] = SimpleQueue()
