@@ -5,11 +5,12 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check --constraint 
 BARS   ?= sample
 OUT    ?= runs/$(notdir $(BARS))
 BENCH_BARS ?= sample
+HISTORIES ?= ../shared
 
 TORCH  := $(shell grep '^torch==' constraints.txt)
 TOOLS  := build pytest pytest-xdist hypothesis
 
-.PHONY: run install test test-all evidence dev lint types check bench wheel sdist \
+.PHONY: run install test test-all evidence study dev lint types check bench wheel sdist \
 	sample-sources floors newest clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
@@ -37,6 +38,9 @@ test-all: dev  ## The default suite and the slow tests
 
 evidence: dev  ## Kills, fuzzing, null markets, planted leaks: about an hour
 	$(BIN)/python -m pytest -m evidence
+
+study: dev  ## How the default is chosen, docs/protocol.md; 90 minutes on two quiet cores
+	$(BIN)/python -m tests.evidence.study $(HISTORIES) --out build/study
 
 lint: dev
 	$(BIN)/ruff check .
