@@ -68,6 +68,11 @@ class Work:
         return range(config.seed, config.seed + n_seeds)
 
     @cached_property
+    def known_on(self) -> pd.DatetimeIndex:
+        """When each label became known."""
+        return pd.DatetimeIndex(self.labels["known_on"])
+
+    @cached_property
     def lesson(self) -> Lesson:
         """What all trainings share."""
         samples = samples_from_labels(self.labels)
@@ -77,8 +82,7 @@ class Work:
         """Return the training of a model of a split."""
         window = self.request.config.walkforward.window if self.by_calendar else None
         name = f"{split.name} seed {seed}" if self.by_calendar else split.name
-        known_on = pd.DatetimeIndex(self.labels["known_on"])
-        return TrainingJob(name, split.rows(known_on, window), seed)
+        return TrainingJob(name, split.rows(self.known_on, window), seed)
 
     def check_jobs(self) -> None:
         """Refuse a training of too few labels before any is begun."""
