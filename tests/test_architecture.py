@@ -29,6 +29,7 @@ FLOORS = {
     "trm_bt.setting_notes": 1,
     "trm_bt.text": 1,
     "trm_bt.processes": 1,
+    "trm_bt.keys": 1,
     "trm_bt.tasks": 1,
     "trm_bt.executors": 1,
     "trm_bt.market": 2,

@@ -9,14 +9,13 @@ import pytest
 
 from trm_bt.errors import ConfigError, RunError, TRMError, WorkerError
 from trm_bt.executors import Workers, n_workers, opened
+from trm_bt.keys import code_versions, key_of
 from trm_bt.tasks import (
     InThisProcess,
     ResultFiles,
     Task,
     as_done,
-    code_versions,
     in_order,
-    key_of,
     perform,
     tell,
 )
@@ -161,7 +160,7 @@ def test_a_worker_of_other_code_is_refused():
 def test_keys_tell_parts_and_code_apart(monkeypatch):
     assert key_of("ab", "c") != key_of("a", "bc")
     before = key_of("a")
-    monkeypatch.setattr("trm_bt.tasks.code_versions", lambda: ("other",))
+    monkeypatch.setattr("trm_bt.keys.code_versions", lambda: ("other",))
     assert key_of("a") != before
 
 

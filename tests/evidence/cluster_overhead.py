@@ -20,6 +20,7 @@ from tests.command_line import SMALL
 from tests.evidence.clusters import cluster_of
 from trm_bt.config import TRMConfig
 from trm_bt.executors import Workers, opened, share
+from trm_bt.keys import code_versions
 from trm_bt.learning.checkpoint import load_checkpoint
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.workers import Lesson, Packed, TrainingJob, pack, train_job
@@ -35,7 +36,7 @@ from trm_bt.runs.request import training_bars
 from trm_bt.runs.train import save_trained
 from trm_bt.runs.trial import finish_trial, read_trial
 from trm_bt.runs.work import Work, lay_out
-from trm_bt.tasks import ResultFiles, Task, as_done, code_versions, in_order
+from trm_bt.tasks import ResultFiles, Task, as_done, in_order
 
 COUNTS = (100, 1_000, 10_000)
 FILES = (100, 1_000, 10_000, 50_000)

@@ -36,9 +36,10 @@ from tests.planted import naming, planted_samples
 from trm_bt.config import ModelConfig, TRMConfig
 from trm_bt.errors import RunError, TRMError
 from trm_bt.executors import Workers, opened, share
+from trm_bt.keys import key_of
 from trm_bt.learning.workers import Lesson, TrainingJob, train_job
 from trm_bt.market.features import FeatureSchema
-from trm_bt.tasks import ResultFiles, Task, as_done, key_of
+from trm_bt.tasks import ResultFiles, Task, as_done
 
 N_TASKS = 40
 SECONDS_A_TASK = 0.5

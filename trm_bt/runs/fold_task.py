@@ -26,6 +26,7 @@ from trm_bt.config import (
     WalkForwardConfig,
 )
 from trm_bt.errors import RunError
+from trm_bt.keys import key_of
 from trm_bt.learning.dataset import Samples, samples_from_labels
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.splits import Split
@@ -38,7 +39,6 @@ from trm_bt.parquet import open_parquet
 from trm_bt.reading import check_json
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.work import arrange, decide_span
-from trm_bt.tasks import key_of
 
 _KEY: Final = b"trm_bt.fold"
 _PREPARED: Final = 64

@@ -18,6 +18,7 @@ from trm_bt.evaluation.sweep import SweepJudged, TrialReturns, judge, utility_of
 from trm_bt.evaluation.trials import log_beside, record_trial
 from trm_bt.executors import n_workers, share
 from trm_bt.files import name_entries
+from trm_bt.keys import code_versions, key_of
 from trm_bt.market.labels import cash_returns
 from trm_bt.runfolder.records import BarsRecord
 from trm_bt.runfolder.sweeps import FOLDS, RESULTS, SweepRecord
@@ -38,8 +39,6 @@ from trm_bt.tasks import (
     ResultFiles,
     Task,
     as_done,
-    code_versions,
-    key_of,
 )
 
 _TRIALS_AHEAD: Final = 32
