@@ -88,12 +88,9 @@ newest: ## The newest versions of everything, torch as pinned
 		$(TORCH) --editable '.[dask,optuna,research]' $(TOOLS)
 	.newest-venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
-bench: dev  ## Speed as ratios, each measured side by side in one run; numba for one row
+bench: dev  ## Speed as ratios measured side by side: docs/speed_figures.md; numba for one row
 	$(PIP) --quiet numba
-	for name in drop_in features feed_preload indicator_overhead label_speed \
-		model_speed report_speed training_speed; do \
-		$(BIN)/python -W ignore -m tests.bench.$$name $(BENCH_BARS); done
-	$(BIN)/python -W ignore -m tests.bench.scaling
+	$(BIN)/python -m tests.bench --bars $(BENCH_BARS)
 
 check: lint types test wheel
 
