@@ -45,7 +45,7 @@ from trm_bt.runs.backtests import RecordedPolicy, backtest_all
 from trm_bt.runs.claim import claim, write_record
 from trm_bt.runs.dataset import save_labels
 from trm_bt.runs.decide import decide
-from trm_bt.runs.request import training_bars
+from trm_bt.runs.pooled import training_universes
 from trm_bt.runs.results import model_record, save_now, save_results, summarize
 from trm_bt.runs.train import save_trained
 from trm_bt.runs.work import Seconds, Work, lay_out, timed
@@ -118,8 +118,8 @@ def run(
     _check_before(request, out)
     progress, seconds = progress or no_progress, Seconds()
     with timed(seconds, "bars"):
-        loaded = training_bars(request)
-    work = lay_out(request, loaded, seconds)
+        loaded, pooled = training_universes(request)
+    work = lay_out(request, loaded, seconds, pooled)
     work.check_jobs()
     record, jobs = _record(work, command), _jobs(out, work)
     with exclusive_lock(out), opened(executor) as pool:
@@ -179,6 +179,7 @@ def _record(work: Work, command: str) -> RunRecord:
         versions=versions(),
         bars=BarsRecord.of(work.bars),
         feature_schema=work.features.schema,
+        pooled={name: BarsRecord.of(bars) for name, bars in work.pooled.items()},
     )
 
 

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.learning.dataset import samples_from_labels, split_chronologically
+from trm_bt.learning.dataset import samples_from_labels
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.splits import (
     CrisisPlan,
@@ -25,6 +25,7 @@ from trm_bt.market.decisions import Decision
 from trm_bt.market.features import Features, compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.pooled import Pooled, check_pooled, with_pooled
 
 Seconds = dict[str, float]
 """Wall seconds by stage."""
@@ -46,6 +47,8 @@ class Work:
         At least one.
     plans : sequence of CrisisPlan
         All crises.
+    pooled : mapping of str to Bars
+        Further universes to train on.
     """
 
     request: RunRequest
@@ -54,6 +57,7 @@ class Work:
     labels: pd.DataFrame
     splits: Sequence[Split]
     plans: Sequence[CrisisPlan]
+    pooled: Pooled = field(default_factory=dict)
 
     @property
     def by_calendar(self) -> bool:
@@ -70,22 +74,26 @@ class Work:
     @cached_property
     def lesson(self) -> Lesson:
         """What all trainings share."""
+        config, schema = self.request.config, self.features.schema
         samples = samples_from_labels(self.labels)
-        return Lesson(samples, self.features.schema, self.request.config)
+        return Lesson(with_pooled(samples, self.pooled, schema, config), schema, config)
 
     def job(self, split: Split, seed: int) -> TrainingJob:
         """Return the training of a model of a split."""
         window = self.request.config.walkforward.window if self.by_calendar else None
         name = f"{split.name} seed {seed}" if self.by_calendar else split.name
-        known_on = self.lesson.samples.known_on
-        return TrainingJob(name, split.rows(known_on, window), seed)
+        samples = self.lesson.samples
+        pooled = {
+            further: split.rows(rows.known_on, window)
+            for further, rows in samples.pooled.items()
+        }
+        return TrainingJob(name, split.rows(samples.known_on, window), seed, pooled)
 
     def check_jobs(self) -> None:
         """Refuse a training of too few labels before any is begun."""
-        fraction = self.request.config.training.validation_fraction
-        for split in self.splits:
-            rows = self.job(split, self.seeds[0]).rows
-            split_chronologically(self.lesson.samples.where(rows), fraction)
+        jobs = (self.job(split, self.seeds[0]) for split in self.splits)
+        trainings = (job.samples(self.lesson.samples) for job in jobs)
+        check_pooled(trainings, self.request.config)
 
     def decide(self, policy: TRMPolicy, span: Split | CrisisPlan) -> list[Decision]:
         """Decide the sessions of a split or of a crisis."""
@@ -102,7 +110,12 @@ def timed(seconds: Seconds, stage: str) -> Iterator[None]:
     seconds[stage] = round(time.perf_counter() - started, 2)
 
 
-def lay_out(request: RunRequest, bars: Bars, seconds: Seconds | None = None) -> Work:
+def lay_out(
+    request: RunRequest,
+    bars: Bars,
+    seconds: Seconds | None = None,
+    pooled: Pooled | None = None,
+) -> Work:
     """Compute features and labels, and lay out the splits.
 
     Parameters
@@ -113,6 +126,8 @@ def lay_out(request: RunRequest, bars: Bars, seconds: Seconds | None = None) -> 
         Loaded by it.
     seconds : dict, optional
         Where the time of each stage goes.
+    pooled : mapping of str to Bars, optional
+        Further universes to train on.
 
     Raises
     ------
@@ -139,4 +154,4 @@ def lay_out(request: RunRequest, bars: Bars, seconds: Seconds | None = None) -> 
             "The bars must cover at least one crisis with enough history before it, "
             f"and cover none ({reasons})."
         )
-    return Work(request, bars, features, labels, splits, plans)
+    return Work(request, bars, features, labels, splits, plans, pooled or {})
