@@ -23,9 +23,11 @@ from trm_bt.market.features import compute_features
 from trm_bt.market.labels import features_and_labels
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runfolder.store import read_run_record
-from trm_bt.runs.pooled import pooled_bars, with_pooled
+from trm_bt.runs.fold_task import HashedBars, folds_by_key
+from trm_bt.runs.pooled import pooled_bars, training_universes, with_pooled
 from trm_bt.runs.request import training_bars
 from trm_bt.runs.run import run
+from trm_bt.runs.trial import walk_forward
 from trm_bt.runs.work import lay_out
 
 CALENDAR = {"first_decision": "2003-01-06", "retrain_every": 100, "n_seeds": 1}
@@ -166,6 +168,20 @@ def test_features_of_another_schema_are_refused(full_bars):
         with_pooled(samples_from_labels(labels), {"x": bare}, schema, SETTINGS)
 
 
+def test_folds_of_a_sweep_are_of_one_pool_and_of_no_other(universes):
+    keys = []
+    for further in ((), ("b",), ("late",), ("b", "late")):
+        hashed = HashedBars.of(
+            *training_universes(request_of(universes, "a", *further))
+        )
+        keys += folds_by_key(hashed, SETTINGS)
+    assert len(set(keys)) == len(keys)
+
+    useless = training_universes(request_of(universes, "a", "short"))
+    with pytest.raises(BarsError, match="needs 252 labels"):
+        folds_by_key(HashedBars.of(*useless), SETTINGS)
+
+
 @pytest.mark.slow
 def test_a_walk_forward_knows_its_universes_and_is_made_anew_for_others(
     universes, tmp_path
@@ -185,6 +201,10 @@ def test_a_walk_forward_knows_its_universes_and_is_made_anew_for_others(
     joined = [[rows.name for rows in model.pooled] for model in record.models]
     assert joined[0] == [universes["b"]]
     assert joined[-1] == [universes["b"], universes["late"]]
+    bars, pooled = training_universes(request)
+    trial = walk_forward(bars, SETTINGS, pooled)
+    walked = pd.read_parquet(out / "equity.parquet")["trm"]
+    assert trial.equity.to_numpy()[1:].tolist() == walked.to_numpy()[1:].tolist()
     with pytest.raises(RunError, match="a run of other settings, bars"):
         run(replace(request, pooled=request.pooled[:1]), out, executor=1)
 

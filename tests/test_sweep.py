@@ -16,11 +16,11 @@ from trm_bt.evaluation.trials import read_trials
 from trm_bt.report.sweep_page import SweepContent, render_sweep
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runfolder.store import read_run_record
-from trm_bt.runs.grid import Grid, Sampler, read_grid, settings_at
+from trm_bt.runs.grid import Grid, Sampler, SweepRequest, read_grid, settings_at
 from trm_bt.runs.listing import list_runs
-from trm_bt.runs.progress import SweepState
+from trm_bt.runs.progress import Counts, SweepState
 from trm_bt.runs.run import run
-from trm_bt.runs.sweep import SweepRequest, measure, sweep
+from trm_bt.runs.sweep import measure, sweep
 
 SETTINGS = {
     "seed": 5,
@@ -56,19 +56,26 @@ def swept(universes, tmp_path_factory):
         make_request(universes, n_seeds=2),
         out,
         executor=1,
-        on_state=lambda state: states.append((state.n_done, state.n_left)),
+        on_state=lambda state: states.append(counts(state)),
     )
     return out, judged, states
 
 
-def results(out):
-    return {path.name: path.read_bytes() for path in (out / "results").iterdir()}
+def counts(state):
+    return [(c.n_found, c.n_done, c.n_left) for c in (state.folds, state.trials)]
+
+
+def results(out, kind="results"):
+    return {path.name: path.read_bytes() for path in (out / kind).iterdir()}
 
 
 def test_settings_seeds_and_universes_are_all_tried_and_counted(swept):
     out, judged, states = swept
 
-    assert states == [(n, 8 - n) for n in range(9)]
+    # of 8 trials two differ in the decision alone, each of a fold and a seed
+    folds = [[(0, n, 4 - n), (0, 0, 8)] for n in range(5)]
+    assert states == folds + [[(0, 4, 0), (0, n, 8 - n)] for n in range(1, 9)]
+    assert len(results(out, "folds")) == 4
     assert judged.n_trials == len(results(out)) == 2 * 2 * 2
     log = read_trials(out.parent / "trials")
     assert len({trial.configuration for trial in log}) == 2 * 2
@@ -122,10 +129,10 @@ def test_what_is_there_is_not_done_again(swept, universes):
         make_request(universes, n_seeds=2),
         out,
         executor=1,
-        on_state=lambda state: states.append((state.n_found, state.n_done)),
+        on_state=lambda state: states.append(counts(state)),
     )
 
-    assert states[-1] == (5, 3)
+    assert states[-1][1] == (5, 3, 0)
     assert results(out) == before
     assert again == judged
 
@@ -173,30 +180,41 @@ def test_a_trial_that_fails_is_named_and_the_rest_ranked(universes, tmp_path):
     assert error in (tmp_path / "s" / "index.html").read_text()
 
 
-def test_one_trial_is_measured_and_kept(universes, tmp_path):
+def test_one_fold_is_measured_and_kept(universes, tmp_path):
     request = make_request(universes)
 
-    seconds = measure(request, tmp_path / "s")
+    found = measure(request, tmp_path / "s")
 
-    assert seconds > 0
-    assert len(results(tmp_path / "s")) == 1
-    assert measure(request, tmp_path / "s") > 0  # that of one that is found is 0
+    assert (found.n_trials, found.n_folds) == (4, 2)
+    assert found.seconds > 0
+    (kept,) = results(tmp_path / "s", "folds")
+    again = measure(request, tmp_path / "s")
+    assert again.seconds > 0  # that of one that is found is 0
     states = []
     sweep(
-        request, tmp_path / "s", executor=1, on_state=lambda s: states.append(s.n_found)
+        request,
+        tmp_path / "s",
+        executor=1,
+        on_state=lambda state: states.append(counts(state)),
     )
-    assert states[-1] == 1
+    assert states[-1] == [(1, 1, 0), (0, 4, 0)]
+    assert kept in results(tmp_path / "s", "folds")
     (entry,) = [e for e in list_runs(tmp_path) if e.kind == "sweep"]
     assert (entry.name, entry.state, entry.seed) == ("s", "finished", 5)
 
 
-def test_time_left_is_what_a_trial_took_shared_by_the_workers():
-    state = SweepState(10, n_done=2, n_workers=4, seconds=60.0)
+def test_time_left_is_what_one_took_shared_by_the_workers():
+    folds = Counts(10, n_done=2, seconds=60.0)
+    state = SweepState(Counts(3), folds, n_workers=4)
 
-    assert (state.n_running, state.n_left) == (4, 8)
-    assert state.minutes_left == pytest.approx(8 * 30 / 4 / 60)
-    assert SweepState(3, n_done=2, n_workers=4).n_running == 1
-    assert SweepState(3).n_running is None
+    assert (state.under_way, state.n_running(folds), folds.n_left) == (folds, 4, 8)
+    assert folds.minutes_left(4) == pytest.approx(8 * 30 / 4 / 60)
+    assert state.n_running(state.trials) == 0  # folds are done first
+    assert state.trials.minutes_left(4) is None
+    folds.n_found = 8
+    assert (state.under_way, state.n_running(state.trials)) == (state.trials, 3)
+    unknown = SweepState(Counts(3))
+    assert unknown.n_running(unknown.trials) is None
 
 
 def test_the_sampler_draws_points_once_and_the_same_ones():
@@ -218,7 +236,7 @@ def test_a_point_that_is_proposed_again_is_not_tried_again(universes, tmp_path):
         request,
         tmp_path / "s",
         executor=1,
-        on_state=lambda s: states.append((s.n_total, s.n_found, s.n_done, s.n_left)),
+        on_state=lambda s: states.append((s.trials.n_total, *counts(s)[1])),
     )
 
     assert request.n_trials == 10

@@ -248,6 +248,7 @@ def as_done(
     *,
     results: ResultFiles | None = None,
     on_news: OnNews = _tell_nobody,
+    n_ahead: int = _IN_FLIGHT,
 ) -> Generator[Done, None, None]:
     """Do tasks, those that have no result file yet, and yield each when it is over.
 
@@ -264,6 +265,8 @@ def as_done(
         Where results are, and where new ones go.
     on_news : callable, optional
         Given what tasks `tell`, where the executor passes it on.
+    n_ahead : int
+        Tasks handed to the executor at a time; few where their arguments are large.
 
     Yields
     ------
@@ -304,7 +307,7 @@ def as_done(
             future = executor.submit(perform, *sent)
             running[future] = task
             future.add_done_callback(over.put)
-            while not over.empty() or len(running) >= _IN_FLIGHT:
+            while not over.empty() or len(running) >= n_ahead:
                 yield next_done()
         while running:
             yield next_done()

@@ -25,9 +25,15 @@ from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.workers import Lesson, Packed, TrainingJob, pack, train_job
 from trm_bt.market.bars import Bars
 from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.fold_task import (
+    HashedBars,
+    decide_fold,
+    folds_by_key,
+    trained_settings,
+)
 from trm_bt.runs.request import training_bars
 from trm_bt.runs.train import save_trained
-from trm_bt.runs.trial import read_trial, walk_trial
+from trm_bt.runs.trial import finish_trial, read_trial
 from trm_bt.runs.work import Work, lay_out
 from trm_bt.tasks import ResultFiles, Task, as_done, code_versions, in_order
 
@@ -118,19 +124,12 @@ def print_bytes(bars: Bars, work: Work) -> tuple[int, float, float]:
             policy = TRMPolicy([loaded], allow_in_sample=True)
             n_decided = len(work.decide(policy, work.splits[-2]))
         decided = (time.process_time() - busy) / 5
-    small = TRMConfig.model_validate(SMALL | {"walkforward": {"n_seeds": 1}})
-    seen = bars.between("2014-01-01")
-    trial = walk_trial(seen, small)
-    figures = json.dumps(asdict(read_trial(trial, "").figures))
+    print_sweep_bytes(bars)
     sent = ("", code_versions(), train, job)
     print(f"a training, sent: {len(pickle.dumps(sent)):,} bytes")
     print(f"what all share, once: {len(pickle.dumps(work.lesson)):,} bytes")
     print(f"bars of a sweep, once: {len(pickle.dumps(bars)):,} bytes")
     print(f"a model, back: {back:,} bytes")
-    print(
-        f"a trial of {len(seen.sessions):,} sessions, back: {len(trial):,} bytes of "
-        f"parquet, of which {len(figures):,} are figures as JSON"
-    )
     print(
         f"a shipped training of {len(work.labels):,} labels: {trained:.0f} processor "
         f"seconds; to save it with card and picture: {saved:.2f}; to load it and "
@@ -138,6 +137,29 @@ def print_bytes(bars: Bars, work: Work) -> tuple[int, float, float]:
         flush=True,
     )
     return back, trained, saved + decided
+
+
+def print_sweep_bytes(bars: Bars) -> None:
+    """Print what travels of a fold and of a trial, and what a trial takes."""
+    seen = HashedBars.of(bars.between("2014-01-01"))
+    config = TRMConfig.model_validate(SMALL | {"walkforward": {"n_seeds": 1}})
+    settings, folds = trained_settings(config), folds_by_key(seen, config)
+    decided = [decide_fold(seen, settings, fold) for fold in folds.values()]
+    key, fold = next(iter(folds.items()))
+    sent = (key, code_versions(), decide_fold, settings, fold)
+    busy = time.process_time()
+    trial = finish_trial(seen, config, decided)
+    busy = time.process_time() - busy
+    figures = json.dumps(asdict(read_trial(trial, "").figures))
+    print(
+        f"a fold of {int(fold.split.mask(seen.bars.sessions).sum())} sessions, sent: "
+        f"{len(pickle.dumps(sent)):,} bytes; back: {len(decided[0]):,} bytes"
+    )
+    print(
+        f"a trial of {len(seen.bars.sessions):,} sessions, sent: its folds, "
+        f"{sum(map(len, decided)):,} bytes; back: {len(trial):,} bytes of parquet, of "
+        f"which {len(figures):,} are figures as JSON; {busy:.1f} processor seconds"
+    )
 
 
 def seconds_of(pool: Executor, lesson: Lesson, n_workers: int) -> tuple[float, float]:

@@ -23,6 +23,7 @@ GRID = {
 }
 N_SOUND = 2 * 2 * 2
 N_FAILING = 2 * 2 * 2
+N_FOLDS = 2 * 2
 
 
 class Sweep:
@@ -65,19 +66,21 @@ class Sweep:
         return n_processes
 
     def written(self) -> dict[str, int]:
-        """Return when each result was written."""
-        found = (self.out / "results").glob("*.result")
-        return {path.name: path.stat().st_mtime_ns for path in found}
+        """Return when the result of each fold and of each trial was written."""
+        found = self.out.glob("*/*.result")
+        return {
+            str(path.relative_to(self.out)): path.stat().st_mtime_ns for path in found
+        }
 
     def result(self) -> dict[str, bytes]:
         """Return what must be the same however it came about."""
         names = ["summary.json", "ranking.csv", "index.html"]
-        names += [f"results/{name}" for name in self.written()]
+        names += self.written()
         return {name: (self.out / name).read_bytes() for name in names}
 
 
 def sweep_killed(work: Path, _: object) -> None:
-    """Kill a sweep and its workers at 2 and 5 results, here and on Dask."""
+    """Kill a sweep and its workers among its folds and its trials, here and on Dask."""
     write_settings(work / "grid.json", GRID)
     write_settings(work / "settings", SETTINGS)
     for n in "12":
@@ -87,7 +90,7 @@ def sweep_killed(work: Path, _: object) -> None:
     for executor in ("local", "dask"):
         killed = Sweep(work, executor, "--jobs", "2", "--executor", executor)
         before: dict[str, int] = {}
-        for n_results in (2, 5):
+        for n_results in (2, N_FOLDS + 3):
             n_processes = killed.kill_at(n_results)
             kept = killed.written()
             require(before.items() <= kept.items(), "a result was written again")
@@ -102,8 +105,8 @@ def sweep_killed(work: Path, _: object) -> None:
         require(not hidden, hidden)
         print(
             f"a sweep killed twice, {executor:<5}       {N_SOUND}/{N_SOUND} trials, "
-            f"same bytes, page and table too; {n_processes} processes killed with it, "
-            f"{len(before)} kept",
+            f"{N_FOLDS} folds, same bytes, page and table too; "
+            f"{n_processes} processes killed with it, {len(before)} files kept",
             flush=True,
         )
         shutil.rmtree(killed.out.parent)

@@ -12,10 +12,13 @@ from trm_bt.figures import count, number
 if TYPE_CHECKING:
     from trm_bt.evaluation.sweep import SweepJudged
     from trm_bt.runs.listing import RunEntry
-    from trm_bt.runs.progress import SweepState
+    from trm_bt.runs.progress import Counts, SweepState
 
 _RANKED: Final = 20
 _ERRORS_SHOWN: Final = 5
+_IN_A_LINE: Final = (
+    *("done", "failed", "running", "to go", "a minute", "minutes left"),
+)
 
 
 def ranking_table(judged: "SweepJudged") -> Table:
@@ -50,28 +53,44 @@ def run_table(entries: "Sequence[RunEntry]") -> Table:
     return table
 
 
-def state_counts(state: "SweepState") -> dict[str, str]:
-    """Return what a sweep's state is shown as."""
-    found = {
-        "trials": f"{state.n_total:,}",
-        "there before": f"{state.n_found:,}",
-        "done": f"{state.n_done:,}",
-        "failed": f"{len(state.failed):,}",
-        "running": "?" if state.n_running is None else f"{state.n_running:,}",
-        "to go": f"{state.n_left:,}",
+def state_counts(state: "SweepState", counts: "Counts") -> dict[str, str]:
+    """Return what the folds or the trials of a sweep's state are shown as."""
+    running = state.n_running(counts)
+    return {
+        "in all": count(counts.n_total),
+        "there before": count(counts.n_found),
+        "done": count(counts.n_done),
+        "failed": count(counts.n_failed),
+        "running": "?" if running is None else count(running),
+        "to go": count(counts.n_left),
+        "seconds each": number(counts.seconds_each, 1),
+        "a minute": number(counts.per_minute, 1),
+        "minutes left": number(counts.minutes_left(state.n_workers), 1),
     }
-    if state.n_done:
-        found["seconds each"] = f"{state.seconds / state.n_done:.1f}"
-    if state.per_minute is not None and state.minutes_left is not None:
-        found["a minute"] = f"{state.per_minute:.1f}"
-        found["minutes left"] = f"{state.minutes_left:.1f}"
-    return found
 
 
 def state_table(state: "SweepState") -> Table:
     """Return the live table: counts, and the errors of trials that failed last."""
-    table = Table(*state_counts(state))
-    table.add_row(*state_counts(state).values())
+    table = Table("", "folds", "trials")
+    for column in table.columns[1:]:
+        column.justify, column.min_width = "right", 8
+    folds, trials = (state_counts(state, c) for c in (state.folds, state.trials))
+    for name, value in folds.items():
+        table.add_row(name, value, trials[name])
     failed = list(state.failed.items())[-_ERRORS_SHOWN:]
     table.caption = "\n".join(f"{escape(name)}: {escape(e)}" for name, e in failed)
     return table
+
+
+def state_line(state: "SweepState") -> str:
+    """Return the state in a line: what is under way in full, and the trials."""
+    counts, trials = state.under_way, state.trials
+    kind = "trials" if counts is trials else "folds"
+    shown = state_counts(state, counts)
+    words = [
+        f"{name} {shown[name]}" for name in _IN_A_LINE if shown[name] != number(None)
+    ]
+    line = f"{kind}: {', '.join(words)}"
+    if counts is trials:
+        return line
+    return f"{line}; trials: to go {count(trials.n_left)}, failed {trials.n_failed}"

@@ -25,7 +25,7 @@ from trm_bt.cli.options import (
 from trm_bt.cli.sweep_tables import (
     ranking_table,
     run_table,
-    state_counts,
+    state_line,
     state_table,
 )
 from trm_bt.cli.terminal import Terminal
@@ -35,6 +35,7 @@ from trm_bt.executors import n_available_cpus
 if TYPE_CHECKING:
     from trm_bt.runfolder.records import RunRequest
     from trm_bt.runs.progress import OnState, SweepState
+    from trm_bt.runs.sweep import Estimate
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 
@@ -74,7 +75,7 @@ class SweepOptions:
     """What settings are ranked by: the annual Sharpe ratio in excess of cash, or the
     mean less 1.5 times the variance."""
     dry_run: bool = False
-    """Only check the settings, do one trial, and say how long all would take."""
+    """Only check the settings, do one fold, and say how long all would take."""
 
 
 @app.command(name="sweep")
@@ -91,8 +92,8 @@ def sweep_command(
 
     The same command again resumes.
     """
-    from trm_bt.runs.grid import Sampler, read_grid
-    from trm_bt.runs.sweep import SweepRequest, measure, sweep
+    from trm_bt.runs.grid import Sampler, SweepRequest, read_grid
+    from trm_bt.runs.sweep import measure, sweep
 
     sampler = Sampler(swept.sampler, swept.points, swept.sampler_seed)
     request = SweepRequest(
@@ -104,9 +105,8 @@ def sweep_command(
     )
     out = output.out
     if swept.dry_run:
-        seconds = measure(request, out, command=command_line(), force=output.force)
-        facts = {"trials": request.n_trials, "seconds_a_trial": seconds}
-        terminal.show(facts, _estimate(request.n_trials, seconds, workers), path=out)
+        found = measure(request, out, command=command_line(), force=output.force)
+        terminal.show(asdict(found), _estimate(found, workers), path=out)
         return
     with _live(terminal) as on_state:
         judged = sweep(
@@ -121,16 +121,17 @@ def sweep_command(
     terminal.show(judged.to_dict(), ranking_table(judged), *judged.verdict, path=page)
 
 
-def _estimate(n_trials: int, seconds: float, workers: WorkerOptions) -> str:
-    """Say how long all trials would take, by the time that one took."""
-    one = f"{n_trials:,} trials; one took {seconds:.1f} s in one process: all would"
-    if workers.scheduler:
-        hours = seconds * n_trials / 3600
-        return f"{one} take about {hours:.1f} hours divided by the cluster's workers."
-    n_jobs = workers.jobs or n_available_cpus()
-    return (
-        f"{one} take about {seconds * n_trials / n_jobs / 60:.1f} minutes in {n_jobs}."
+def _estimate(found: "Estimate", workers: WorkerOptions) -> str:
+    """Say how long all folds would take, by the time that one took."""
+    one = (
+        f"{found.n_trials:,} trials of {found.n_folds:,} different folds; one fold "
+        f"took {found.seconds:.1f} s in one process: all would take about"
     )
+    seconds = found.seconds * found.n_folds
+    if workers.scheduler:
+        return f"{one} {seconds / 3600:.1f} hours divided by the cluster's workers."
+    n_jobs = workers.jobs or n_available_cpus()
+    return f"{one} {seconds / n_jobs / 60:.1f} minutes in {n_jobs}."
 
 
 @contextmanager
@@ -155,10 +156,9 @@ class _Lines:
 
     def __call__(self, state: "SweepState") -> None:
         """Print how far a sweep is, if that is due."""
-        if time.monotonic() >= self._due or state.n_left == 0:
+        if time.monotonic() >= self._due or state.trials.n_left == 0:
             self._due = time.monotonic() + _SECONDS_BETWEEN_LINES
-            words = (f"{name} {value}" for name, value in state_counts(state).items())
-            print(f"trm-bt: {', '.join(words)}", file=sys.stderr)
+            print(f"trm-bt: {state_line(state)}", file=sys.stderr)
 
 
 @app.command(name="runs")

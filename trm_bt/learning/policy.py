@@ -20,7 +20,7 @@ from trm_bt.learning.model import cpu_threads
 from trm_bt.learning.records import TrainedModel
 from trm_bt.manifest import MANIFEST
 from trm_bt.market._typing import FloatArray
-from trm_bt.market.decisions import IN_SAMPLE, Decision, abstain
+from trm_bt.market.decisions import IN_SAMPLE, Decision, abstain, mean_decision
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.text import reason_of
 
@@ -161,8 +161,7 @@ class TRMPolicy:
     ) -> list[Decision]:
         """Decide for each row; any batching of the rows gives the same bits.
 
-        With several members, probabilities and halt probabilities are their means, the
-        allocation is the most probable by the mean, and `n_steps` is the largest.
+        Several members decide by their mean: see `mean_decision`.
 
         Parameters
         ----------
@@ -192,7 +191,7 @@ class TRMPolicy:
                 for number in range(len(self.members))
             ]
             for row, made in zip(rows, zip(*by_member, strict=True), strict=True):
-                decisions[row] = made[0] if len(made) == 1 else _mean(made)
+                decisions[row] = mean_decision(made)
         return decisions
 
     def _position(self, session: pd.Timestamp) -> int | None:
@@ -316,20 +315,6 @@ def _probabilities(logits: FloatArray) -> FloatArray:
     """Return the softmax of logits over their last axis, computed in float64."""
     shares: FloatArray = torch.from_numpy(logits).double().softmax(dim=-1).numpy()
     return shares
-
-
-def _mean(made: Sequence[Decision]) -> Decision:
-    """Average what the members decide for one session."""
-    probabilities = np.mean([d.probabilities for d in made], axis=0)
-    return Decision(
-        made[0].decided_on,
-        int(probabilities.argmax()),
-        probabilities,
-        sum(d.halt_prob for d in made) / len(made),
-        max(d.n_steps for d in made),
-        made[0].model,
-        n_models=len(made),
-    )
 
 
 def _known_on(model: TrainedModel) -> date:

@@ -1,5 +1,6 @@
 """A decision at the close of a session, and the protocol of a policy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
@@ -73,6 +74,31 @@ def abstain(session: pd.Timestamp, n_allocations: int) -> Decision:
     """Return the decision of a policy that abstains."""
     nothing = np.full(n_allocations, np.nan)
     return Decision(session, None, nothing, float("nan"), 0, "")
+
+
+def mean_decision(made: Sequence[Decision]) -> Decision:
+    """Return what several models decide together for one session.
+
+    Probabilities and halt probabilities are their means, the allocation is the most
+    probable by the mean, and `n_steps` is the largest; one alone decides as it does.
+
+    Parameters
+    ----------
+    made : sequence of Decision
+        One a model, at least one; the first one's model names it.
+    """
+    if len(made) == 1:
+        return made[0]
+    probabilities = np.mean([d.probabilities for d in made], axis=0)
+    return Decision(
+        made[0].decided_on,
+        int(probabilities.argmax()),
+        probabilities,
+        sum(d.halt_prob for d in made) / len(made),
+        max(d.n_steps for d in made),
+        made[0].model,
+        n_models=len(made),
+    )
 
 
 @runtime_checkable

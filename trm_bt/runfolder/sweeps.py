@@ -12,6 +12,7 @@ from trm_bt.runfolder.records import BarsRecord, RunRequest
 
 SWEEP: Final = "sweep.json"
 RESULTS: Final = "results"
+FOLDS: Final = "folds"
 RANKING: Final = "ranking.csv"
 
 

@@ -1,9 +1,9 @@
-"""The settings of a sweep: read from a file, checked, and drawn by a sampler."""
+"""What is swept: settings read from a file, checked, and drawn by a sampler."""
 
 import json
 import math
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -11,10 +11,11 @@ from typing import Any, Final
 import numpy as np
 from pydantic import JsonValue, ValidationError
 
-from trm_bt.config import SamplerName, TRMConfig, explain
+from trm_bt.config import SamplerName, SweepUtility, TRMConfig, explain
 from trm_bt.errors import ConfigError
 from trm_bt.learning.memory import check_memory
 from trm_bt.reading import TEXT_BYTES, read_json
+from trm_bt.runfolder.records import RunRequest
 from trm_bt.text import shown
 
 Point = dict[str, JsonValue]
@@ -172,6 +173,44 @@ class Sampler:
             drawn = rng.choice(len(points), n_drawn, replace=False)
             points = [points[place] for place in drawn.tolist()]
         yield points
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What is swept.
+
+    Parameters
+    ----------
+    requests : tuple of RunRequest
+        A walk-forward of each universe, all of the same settings.
+    grid : Grid
+        The points.
+    sampler : Sampler
+        Which of them are tried.
+    n_seeds : int
+        Seeds of each setting, so far apart that no model is in two of them.
+    utility : {"sharpe", "mean_variance"}
+        What settings are ranked by.
+    """
+
+    requests: tuple[RunRequest, ...]
+    grid: Grid
+    sampler: Sampler = field(default_factory=Sampler)
+    n_seeds: int = 1
+    utility: SweepUtility = "sharpe"
+
+    @property
+    def n_points(self) -> int:
+        """How many points are tried, one that is proposed twice counted twice."""
+        n_points, n_asked = self.grid.n_points, self.sampler.n_points
+        if n_asked is None:
+            return n_points
+        return min(n_asked, n_points) if self.sampler.name == "random" else n_asked
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials there are, as many for each point."""
+        return self.n_points * self.n_seeds * len(self.requests)
 
 
 def _proposed(grid: Grid, n_points: int, seed: int) -> Batches:

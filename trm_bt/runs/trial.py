@@ -1,6 +1,7 @@
-"""One trial of a sweep: a whole walk-forward in one task, and its result as bytes."""
+"""One trial of a sweep: a whole walk-forward made of its folds, as bytes."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 
@@ -13,15 +14,22 @@ from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.metrics import StrategyFigures, summarize_strategy
 from trm_bt.evaluation.trials import target_weights
-from trm_bt.learning.policy import TRMPolicy
-from trm_bt.learning.workers import train_job
 from trm_bt.market.bars import Bars
+from trm_bt.market.decisions import Decision, mean_decision
+from trm_bt.market.features import schema_for
 from trm_bt.market.labels import cash_returns
 from trm_bt.parquet import decode_parquet, open_parquet
 from trm_bt.reading import check_json
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runs.backtests import RecordedPolicy, allocate
-from trm_bt.runs.work import lay_out
+from trm_bt.runs.fold_task import (
+    HashedBars,
+    decide_fold,
+    folds_by_key,
+    read_fold,
+    trained_settings,
+)
+from trm_bt.runs.pooled import Pooled
 from trm_bt.tasks import tell_progress
 
 _KEY = b"trm_bt.figures"
@@ -45,7 +53,9 @@ class TrialResult:
     figures: StrategyFigures
 
 
-def walk_forward(bars: Bars, config: TRMConfig) -> BacktestResult:
+def walk_forward(
+    bars: Bars, config: TRMConfig, pooled: Pooled | None = None
+) -> BacktestResult:
     """Train, decide and backtest fold by fold, in this process and without a folder.
 
     Parameters
@@ -53,28 +63,53 @@ def walk_forward(bars: Bars, config: TRMConfig) -> BacktestResult:
     bars : Bars
     config : TRMConfig
         All settings.
+    pooled : mapping of str to Bars, optional
+        Further universes to train on.
 
     Returns
     -------
     BacktestResult
         The allocator's, the same to the bit as that of a walk-forward to a folder.
     """
-    request = RunRequest("", config, device=config.training.device, schedule="calendar")
-    work = lay_out(request, bars)
-    work.check_jobs()
-    decisions = []
-    for n_done, split in enumerate(work.splits):
-        tell_progress("folds", n_done, len(work.splits))
-        models = [train_job(work.job(split, seed), work.lesson) for seed in work.seeds]
-        policy = TRMPolicy(*[[model] for model in models], device=request.device)
-        decisions += work.decide(policy, split)
-    recorded = RecordedPolicy(work.features.schema, decisions)
+    hashed, settings = HashedBars.of(bars, pooled), trained_settings(config)
+    folds = folds_by_key(hashed, config).values()
+    decided: list[bytes] = []
+    for fold in folds:
+        tell_progress("folds", len(decided), len(folds))
+        decided.append(decide_fold(hashed, settings, fold))
+    return trade_folds(bars, config, decided)
+
+
+def trade_folds(
+    bars: Bars, config: TRMConfig, folds: Sequence[bytes]
+) -> BacktestResult:
+    """Backtest the mean of what the models of each session decided.
+
+    Parameters
+    ----------
+    bars : Bars
+    config : TRMConfig
+        All settings.
+    folds : sequence of bytes
+        What `decide_fold` returned for each fold, in the order of `folds_by_key`.
+    """
+    by_session: dict[pd.Timestamp, list[Decision]] = {}
+    for content in folds:
+        for decision in read_fold(content):
+            by_session.setdefault(decision.decided_on, []).append(decision)
+    schema = schema_for(bars, config.features).choosing(config.labels)
+    recorded = RecordedPolicy(schema, map(mean_decision, by_session.values()))
+    request = RunRequest("", config, schedule="calendar")
     return allocate(bars, recorded, recorded.first, request)
 
 
-def walk_trial(bars: Bars, config: TRMConfig) -> bytes:
-    """Do a trial, and return a parquet table of its values and target weights."""
-    result = walk_forward(bars, config)
+def finish_trial(bars: HashedBars, config: TRMConfig, folds: Sequence[bytes]) -> bytes:
+    """Do a trial whose folds are done; see `pack_trial`."""
+    return pack_trial(bars.bars, trade_folds(bars.bars, config, folds))
+
+
+def pack_trial(bars: Bars, result: BacktestResult) -> bytes:
+    """Return a parquet table of a walk-forward's values and target weights."""
     earned = None if bars.cash_rate is None else cash_returns(bars)
     figures = summarize_strategy(
         result.equity, orders=result.orders, cash_returns=earned
@@ -89,7 +124,7 @@ def walk_trial(bars: Bars, config: TRMConfig) -> bytes:
 
 
 def read_trial(content: bytes, name: str) -> TrialResult:
-    """Read what `walk_trial` returned; raise `RunError` if that cannot be."""
+    """Read what `pack_trial` returned; raise `RunError` if that cannot be."""
     try:
         stated = open_parquet(content).metadata.metadata[_KEY]
         check_json(stated)

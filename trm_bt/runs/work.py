@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.learning.dataset import samples_from_labels
+from trm_bt.learning.dataset import Samples, samples_from_labels
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.splits import (
     CrisisPlan,
@@ -47,8 +47,8 @@ class Work:
         At least one.
     plans : sequence of CrisisPlan
         All crises.
-    pooled : mapping of str to Bars
-        Further universes to train on.
+    samples : Samples
+        The labels as training rows, pooled with those of further universes.
     """
 
     request: RunRequest
@@ -57,7 +57,7 @@ class Work:
     labels: pd.DataFrame
     splits: Sequence[Split]
     plans: Sequence[CrisisPlan]
-    pooled: Pooled = field(default_factory=dict)
+    samples: Samples
 
     @property
     def by_calendar(self) -> bool:
@@ -74,32 +74,37 @@ class Work:
     @cached_property
     def lesson(self) -> Lesson:
         """What all trainings share."""
-        config, schema = self.request.config, self.features.schema
-        samples = samples_from_labels(self.labels)
-        return Lesson(with_pooled(samples, self.pooled, schema, config), schema, config)
+        return Lesson(self.samples, self.features.schema, self.request.config)
 
     def job(self, split: Split, seed: int) -> TrainingJob:
         """Return the training of a model of a split."""
         window = self.request.config.walkforward.window if self.by_calendar else None
         name = f"{split.name} seed {seed}" if self.by_calendar else split.name
-        samples = self.lesson.samples
         pooled = {
             further: split.rows(rows.known_on, window)
-            for further, rows in samples.pooled.items()
+            for further, rows in self.samples.pooled.items()
         }
-        return TrainingJob(name, split.rows(samples.known_on, window), seed, pooled)
+        own = split.rows(self.samples.known_on, window)
+        return TrainingJob(name, own, seed, pooled)
 
     def check_jobs(self) -> None:
         """Refuse a training of too few labels before any is begun."""
         jobs = (self.job(split, self.seeds[0]) for split in self.splits)
-        trainings = (job.samples(self.lesson.samples) for job in jobs)
+        trainings = (job.samples(self.samples) for job in jobs)
         check_pooled(trainings, self.request.config)
 
     def decide(self, policy: TRMPolicy, span: Split | CrisisPlan) -> list[Decision]:
         """Decide the sessions of a split or of a crisis."""
-        frame = self.features.frame
-        rows = frame[span.mask(pd.DatetimeIndex(frame.index))]
-        return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
+        return decide_span(policy, self.features, span)
+
+
+def decide_span(
+    policy: TRMPolicy, features: Features, span: Split | CrisisPlan
+) -> list[Decision]:
+    """Decide the sessions of a split or of a crisis."""
+    frame = features.frame
+    rows = frame[span.mask(pd.DatetimeIndex(frame.index))]
+    return policy.decide(pd.DatetimeIndex(rows.index), rows.to_numpy())
 
 
 @contextmanager
@@ -139,8 +144,22 @@ def lay_out(
         features = compute_features(bars, config.features)
     with timed(seconds, "labels"):
         labels = compute_labels(bars, features, config.labels)
+        samples = samples_from_labels(labels)
+        samples = with_pooled(samples, pooled or {}, features.schema, config)
+    return arrange(request, bars, features, labels, samples)
+
+
+def arrange(
+    request: RunRequest,
+    bars: Bars,
+    features: Features,
+    labels: pd.DataFrame,
+    samples: Samples,
+) -> Work:
+    """Lay out the splits of bars with features, labels and rows; see `lay_out`."""
+    config = request.config
     features = replace(features, schema=features.schema.choosing(config.labels))
-    known_on, crises = pd.DatetimeIndex(labels["known_on"]), crises_of(request.crises)
+    known_on, crises = samples.known_on, crises_of(request.crises)
     if request.schedule == "calendar":
         sessions = pd.DatetimeIndex(features.frame.index)
         splits = by_calendar(sessions, known_on, config)
@@ -154,4 +173,4 @@ def lay_out(
             "The bars must cover at least one crisis with enough history before it, "
             f"and cover none ({reasons})."
         )
-    return Work(request, bars, features, labels, splits, plans, pooled or {})
+    return Work(request, bars, features, labels, splits, plans, samples)
