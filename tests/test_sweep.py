@@ -350,8 +350,11 @@ def test_a_point_has_one_number_however_it_is_written(universes, tmp_path):
     assert (judged.n_trials, len(judged.ranking)) == (1, 1)
 
 
-def test_two_settings_that_vary_are_drawn_as_a_map():
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_two_settings_that_vary_are_drawn_as_a_map(has_gaps):
     points = {n: {"x": n % 2, "y": n // 2} for n in range(4)}
+    if has_gaps:  # a list of points need not give each setting
+        del points[0]["x"], points[3]["y"]
     trials = planted([0.0, 0.001, 0.0, 0.0], n_sessions=100)
     judged = judge(trials, points, "mean_variance", {"one more": "Error: no"})
     growth = {"u": pd.DataFrame({1: trials[0].excess + 1, 0: trials[1].excess + 1})}

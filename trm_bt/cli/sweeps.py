@@ -127,11 +127,12 @@ def _estimate(found: "Estimate", workers: WorkerOptions) -> str:
         f"{found.n_trials:,} trials of {found.n_folds:,} different folds; one fold "
         f"took {found.seconds:.1f} s in one process: all would take about"
     )
-    seconds = found.seconds * found.n_folds
+    seconds, then = found.seconds * found.n_folds, "and then a backtest a trial."
     if workers.scheduler:
-        return f"{one} {seconds / 3600:.1f} hours divided by the cluster's workers."
+        hours = seconds / 3600
+        return f"{one} {hours:.1f} hours divided by the cluster's workers, {then}"
     n_jobs = workers.jobs or n_available_cpus()
-    return f"{one} {seconds / n_jobs / 60:.1f} minutes in {n_jobs}."
+    return f"{one} {seconds / n_jobs / 60:.1f} minutes in {n_jobs}, {then}"
 
 
 @contextmanager

@@ -5,7 +5,7 @@ all that it is given: trials that differ in anything else share it.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from typing import Final, Self
@@ -42,7 +42,7 @@ from trm_bt.runs.work import arrange, decide_span
 from trm_bt.tasks import key_of
 
 _KEY: Final = b"trm_bt.fold"
-_PREPARED: Final = 16
+_PREPARED: Final = 64
 """Features and labels that a process keeps."""
 
 
@@ -136,14 +136,16 @@ def folds_by_key(bars: HashedBars, config: TRMConfig) -> dict[str, Fold]:
 
 def _text(fold: Fold) -> str:
     """Return all that a fold says of itself."""
-    rows = fold.job.rows
+    split, rows = fold.split, fold.job.rows
     return json.dumps(
         {
             "model": fold.job.name,
             "seed": fold.job.seed,
             "labels": [rows.start, rows.stop],
             **{name: [own.start, own.stop] for name, own in fold.job.pooled.items()},
-            **{name: str(value) for name, value in asdict(fold.split).items()},
+            "frozen_on": split.frozen_on.isoformat(),
+            "first": split.first.isoformat(),
+            "last": split.last.isoformat(),
         }
     )
 
