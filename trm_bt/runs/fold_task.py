@@ -137,12 +137,13 @@ def folds_by_key(bars: HashedBars, config: TRMConfig) -> dict[str, Fold]:
 def _text(fold: Fold) -> str:
     """Return all that a fold says of itself."""
     split, rows = fold.split, fold.job.rows
+    pooled = {name: [own.start, own.stop] for name, own in fold.job.pooled.items()}
     return json.dumps(
         {
             "model": fold.job.name,
             "seed": fold.job.seed,
             "labels": [rows.start, rows.stop],
-            **{name: [own.start, own.stop] for name, own in fold.job.pooled.items()},
+            **({"pooled": pooled} if pooled else {}),
             "frozen_on": split.frozen_on.isoformat(),
             "first": split.first.isoformat(),
             "last": split.last.isoformat(),
