@@ -14,7 +14,8 @@ from trm_bt.learning.dataset import known_by, samples_from_labels
 from trm_bt.learning.losses import three_part_loss
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
 from trm_bt.learning.records import TrainedModel, TrainingProgress
-from trm_bt.learning.trainer import Rows, TrainingRun, train
+from trm_bt.learning.rows import Rows
+from trm_bt.learning.trainer import TrainingRun, train
 from trm_bt.market.features import FeatureSchema, compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.market.regimes import Regimes

@@ -11,17 +11,17 @@ from trm_bt.audit.api import audit_features, audit_labels, audit_policy
 from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, run_check
 from trm_bt.audit.counterfactual import Counterfactual
 from trm_bt.audit.differences import DatedTable, compare_tables, table_by_session
-from trm_bt.audit.training import Learned, audit_split, audit_training, freezes_of
+from trm_bt.audit.pooled import Pooled, beside, samples_by
+from trm_bt.audit.training import (
+    Learned,
+    audit_counterfactual_training,
+    audit_split,
+    freezes_of,
+)
 from trm_bt.backtest import run_backtest
 from trm_bt.config import Device, TRMConfig
 from trm_bt.executors import Runner, opened, share
-from trm_bt.learning.dataset import (
-    Samples,
-    Scaler,
-    known_by,
-    samples_from_labels,
-    split_chronologically,
-)
+from trm_bt.learning.dataset import Samples, Scaler, split_chronologically
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.trainer import train
@@ -45,6 +45,7 @@ def audit_setup(
     settings: AuditSettings | None = None,
     policy: TRMPolicy | None = None,
     executor: Runner = 1,
+    pooled: Pooled | None = None,
 ) -> Iterator[AuditResult]:
     """Audit features, labels, training, split, scaler, decisions and trades.
 
@@ -63,6 +64,9 @@ def audit_setup(
         the audit of the training trains.
     executor : Executor, Workers or int, optional
         Who does the checks; a number for so many processes.
+    pooled : mapping of str to Bars, optional
+        Further universes that are trained on; they have another future wherever the
+        bars have one.
 
     Yields
     ------
@@ -82,12 +86,14 @@ def audit_setup(
     freeze = freezes_of(bars)[-1]
     fraction = config.training.validation_fraction
     with opened(executor, len(_FIRST)) as pool:
-        shared = share(pool, _SetUp(bars, config, exact))
+        shared = share(pool, _SetUp(bars, config, exact, pooled or {}))
         first = [Task(check.__name__, check, (shared,)) for check in _FIRST]
         *results, (training, models) = in_order(first, pool, progress)
         yield from (*results, training)
-        old, new = split_chronologically(samples_by(bars, freeze, config), fraction)
-        yield audit_split(old.known_on, new.sessions[0])
+        samples = samples_by(bars, freeze, config, pooled)
+        old, new = split_chronologically(samples, fraction)
+        known_on = np.concatenate([rows.known_on for rows in old.universes])
+        yield audit_split(pd.DatetimeIndex(known_on), new.sessions[0])
         if freeze in models:  # else the training leaked at an earlier freeze
             yield audit_scaler(models[freeze][0].scaler, old)
         if training.difference is not None and policy is None:
@@ -113,6 +119,7 @@ class _SetUp:
     bars: Bars
     config: TRMConfig
     settings: AuditSettings
+    pooled: Pooled
 
 
 @dataclass(frozen=True)
@@ -151,13 +158,15 @@ def _check_training(
     """Audit the training, and return the models that it trained on all bars."""
     models: dict[pd.Timestamp, Packed] = {}
 
-    def learn(given: Bars, frozen_on: pd.Timestamp) -> Mapping[str, Learned]:
-        model = train_frozen(given, frozen_on, setup.config)
+    def learn(given: Counterfactual) -> Mapping[str, Learned]:
+        pooled = beside(given, setup.pooled, setup.config, setup.settings.seed)
+        model = train_frozen(given.bars, given.cut, setup.config, pooled)
         # the first training of each freeze is the one on all bars
-        models.setdefault(frozen_on, pack(model))
+        models.setdefault(given.cut, pack(model))
         return learned(model)
 
-    return audit_training(learn, setup.bars, setup.settings), models
+    found = audit_counterfactual_training(learn, setup.bars, setup.settings)
+    return found, models
 
 
 _FIRST: Final = (_check_features, _check_labels, _check_training)
@@ -177,14 +186,8 @@ def _check_trades(
     return audit_trades(policy, setup.bars, setup.config, setup.settings, decide_from)
 
 
-def samples_by(bars: Bars, frozen_on: pd.Timestamp, config: TRMConfig) -> Samples:
-    """Return the training rows known at the close of `frozen_on`."""
-    _, labels = features_and_labels(bars, config)
-    return known_by(samples_from_labels(labels), frozen_on)
-
-
 def train_frozen(
-    bars: Bars, frozen_on: pd.Timestamp, config: TRMConfig
+    bars: Bars, frozen_on: pd.Timestamp, config: TRMConfig, pooled: Pooled | None = None
 ) -> TrainedModel:
     """Train a model on the labels known at the close of `frozen_on`.
 
@@ -196,8 +199,10 @@ def train_frozen(
         Last session that the model may know.
     config : TRMConfig
         All settings.
+    pooled : mapping of str to Bars, optional
+        Further universes to train on.
     """
-    samples = samples_by(bars, frozen_on, config)
+    samples = samples_by(bars, frozen_on, config, pooled)
     schema = schema_for(bars, config.features)
     return train(samples, schema, config, name=f"frozen_{frozen_on.date()}")
 

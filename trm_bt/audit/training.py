@@ -67,10 +67,32 @@ def audit_training(
         If the training fails on all bars, gives another result a second time, returns
         an object that cannot be compared, or does not depend on the bars.
     """
+    return audit_counterfactual_training(
+        lambda given: function(given.bars, given.cut), bars, settings, freezes=freezes
+    )
+
+
+def audit_counterfactual_training(
+    function: Callable[[Counterfactual], Mapping[str, Learned]],
+    bars: Bars,
+    settings: AuditSettings | None = None,
+    *,
+    freezes: pd.DatetimeIndex | None = None,
+) -> AuditResult:
+    """Audit what a training learns that reads more than the given bars.
+
+    Parameters
+    ----------
+    function : callable
+        As in `audit_training`, but from a `Counterfactual`, whose `cut` is the freeze,
+        so that it can change whatever else it reads in the same way.
+    bars, settings, freezes
+        As in `audit_training`.
+    """
     settings = settings or AuditSettings()
 
     def evaluate(given: Counterfactual) -> Evaluation:
-        learned = function(given.bars, given.cut)
+        learned = function(given)
         if not isinstance(learned, Mapping):
             raise ConfigError(
                 "training: must return a mapping of names to what was learned, got "

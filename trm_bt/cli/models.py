@@ -251,7 +251,7 @@ def audit_command(
 ) -> None:
     """Audit this set-up, or functions of your own, for look-ahead."""
     from trm_bt.audit.checks import AuditSettings
-    from trm_bt.runs.request import bars_for, requested_bars, training_bars
+    from trm_bt.runs.request import requested_bars
 
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
     if functions and audit.checkpoint is not None:
@@ -267,16 +267,14 @@ def audit_command(
         else:
             from trm_bt.audit.setup import audit_setup
             from trm_bt.learning.policy import TRMPolicy
+            from trm_bt.runs.pooled import training_universes
 
-            policy = None
-            if audit.checkpoint is not None:
-                policy = TRMPolicy.load(
-                    audit.checkpoint, device=device, keeps_answers=False
-                )
-            bars = (
-                bars_for(request, policy.schema) if policy else training_bars(request)
-            )
-            results = list(audit_setup(bars, config, settings, policy, runner))
+            policy, chosen = None, audit.checkpoint
+            if chosen is not None:
+                policy = TRMPolicy.load(chosen, device=device, keeps_answers=False)
+            schema = policy.schema if policy else None
+            bars, pooled = training_universes(request, schema)
+            results = list(audit_setup(bars, config, settings, policy, runner, pooled))
     facts = [result.to_dict() for result in results]
     terminal.show(facts, bars.source, audit_table(results))
     leaks = [result for result in results if result.difference is not None]

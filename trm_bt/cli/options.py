@@ -84,6 +84,10 @@ class BarsOptions(SpanOptions):
     strict: bool = False
     """Refuse bars that are odd as well, unless --accept takes it."""
 
+    def universes(self) -> tuple[str, ...]:
+        """Return all bars that are given, those to decide first."""
+        return (self.bars,)
+
     def judgement(self) -> "Judgement":
         """Return which findings refuse bars."""
         from trm_bt.quality.rules import judge_by
@@ -142,8 +146,9 @@ class InputOptions(SettingsOptions, BarsOptions):
         """Return the request that these options make."""
         from trm_bt.runfolder.records import RunRequest
 
+        first, *pooled = self.universes()
         return RunRequest(
-            self.bars,
+            first,
             self.settings(),
             self.start,
             self.end,
@@ -151,6 +156,7 @@ class InputOptions(SettingsOptions, BarsOptions):
             device,
             accept=self.accept,
             strict=self.strict,
+            pooled=tuple(pooled),
         )
 
 
@@ -171,10 +177,17 @@ class CrisesOptions(InputOptions):
 class TrainingOptions(SeededSettingsOptions, InputOptions):
     """Which bars, settings and seed a model is trained with."""
 
+    bars: tuple[str, ...] = ("sample",)  # type: ignore[assignment] # several here
+    """'sample', 'yahoo', or a folder of bars; where several are given, the first is
+    decided, and models are trained on all."""
     inputs: tuple[str, ...] = ()
     """What a model reads: 'core' is SPY, TLT and VIX with proxies for the rest, 'all'
     takes what the bars have, or name members, put_call or symbols; may be repeated. By
     default core, on the sample all."""
+
+    def universes(self) -> tuple[str, ...]:
+        """Return all bars that are given, those to decide first."""
+        return self.bars
 
     def request(self, device: Device = "auto") -> "RunRequest":
         """Return the request that these options make."""

@@ -45,12 +45,13 @@ _SECONDS_BETWEEN_LINES: Final = 10.0
 class SweepInputs(TrainingOptions):
     """Which universes, settings and seed a sweep begins with."""
 
-    bars: tuple[str, ...] = ("sample",)  # type: ignore[assignment] # several here
+    bars: tuple[str, ...] = ("sample",)
     """'sample', 'yahoo', or a folder of bars; each one given is a universe."""
 
     def requests(self, device: Device) -> "tuple[RunRequest, ...]":
         """Return a walk-forward of each universe."""
-        alone = [TrainingOptions(**vars(self) | {"bars": bars}) for bars in self.bars]
+        given = ({"bars": (bars,)} for bars in self.bars)
+        alone = [TrainingOptions(**vars(self) | bars) for bars in given]
         return tuple(replace(one.request(device), schedule="calendar") for one in alone)
 
 

@@ -276,8 +276,11 @@ def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
 def model_table(model: "ModelRecord") -> Table:
     """Return a row for each fact of a trained model."""
     table = Table("what", "value", title="Checkpoint")
-    for key, value in model.model_dump(exclude={"validation"}).items():
+    for key, value in model.model_dump(exclude={"validation", "pooled"}).items():
         table.add_row(key, str(value))
+    for rows in model.pooled:
+        counted = f"{rows.n_train} rows, count for {rows.n_effective:.0f}"
+        table.add_row(f"pooled {rows.name}", counted)
     for key, value in model.validation.model_dump().items():
         table.add_row(f"validation {key}", f"{value:.5g}")
     return table

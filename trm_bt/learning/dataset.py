@@ -5,16 +5,14 @@ model may have seen, never the session of the decision alone.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.market.labels import labelled_allocations
-from trm_bt.market.regimes import Regimes
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,9 @@ class Samples:
         Class index of the best allocation.
     variances : ndarray of shape (n_rows, n_allocations), optional
         Realised variance of each over the horizon; none with a horizon of one session.
+    pooled : dict of str to Samples
+        Rows of further universes by name, which are trained on too; they are not
+        counted here, never validate, and have no `pooled` of their own.
     """
 
     sessions: pd.DatetimeIndex
@@ -43,12 +44,21 @@ class Samples:
     returns: np.ndarray
     winners: np.ndarray
     variances: np.ndarray | None = None
+    pooled: dict[str, "Samples"] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sessions)
 
+    @property
+    def universes(self) -> "list[Samples]":
+        """These rows, and those of each further universe."""
+        return [self, *self.pooled.values()]
+
     def where(self, is_kept: np.ndarray | slice) -> "Samples":
-        """Return the rows of a slice, or where a mask of shape (n_rows,) is true."""
+        """Return the rows of a slice, or where a mask of shape (n_rows,) is true.
+
+        Rows of further universes stay as they are.
+        """
         return Samples(
             self.sessions[is_kept],
             self.known_on[is_kept],
@@ -56,6 +66,7 @@ class Samples:
             self.returns[is_kept],
             self.winners[is_kept],
             None if self.variances is None else self.variances[is_kept],
+            self.pooled,
         )
 
 
@@ -101,8 +112,13 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
 
 
 def known_by(samples: Samples, session: pd.Timestamp) -> Samples:
-    """Return the rows whose outcome is known at the close of `session` or before."""
-    return samples.where(np.asarray(samples.known_on <= session))
+    """Return the rows whose outcome is known at the close of `session` or before.
+
+    The same holds for the rows of further universes.
+    """
+    kept = samples.where(np.asarray(samples.known_on <= session))
+    pooled = {name: known_by(rows, session) for name, rows in samples.pooled.items()}
+    return replace(kept, pooled=pooled)
 
 
 def split_chronologically(
@@ -112,7 +128,8 @@ def split_chronologically(
 
     The newest rows validate. A training row stays only if its outcome was known
     strictly before the first validation session, so that no training outcome overlaps
-    a validation one: with labels `horizon` sessions ahead, `horizon` + 1 rows go.
+    a validation one: with labels `horizon` sessions ahead, `horizon` + 1 rows go. The
+    same date holds for the rows of further universes, which never validate.
 
     Parameters
     ----------
@@ -134,33 +151,20 @@ def split_chronologically(
     n_validation = math.ceil(validation_fraction * len(samples))
     first = len(samples) - n_validation
     is_new = np.arange(len(samples)) >= first
-    validation = samples.where(is_new)
+    validation = replace(samples.where(is_new), pooled={})
     if len(validation) and first:
-        is_old = np.asarray(samples.known_on < validation.sessions[0]) & ~is_new
+        begin = validation.sessions[0]
+        is_old = np.asarray(samples.known_on < begin) & ~is_new
         if is_old.any():
-            return samples.where(is_old), validation
+            pooled = {
+                name: rows.where(np.asarray(rows.known_on < begin))
+                for name, rows in samples.pooled.items()
+            }
+            return replace(samples.where(is_old), pooled=pooled), validation
     raise BarsError(
         f"Training needs labels known before validation starts, got {len(samples)} "
         f"labels in all, of which {n_validation} validate. Give more history or a "
         "smaller `validation_fraction`."
-    )
-
-
-def name_regimes(
-    old: Samples, new: Samples, config: TRMConfig
-) -> tuple[Samples, Samples]:
-    """Return both with the allocation of each row's regime, fitted on `old`, as winner.
-
-    Both have variances; `old` and `new` are what `split_chronologically` returns.
-    """
-    assert old.variances is not None
-    assert new.variances is not None
-    regimes = Regimes.fit(
-        old.returns, old.variances, config.labels.horizon, config.training.risk_aversion
-    )
-    return (
-        replace(old, winners=regimes.allocations(old.variances)),
-        replace(new, winners=regimes.allocations(new.variances)),
     )
 
 

@@ -28,7 +28,7 @@ BATCHES_PER_SWEEP: Final = 48
 _Net = TypeVar("_Net", bound=nn.Module)
 
 
-def batch_rows(n_train: int, config: TrainingConfig) -> int:
+def batch_rows(n_train: float, config: TrainingConfig) -> int:
     """Return the rows of a batch: a 48th of the rows, at least 128.
 
     `batch_size` is the upper limit.
@@ -192,6 +192,8 @@ class TrainingState(Generic[_Net]):
         Training rows.
     model : Module
         The network to train, with its initial parameters.
+    n_effective : float, optional
+        What the rows count for, by which a batch is as large; by default their number.
     is_constant : bool
         Whether the learning rate stays constant after the warm-up.
 
@@ -216,6 +218,7 @@ class TrainingState(Generic[_Net]):
         n_train: int,
         model: _Net,
         *,
+        n_effective: float | None = None,
         is_constant: bool = False,
     ) -> None:
         self.config = config.training
@@ -231,7 +234,8 @@ class TrainingState(Generic[_Net]):
             weight_decay=self.config.weight_decay,
             fused=True,
         )
-        n_batches = math.ceil(n_train / batch_rows(n_train, self.config))
+        n_counted = n_train if n_effective is None else n_effective
+        n_batches = math.ceil(n_train / batch_rows(n_counted, self.config))
         self.largest_batch = math.ceil(n_train / n_batches)
         self.batches = Batches(n_train, n_batches, self.generator)
         self.epoch_batches = min(n_batches, self.config.max_batches_per_epoch)

@@ -22,14 +22,18 @@ class Targets:
         Class index of the best allocation.
     utilities : Tensor of shape (batch, n_allocations)
         Utility of each allocation, divided by `utility_scale`.
+    weights : Tensor of shape (batch,), optional
+        How much each row counts; None for all alike.
     """
 
     winners: Tensor
     utilities: Tensor
+    weights: Tensor | None = None
 
     def __getitem__(self, rows: Tensor) -> "Targets":
         """Return some of the rows."""
-        return Targets(self.winners[rows], self.utilities[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        return Targets(self.winners[rows], self.utilities[rows], weights)
 
 
 class Losses(NamedTuple):
@@ -63,6 +67,7 @@ def class_weights(
     winners: np.ndarray,
     config: TrainingConfig,
     n_allocations: int = len(ALLOCATION_NAMES),
+    row_weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the weight of an error on each allocation in the cross-entropy.
 
@@ -74,6 +79,8 @@ def class_weights(
         Its `class_weighting`.
     n_allocations : int
         Allocations that there are.
+    row_weights : ndarray of shape (n_rows,), optional
+        How much each row counts in the frequencies; by default all alike.
 
     Returns
     -------
@@ -87,8 +94,8 @@ def class_weights(
     >>> class_weights(np.array([0, 0, 0, 1]), config)[:3].round(3).tolist()
     [0.667, 2.0, 0.0]
     """
-    counts = np.bincount(winners, minlength=n_allocations)
-    frequency = counts / len(winners)
+    counts = np.bincount(winners, row_weights, minlength=n_allocations)
+    frequency = counts / counts.sum()
     if config.class_weighting == "none":
         return np.ones_like(frequency)
     power = 1.0 if config.class_weighting == "inverse" else 0.5
@@ -131,19 +138,28 @@ def three_part_loss(
     Returns
     -------
     Losses
-        Means over the batch. The halt head learns whether the answer is right; that
-        target carries no gradient.
+        Means over the batch, by the weights of its rows if they have any. The halt head
+        learns whether the answer is right; that target carries no gradient.
     """
-    # The mean over rows: with class indices torch would divide by the rows' weights.
+    reduction = "mean" if targets.weights is None else "none"
+    # The mean over rows: with class indices torch would divide by the classes' weights.
     strategy = functional.cross_entropy(
         logits,
         functional.one_hot(targets.winners, logits.shape[1]).to(logits),
         weight=weights,
         label_smoothing=config.label_smoothing,
+        reduction=reduction,
     )
     is_right = logits.detach().argmax(dim=1) == targets.winners
-    halt = functional.binary_cross_entropy_with_logits(halt_logits, is_right.to(logits))
-    profit = -expected_utility(logits, targets.utilities).mean()
+    halt = functional.binary_cross_entropy_with_logits(
+        halt_logits, is_right.to(logits), reduction=reduction
+    )
+    profit = -expected_utility(logits, targets.utilities)
+    if targets.weights is None:
+        profit = profit.mean()
+    else:
+        shares = targets.weights / targets.weights.sum()
+        strategy, halt, profit = strategy @ shares, halt @ shares, profit @ shares
     total = (
         config.strategy_loss_weight * strategy
         + config.halt_loss_weight * halt

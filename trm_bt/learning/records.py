@@ -29,18 +29,41 @@ class EpochRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     validation_mean_steps: float
 
 
+class PooledRows(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """What a further universe gave to a training.
+
+    Parameters
+    ----------
+    name : str
+        What its bars are called.
+    train_start, train_end : date
+        First and last deciding session of its training rows.
+    n_train : int
+        Its training rows.
+    n_effective : float
+        What they count for; see `trm_bt.learning.pool`.
+    """
+
+    name: str
+    train_start: Day
+    train_end: Day
+    n_train: int
+    n_effective: float
+
+
 class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How a model was trained, on what span, and how it fared on validation.
 
     Parameters
     ----------
     train_start, train_end, validation_start, validation_end : date
-        First and last deciding session of the training and of the validation rows.
+        First and last deciding session of the training and of the validation rows of
+        the universe that is decided.
     last_label_known_on : date
         Session on which the last outcome that training or validation saw was known;
         decisions up to and including it are in sample.
     n_train, n_validation, n_purged : int
-        Rows to train on, validated on, and dropped between.
+        Rows to train on, of all universes; validated on; and dropped between.
     n_visited : int
         Training rows that had gone through the network by the end of the kept epoch.
     batch_size : int
@@ -59,6 +82,10 @@ class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     temperature : float or None
         What makes its probabilities as sure as they were right on the validation rows,
         for reports alone: it changes no decision. Records of before have none.
+    n_effective : float or None
+        What the rows to train on count for where several universes are pooled.
+    pooled : tuple of PooledRows
+        What each further universe gave.
     """
 
     train_start: Day
@@ -80,6 +107,8 @@ class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     temperature: float | None = Field(
         None, gt=0, exclude_if=lambda value: value is None
     )
+    n_effective: float | None = Field(None, exclude_if=lambda value: value is None)
+    pooled: tuple[PooledRows, ...] = Field((), exclude_if=lambda rows: rows == ())
 
     @model_validator(mode="after")
     def _check_best_epoch(self) -> Self:

@@ -40,19 +40,20 @@ def is_unfinished(folder: Path) -> bool:
 def fingerprint(samples: Samples, config: TRMConfig, name: str) -> str:
     """Return a digest of everything that decides the bits of a training."""
     digest = hashlib.sha256()
-    for text in (name, config.to_json(), torch.__version__):
+    for text in (name, config.to_json(), torch.__version__, *samples.pooled):
         digest.update(text.encode())
-    arrays = [
-        samples.sessions.to_numpy("datetime64[ns]"),
-        samples.known_on.to_numpy("datetime64[ns]"),
-        samples.features,
-        samples.returns,
-        samples.winners,
-    ]
-    if samples.variances is not None:
-        arrays.append(samples.variances)
-    for array in arrays:
-        digest.update(array.tobytes())
+    for rows in samples.universes:
+        arrays = [
+            rows.sessions.to_numpy("datetime64[ns]"),
+            rows.known_on.to_numpy("datetime64[ns]"),
+            rows.features,
+            rows.returns,
+            rows.winners,
+        ]
+        if rows.variances is not None:
+            arrays.append(rows.variances)
+        for array in arrays:
+            digest.update(array.tobytes())
     return digest.hexdigest()
 
 

@@ -7,33 +7,21 @@ samples, settings and thread count give equal bits; global generators are not us
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from trm_bt.config import TrainingConfig, TRMConfig
-from trm_bt.errors import BarsError, ConfigError, TRMError
-from trm_bt.learning.dataset import (
-    Samples,
-    Scaler,
-    name_regimes,
-    split_chronologically,
-)
+from trm_bt.config import TRMConfig
+from trm_bt.errors import TRMError
+from trm_bt.learning.dataset import Samples, split_chronologically
 from trm_bt.learning.devices import full_precision, pick_device
 from trm_bt.learning.fit import TrainingState
-from trm_bt.learning.losses import (
-    Losses,
-    Targets,
-    class_weights,
-    three_part_loss,
-    utility_scale,
-)
+from trm_bt.learning.losses import Losses, three_part_loss
 from trm_bt.learning.memory import check_memory
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
+from trm_bt.learning.pool import joined
 from trm_bt.learning.records import (
     EpochRecord,
     ProgressCallback,
@@ -42,10 +30,9 @@ from trm_bt.learning.records import (
     TrainingRecord,
 )
 from trm_bt.learning.resume import fingerprint, load_state, save_state
-from trm_bt.market.allocations import Allocations
+from trm_bt.learning.rows import Rows, check_allocations
 from trm_bt.market.features import FeatureSchema
 from trm_bt.market.temperature import fit_temperature
-from trm_bt.market.utility import expected_returns, risk_utilities, session_utilities
 
 
 def train(
@@ -63,6 +50,7 @@ def train(
     ----------
     samples : Samples
         All rows the model may see; the newest `validation_fraction` validate, purged.
+        Rows of further universes are trained on where there are enough of them.
     schema : FeatureSchema
         What the features mean.
     config : TRMConfig
@@ -102,8 +90,9 @@ def train(
     averaged parameters are validated after every epoch.
     """
     config.check_trainable()
-    _check_allocations(samples, config)
+    check_allocations(samples, config)
     old, new = split_chronologically(samples, config.training.validation_fraction)
+    old = joined(old)
     mark = "" if unfinished is None else fingerprint(samples, config, name)
     with cpu_threads(config.training.num_threads), full_precision():
         training = TrainingRun(name, old, new, config, progress)
@@ -119,106 +108,6 @@ def train(
     return TrainedModel(name, config, chosen, training.rows.scaler, parameters, record)
 
 
-def _check_allocations(samples: Samples, config: TRMConfig) -> None:
-    """Refuse labels of another number of allocations than the settings have."""
-    n_labelled, n_set = (
-        samples.returns.shape[1],
-        len(Allocations.of(config.labels.allocations)),
-    )
-    if n_labelled != n_set:
-        raise ConfigError(
-            f"Labels and settings must have the same allocations, the labels have "
-            f"{n_labelled} and `labels.allocations` {n_set}. Label the bars with the "
-            "settings that you train with."
-        )
-
-
-class Rows:
-    """Both sides of the split as tensors; what is fitted is fitted on the old side.
-
-    Parameters
-    ----------
-    old, new : Samples
-        Training and validation rows.
-    config : TRMConfig
-        Utility, target and class weighting.
-
-    Attributes
-    ----------
-    old, new : Samples of n_rows each
-        The rows, with the winners that `training.target` requires.
-    utilities, new_utilities : ndarray of shape (n_rows, n_allocations)
-        Utility of each allocation, as decimals per session.
-    scaler : Scaler
-        Standardisation of the training features.
-    class_weights : Tensor of shape (n_allocations,)
-        Weights of the cross-entropy.
-    features, new_features : Tensor of shape (n_rows, n_features)
-        Standardised features.
-    targets, new_targets : Targets
-        What the network should answer.
-    """
-
-    def __init__(self, old: Samples, new: Samples, config: TRMConfig) -> None:
-        _check_variances(old, new, config.training)
-        self.utilities, self.new_utilities = _utilities(old, new, config)
-        if config.training.target == "utility":
-            old = replace(old, winners=self.utilities.argmax(axis=1))
-            new = replace(new, winners=self.new_utilities.argmax(axis=1))
-        elif config.training.target == "regime":
-            old, new = name_regimes(old, new, config)
-        self.old, self.new = old, new
-        self.scaler = Scaler.fit(old.features)
-        n_allocations = old.returns.shape[1]
-        device = pick_device(config.training.device)
-
-        def tensor(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(values).to(device)
-
-        weights = class_weights(old.winners, config.training, n_allocations)
-        self.class_weights = tensor(weights.astype(np.float32))
-        self.features, self.new_features = (
-            tensor(self.scaler.transform(rows.features)) for rows in (old, new)
-        )
-        scale = utility_scale(self.utilities)
-        self.targets, self.new_targets = (
-            Targets(
-                tensor(rows.winners), tensor((utilities / scale).astype(np.float32))
-            )
-            for rows, utilities in ((old, self.utilities), (new, self.new_utilities))
-        )
-
-
-def _check_variances(old: Samples, new: Samples, settings: TrainingConfig) -> None:
-    """Refuse labels without the variances that are learnt from."""
-    is_missing = old.variances is None or new.variances is None
-    if settings.needs_variances and is_missing:
-        raise BarsError(
-            'The `training.utility` "risk" and the `training.target` "regime" need '
-            "labels with the columns variance_<allocation>, got none. Label the bars "
-            "anew."
-        )
-
-
-def _utilities(
-    old: Samples, new: Samples, config: TRMConfig
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the utility of each allocation on both sides of the split."""
-    horizon, settings = config.labels.horizon, config.training
-    if settings.utility == "risk":
-        assert old.variances is not None
-        assert new.variances is not None
-        expected = expected_returns(old.returns, horizon, settings)
-        return (
-            risk_utilities(expected, old.variances, horizon, settings),
-            risk_utilities(expected, new.variances, horizon, settings),
-        )
-    return (
-        session_utilities(old.returns, horizon, settings),
-        session_utilities(new.returns, horizon, settings),
-    )
-
-
 class TrainingRun:
     """One training: its rows and its state, epoch by epoch.
 
@@ -227,7 +116,8 @@ class TrainingRun:
     name : str
         Name of the model.
     old, new : Samples
-        Training and validation rows, already purged.
+        Training and validation rows, already purged; the training rows of further
+        universes with those that they are pooled with.
     config : TRMConfig
         All settings.
     progress : callable, optional
@@ -254,7 +144,13 @@ class TrainingRun:
         model = TinyRecursiveModel(
             config.model, seed=config.seed, n_allocations=n_allocations
         ).to(pick_device(config.training.device))
-        self.state = TrainingState(config, len(old), model, is_constant=is_constant)
+        self.state = TrainingState(
+            config,
+            self.rows.n_train,
+            model,
+            n_effective=self.rows.n_effective,
+            is_constant=is_constant,
+        )
         self.majority_accuracy = float(
             np.bincount(self.rows.new.winners).max() / len(new)
         )
@@ -374,7 +270,7 @@ class TrainingRun:
             validation_start=new.sessions[0].date(),
             validation_end=new.sessions[-1].date(),
             last_label_known_on=new.known_on.max().date(),
-            n_train=len(old),
+            n_train=self.rows.n_train,
             n_validation=len(new),
             n_purged=n_purged,
             n_visited=state.n_visited(best_epoch),
@@ -386,6 +282,8 @@ class TrainingRun:
             best_fixed_utility=self.best_fixed_utility,
             history=tuple(state.course.history),
             temperature=self._temperature(),
+            n_effective=self.rows.n_effective if old.pooled else None,
+            pooled=self.rows.pooled(),
         )
 
     def _temperature(self) -> float:

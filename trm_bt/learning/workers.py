@@ -5,7 +5,7 @@ Torch is imported late, so that a worker can exit while it imports it.
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -39,11 +39,23 @@ class TrainingJob:
         The rows that the model may see, of those that all jobs share.
     seed : int, optional
         Seed of the model; that of the settings if it is None.
+    pooled : dict of str to slice
+        The same of each further universe, by name; all rows of one that is absent.
     """
 
     name: str
     rows: slice
     seed: int | None = None
+    pooled: dict[str, slice] = field(default_factory=dict)
+
+    def samples(self, samples: "Samples") -> "Samples":
+        """Return the rows that the model may see."""
+        everything = slice(None)
+        pooled = {
+            name: rows.where(self.pooled.get(name, everything))
+            for name, rows in samples.pooled.items()
+        }
+        return replace(samples.where(self.rows), pooled=pooled)
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ def train_job(job: TrainingJob, lesson: Lesson) -> "TrainedModel":
     config = lesson.config
     if job.seed is not None:
         config = config.model_copy(update={"seed": job.seed})
-    samples = lesson.samples.where(job.rows)
+    samples = job.samples(lesson.samples)
     return train(samples, lesson.schema, config, name=job.name, progress=tell)
 
 

@@ -30,6 +30,7 @@ from trm_bt.market.bars import Bars, Status
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.market.label_table import LabelSummary
 from trm_bt.runfolder.orders import OrdersRecord
+from trm_bt.runfolder.pooled import PooledRecord
 from trm_bt.runfolder.schedules import ScheduleRecord
 
 RUN: Final = "run.json"
@@ -113,6 +114,8 @@ class RunRequest:
         Whether odd bars are refused.
     crises : {"twelve", "historic"}
         Which crises are run on their own, by a model trained before.
+    pooled : tuple of str
+        Further bars that models are trained on; those of `bars` alone are decided.
     """
 
     bars: str
@@ -126,6 +129,7 @@ class RunRequest:
     accept: tuple[str, ...] = ()
     strict: bool = False
     crises: CrisisSet = "twelve"
+    pooled: tuple[str, ...] = Field(default=(), exclude_if=lambda names: names == ())
 
 
 class RoleRecord(_Record):
@@ -217,8 +221,8 @@ class ValidationRecord(_Record):
 class ModelRecord(_Record):
     """Span, size and validation figures of one trained model.
 
-    `trained_until` is the last session whose labels the model knew; `temperature` is as
-    in `TrainingRecord`.
+    `trained_until` is the last session whose labels the model knew; `temperature`,
+    `n_effective` and `pooled` are as in `TrainingRecord`.
     """
 
     name: str
@@ -235,6 +239,8 @@ class ModelRecord(_Record):
     best_epoch: int
     validation: ValidationRecord
     temperature: float | None = None
+    n_effective: float | None = Field(None, exclude_if=lambda value: value is None)
+    pooled: tuple[PooledRecord, ...] = Field((), exclude_if=lambda rows: rows == ())
 
 
 class RunRecord(_Record):
@@ -257,6 +263,8 @@ class RunRecord(_Record):
         What the features of the run mean.
     models : tuple of ModelRecord
         All trained models.
+    pooled : dict of str to BarsRecord
+        Further bars that the models were trained on.
     seconds : dict of str to float
         Wall seconds by stage.
     """
@@ -268,6 +276,7 @@ class RunRecord(_Record):
     bars: BarsRecord
     feature_schema: FeatureSchema
     models: tuple[ModelRecord, ...] = ()
+    pooled: dict[str, BarsRecord] = Field({}, exclude_if=lambda bars: bars == {})
     seconds: dict[str, float] = {}
 
     @computed_field
@@ -284,7 +293,7 @@ class RunRecord(_Record):
         """Return whether both are one run: the same request, bars, schema, versions."""
         return all(
             getattr(self, name) == getattr(other, name)
-            for name in ("request", "versions", "bars", "feature_schema")
+            for name in ("request", "versions", "bars", "pooled", "feature_schema")
         )
 
 

@@ -38,6 +38,7 @@ from trm_bt.market.labels import features_and_labels
 from trm_bt.parquet import open_parquet
 from trm_bt.reading import check_json
 from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.pooled import Pooled, with_pooled
 from trm_bt.runs.work import arrange, decide_span
 
 _KEY: Final = b"trm_bt.fold"
@@ -53,16 +54,23 @@ class HashedBars:
     ----------
     bars : Bars
     digest : str
-        Their `sha256`.
+        Their `sha256`, or a hash of those of all universes.
+    pooled : mapping of str to Bars
+        Further universes that are trained on.
     """
 
     bars: Bars = field(compare=False)
     digest: str
+    pooled: Pooled = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, bars: Bars) -> Self:
-        """Hash bars."""
-        return cls(bars, bars.sha256())
+    def of(cls, bars: Bars, pooled: Pooled | None = None) -> Self:
+        """Hash bars, and further universes to train on if there are any."""
+        digest, further = bars.sha256(), pooled or {}
+        if further:
+            named = {name: one.sha256() for name, one in further.items()}
+            digest = key_of(digest, json.dumps(named))
+        return cls(bars, digest, further)
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,11 @@ def folds_by_key(bars: HashedBars, config: TRMConfig) -> dict[str, Fold]:
     BarsError
         If no fold can be laid out.
     """
-    features, labels, _ = _prepared(bars, config.features, config.labels)
+    features, labels, samples = _prepared(bars, config.features, config.labels)
     request = RunRequest("", config, schedule="calendar")
-    work = arrange(request, bars.bars, features, labels)
+    work = arrange(request, bars.bars, features, labels, samples)
+    if bars.pooled:
+        work.check_jobs()  # no fold alone could tell that none uses a universe
     settings = trained_settings(config).to_json()
     folds = [
         Fold(split, work.job(split, seed))
@@ -127,11 +137,13 @@ def folds_by_key(bars: HashedBars, config: TRMConfig) -> dict[str, Fold]:
 def _text(fold: Fold) -> str:
     """Return all that a fold says of itself."""
     split, rows = fold.split, fold.job.rows
+    pooled = {name: [own.start, own.stop] for name, own in fold.job.pooled.items()}
     return json.dumps(
         {
             "model": fold.job.name,
             "seed": fold.job.seed,
             "labels": [rows.start, rows.stop],
+            **({"pooled": pooled} if pooled else {}),
             "frozen_on": split.frozen_on.isoformat(),
             "first": split.first.isoformat(),
             "last": split.last.isoformat(),
@@ -170,7 +182,12 @@ def _prepared(
     """Return features, labels and training rows, computed once in a process."""
     settings = TRMConfig(features=features, labels=labels)
     computed, table = features_and_labels(bars.bars, settings)
-    return computed, table, samples_from_labels(table)
+    samples = samples_from_labels(table)
+    return (
+        computed,
+        table,
+        with_pooled(samples, bars.pooled, computed.schema, settings),
+    )
 
 
 def _packed(decisions: list[Decision], fold: Fold) -> bytes:

@@ -13,9 +13,11 @@ def training_bars(request: RunRequest) -> Bars:
     """Load the bars that models are trained on, with the inputs of the request.
 
     A model reads SPY, TLT and VIX alone unless other inputs are requested, so that it
-    fits any script that has these three; the sample has what it was documented with.
+    fits any script that has these three; the sample has what it was documented with,
+    unless it is pooled with others.
     """
-    default = "all" if request.bars == "sample" else "core"
+    is_alone = request.bars == "sample" and not request.pooled
+    default = "all" if is_alone else "core"
     return requested_bars(request, request.inputs or (default,))
 
 

@@ -29,6 +29,7 @@ from trm_bt.market.features import FeatureSchema
 from trm_bt.market.labels import cash_returns
 from trm_bt.runfolder.holding import NOW, DecisionReport
 from trm_bt.runfolder.orders import GapRecord, OrdersRecord
+from trm_bt.runfolder.pooled import PooledRecord
 from trm_bt.runfolder.records import (
     OUT_OF_SAMPLE,
     BarsRecord,
@@ -70,6 +71,8 @@ def model_record(model: TrainedModel) -> ModelRecord:
             best_fixed_utility=record.best_fixed_utility,
         ),
         temperature=record.temperature,
+        n_effective=record.n_effective,
+        pooled=tuple(PooledRecord(**dict(rows)) for rows in record.pooled),
     )
 
 

@@ -45,7 +45,7 @@ from trm_bt.runs.backtests import RecordedPolicy, backtest_all
 from trm_bt.runs.claim import claim, write_record
 from trm_bt.runs.dataset import save_labels
 from trm_bt.runs.decide import decide
-from trm_bt.runs.request import training_bars
+from trm_bt.runs.pooled import Pooled, training_universes
 from trm_bt.runs.results import model_record, save_now, save_results, summarize
 from trm_bt.runs.train import save_trained
 from trm_bt.runs.work import Seconds, Work, lay_out, timed
@@ -118,10 +118,10 @@ def run(
     _check_before(request, out)
     progress, seconds = progress or no_progress, Seconds()
     with timed(seconds, "bars"):
-        loaded = training_bars(request)
-    work = lay_out(request, loaded, seconds)
+        loaded, pooled = training_universes(request)
+    work = lay_out(request, loaded, seconds, pooled)
     work.check_jobs()
-    record, jobs = _record(work, command), _jobs(out, work)
+    record, jobs = _record(work, pooled, command), _jobs(out, work)
     with exclusive_lock(out), opened(executor) as pool:
         if claim(out, record, jobs, force=force):
             _LOG.warning(
@@ -170,7 +170,7 @@ def _jobs(out: Path, work: Work) -> dict[Path, TrainingJob]:
     }
 
 
-def _record(work: Work, command: str) -> RunRecord:
+def _record(work: Work, pooled: Pooled, command: str) -> RunRecord:
     """Return what is known of a run before its first model is trained."""
     return RunRecord(
         finished=False,
@@ -179,6 +179,7 @@ def _record(work: Work, command: str) -> RunRecord:
         versions=versions(),
         bars=BarsRecord.of(work.bars),
         feature_schema=work.features.schema,
+        pooled={name: BarsRecord.of(bars) for name, bars in pooled.items()},
     )
 
 

@@ -30,8 +30,8 @@ from trm_bt.runs.fold_task import (
     trained_settings,
 )
 from trm_bt.runs.grid import Point, SweepRequest, describe, settings_at
+from trm_bt.runs.pooled import training_universes
 from trm_bt.runs.progress import Counts, OnState, SweepState
-from trm_bt.runs.request import training_bars
 from trm_bt.runs.trial import finish_trial, read_trial
 from trm_bt.tasks import (
     Done,
@@ -255,9 +255,8 @@ class SweepWork:
         result = read_trial(content, str(self._trial_files.path(key)))
         hashed = self._bars_of(trial.universe, trial.config)
         log, cash = log_beside(self.out), cash_returns(hashed.bars)
-        record_trial(
-            log, trial.config, hashed.digest, result.weights, result.equity, cash
-        )
+        digest = hashed.bars.sha256()  # of what is decided, as that of a run
+        record_trial(log, trial.config, digest, result.weights, result.equity, cash)
         excess = excess_returns(result.equity, cash)
         self._earned[key] = TrialReturns(
             trial.setting, trial.config.seed, self._universe(trial), excess
@@ -269,7 +268,7 @@ class SweepWork:
         key = universe, config.bars
         if key not in self._bars:
             wanted = replace(self.request.requests[universe], config=config)
-            self._bars[key] = HashedBars.of(training_bars(wanted))
+            self._bars[key] = HashedBars.of(*training_universes(wanted))
         return self._bars[key]
 
     def _shared_bars(self, trial: Trial, pool: Executor) -> HashedBars:

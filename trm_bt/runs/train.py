@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from trm_bt import report
+from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError, RunError
 from trm_bt.evaluation.benchmarks import baselines
 from trm_bt.files import exclusive_lock, remove_folder
@@ -27,6 +28,7 @@ from trm_bt.market.label_table import summarize_labels
 from trm_bt.market.labels import features_and_labels
 from trm_bt.report.cards import CardFacts
 from trm_bt.runfolder.records import BarsRecord, RunRequest, versions
+from trm_bt.runs.pooled import check_pooled, training_universes, with_pooled
 from trm_bt.runs.request import training_bars
 from trm_bt.runs.results import model_record
 
@@ -74,19 +76,17 @@ def train_checkpoint(
         may_replace = force or (resume and is_unfinished(unfinished))
         check_overwrite(out, force=may_replace)
         _check_unfinished(unfinished, may_replace=may_replace)
-        bars = training_bars(request)
+        bars, pooled = training_universes(request)
         features, labels = features_and_labels(bars, request.config)
-        minimum = request.config.training.min_labels
-        if len(labels) < minimum:
-            raise BarsError(
-                f"A model needs {minimum} labels, the bars give {len(labels)}. Give "
-                "more history or lower `min_labels`."
-            )
+        schema = features.schema
+        samples = samples_from_labels(_enough(labels, request.config))
+        samples = with_pooled(samples, pooled, schema, request.config)
+        check_pooled([samples], request.config)
         if not resume:
             remove_folder(unfinished)
         model = train(
-            samples_from_labels(labels),
-            features.schema,
+            samples,
+            schema,
             request.config,
             name=out.name,
             progress=progress,
@@ -95,6 +95,17 @@ def train_checkpoint(
         save_trained(model, labels, bars, out, force=may_replace)
         remove_folder(unfinished)
     return model
+
+
+def _enough(labels: pd.DataFrame, config: TRMConfig) -> pd.DataFrame:
+    """Return labels, refusing too few."""
+    minimum = config.training.min_labels
+    if len(labels) < minimum:
+        raise BarsError(
+            f"A model needs {minimum} labels, the bars give {len(labels)}. Give more "
+            "history or lower `min_labels`."
+        )
+    return labels
 
 
 def _check_unfinished(unfinished: Path, *, may_replace: bool) -> None:

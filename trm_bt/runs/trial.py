@@ -29,6 +29,7 @@ from trm_bt.runs.fold_task import (
     read_fold,
     trained_settings,
 )
+from trm_bt.runs.pooled import Pooled
 from trm_bt.tasks import tell_progress
 
 _KEY = b"trm_bt.figures"
@@ -52,7 +53,9 @@ class TrialResult:
     figures: StrategyFigures
 
 
-def walk_forward(bars: Bars, config: TRMConfig) -> BacktestResult:
+def walk_forward(
+    bars: Bars, config: TRMConfig, pooled: Pooled | None = None
+) -> BacktestResult:
     """Train, decide and backtest fold by fold, in this process and without a folder.
 
     Parameters
@@ -60,13 +63,15 @@ def walk_forward(bars: Bars, config: TRMConfig) -> BacktestResult:
     bars : Bars
     config : TRMConfig
         All settings.
+    pooled : mapping of str to Bars, optional
+        Further universes to train on.
 
     Returns
     -------
     BacktestResult
         The allocator's, the same to the bit as that of a walk-forward to a folder.
     """
-    hashed, settings = HashedBars.of(bars), trained_settings(config)
+    hashed, settings = HashedBars.of(bars, pooled), trained_settings(config)
     folds = folds_by_key(hashed, config).values()
     decided: list[bytes] = []
     for fold in folds:

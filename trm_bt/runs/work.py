@@ -9,7 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.learning.dataset import samples_from_labels, split_chronologically
+from trm_bt.learning.dataset import Samples, samples_from_labels
 from trm_bt.learning.policy import TRMPolicy
 from trm_bt.learning.splits import (
     CrisisPlan,
@@ -25,6 +25,7 @@ from trm_bt.market.decisions import Decision
 from trm_bt.market.features import Features, compute_features
 from trm_bt.market.labels import compute_labels
 from trm_bt.runfolder.records import RunRequest
+from trm_bt.runs.pooled import Pooled, check_pooled, with_pooled
 
 Seconds = dict[str, float]
 """Wall seconds by stage."""
@@ -46,6 +47,8 @@ class Work:
         At least one.
     plans : sequence of CrisisPlan
         All crises.
+    samples : Samples
+        The labels as training rows, pooled with those of further universes.
     """
 
     request: RunRequest
@@ -54,6 +57,7 @@ class Work:
     labels: pd.DataFrame
     splits: Sequence[Split]
     plans: Sequence[CrisisPlan]
+    samples: Samples
 
     @property
     def by_calendar(self) -> bool:
@@ -68,28 +72,26 @@ class Work:
         return range(config.seed, config.seed + n_seeds)
 
     @cached_property
-    def known_on(self) -> pd.DatetimeIndex:
-        """When each label became known."""
-        return pd.DatetimeIndex(self.labels["known_on"])
-
-    @cached_property
     def lesson(self) -> Lesson:
         """What all trainings share."""
-        samples = samples_from_labels(self.labels)
-        return Lesson(samples, self.features.schema, self.request.config)
+        return Lesson(self.samples, self.features.schema, self.request.config)
 
     def job(self, split: Split, seed: int) -> TrainingJob:
         """Return the training of a model of a split."""
         window = self.request.config.walkforward.window if self.by_calendar else None
         name = f"{split.name} seed {seed}" if self.by_calendar else split.name
-        return TrainingJob(name, split.rows(self.known_on, window), seed)
+        pooled = {
+            further: split.rows(rows.known_on, window)
+            for further, rows in self.samples.pooled.items()
+        }
+        own = split.rows(self.samples.known_on, window)
+        return TrainingJob(name, own, seed, pooled)
 
     def check_jobs(self) -> None:
         """Refuse a training of too few labels before any is begun."""
-        fraction = self.request.config.training.validation_fraction
-        for split in self.splits:
-            rows = self.job(split, self.seeds[0]).rows
-            split_chronologically(self.lesson.samples.where(rows), fraction)
+        jobs = (self.job(split, self.seeds[0]) for split in self.splits)
+        trainings = (job.samples(self.samples) for job in jobs)
+        check_pooled(trainings, self.request.config)
 
     def decide(self, policy: TRMPolicy, span: Split | CrisisPlan) -> list[Decision]:
         """Decide the sessions of a split or of a crisis."""
@@ -113,7 +115,12 @@ def timed(seconds: Seconds, stage: str) -> Iterator[None]:
     seconds[stage] = round(time.perf_counter() - started, 2)
 
 
-def lay_out(request: RunRequest, bars: Bars, seconds: Seconds | None = None) -> Work:
+def lay_out(
+    request: RunRequest,
+    bars: Bars,
+    seconds: Seconds | None = None,
+    pooled: Pooled | None = None,
+) -> Work:
     """Compute features and labels, and lay out the splits.
 
     Parameters
@@ -124,6 +131,8 @@ def lay_out(request: RunRequest, bars: Bars, seconds: Seconds | None = None) -> 
         Loaded by it.
     seconds : dict, optional
         Where the time of each stage goes.
+    pooled : mapping of str to Bars, optional
+        Further universes to train on.
 
     Raises
     ------
@@ -135,16 +144,22 @@ def lay_out(request: RunRequest, bars: Bars, seconds: Seconds | None = None) -> 
         features = compute_features(bars, config.features)
     with timed(seconds, "labels"):
         labels = compute_labels(bars, features, config.labels)
-    return arrange(request, bars, features, labels)
+        samples = samples_from_labels(labels)
+        samples = with_pooled(samples, pooled or {}, features.schema, config)
+    return arrange(request, bars, features, labels, samples)
 
 
 def arrange(
-    request: RunRequest, bars: Bars, features: Features, labels: pd.DataFrame
+    request: RunRequest,
+    bars: Bars,
+    features: Features,
+    labels: pd.DataFrame,
+    samples: Samples,
 ) -> Work:
-    """Lay out the splits of bars with features and labels; see `lay_out`."""
+    """Lay out the splits of bars with features, labels and rows; see `lay_out`."""
     config = request.config
     features = replace(features, schema=features.schema.choosing(config.labels))
-    known_on, crises = pd.DatetimeIndex(labels["known_on"]), crises_of(request.crises)
+    known_on, crises = samples.known_on, crises_of(request.crises)
     if request.schedule == "calendar":
         sessions = pd.DatetimeIndex(features.frame.index)
         splits = by_calendar(sessions, known_on, config)
@@ -158,4 +173,4 @@ def arrange(
             "The bars must cover at least one crisis with enough history before it, "
             f"and cover none ({reasons})."
         )
-    return Work(request, bars, features, labels, splits, plans)
+    return Work(request, bars, features, labels, splits, plans, samples)
