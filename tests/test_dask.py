@@ -64,6 +64,7 @@ def test_a_cluster_says_how_many_it_does_at_a_time(pool):
     assert n_workers(pool) == 2
 
 
+@pytest.mark.evidence
 def test_what_is_shared_outlives_its_holders(pool):
     """A task that kills its worker fails alone, and the others find what is shared."""
     shared = share(pool, [1, 2, 3])

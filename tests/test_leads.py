@@ -65,7 +65,7 @@ def lead_over_a(excess):
     return leads_of(excess, draws, list(excess))["a"]
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_an_edge_that_could_be_shown_is_shown_in_four_histories_of_five():
     """The edge over all is that which histories without one say they could show."""
     could = [lead_over_a(history(s, 0.0, N_BENCHMARKS)).detectable for s in range(15)]

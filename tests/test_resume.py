@@ -255,7 +255,7 @@ def train_and_wait(path: Path, step: int, reached) -> None:
     fit(CONFIG, path, wait)
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_killed_in_three_epochs_it_ends_in_the_same_bits(tmp_path):
     path = tmp_path / "state"
     for step, is_kept in ((5, False), (20, True), (47, True)):  # of 48, 12 an epoch

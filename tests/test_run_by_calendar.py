@@ -158,6 +158,7 @@ def assert_same(left, right):
     assert weights == other_weights
 
 
+@pytest.mark.evidence
 def test_a_killed_walk_forward_goes_on_to_the_same_result(request_, out, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     folder = tmp_path / "out"

@@ -95,6 +95,7 @@ def user(place):
     return call
 
 
+@pytest.mark.evidence
 def test_a_user_whose_home_cannot_be_written_to_makes_a_run(user, given, place):
     made, fetched = user(("run", *given, "--out", "work/run"), ("fetch",))
     assert made[0] == 0, made[2]
@@ -139,6 +140,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_as_a_target(user, place):
         assert where in said, words
 
 
+@pytest.mark.evidence
 @pytest.mark.skipif(not FAKE_TIMES, reason="libfaketime is not installed")
 def test_a_clock_that_is_set_back_stops_nothing(inputs, given, tmp_path):
     """Records, seals and locks of tomorrow; and bars, which are then of tomorrow."""
@@ -165,6 +167,7 @@ def test_a_clock_that_is_set_back_stops_nothing(inputs, given, tmp_path):
         assert "a bar is final when its session has closed" in stdout + error
 
 
+@pytest.mark.evidence
 def test_a_locale_without_utf_8_makes_the_same_run(inputs, given, tmp_path):
     texts = {}
     for name, locale in {"plain": C_LOCALE, "utf-8": {"PYTHONUTF8": "1"}}.items():
