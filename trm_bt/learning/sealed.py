@@ -61,12 +61,26 @@ class Layout:
     def check_names(self, path: Path, names: set[str]) -> None:
         """Refuse a manifest that lacks a needed name, or has an unknown one."""
         needed = (WEIGHTS_FILE, self.description, *self.unread)
+        if HUB.description in names - {*needed}:
+            raise CheckpointError(
+                f"{path}: lists the files of a folder for model hubs. Make it a "
+                "checkpoint by `trm-bt import`."
+            )
         if not {*needed} <= names <= {*needed, *EXTRAS}:
             raise damaged(
                 path,
-                f"must list {' and '.join(needed)}, may list {', '.join(EXTRAS)}, got "
+                f"must list {', '.join(needed[:-1])} and {needed[-1]}, may list "
+                f"{', '.join(EXTRAS)}, got "
                 f"{shorten(sorted(names ^ {*needed}))}",
             )
+
+
+HUB: Final = Layout(
+    "config.json",
+    unread=("README.md",),
+    ignored=frozenset({".cache", ".git", ".gitattributes"}),
+)
+"""A folder for model hubs, with what a hub, its client or a clone add to it."""
 
 
 class _Version(BaseModel):
