@@ -68,8 +68,8 @@ def main() -> None:
         fallen = 1 - (value / value.cummax()).min()
         print(f"{name:18}{value.iloc[-1] - 1:8.1%}{fallen:18.1%}")
     if len(sys.argv) > 1:
-        equity.name, returns.name = "equity alone", "allocator"
-        print(f"\npage: {tearsheet(returns, sys.argv[1], benchmark=equity)}")
+        sheet = tearsheet(returns, sys.argv[1], benchmark=equity.rename("equity alone"))
+        print(f"\npage: {sheet}")
     print(
         "\nShown: a model trained and traded; one span of one small model is no proof."
     )
