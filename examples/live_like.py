@@ -44,7 +44,7 @@ def run(
 
 
 def main() -> None:
-    bars = load_bars("sample", start="2006-06-01", end="2008-12-31")
+    bars = load_bars("sample", start="2007-01-03", end="2008-12-31")
     frames = {role: getattr(bars, role) for role in ("equity", "bond", "volatility")}
     for name in bars.members:
         frames[name] = bars.members[[name]].set_axis(["close"], axis=1)
