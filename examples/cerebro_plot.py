@@ -55,15 +55,23 @@ def main() -> None:
         cerebro.broker.setcommission(0.0005)
         cerebro.addobserver(bt.observers.Value)
         cerebro.addobserver(WeightsObserver)
-        cerebro.addstrategy(TRMAllocator, checkpoint=checkpoint)
-        cerebro.run()
+        # one allocation at a time, so that a change of mind can be seen
+        params = {"decision": "argmax", "n_averaged": 1}
+        cerebro.addstrategy(TRMAllocator, checkpoint=checkpoint, **params)
+        (ran,) = cerebro.run()
         ((figure,),) = cerebro.plot(OffScreen(**PLOT_STYLE))
-        figure.set_size_inches(12, 12)
+        figure.set_size_inches(11, 10)
         for axes in figure.axes[-2:]:  # which newer matplotlibs would leave dateless
             axes.tick_params(labelbottom=True)
-        figure.savefig(target, dpi=100)
-        print(f"picture          {target.stat().st_size:,} bytes")
+        figure.savefig(target, dpi=80, bbox_inches="tight")
+        size = target.stat().st_size
     print(bars.source)
+    print(f"sessions         {bars.sessions[0]:%F} to {bars.sessions[-1]:%F}")
+    print(f"traded           {ran.n_submitted:,} orders, rejected {ran.n_rejected}")
+    print(f"picture          {target.name}, {size:,} bytes")
+    print(
+        "Shown: Backtrader's chart drawn without a screen, and what was held below it."
+    )
 
 
 if __name__ == "__main__":

@@ -48,9 +48,9 @@ def usual_script(folder: Path) -> bt.Cerebro:
 def print_result(name: str, cerebro: bt.Cerebro) -> None:
     (ran,) = cerebro.run()
     fallen = ran.analyzers.drawdown.get_analysis().max.drawdown
-    n_fills = sum(map(len, ran.analyzers.fills.get_analysis().values()))
-    value = cerebro.broker.getvalue()
-    print(f"{name:8} value {value:10,.0f}  drawdown {fallen:5.1f} %  fills {n_fills}")
+    fills = [f for each in ran.analyzers.fills.get_analysis().values() for f in each]
+    value, traded = cerebro.broker.getvalue(), sorted({fill[3] for fill in fills})
+    print(f"{name:8}{value:9,.0f}{fallen:9.1f} %{len(fills):7,}  {', '.join(traded)}")
 
 
 def main() -> None:
@@ -60,6 +60,8 @@ def main() -> None:
         sample.equity.to_csv(folder / "SPY.csv")
         sample.bond.to_csv(folder / "TLT.csv")
         sample.volatility.to_csv(folder / "VIX.csv")
+        print(sample.source)
+        print(f"{'':8}{'value':>9}{'drawdown':>11}{'fills':>7}  traded")
 
         before = usual_script(folder)
         before.addstrategy(AboveAverage)
@@ -68,11 +70,10 @@ def main() -> None:
         # Once, small here; at full size: trm-bt train --bars FOLDER --end 2003-12-31
         request = RunRequest(str(folder), SMALL, start="1996-01-01", end="2003-12-31")
         train_checkpoint(request, folder / "model")
-
         after = usual_script(folder)
         after.addstrategy(TRMAllocator, checkpoint=folder / "model")  # the second one
         print_result("after", after)
-    print(sample.source)
+    print("Shown: with two lines changed, feeds, broker and analyzers are the same.")
 
 
 if __name__ == "__main__":

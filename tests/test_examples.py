@@ -6,24 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from scripts import describe_examples
+
 FOLDER = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 EXAMPLES = [path for path in SCRIPTS if path.stem != "small_model"]
 PRINTED = {
-    "quickstart": ("orders rejected  0",),
-    "drop_in": ("before ", "after "),
-    "own_allocations": (
-        "chooses from     shelter, careful, even, bold, all_in",
-        "kept in schema   True",
-        "on the page      True",
-        "orders rejected  0",
-    ),
-    "own_rules": ("TRMAllocator ", "Cautious "),
-    "optimise": ("band  confidence", "  0.10         0.9"),
-    "live_like": ("bit for bit      100%", "held through     ['2008", "rejected  0"),
-    "custom_universe": ("GROWTH and SHORT: on another pair", "orders rejected  0"),
-    "cerebro_plot": ("picture ",),
+    "quickstart": ("allocator  ", "60/40  ", "rejected 0\n"),
+    "drop_in": ("before  ", "after   ", "  SPY\n", "  SPY, TLT\n"),
+    "own_allocations": ("shelter  ", "all_in  ", "5 of the five", "rejected  0"),
+    "own_rules": ("sessions are the same: 100%", "50% held", "changed "),
+    "optimise": ("band  confidence", "  chosen\n", "of 9 there."),
+    "live_like": ("the same bits    100% of ", "no bond: held", "rejected 0"),
+    "custom_universe": ("GROWTH and SHORT: on another pair", "rejected  0", "GROWTH  "),
+    "cerebro_plot": ("picture          plot.png", "rejected 0"),
 }
+ZEROS = ("changed 0 of", "100% of 0 ")
+"""What an example prints whose point is lost."""
 
 
 def test_every_example_is_short():
@@ -47,3 +46,21 @@ def test_an_example_runs(script, tmp_path):
     assert not list(tmp_path.iterdir())
     for text in PRINTED[script.stem]:
         assert text in done.stdout
+    assert not [text for text in ZEROS if text in done.stdout]
+    assert done.stdout.splitlines()[-1].startswith("Shown: ")
+
+
+def test_the_page_describes_the_examples_as_they_are():
+    assert sorted(describe_examples.NAMES) == sorted(path.stem for path in EXAMPLES)
+    text = describe_examples.PAGE.read_text(encoding="utf-8")
+    outputs = describe_examples.outputs_in(text)
+
+    assert text == describe_examples.page(outputs), "run scripts/describe_examples.py"
+    for name, output in outputs.items():
+        assert output.splitlines()[-1].startswith("Shown: "), name
+        assert all(part in output for part in PRINTED[name] if "plot.png" not in part)
+
+
+def test_pictures_on_the_page_are_small():
+    for path in describe_examples.PICTURES.values():
+        assert path.stat().st_size < 60_000, path

@@ -73,6 +73,9 @@ class Inputs:
         self._make_store(folder / "store")
         self.checkpoint = folder / "models" / "model"
         self._make("train", "--out", self.checkpoint, "--end", "2001-08-31")
+        self.hub = folder / "hub" / "model"
+        code, _, error = invoke("export", self.checkpoint, "--out", self.hub)
+        assert code == 0, error
         self.run = folder / "runs" / "walk"
         self._make("walkforward", "--out", self.run, "--jobs", "1")
         rows = [{"name": "mine", "start": "2001-09-03", "end": "2001-11-05"}]
@@ -241,6 +244,12 @@ class Fuzz:
         words = ["backtest", "--checkpoint", str(copy), *given]
         return Case(copy, [*words, *self.out])
 
+    def hub(self) -> Case:
+        copy = self.damaged(self.inputs.hub)
+        if self.rng.random() < 0.6:
+            reseal(copy)
+        return Case(copy, ["import", str(copy), *self.out])
+
     def windows(self) -> Case:
         copy = self.damaged(self.inputs.folder / "windows")
         run = self.copied(self.inputs.run)
@@ -285,7 +294,8 @@ KINDS: dict[str, tuple[Callable[[Fuzz], Case], float]] = {
     "portfolio": (Fuzz.portfolio, 8),
     "run folder": (Fuzz.run_folder, 2.5),
     "resumed run": (Fuzz.resumed_run, 0.7),
-    "checkpoint": (Fuzz.checkpoint, 8),
+    "checkpoint": (Fuzz.checkpoint, 6),
+    "hub": (Fuzz.hub, 2),
     "windows": (Fuzz.windows, 2.5),
     "trials": (Fuzz.trials, 1.3),
     "options": (Fuzz.options, 14),

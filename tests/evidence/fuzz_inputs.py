@@ -1,13 +1,14 @@
 """Damage every kind of input by its structure, and give it to the command line.
 
 Settings, allocations, bars, parquet, a store, members, portfolios, run folders,
-checkpoints, windows, trials and options are damaged, and given to run, train,
-walkforward, report, compare, decide, backtest, validate, labels and config, all in this
-process. A traceback (exit code 70, or an exception), more than one sentence, a value
-quoted at length, more than ten seconds of the processor, and a changed byte of what was
-given are failures. Jobs are kept short: tiny settings, tests of 100 draws, and pictures
-in one of a hundred cases. A case is drawn from the seed and its number alone, so that
-processes may share a run: `--part 0/2` and `--part 1/2` are together the whole.
+checkpoints, hub folders, windows, trials and options are damaged, and given to run,
+train, walkforward, report, compare, decide, backtest, import, validate, labels and
+config, all in this process. A traceback (exit code 70, or an exception), more than one
+sentence, a value quoted at length, more than ten seconds of the processor, and a
+changed byte of what was given are failures. Jobs are kept short: tiny settings, tests
+of 100 draws, and pictures in one of a hundred cases. A case is drawn from the seed and
+its number alone, so that processes may share a run: `--part 0/2` and `--part 1/2` are
+together the whole.
     python -m tests.evidence.fuzz_inputs
         [--inputs 20000] [--seed 0] [--part 0/1] [--numbers N ...]
         [--only KIND] [--keep DIR]

@@ -21,6 +21,7 @@ from trm_bt.cli import (  # noqa: F401, they add commands
     bars,
     dataset,
     decide,
+    hub,
     models,
     runs,
     sweeps,

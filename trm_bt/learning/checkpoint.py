@@ -7,75 +7,41 @@ parameters. This proves integrity, not origin: load checkpoints only from people
 trust.
 """
 
-import hashlib
-import json
-import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, Self, TypeVar
+from typing import Final
 
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ValidationError, model_validator
 from torch import Tensor
 
 from trm_bt.errors import CheckpointError, RunError
 from trm_bt.files import staged_folder
-from trm_bt.learning.description import Description, Strict
+from trm_bt.learning.description import Description
 from trm_bt.learning.memory import n_parameters
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel
+from trm_bt.learning.sealed import (
+    DESCRIPTION_FILE,
+    EXTRAS,
+    MAX_BYTES,
+    WEIGHTS_FILE,
+    Layout,
+    SealedFolder,
+    canonical_json,
+    damaged,
+    manifest_of,
+    parse,
+)
 from trm_bt.manifest import MANIFEST, check_replaceable
-from trm_bt.reading import read_bytes
-from trm_bt.text import key_path, reason_of, shorten, shown
+from trm_bt.text import reason_of, shorten, shown
 
 MANIFEST_FILE: Final = MANIFEST
-FORMAT_VERSION: Final = 2
-"""Version of the layout that this package writes, and the only one that it reads."""
-
-WEIGHTS_FILE: Final = "model.safetensors"
-DESCRIPTION_FILE: Final = "checkpoint.json"
-EXTRAS: Final = ("MODEL_CARD.md", "history.json", "training.png")
-"""Files for people, which a checkpoint may have; the model does not depend on them."""
-MAX_BYTES: Final[Mapping[str, int]] = {
-    MANIFEST_FILE: 2**14,
-    DESCRIPTION_FILE: 2**24,
-    WEIGHTS_FILE: 2**31,  # or less: what the settings of the model come to
-    "MODEL_CARD.md": 2**20,
-    "history.json": 2**24,
-    "training.png": 2**24,
-}
-"""Largest size of each file; a larger one is not read."""
-
+_CHECKPOINT: Final = Layout()
 _MAX_HEADER: Final = 2**16
 _N_READS: Final = 20
 """Reads before giving up on a folder that is replaced during each of them."""
-
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-class _Version(BaseModel):
-    """The one key that every format has."""
-
-    format_version: int
-
-
-class _Manifest(Strict):
-    """SHA-256 of each other file of the folder, in hexadecimal."""
-
-    format_version: Literal[2]
-    sha256: dict[str, str]
-
-    @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        needed, names = {WEIGHTS_FILE, DESCRIPTION_FILE}, set(self.sha256)
-        if not needed <= names <= needed | set(EXTRAS):
-            raise ValueError(
-                f"must list {WEIGHTS_FILE} and {DESCRIPTION_FILE}, may list "
-                f"{', '.join(EXTRAS)}, got {shorten(sorted(names ^ needed))}"
-            )
-        return self
 
 
 def save_checkpoint(
@@ -113,13 +79,28 @@ def save_checkpoint(
             f"`extras` may hold {', '.join(EXTRAS)}, got {shorten(unknown[0])}. Put it "
             "beside the checkpoint folder."
         )
+    store_checkpoint(_encode(trained, extras or {}), folder, force=force)
+
+
+def store_checkpoint(
+    files: Mapping[str, bytes], folder: Path, *, force: bool = False
+) -> None:
+    """Write the files of a checkpoint as `save_checkpoint` does, and their manifest.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        Contents by name, as `read_checkpoint` returns them.
+    folder, force
+        As in `save_checkpoint`.
+    """
     check_overwrite(folder, force=force)
     try:
         with staged_folder(folder, may_replace=force) as draft:
-            for name, content in _encode(trained, extras or {}).items():
+            for name, content in {**files, MANIFEST_FILE: manifest_of(files)}.items():
                 (draft / name).write_bytes(content)
             try:
-                _load(draft)
+                _load(draft, _CHECKPOINT)
             except CheckpointError as error:
                 raise CheckpointError(
                     f"{folder}: not written, because it would not load again: {error}"
@@ -144,10 +125,25 @@ def load_checkpoint(folder: Path) -> TrainedModel:
         If a file is missing, added or changed, or breaks a rule; the sentence names
         the file and the rule.
     """
+    return read_checkpoint(folder)[0]
+
+
+def read_checkpoint(
+    folder: Path, layout: Layout = _CHECKPOINT
+) -> tuple[TrainedModel, dict[str, bytes]]:
+    """Read a model as `load_checkpoint` does, from a folder of another layout too.
+
+    Returns
+    -------
+    TrainedModel
+        The model.
+    dict of str to bytes
+        The bytes it was read from, by the names of a checkpoint, without a manifest.
+    """
     for _ in range(_N_READS):
         before = _identity(folder)
         try:
-            return _load(folder)
+            return _load(folder, layout)
         except CheckpointError:
             if _identity(folder) == before:
                 raise
@@ -189,95 +185,32 @@ def _identity(folder: Path) -> tuple[int, int, int] | None:
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _canonical_json(model: BaseModel) -> bytes:
-    """Return sorted, indented JSON of a model: one content, one sequence of bytes."""
-    content = model.model_dump(mode="json")
-    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
-
-
 def _encode(trained: TrainedModel, extras: Mapping[str, bytes]) -> dict[str, bytes]:
     """Turn a trained model into the contents of its files."""
     parameters = {k: v.cpu().contiguous() for k, v in trained.parameters.items()}
-    files = {
+    return {
         WEIGHTS_FILE: safetensors.torch.save(parameters),
-        DESCRIPTION_FILE: _canonical_json(Description.of(trained)),
+        DESCRIPTION_FILE: canonical_json(Description.of(trained)),
         **extras,
     }
-    hashes = {name: _sha256(content) for name, content in files.items()}
-    manifest = _Manifest(format_version=FORMAT_VERSION, sha256=hashes)
-    return {**files, MANIFEST_FILE: _canonical_json(manifest)}
 
 
-def _load(folder: Path) -> TrainedModel:
+def _load(folder: Path, layout: Layout) -> tuple[TrainedModel, dict[str, bytes]]:
     """Read and check every file, once."""
-    found = _plain_files(folder)
-    path = folder / MANIFEST_FILE
-    manifest = _parse(path, _Manifest, _read(path, MAX_BYTES[MANIFEST_FILE]))
-    strange = found ^ {MANIFEST_FILE, *manifest.sha256}
-    if strange:
-        raise _damaged(
-            folder,
-            f"must hold the files that {MANIFEST_FILE} lists and no other, differs in "
-            f"{shorten(', '.join(sorted(strange)))}",
-        )
-    files = {
-        name: _sealed(folder / name, manifest, MAX_BYTES[name])
-        for name in manifest.sha256
-        if name != WEIGHTS_FILE
-    }
-    described = _parse(folder / DESCRIPTION_FILE, Description, files[DESCRIPTION_FILE])
-    limit = _weight_bytes(described)
-    weights = _sealed(folder / WEIGHTS_FILE, manifest, limit)
-    return TrainedModel(
+    found = SealedFolder(folder, layout)
+    files = {DESCRIPTION_FILE: found.read(DESCRIPTION_FILE), **found.read_extras()}
+    path = found.path(DESCRIPTION_FILE)
+    described = parse(path, Description, files[DESCRIPTION_FILE])
+    weights = found.read(WEIGHTS_FILE, _weight_bytes(described))
+    trained = TrainedModel(
         described.name,
         described.config,
         described.feature_schema,
         described.scaler.scaler(),
-        _decode(folder / WEIGHTS_FILE, weights, described),
+        _decode(found.path(WEIGHTS_FILE), weights, described),
         described.training,
     )
-
-
-def _plain_files(folder: Path) -> set[str]:
-    """Return the names in a folder, all of which must be plain files."""
-    try:
-        modes = {path.name: path.lstat().st_mode for path in folder.iterdir()}
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder}: a checkpoint must be a folder that can be read: "
-            f"{reason_of(error)}."
-        ) from error
-    for name, mode in modes.items():
-        if not stat.S_ISREG(mode):
-            raise CheckpointError(
-                f"{folder}: a checkpoint folder holds plain files only, "
-                f"{shorten(name)} is a link, a folder or a special file. Put the file "
-                "itself there."
-            )
-    return set(modes)
-
-
-def _read(path: Path, limit: int) -> bytes:
-    """Read a file whole, unless it is larger than its limit."""
-    try:
-        return read_bytes(path, limit)
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    except OSError as error:
-        raise _damaged(path, f"cannot be read: {reason_of(error)}") from error
-
-
-def _sealed(path: Path, manifest: _Manifest, limit: int) -> bytes:
-    """Read a file that has the SHA-256 of the manifest."""
-    content = _read(path, limit)
-    if _sha256(content) != manifest.sha256[path.name]:
-        rule = f"its SHA-256 must be the one in {MANIFEST_FILE}"
-        raise _damaged(path, f"{rule}, got {_sha256(content)}")
-    return content
+    return trained, {WEIGHTS_FILE: weights, **files}
 
 
 def _weight_bytes(described: Description) -> int:
@@ -287,45 +220,12 @@ def _weight_bytes(described: Description) -> int:
     return torch.float32.itemsize * n_values + _MAX_HEADER
 
 
-def _parse(path: Path, model: type[_Model], content: bytes) -> _Model:
-    """Parse a JSON file, which must be in canonical form."""
-    if model is _Manifest:
-        _check_version(path, _validated(path, _Version, content).format_version)
-    parsed = _validated(path, model, content)
-    if _canonical_json(parsed) != content:
-        raise _damaged(path, "must be in canonical form, byte for byte")
-    return parsed
-
-
-def _validated(path: Path, model: type[_Model], content: bytes) -> _Model:
-    """Validate JSON; the first broken rule becomes one sentence."""
-    try:
-        return model.model_validate_json(content, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = key_path(first["loc"])
-        where = f"`{key}`: " if key else ""
-        raise _damaged(path, where + shorten(first["msg"], 160)) from error
-
-
-def _check_version(path: Path, version: int) -> None:
-    """Say which release reads another format."""
-    if version == FORMAT_VERSION:
-        return
-    is_older = version < FORMAT_VERSION
-    age, remedy = ("an older", "train again") if is_older else ("a newer", "upgrade")
-    raise CheckpointError(
-        f"{path}: written by {age} trm-bt, format {shorten(version)}; this one reads "
-        f"{FORMAT_VERSION}: {remedy}."
-    )
-
-
 def _decode(path: Path, content: bytes, described: Description) -> dict[str, Tensor]:
     """Decode the parameters and hold them to the model that is described."""
     try:
         tensors = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise _damaged(path, f"is no safetensors file: {shorten(error)}") from error
+        raise damaged(path, f"is no safetensors file: {shorten(error)}") from error
     with torch.device("meta"):
         model = TinyRecursiveModel(
             described.config.model, n_allocations=len(described.feature_schema.table)
@@ -334,7 +234,7 @@ def _decode(path: Path, content: bytes, described: Description) -> dict[str, Ten
     for name in sorted(needed.keys() | got.keys()):
         one, other = needed.get(name, "absent"), got.get(name, "absent")
         if one != other:
-            raise _damaged(path, f"`{shorten(name)}` must be {one}, is {other}")
+            raise damaged(path, f"`{shorten(name)}` must be {one}, is {other}")
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise CheckpointError(
@@ -347,7 +247,3 @@ def _decode(path: Path, content: bytes, described: Description) -> dict[str, Ten
 def _forms(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Return type and shape of each tensor, in words."""
     return {name: f"{t.dtype} {[*t.shape]}" for name, t in tensors.items()}
-
-
-def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{path}: {what}. Restore the folder from its source.")

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trm_bt.report.cards import hub_card as hub_card
     from trm_bt.report.cards import model_card as model_card
     from trm_bt.report.notebook import show as show
     from trm_bt.report.pages import build as build
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "build": "pages",
     "feature_picture": "pictures",
+    "hub_card": "cards",
     "loss_curve": "pictures",
     "model_card": "cards",
     "show": "notebook",

@@ -62,13 +62,31 @@ class CardFacts:
 
 def model_card(facts: CardFacts) -> str:
     """Return the card of a trained model as markdown."""
+    return _filled("model_card", **vars(facts))
+
+
+def hub_card(model: ModelRecord, card: str) -> str:
+    """Return the README of a model on a hub: front matter in YAML, then its card.
+
+    Parameters
+    ----------
+    model : ModelRecord
+        What the front matter says.
+    card : str
+        The model card, or nothing.
+    """
+    return _filled("hub_card", model=model, card=card)
+
+
+def _filled(name: str, **facts: object) -> str:
+    """Return a template of markdown, filled in."""
     templates = environment().overlay(autoescape=False)
     templates.filters = templates.filters | {
         "plain": plain,
         "percent": lambda value: percent(value),
         "basis_points": lambda value: f"{number(value * 1e4)} bp",
     }
-    return templates.get_template("templates/model_card.md").render(vars(facts))
+    return templates.get_template(f"templates/{name}.md").render(facts)
 
 
 def card_html(card: str) -> Markup:
