@@ -156,6 +156,7 @@ class TrainingRun:
         )
         self.best_fixed_utility = float(self.rows.new_utilities.mean(axis=0).max())
         self._progress = progress
+        self._best_logits: Tensor | None = None
         share = config.model.halt_threshold
         self._halt_logit = math.log(share / (1 - share))
 
@@ -176,8 +177,10 @@ class TrainingRun:
                 sums, n_passes = sums + losses, n_passes + 1
                 self._report(losses[0])
         self._check_finite(float(sums.sum()))
-        epoch = self._validate(sums / n_passes)
+        epoch, logits = self._validate(sums / n_passes)
         state.course.add(epoch, state.averaged_parameters())
+        if state.course.best == len(state.course.history) - 1:
+            self._best_logits = logits
         self._report(epoch.train_loss, epoch)
 
     def train_on(self, batch: Tensor) -> Iterator[np.ndarray]:
@@ -207,8 +210,8 @@ class TrainingRun:
             state.position = end if is_halted else state.position + 1
             yield np.array([loss.item() for loss in losses])
 
-    def _validate(self, train_losses: np.ndarray) -> EpochRecord:
-        """Judge the averaged parameters on the validation rows."""
+    def _validate(self, train_losses: np.ndarray) -> tuple[EpochRecord, Tensor]:
+        """Judge the averaged parameters on the validation rows, and return logits."""
         state, rows = self.state, self.rows
         found = state.average.predict(rows.new_features)
         losses = three_part_loss(
@@ -222,7 +225,7 @@ class TrainingRun:
         choices = found.logits.argmax(dim=1).cpu().numpy()
         earned = rows.new_utilities[np.arange(len(choices)), choices]
         total, strategy, halt, profit = train_losses.tolist()
-        return EpochRecord(
+        record = EpochRecord(
             epoch=len(state.course.history) + 1,
             n_optimizer_steps=state.step,
             learning_rate=state.rate,
@@ -235,6 +238,7 @@ class TrainingRun:
             validation_utility=float(earned.mean()),
             validation_mean_steps=found.n_steps.double().mean().item(),
         )
+        return record, found.logits
 
     def _check_finite(self, loss: float) -> None:
         """Stop a training that has diverged."""
@@ -288,7 +292,9 @@ class TrainingRun:
 
     def _temperature(self) -> float:
         """Fit the kept parameters' temperature to the winners of the validation."""
-        network = copy.deepcopy(self.state.average)
-        network.load_state_dict(self.state.course.best_parameters)
-        logits = network.predict(self.rows.new_features).logits
+        logits = self._best_logits
+        if logits is None:  # the best epoch was made before the training was resumed
+            network = copy.deepcopy(self.state.average)
+            network.load_state_dict(self.state.course.best_parameters)
+            logits = network.predict(self.rows.new_features).logits
         return fit_temperature(logits.double().cpu().numpy(), self._winners)
