@@ -18,31 +18,19 @@ CLUSTERS = DOCS / "scale.md"
 """Its blocks ask for a cluster of somebody's, and are compiled alone."""
 STAGE = """
 import backtrader as bt
-import pandas as pd
-from pathlib import Path
-from trm_bt import *
+from trm_bt import add_bars, load_bars
 cerebro = bt.Cerebro()
 add_bars(cerebro, load_bars("my_bars", start="2006-06-01", inputs="core"))
-cerebro.addanalyzer(bt.analyzers.TimeReturn)
-"""
-AFTER_A_RUN = """
-cerebro.addstrategy(TRMAllocator, checkpoint="models/mine")
-(ran,) = cerebro.run()
 """
 BEFORE = {
-    "drop_in.md": STAGE + AFTER_A_RUN,
+    "drop_in.md": STAGE,
     "labels.md": STAGE,
-    "report.md": STAGE
-    + AFTER_A_RUN
-    + """
-cerebro.addanalyzer
-strategy = ran
-spy_returns = load_bars("my_bars", start="2006-06-01").equity["close"].pct_change()
-strategy_or_returns = spy_returns.dropna()
-""",
     "restarts.md": STAGE,
-    "audit.md": "known_on = __import__('pandas').bdate_range('2015-01-01', '2015-03-01')\n"
-    "validation_start = __import__('pandas').Timestamp('2015-06-01')\n",
+    "audit.md": """
+import pandas as pd
+known_on, validation_start = pd.bdate_range("2015-01-01", periods=9), "2015-06-01"
+validation_start = pd.Timestamp(validation_start)
+""",
 }
 """What stands before the blocks of a page: the script that they are added to."""
 DESK = """
@@ -59,9 +47,10 @@ config = TRMConfig(
 )
 span = {"start": "2003-01-02", "end": "2006-12-29"}
 train_checkpoint(RunRequest("my_bars", config, **span), Path("models/mine"))
-train_checkpoint(
-    RunRequest("sample", config, **span), Path("runs/sample/checkpoints/brexit")
-)
+year = {"start": "2007-06-01", "end": "2010-06-30"}
+run(RunRequest("sample", config, **year), "runs/sample", executor=1)
+window = '[{"name": "june", "start": "2010-06-01", "end": "2010-06-11"}]'
+Path("mine.json").write_text(window)
 """
 
 
@@ -127,14 +116,14 @@ def run_python(script, folder):
 @pytest.mark.slow
 def test_blocks_of_python_run_page_by_page(desk):
     pages = [page for page in PYTHON if page.parent == DOCS and page != CLUSTERS]
-    script = ["from pathlib import Path", "def read(text, name):"]
-    script += ["    exec(compile(text, name, 'exec'), {'__name__': name})"]
+    script = ["def read(text, page):"]
+    script += ["    exec(compile(text, page, 'exec'), {'__name__': '__main__'})"]
     for page in pages:
         text = BEFORE.get(page.name, "")
         text += "".join(block.text for block in PYTHON[page])
         script.append(f"read({text!r}, {page.stem!r})")
     assert len(pages) >= 9
-    run_python("import sys\n" + "\n".join(script), desk)
+    run_python("\n".join(script), desk)
 
 
 def test_there_are_seven_notebooks_and_none_keeps_output():
