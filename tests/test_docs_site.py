@@ -81,7 +81,7 @@ def test_links_and_anchors_within_the_site_lead_somewhere(site):
 
 def test_search_knows_the_words_of_the_pages(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")
-    for word in ("rebalance_band", "trmalloc", "labels.horizon"):
+    for word in ("rebalance_band", "trmalloc", "trmpandasdata"):
         assert word in index, word
 
 

@@ -9,6 +9,9 @@ MENDS = {
     "<pre>": '<pre tabindex="0">',
     '<div class="table-wrapper ': '<div tabindex="0" class="table-wrapper ',
     '<div class="cell_output ': '<div tabindex="0" class="cell_output ',
+    # a cell without a text heads nothing
+    "<th></th>": "<td></td>",
+    '<th class="head"><p></p></th>': '<td class="head"></td>',
     # a heading needs a level, and two landmarks of one kind need names
     '<p class="caption" role="heading">': '<p class="caption">',
     '<aside class="sidebar-drawer"': '<aside aria-label="Site" class="sidebar-drawer"',
