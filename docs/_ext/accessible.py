@@ -9,6 +9,9 @@ MENDS = {
     "<pre>": '<pre tabindex="0">',
     '<div class="table-wrapper ': '<div tabindex="0" class="table-wrapper ',
     '<div class="cell_output ': '<div tabindex="0" class="cell_output ',
+    # the dash behind the types of a parameter
+    "</em>) -- ": "</em>) – ",  # noqa: RUF001
+    "</strong> -- ": "</strong> – ",  # noqa: RUF001
     # a cell without a text heads nothing
     "<th></th>": "<td></td>",
     '<th class="head"><p></p></th>': '<td class="head"></td>',
