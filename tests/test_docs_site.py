@@ -1,0 +1,101 @@
+"""The site as `make docs` builds it, notebooks run, and as a browser shows it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from tests.doc_pages import DOCS, NOTEBOOKS
+from tests.test_report_browser import browser, show  # noqa: F401 # a fixture
+
+pytestmark = pytest.mark.slow
+
+pytest.importorskip("sphinx", reason="the site is built with the extra docs")
+LOOKED_AT = ("index.html", "tutorials/labels.html", "api/bars.html", "faq.html")
+AXE = """
+const done = arguments[arguments.length - 1];
+axe.run(document).then(r => done(r.violations.map(v => v.id + ": "
+  + v.nodes.map(n => n.target.join(" ")).join(", "))));
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Build the site; the build executes every notebook, once."""
+    out = tmp_path_factory.mktemp("site")
+    builder = Path(sys.executable).with_name("sphinx-build")
+    options = ("--fail-on-warning", "--keep-going", "--quiet")
+    done = subprocess.run(
+        [builder, *options, "--doctree-dir", out / "doctrees", DOCS, out / "html"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out / "html"
+
+
+def pages(site: Path) -> dict[Path, str]:
+    """Return the text of every page that was built."""
+    return {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+
+
+def test_every_source_is_a_page_and_every_notebook_has_run(site):
+    for source in DOCS.rglob("*.md"):
+        assert (site / source.relative_to(DOCS)).with_suffix(".html").is_file()
+    for source in NOTEBOOKS:
+        page = (site / source.relative_to(DOCS)).with_suffix(".html")
+        assert "cell_output" in page.read_text(encoding="utf-8"), source
+
+
+def test_nothing_is_loaded_from_outside(site):
+    for page, text in pages(site).items():
+        loaded = re.findall(r"<(?:script|img|iframe|source)[^>]* src=\"([^\"]+)", text)
+        loaded += re.findall(
+            r"<link[^>]* rel=\"stylesheet\"[^>]* href=\"([^\"]+)", text
+        )
+        assert not [name for name in loaded if re.match(r"(https?:)?//", name)], page
+    for style in site.rglob("*.css"):
+        text = style.read_text(encoding="utf-8")
+        assert not re.findall(r"url\(['\"]?(?:https?:)?//", text), style
+        assert not re.findall(r"@import", text), style
+
+
+def test_links_and_anchors_within_the_site_lead_somewhere(site):
+    built = pages(site)
+    anchors = {page: set(re.findall(r" id=\"([^\"]+)", built[page])) for page in built}
+    for page, text in built.items():
+        for link in re.findall(r"<a[^>]* href=\"([^\"]+)", text):
+            if re.match(r"[a-z]+:", link):
+                continue
+            name, _, anchor = link.partition("#")
+            target = (page.parent / unquote(name)).resolve() if name else page
+            assert target.is_file(), (page, link)
+            if anchor and target in anchors:
+                assert unquote(anchor) in anchors[target], (page, link)
+
+
+def test_search_knows_the_words_of_the_pages(site):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    for word in ("rebalance_band", "trmalloc", "trmpandasdata"):
+        assert word in index, word
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(site, browser, width, scheme):  # noqa: F811
+    script = os.environ.get("AXE_CORE", "/usr/share/javascript/axe-core/axe.min.js")
+    if not Path(script).is_file():
+        pytest.skip("axe-core is not installed; AXE_CORE names its axe.min.js")
+    for name in LOOKED_AT:
+        show(browser, site / name, width=width, scheme=scheme)
+        scrolled = browser.execute_script(
+            "return document.documentElement.scrollWidth <= innerWidth"
+        )
+        assert scrolled, (name, width)
+        browser.execute_script(Path(script).read_text(encoding="utf-8"))
+        assert browser.execute_async_script(AXE) == [], (name, width, scheme)
