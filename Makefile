@@ -87,7 +87,8 @@ newest: ## The newest versions of everything, torch as pinned
 audit-dependencies:  ## Known vulnerabilities of the pinned versions, by pip-audit
 	test -x .audit-venv/bin/pip-audit || $(PYTHON) -m venv .audit-venv
 	.audit-venv/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	.audit-venv/bin/pip-audit --no-deps --disable-pip --requirement constraints.txt
+	.audit-venv/bin/pip-audit --strict --no-deps --disable-pip \
+		--requirement constraints.txt
 
 licences: install  ## The table of licences, from the metadata of what is installed
 	$(BIN)/python scripts/licences.py > docs/licences.md
