@@ -51,25 +51,25 @@ def run_table(entries: "Sequence[RunEntry]") -> Table:
 
 
 def state_counts(state: "SweepState") -> dict[str, str]:
-    """Return what a sweep's state is shown as."""
+    """Return a sweep's state as shown."""
     found = {
         "trials": f"{state.n_total:,}",
-        "there before": f"{state.n_found:,}",
+        "already done": f"{state.n_found:,}",
         "done": f"{state.n_done:,}",
         "failed": f"{len(state.failed):,}",
         "running": "?" if state.n_running is None else f"{state.n_running:,}",
-        "to go": f"{state.n_left:,}",
+        "left": f"{state.n_left:,}",
     }
     if state.n_done:
-        found["seconds each"] = f"{state.seconds / state.n_done:.1f}"
+        found["seconds per trial"] = f"{state.seconds / state.n_done:.1f}"
     if state.per_minute is not None and state.minutes_left is not None:
-        found["a minute"] = f"{state.per_minute:.1f}"
+        found["per minute"] = f"{state.per_minute:.1f}"
         found["minutes left"] = f"{state.minutes_left:.1f}"
     return found
 
 
 def state_table(state: "SweepState") -> Table:
-    """Return the live table: counts, and the errors of trials that failed last."""
+    """Return the live table: counts, and the errors of the last failed trials."""
     table = Table(*state_counts(state))
     table.add_row(*state_counts(state).values())
     failed = list(state.failed.items())[-_ERRORS_SHOWN:]

@@ -45,7 +45,7 @@ class SweepInputs(TrainingOptions):
     """Which universes, settings and seed a sweep begins with."""
 
     bars: tuple[str, ...] = ("sample",)  # type: ignore[assignment] # several here
-    """'sample', 'yahoo', or a folder of bars; each one given is a universe."""
+    """'sample', 'yahoo', or a folder of bars; may be repeated, each is a universe."""
 
     def requests(self, device: Device) -> "tuple[RunRequest, ...]":
         """Return a walk-forward of each universe."""
@@ -62,18 +62,18 @@ class SweepOptions:
     """JSON: a list of values for each setting by dotted name, such as
     {"labels.horizon": [5, 10]}, or a list of objects of settings."""
     seeds: Positive = 1
-    """Seeds of each setting."""
+    """Seeds per setting."""
     sampler: SamplerName = "grid"
-    """All points; a random draw; or what optuna proposes."""
+    """All points, a random draw, or what optuna proposes."""
     points: Positive | None = None
     """Points that random and optuna try."""
     sampler_seed: Seed = 0
-    """Seed of the two."""
+    """Seed of random and optuna."""
     utility: SweepUtility = "sharpe"
     """What settings are ranked by: the annual Sharpe ratio in excess of cash, or the
-    mean less 1.5 times the variance."""
+    mean minus 1.5 times the variance."""
     dry_run: bool = False
-    """Only check the settings, do one trial, and say how long all would take."""
+    """Only check the settings, run one trial and estimate the time of all."""
 
 
 @app.command(name="sweep")
@@ -88,7 +88,7 @@ def sweep_command(
 ) -> None:
     """Try settings, seeds and universes, each by a walk-forward, and rank them.
 
-    The same command again resumes.
+    Run the same command again to resume.
     """
     from trm_bt.runs.grid import Sampler, read_grid
     from trm_bt.runs.sweep import SweepRequest, measure, sweep
@@ -128,13 +128,14 @@ def _estimate(n_trials: int, seconds: float, workers: WorkerOptions) -> str:
         return f"{one} take about {hours:.1f} hours divided by the cluster's workers."
     n_jobs = workers.jobs or n_available_cpus()
     return (
-        f"{one} take about {seconds * n_trials / n_jobs / 60:.1f} minutes in {n_jobs}."
+        f"{one} take about {seconds * n_trials / n_jobs / 60:.1f} minutes in {n_jobs} "
+        "processes."
     )
 
 
 @contextmanager
 def _live(terminal: Terminal) -> "Iterator[OnState]":
-    """Yield what shows a sweep: a table on a terminal, else now and then a line."""
+    """Yield what shows a sweep: a table on a terminal, else a line at intervals."""
     console = Console(stderr=True)
     if terminal.quiet:
         yield id
@@ -167,7 +168,7 @@ def runs_command(folder: Path, /, *, terminal: Terminal = Terminal()) -> None:
     Parameters
     ----------
     folder : Path
-        Their folder.
+        Folder to list.
     """
     from trm_bt.runs.listing import list_runs
 

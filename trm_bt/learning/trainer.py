@@ -124,7 +124,7 @@ def _check_allocations(samples: Samples, config: TRMConfig) -> None:
         raise ConfigError(
             f"Labels and settings must have the same allocations, the labels have "
             f"{n_labelled} and `labels.allocations` {n_set}. Label the bars with the "
-            "settings that you train with."
+            "settings used for training."
         )
 
 
@@ -190,7 +190,7 @@ def _utilities(
         if old.variances is None or new.variances is None:
             raise BarsError(
                 'The `training.utility` "risk" needs labels with the columns '
-                "variance_<allocation>, got none. Label the bars anew."
+                "variance_<allocation>, got none. Label the bars again."
             )
         expected = expected_returns(old.returns, horizon, settings)
         return (

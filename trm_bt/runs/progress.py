@@ -1,4 +1,4 @@
-"""How far a sweep is, for whoever shows it."""
+"""The progress of a sweep, for display."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class SweepState:
     n_done : int
         Trials that ended well since.
     n_workers : int or None
-        Trials done at a time; None if nobody knows.
+        Trials run at a time; None if unknown.
     failed : dict of str to str
         Error by trial.
     seconds : float
@@ -45,7 +45,7 @@ class SweepState:
 
     @property
     def n_running(self) -> int | None:
-        """Trials under way; None if nobody knows."""
+        """Trials running; None if unknown."""
         return None if self.n_workers is None else min(self.n_left, self.n_workers)
 
     @property

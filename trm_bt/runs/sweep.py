@@ -1,7 +1,7 @@
 """A sweep: settings x seeds x universes, each a walk-forward, in one folder.
 
-Each trial has a result file, so that a sweep that was stopped anywhere resumes with
-those it has. All of them are counted in the trials log beside the folder.
+Each trial has a result file, so that an interrupted sweep resumes with them. All of
+them are counted in the trials log next to the folder.
 """
 
 import json
@@ -64,7 +64,7 @@ class SweepRequest:
     n_seeds : int
         Seeds of each setting, so far apart that no model is in two of them.
     utility : {"sharpe", "mean_variance"}
-        What settings are ranked by.
+        Criterion of the ranking.
     """
 
     requests: tuple[RunRequest, ...]
@@ -92,7 +92,7 @@ def sweep(
     executor: Runner = None,
     on_state: OnState = id,
 ) -> SweepJudged:
-    """Try settings, rank them, and say what of it is luck.
+    """Try settings, rank them, and test what of it is luck.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def sweep(
     force : bool
         Replace another sweep.
     executor : Executor, Workers or int, optional
-        Who does the trials.
+        What runs the trials.
     on_state : callable
         Called before the trials of each batch, and after each trial.
 
@@ -167,7 +167,7 @@ def _claim(out: Path, record: SweepRecord, *, force: bool) -> None:
     """Make a folder a sweep's, or find that it is already."""
     try:
         earlier = read_sweep(out)
-    except RunError:  # no sweep, or one that nobody can read
+    except RunError:  # no sweep, or an unreadable one
         pass
     else:
         if earlier.is_of(record):
@@ -175,7 +175,7 @@ def _claim(out: Path, record: SweepRecord, *, force: bool) -> None:
             return
         if not force:
             raise RunError(
-                f"{out}: holds a sweep of other settings, bars or versions. Choose "
+                f"{out}: holds a sweep with other settings, bars or versions. Choose "
                 "another --out, or pass --force to replace it."
             )
     check_replaceable(out, marker=SWEEP, force=force)
@@ -287,7 +287,7 @@ class _Sweep:
         return utility_of(excess, self.request.utility)
 
     def judged(self) -> SweepJudged:
-        """Rank the settings; whoever was done first changes nothing."""
+        """Rank the settings, whatever the order in which trials finished."""
         points, failed = dict(enumerate(self.points)), sorted(self.state.failed.items())
         return judge(self.in_order(), points, self.request.utility, dict(failed))
 
