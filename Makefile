@@ -11,7 +11,7 @@ TORCH  := $(shell grep '^torch==' constraints.txt)
 TOOLS  := build pytest pytest-xdist hypothesis
 
 .PHONY: run install test test-all evidence study dev lint types docs check bench \
-	wheel sdist sample-sources floors newest clean
+	wheel sdist sample-sources floors newest audit-dependencies licences clean
 
 run: install  ## Train, backtest and report; BARS=folder for your own bars
 	$(BIN)/trm-bt run --bars $(BARS) --out $(OUT)
@@ -94,6 +94,15 @@ newest: ## The newest versions of everything, torch as pinned
 		$(TORCH) --editable '.[dask,optuna,research]' $(TOOLS)
 	.newest-venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
+audit-dependencies:  ## Known vulnerabilities of the pinned versions, by pip-audit
+	test -x .audit-venv/bin/pip-audit || $(PYTHON) -m venv .audit-venv
+	.audit-venv/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.audit-venv/bin/pip-audit --strict --no-deps --disable-pip \
+		--requirement constraints.txt
+
+licences: install  ## The table of licences, from the metadata of what is installed
+	$(BIN)/python scripts/licences.py > docs/licences.md
+
 bench: dev  ## Speed as ratios measured side by side: docs/speed_figures.md; numba for one row
 	$(PIP) --quiet numba
 	$(BIN)/python -m tests.bench --bars $(BENCH_BARS)
@@ -101,5 +110,5 @@ bench: dev  ## Speed as ratios measured side by side: docs/speed_figures.md; num
 check: lint types test wheel
 
 clean:
-	rm -rf .built .ci-venv* .floors-venv .newest-venv build dist *.egg-info .*_cache \
+	rm -rf .built .ci-venv* .audit-venv .floors-venv .newest-venv build dist *.egg-info .*_cache \
 		.hypothesis

@@ -20,8 +20,8 @@ from trm_bt.quality.core_roles import check_volatility_role
 class AllocationLabeler(TableAnalyzer):
     """Label each session with the allocation that was best over the horizon.
 
-    Bars are collected as the run goes and labelled at its end by the functions that
-    the batch pipeline calls, so that any preload, runonce or exactbars setting gives
+    Bars are collected during the run and labelled at its end by the functions of the
+    batch pipeline, so that any preload, runonce or exactbars setting gives
     the same labels. A label is known only `horizon` + 1 sessions after its own. After
     the run, `to_frame` gives the label table and `get_analysis` the same in plain
     Python structures; both also in the results of `optstrategy`, in any process.
@@ -38,13 +38,13 @@ class AllocationLabeler(TableAnalyzer):
     roles : {"by_order"} or None
         Take feeds with unknown names by order.
     members : tuple of str
-        Names of the feeds that are the equity's members; none for the proxies.
+        Names of the feeds of the equity's members; empty for proxies.
 
     Raises
     ------
     BarsError
         If a role has no feed, a feed is replayed, the feeds stand on different
-        sessions, or the volatility feed is no volatility index.
+        sessions, or the volatility feed is not a volatility index.
     RunError
         If the labels are requested before the run has ended.
     """

@@ -14,7 +14,7 @@ _COUNTS: Final = ("n_abstained", "n_kept", "n_submitted", "n_rejected")
 
 
 class DecisionLogAnalysis(TypedDict):
-    """Counts of decisions and of orders by state, and a row a decision."""
+    """Counts of decisions and of orders by state, and a row per decision."""
 
     n_decisions: int
     n_abstained: int
@@ -26,7 +26,7 @@ class DecisionLogAnalysis(TypedDict):
 
 
 class DecisionLog(TableAnalyzer):
-    """Keep a row a decision of `TRMAllocator`, or of a strategy made from it.
+    """Keep a row per decision of `TRMAllocator`, or of a strategy made from it.
 
     A row has the features and their z-scores, the probabilities after each supervision
     step, the steps used, the allocation, the target weights, and for each asset the

@@ -8,7 +8,7 @@ from trm_bt.analyzers.records import CloseAnalyzer, Record, plain_records
 
 
 class TurnoverAnalysis(TypedDict):
-    """Sums over the run, and a row a session with trades."""
+    """Sums over the run, and a row per session with trades."""
 
     n_sessions: int
     n_sessions_with_trades: int
@@ -28,8 +28,8 @@ class TurnoverAnalyzer(CloseAnalyzer):
 
     so that a whole switch from one asset into another counts as 1. It is known at the
     close of the session; with cheat-on-close the trades of a close count for the next.
-    The table has a row a session: traded value, commission and portfolio value in quote
-    currency, and the turnover.
+    The table has a row per session: traded value, commission and portfolio value in
+    quote currency, and the turnover.
     """
 
     def start(self) -> None:

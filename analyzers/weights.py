@@ -9,7 +9,7 @@ from trm_bt.strategies.broker import value_in
 
 
 class WeightsAnalysis(TypedDict):
-    """Mean and last weights by feed, and a row a session."""
+    """Mean and last weights by feed, and a row per session."""
 
     n_sessions: int
     mean: dict[str, float]
@@ -21,8 +21,8 @@ class WeightsAnalyzer(CloseAnalyzer):
     """Weigh every feed that was ever held, and cash, at each close.
 
     Works with any strategy. Positions are worth what the broker says; the weights of a
-    session are known at its close. The table has a row a session, a column a feed that
-    was ever held, and "cash" last.
+    session are known at its close. The table has a row per session, a column per feed
+    that was ever held, and "cash" last.
     """
 
     def next(self) -> None:

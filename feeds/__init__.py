@@ -32,7 +32,7 @@ def load_bars(
     accept: Sequence[str] = (),
     strict: bool = False,
 ) -> Bars:
-    """Load checked bars from the embedded sample, a store or a folder of files.
+    """Load validated bars from the embedded sample, a store or a folder of files.
 
     Parameters
     ----------
@@ -40,25 +40,25 @@ def load_bars(
         "sample"; "yahoo", the store that ``trm-bt fetch`` fills; or a folder, which is
         such a store or has one CSV or parquet file for each symbol.
     start, end : str, optional
-        First and last date of the bars wanted, inclusive, as YYYY-MM-DD. The sample
-        begins in 1990, and in 1962 where `start` lies before that.
+        First and last date, inclusive, as YYYY-MM-DD. The sample begins in 1990, or in
+        1962 if `start` is earlier.
     observed : sequence of {"members", "put_call"}
         Optional inputs that must be observed; the span is shortened until they are.
     long_bond : {"fund", "yields", "none"}
-        What stands before TLT's first session: the returns of VUSTX where it is there,
-        a par bond repriced from constant-maturity yields, or nothing.
+        Substitute before TLT's first session: the returns of VUSTX if available, a par
+        bond repriced from constant-maturity yields, or none.
     history : {"none", "index"}
-        What stands before SPY, the long bond and VIX: nothing, or the returns of the
+        Substitute before SPY, the long bond and VIX: none, or the returns of the
         S&P 500 (GSPC), a bond from the 10-year yield (dgs10) and an estimate of VIX,
         declared in `source` and provenance. The sample then begins in 1962.
     inputs : str or sequence of str
-        "all" optional inputs that there are; "core" for equity, bond and volatility
-        alone, so that proxies serve for the rest; or "members", "put_call" and symbols
-        of members by name. Cash earns its rate whatever is said here.
+        "all" available optional inputs; "core" for equity, bond and volatility only,
+        with proxies for the rest; or "members", "put_call" and symbols of members by
+        name. The cash rate is not affected.
     accept : sequence of str
         Rules that are overruled, as RULE or RULE:SYMBOL; the provenance says so.
     strict : bool
-        Whether what is odd about bars refuses them, unless it is accepted.
+        Whether warnings refuse the bars too, unless they are accepted.
 
     Returns
     -------
@@ -68,13 +68,13 @@ def load_bars(
     Warns
     -----
     BarsWarning
-        For each symbol that is odd, though not wrong; the provenance keeps it.
+        For each symbol that is unusual but valid; the provenance keeps it.
 
     Raises
     ------
     BarsError
-        If a date is none, or the source is missing or breaks a rule; the sentence
-        names where.
+        If a date is invalid, or the source is missing or breaks a rule; the sentence
+        names the place.
     """
     check_span(start, end)
     judgement = judge_by(accept, is_strict=strict)

@@ -168,7 +168,7 @@ def _unserved(entry: Provenance) -> list[str]:
 
 
 def _warn_caller(*sentences: Iterable[str]) -> None:
-    """Say what is odd to whoever called `load_bars`, each sentence once."""
+    """Warn the caller of `load_bars`, with each sentence once."""
     for sentence in dict.fromkeys(chain.from_iterable(sentences)):
         warnings.warn(sentence, BarsWarning, stacklevel=4)
 
@@ -181,7 +181,7 @@ def _shared_calendar(
     for frame in frames.values():
         calendar = calendar.intersection(frame.index)
     if not len(calendar):
-        raise BarsError(f"The {title} must share sessions, and share none.")
+        raise BarsError(f"The {title} must share sessions, but share none.")
     wanted = calendar[calendar.slice_indexer(span.start, span.stop)]
     if not len(wanted):
         raise BarsError(

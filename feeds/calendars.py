@@ -180,7 +180,7 @@ def check_weekdays(feed: Feed, numbers: Iterable[float]) -> None:
     days = (date.fromordinal(int(number)) for number in numbers)
     if _is_daily(feed) and (day := next((d for d in days if d.weekday() > 4), None)):
         raise BarsError(
-            f"The feed '{feed._name}' must have bars of New York sessions, and has one "
+            f"The feed '{feed._name}' must have bars of New York sessions, but has one "
             f"on {day:%A} {day}. Leave weekends out; with midnights of another time "
             "zone the dates are shifted: give them without a zone."
         )
@@ -209,13 +209,13 @@ def check_finished(feeds: Feeds) -> None:
         if made_up:
             raise BarsError(
                 f"{_name(feeds, role)} must give bars as they were traded, but has the "
-                f"filter {type(made_up[0]).__name__}: nobody buys at its prices. Use "
+                f"filter {type(made_up[0]).__name__}: its prices are not traded. Use "
                 "it on a copy: `feed.clone()`."
             )
 
 
 def check_daily(feeds: Feeds) -> None:
-    """Raise `BarsError` for a feed that cannot give one finished bar a session."""
+    """Raise `BarsError` for a feed that cannot give one finished bar per session."""
     check_finished(feeds)
     for role, feed in feeds.items():
         length = feed._timeframe, feed._compression
@@ -303,7 +303,7 @@ def _is_daily(feed: Feed) -> bool:
 
 def _out_of_order(feeds: Feeds, role: str, before: float, now: float) -> BarsError:
     """Return the error of a feed whose bar `now` does not come after `before`."""
-    rule = f"{_name(feeds, role)} must have one bar a session, oldest first"
+    rule = f"{_name(feeds, role)} must have one bar per session, oldest first"
     if np.isnan(before) or np.isnan(now):
         known = now if np.isnan(before) else before
         near = "" if np.isnan(known) else f" beside that of {date_text(known)}"

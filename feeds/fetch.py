@@ -95,7 +95,7 @@ def fetch_all(
     Raises
     ------
     BarsError
-        If a symbol is none.
+        If a symbol is invalid.
     OSError
         If bars cannot be written; what was there stays.
     """
@@ -132,14 +132,14 @@ class _Fetch:
                 entry = store.entry(symbol)
                 kept = store.read(symbol) if entry else None
             except BarsError as error:
-                damage = (f"{symbol}: fetched again, the copy was damaged. {error}",)
+                damage = (f"{symbol}: fetched again, as the copy was damaged. {error}",)
                 entry = kept = None
             if entry is None or kept is None:
                 full = self._download(symbol)
                 doubts = _errors(symbol, full.raw, self.vendor).values()
                 # there is nothing sound to keep: what is doubtful is asked for again
                 self._save(symbol, full.raw, _LONG_AGO if doubts else None)
-                said = (f"{doubt} What was sent is doubtful." for doubt in doubts)
+                said = (f"{doubt} The data sent are doubtful." for doubt in doubts)
                 messages = (*damage, *full.warnings, *said)
                 if damage:
                     return Outcome(symbol, "rebuilt", 0, messages)
@@ -185,7 +185,7 @@ class _Fetch:
             raise FetchError(
                 f"{symbol}: the vendor's history has changed ({change}) and lacks "
                 f"{len(lost)} sessions that the copy has, first {lost[0].date()}. "
-                "Fetch into a new store to take it all the same."
+                "Fetch into a new store to use it nevertheless."
             )
         self._refuse_doubtful(symbol, kept, full.raw)
         self._save(symbol, full.raw)
@@ -212,12 +212,12 @@ class _Fetch:
                 f"sessions are {factor:.3g} times what they were."
             )
         if doubts:
-            raise FetchError(f"{doubts[0]} What was sent is doubtful.")
+            raise FetchError(f"{doubts[0]} The data sent are doubtful.")
 
     def _download(self, symbol: str, start: pd.Timestamp | None = None) -> Download:
         if time.monotonic() > self.deadline:
             raise FetchError(
-                f"{symbol}: not asked for, {self.time_limit:g} s are over."
+                f"{symbol}: not requested, {self.time_limit:g} s are over."
             )
         return self.vendor.download(symbol, now=self.now, start=start)
 
@@ -234,8 +234,7 @@ class _Fetch:
         today = self.now.tz_convert("America/New_York").tz_localize(None).normalize()
         n_behind = len(nyse_sessions(last, today)) - 1
         return (
-            f"{symbol}: the copy that serves ends on {last.date()}, "
-            f"{n_behind} sessions ago."
+            f"{symbol}: the copy in use ends on {last.date()}, {n_behind} sessions ago."
         )
 
 

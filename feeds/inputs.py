@@ -58,7 +58,7 @@ def datas_by_input(
         if not (is_feed(data) or (takes_lines and name not in CORE_ROLES)):
             raise BarsError(
                 f"{taker} needs a feed as {name}, got a line or an indicator. Pass the "
-                "feed itself, such as `spy` in the place of `spy.close`."
+                "feed itself, such as `spy` instead of `spy.close`."
             )
     for role in CORE_ROLES:
         known = known_role(str(inputs[role]._name))

@@ -82,8 +82,8 @@ def take_in(
     oddities = {
         "rows left out, on days without a session": dates[~is_session],
         "rows left out, without prices": blank,
-        f"sessions that {vendor} lacks stay missing": missing,
-        "rows left out had a distribution or split, which the next row has now": dates[
+        f"sessions are missing because {vendor} lacks them": missing,
+        "rows left out had a distribution or split, moved to the next row": dates[
             has_event & ~is_kept
         ],
     }

@@ -64,7 +64,7 @@ def layout_of(path: Path) -> tuple[Layout, str]:
     text = _text_of(path)
     lines = list(islice(StringIO(text, newline=""), _MOST_HEADER_LINES))
     if not "".join(lines).strip():
-        raise BarsError(f"{path}: must be a table, and is empty.")
+        raise BarsError(f"{path}: must be a table, but is empty.")
     separator, rows = _rows(lines)
     values = [i for i, row in enumerate(rows) if any(map(_is_value, row))]
     n_skipped = values[0] if values else len(rows)
@@ -73,12 +73,12 @@ def layout_of(path: Path) -> tuple[Layout, str]:
     if _PAGE.match("".join(lines)) or is_message or max(map(len, rows)) < 2:
         came = shown(" ".join("".join(lines).split()))
         raise BarsError(
-            f"{path}: must be a table, and is a saved page or a message: {came}. "
+            f"{path}: must be a table, but is a saved page or a message: {came}. "
             "Download it again."
         )
     if not n_known:
         raise BarsError(
-            f"{path}: must begin with a header that names the columns, and begins "
+            f"{path}: must begin with a header that names the columns, but begins "
             f"with {shown(separator.join(rows[0]))}."
         )
     # of lines that name as much the last one stands nearest to the rows
@@ -126,7 +126,7 @@ def _is_value(cell: str) -> bool:
 
 
 def _tickers(rows: Sequence[Sequence[str]], at: int, end: int) -> tuple[str, ...]:
-    """Return the line beside the header that names a ticker for each column."""
+    """Return the line next to the header that names a ticker for each column."""
     for i in (at + 1, at - 1):
         if not 0 <= i < end or len(rows[i]) != len(rows[at]):
             continue

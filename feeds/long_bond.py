@@ -79,7 +79,7 @@ def older_closes(
     if closes.empty or closes.index[-1] != first:
         raise BarsError(
             f"{source.where(OLDER_FUND)}: must hold TLT's first session "
-            f"{first.date()} to be spliced before it, and does not."
+            f"{first.date()} to be spliced before it, but does not."
         )
     name = f"the returns of {source.origin(OLDER_FUND)}"
     income = _income(source, closes)
@@ -112,7 +112,7 @@ def _from_yields(
     if rates is None or not names:
         raise BarsError(
             f"{source.where('rates')}: must hold yields {' or '.join(LONG_YIELDS)} to "
-            "stand before TLT, and has none. Add them, or set `bars.long_bond` to "
+            "stand before TLT, but has none. Add them, or set `bars.long_bond` to "
             "'fund' or 'none'."
         )
     yields = rates.loc[first_wanted:first, names] / 100.0
@@ -120,7 +120,7 @@ def _from_yields(
     if not len(present) or present[-1] != first:
         raise BarsError(
             f"{source.where('rates')}: must hold a yield on TLT's first session "
-            f"{first.date()} to be spliced before it, and does not."
+            f"{first.date()} to be spliced before it, but does not."
         )
     yields = yields.loc[present[0] :]
     twenty = yields["dgs20"] if "dgs20" in names else None

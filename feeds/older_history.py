@@ -152,7 +152,7 @@ def _older_bond(
     if rates is None or TEN_YEARS not in rates:
         raise BarsError(
             f"{source.where('rates')}: must hold the 10-year yield, {TEN_YEARS}, to "
-            "stand before the long bond, and has none. Add it (^TNX in a store), or "
+            "stand before the long bond, but has none. Add it (^TNX in a store), or "
             "set `bars.history` to 'none'."
         )
     first = bond.index[0]

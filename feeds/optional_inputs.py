@@ -232,7 +232,7 @@ def shorten_for(
         if n_skipped == len(calendar):
             raise BarsError(
                 f"The {title} must hold '{name}' up to the last session "
-                f"{calendar[-1].date()}, and have no value there."
+                f"{calendar[-1].date()}, but has no value there."
             )
         calendar = calendar[n_skipped:]
     return calendar

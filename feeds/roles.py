@@ -166,7 +166,7 @@ def _check_found(
                 "name>'."
             )
     missing = [role for role in names if role not in found]
-    if not found:  # of feeds that nobody named, the first roles are there
+    if not found:  # feeds without names fill the first roles
         unnamed = [data for data in datas if not data._name]
         missing = missing[len(unnamed) :]
     if missing:
@@ -174,8 +174,8 @@ def _check_found(
         params = ", ".join(f"{role}='<feed name>'" for role in names)
         raise BarsError(
             f"No feed for the role {missing[0]} among {_present(datas)}: add "
-            f"{line_to_add(name)}, name one of them '{name}', say which is which "
-            f"({params}), or that they are in this order (roles='{BY_ORDER}')."
+            f"{line_to_add(name)}, name one of them '{name}', assign them "
+            f"({params}), or confirm this order (roles='{BY_ORDER}')."
         )
 
 
@@ -197,7 +197,7 @@ def _check_order(found: Mapping[str, Feed], ordered: Mapping[str, Feed]) -> None
         if ordered.get(role) is not feed:
             raise ConfigError(
                 f"roles='{BY_ORDER}' must not contradict the names: '{feed._name}' is "
-                f"known as {role}, and stands in another place. Leave it out."
+                f"known as {role}, but is in another place. Leave it out."
             )
 
 

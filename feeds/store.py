@@ -106,7 +106,7 @@ class BarStore:
         )
         if not found and (self.folder / _OLD_MANIFEST).is_file():
             raise BarsError(
-                f"{self.folder}: must hold bars in format {_VERSION}, and holds those "
+                f"{self.folder}: must hold bars in format {_VERSION}, but holds those "
                 "of an older version, which cannot be read. Run `trm-bt fetch --store "
                 f"{self.folder}` to fetch them again; the old files stay."
             )
@@ -170,7 +170,7 @@ class BarStore:
         Raises
         ------
         BarsError
-            If the symbol is none, or there are no bars.
+            If the symbol is invalid, or there are no bars.
         OSError
             If they cannot be written; the old bars stay.
         """
@@ -213,7 +213,7 @@ class BarStore:
             content = read_bytes(path, TABLE_BYTES)
         except FileNotFoundError:
             raise BarsError(
-                f"{self.folder}: must hold '{symbol}', and has none. {remedy}"
+                f"{self.folder}: must hold '{symbol}', but has none. {remedy}"
             ) from None
         except ValueError as error:
             raise BarsError(f"{path}: {error}. {remedy}") from error
@@ -231,7 +231,7 @@ class BarStore:
             entry = StoreEntry.model_validate_json(stated, strict=True)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise BarsError(
-                f"{path}: must be in format {_VERSION}, and is in that of another "
+                f"{path}: must be in format {_VERSION}, but is in that of another "
                 f"version. {remedy}"
             ) from error
         if (entry.vendor, entry.symbol) != (self.vendor, symbol):

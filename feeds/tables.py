@@ -1,7 +1,7 @@
-"""Files of numbers with one row a session, in the spellings that people have.
+"""Files of numbers with one row per session, in the spellings that people have.
 
 `spellings` knows the names of columns and files, `layout` separators and header lines,
-`cells` dates and numbers. What is read without doubt is read, and what is odd is said.
+`cells` dates and numbers. Only what is unambiguous is read; anything odd is reported.
 """
 
 import csv
@@ -163,12 +163,12 @@ def read_file(path: Path, symbol: str | None = None) -> FileTable:
         reason = shorten(reason, 160)
         raise BarsError(f"{path}: cannot be read as a table: {reason}.") from error
     if not len(frame.columns):
-        raise BarsError(f"{path}: must have a column of dates, and has no column.")
+        raise BarsError(f"{path}: must have a column of dates, but has no column.")
     frame, found = _of_symbol(frame, tickers, wanted, path)
     frame.columns = pd.Index(our_names(list(frame.columns)))
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
-        raise BarsError(f"{path}: column {shown(repeated[0])} must be there once only.")
+        raise BarsError(f"{path}: column {shown(repeated[0])} must be there only once.")
     dates = [name for name in frame.columns if is_date(name)]
     sessions = parse_dates(frame.pop(dates[0] if dates else frame.columns[0]), path)
     frame = _with_events(frame.set_index(sessions))
@@ -177,7 +177,7 @@ def read_file(path: Path, symbol: str | None = None) -> FileTable:
         frame = frame[frame.notna().any(axis=1)]
     if len(frame) > 1 and frame.index.is_monotonic_decreasing and frame.index.is_unique:
         frame = frame.iloc[::-1]
-        words = f"{path.name}: the newest row stands first, the rows were turned round"
+        words = f"{path.name}: the newest row comes first, the rows were reversed"
         odd.append(on_whole("newest first", words, "warning"))
     return FileTable(frame, (*found, *odd))
 
@@ -285,7 +285,7 @@ def _of_symbol(
     found: list[Finding] = []
     if wanted not in symbols:
         (ticker,) = symbols.values()
-        words = f"{path.name}: is read as {wanted.upper()}, and its ticker is {ticker}"
+        words = f"{path.name}: was read as {wanted.upper()}, but its ticker is {ticker}"
         found = [on_whole("other ticker", words, "warning")]
         wanted = _symbol(ticker)
     if any(ticker for ticker, _ in pairs):
@@ -319,7 +319,7 @@ def _with_events(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_numbers(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
-    """Return the columns of numbers, without text that nobody reads."""
+    """Return the columns of numbers, without unused text."""
     is_bars = "close" in frame.columns
     unread = [name for name in map(str, frame) if is_unread(name)]
     for name in map(str, frame.select_dtypes(exclude="number")):

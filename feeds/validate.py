@@ -158,7 +158,7 @@ def _report(source: DataSource, symbol: str, span: slice) -> SymbolReport:
     role: Role | None = ROLE_OF_SYMBOL.get(symbol, "member" if is_bars else None)
     cut = cut_span(table, span)
     if cut.empty:
-        sentence = f"{source.where(symbol)}: has no row in the span."
+        sentence = f"{source.where(symbol)}: has no rows in the span."
         return _unreadable(symbol, sentence, "error" if symbol in _CORE else "warning")
     findings = find_all(source, symbol, role, span, symbol) if role else ()
     try:

@@ -37,7 +37,7 @@ def open_source(source: str | Path, start: str | None = None) -> DataSource:
         vendor = VENDORS[name](default_store())
         if not vendor.store.symbols():
             raise BarsError(
-                f"{vendor.folder}: must be a store of bars, and is none yet. Run "
+                f"{vendor.folder}: must be a store of bars, but is not one yet. Run "
                 "`trm-bt fetch`."
             )
         return vendor

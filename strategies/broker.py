@@ -92,8 +92,8 @@ def check_worth(broker: Broker, feed: Feed) -> None:
             got = getattr(scheme.p, name, type(scheme).__name__)
             raise ConfigError(
                 f"The commission scheme of '{feed._name}' must let a share cost its "
-                f"price and be worth it, got {name}={got}. Weights are shares of what "
-                "was paid in full: set neither leverage nor mult nor margin."
+                f"price and be worth it, got {name}={got}. Weights are shares of "
+                "fully paid positions: set neither leverage nor mult nor margin."
             )
     if feed._compensate is not None:
         raise ConfigError(

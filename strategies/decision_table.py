@@ -58,7 +58,7 @@ def decision_table(
     targets: Sequence[tuple[float, float]] | FloatArray,
     schema: FeatureSchema,
 ) -> pd.DataFrame:
-    """Return a row a decision.
+    """Return a row per decision.
 
     Parameters
     ----------

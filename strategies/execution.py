@@ -284,7 +284,7 @@ class Execution:
         self._trade_from = max(self._trade_from, not_before)
 
     def _save(self, planned: Sequence[Working] = (), *, at_end: bool = False) -> None:
-        """Keep what was decided, and sent; what is history is decided anew."""
+        """Keep what was decided, and sent; what is history is decided again."""
         is_of_now = self.sessions.is_live and self.sessions.may_trade()
         if self._strategy.p.state is not None and (at_end or is_of_now):
             under_way = [sent.working for sent in self._open_orders.values()]

@@ -80,7 +80,7 @@ class Interest:
         self._takes_cash = False
         warnings.warn(
             f"{type(self._broker).__name__} takes no `add_cash`: the yield of "
-            f"'{self._name}' is not credited. What cash earns is what the broker pays.",
+            f"'{self._name}' is not credited. Cash earns what the broker pays.",
             SetupWarning,
             stacklevel=2,
         )

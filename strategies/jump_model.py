@@ -20,7 +20,7 @@ WINDOW: Final = 3000
 JUMP_PENALTY: Final = 50.0
 """What a change of regime costs; that of the examples of `jumpmodels`."""
 REFIT_MONTHS: Final = (1, 7)
-"""Months on whose first session the model is fitted anew."""
+"""Months on whose first session the model is fitted again."""
 DOWNSIDE_HALF_LIFE: Final = 10
 SORTINO_HALF_LIVES: Final = (20, 60)
 CLIP: Final = 3.0

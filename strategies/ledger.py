@@ -67,7 +67,7 @@ class Ledger:
         Date number, and the weights of equity and bond in force after that close; those
         held as long as none were decided.
     orders : array of float
-        The numbers among `ORDER_COLUMNS`, dates too; one row an order in a final state.
+        The numbers among `ORDER_COLUMNS`, dates too; one row per finished order.
     order_names : list of str
         Asset and status of each order.
     fills_at_close : bool
@@ -115,7 +115,7 @@ class Ledger:
         self.order_names.extend((asset, status))
 
     def order_table(self) -> pd.DataFrame:
-        """Return a row an order, columns `ORDER_COLUMNS`."""
+        """Return a row per order, columns `ORDER_COLUMNS`."""
         numbers = np.array(self.orders).reshape(-1, len(_ORDER_NUMBERS))
         columns = dict(zip(_ORDER_NUMBERS, numbers.T, strict=True))
         names = {"asset": self.order_names[::2], "status": self.order_names[1::2]}
@@ -136,7 +136,7 @@ class Ledger:
         return pd.DataFrame(values).join(bars[names])
 
     def execution_table(self) -> pd.DataFrame:
-        """Return a row a session with fills, columns `EXECUTION_COLUMNS`.
+        """Return a row per session with fills, columns `EXECUTION_COLUMNS`.
 
         Weights at the fill are valued at the open (the close of the decision with
         cheat-on-close) after costs; gaps are the largest distance of a weight from
@@ -149,7 +149,7 @@ class Ledger:
         targets = pd.DataFrame(self.decided_rows(), columns=["session", *ASSETS])
         targets.index = sessions_of(targets.pop("session").to_numpy(np.float64))
         targets["cash"] = 1.0 - targets.sum(axis=1)
-        # an order of before a restart was decided by another process
+        # an order from before a restart was decided by another process
         filled = filled[filled["decided_on"].isin(targets.index)]
         rows = bars.index.get_indexer(pd.Index(filled["filled_on"]))
         rows += self.fills_at_close

@@ -15,7 +15,7 @@ from trm_bt.errors import CheckpointError, ConfigError
 from trm_bt.files import write_text_atomically
 from trm_bt.text import key_path
 
-_WHAT_TO_DO: Final = "Give another path, or remove the file to begin anew."
+_WHAT_TO_DO: Final = "Give another path, or remove the file to start again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Memory:
 
 
 def _read(path: Path, new: _Saved) -> _Saved:
-    """Return what `path` holds if `new` may go on with it; `new` if there is none."""
+    """Return what `path` holds if `new` may continue it; `new` if there is none."""
     try:
         saved = _Saved.model_validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The execution that every strategy here shares: weights in, audited orders out.
+"""The execution shared by every strategy here: weights in, checked orders out.
 
 Weights decided at the close of session t are traded at the open of t + 1. In a plain
 Cerebro the orders are sized from the close of t, and buys are cut to what cash pays for
@@ -44,21 +44,21 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     """Hold equity, bond and cash at the weights that `target_weights` returns.
 
     A subclass decides in `target_weights` and leaves the trading to this class. Feeds
-    of no role are left alone: their bars neither delay nor trigger anything. Cash earns
-    the yield of a feed named cash_rate (annual, decimal, in `close`), if there is one:
-    cash held from session t - 1 to t earns rate[t - 1] / 252, credited before the
-    orders of t are sized, and once a broker.
+    without a role are ignored: their bars neither delay nor trigger anything. Cash
+    earns the yield of a feed named cash_rate (annual, decimal, in `close`), if there is
+    one: cash held from session t - 1 to t earns rate[t - 1] / 252, credited before the
+    orders of t are sized, once per broker.
 
-    An order that is still working at the next bar is cancelled and what is left of it
-    sized anew; one that the broker refuses is logged, counted and tried again on the
+    An order that is still open at the next bar is cancelled and its remainder sized
+    again; one that the broker refuses is logged, counted and tried again on the
     next bar. With live feeds a session that one of them lacks, or has without a price,
     is held through: nothing is decided or traded, and `halts` lists it. Live feeds that
     give history are decided on, and traded from when each of them says LIVE; then the
     last decision is traded at once.
 
-    A subclass may use any name, and override any method of `bt.Strategy`: what is
-    decided, traded and noted does not depend on them. Where it overrides `next` it says
-    by ``super().next()`` on which bars to decide; where it never does, all are decided.
+    A subclass may use any name and override any method of `bt.Strategy`: decisions,
+    trades and records do not depend on them. If it overrides `next`, it calls
+    ``super().next()`` on the bars to decide; if it never does, all are decided.
 
     Params
     ------
@@ -73,19 +73,19 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     max_gap : float
         Opening gap against us that buys must survive in a plain Cerebro.
     schedule : str, callable, mapping or Timer
-        Closes whose decision is traded; between them what is held drifts. "bar",
-        "weekly", "monthly", "change" (when other weights are decided), or as
-        `trm_bt.strategies.schedule.DueSessions` takes it. Decisions are taken at each
-        close all the same; the weights in force are those of the last due one.
+        Closes whose decision is traded; between them the weights drift. "bar",
+        "weekly", "monthly", "change" (when the decided weights change), or as
+        `trm_bt.strategies.schedule.DueSessions` takes it. Decisions are still
+        taken at each close; the weights in force are those of the last due one.
     decide_from : Timestamp, str or None
         First session on which to decide; before it no cash accrues and nothing is
-        logged. None decides as soon as there is something to decide on.
+        logged. None decides as soon as possible.
     trade_from : Timestamp, str or None
         First session whose decision is traded; before it decisions are taken and
-        logged, and nothing else. A strategy that is started anew on a later session
+        logged, and nothing else. A strategy that is started again on a later session
         decides what one that never stopped does.
     state : str, Path or None
-        A file that keeps what was decided and sent, so that a later process goes on
+        A file that keeps what was decided and sent, so that a later process continues
         from there: no session is decided or traded twice.
 
     Raises
@@ -95,9 +95,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         with different times of day, or feeds that are not live stand on different
         sessions or lack a value.
     ConfigError
-        If `target_weights` returns what are no shares of a portfolio, the broker's
-        commission scheme has leverage, a multiplier or a margin, or `state` is no file
-        of ours.
+        If `target_weights` returns invalid weights, the broker's
+        commission scheme has leverage, a multiplier or a margin, or `state` is another
+        kind of file.
     CheckpointError
         If `state` was written by other models, or for other feeds.
 
@@ -127,14 +127,14 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     def target_weights(self) -> tuple[float, float] | None:
         """Return the weights of equity and bond, decided at the current close.
 
-        None keeps the weights decided before. What is left of 1 is held in cash.
+        None keeps the earlier weights. The rest is held in cash.
         """
         raise NotImplementedError
 
     def is_ready(self) -> bool:
         """Return whether `target_weights` may be called at the current close.
 
-        Where it may not, the weights decided before are kept and traded.
+        If it may not, the earlier weights are kept and traded.
         """
         return True
 
@@ -146,10 +146,10 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     def orders(self) -> pd.DataFrame:
         """Every order that reached its final state, in the order of the notices.
 
-        Columns are `ORDER_COLUMNS`; size and value are negative for sales, an order
-        that was not filled has its wanted size and no price, and slippage is what the
-        price was worse than the open, as a decimal. The state "Unfilled" is that of an
-        order whose bar never came because the bars ended.
+        Columns are `ORDER_COLUMNS`; size and value are negative for sales, an unfilled
+        order has its requested size and no price, and slippage is how much worse the
+        price was than the open, as a decimal. "Unfilled" is the state of an order
+        whose bar never came because the bars ended.
         """
         return self._trm.ledger.order_table()
 
@@ -157,10 +157,10 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     def closes(self) -> pd.DataFrame:
         """Our own valuation at each close since `decide_from` and `trade_from`.
 
-        Columns equity, bond and cash hold values in quote currency, and `others` what
-        positions in other feeds are worth: together `broker_value`, what the broker
-        says. `credit` is the yield that the cash earns until the next open, `flow` what
-        was paid in since the close before, negative for what was drawn.
+        Columns equity, bond and cash hold values in quote currency, and `others` that
+        of positions in other feeds: together `broker_value`, as the broker reports it.
+        `credit` is the yield that the cash earns until the next open, `flow` the cash
+        deposited since the previous close, negative for withdrawals.
         """
         return self._trm.ledger.close_table()
 
@@ -172,15 +172,15 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
     @readout
     def executions(self) -> pd.DataFrame:
-        """Targets against realised weights, at the fill and at the close after it.
+        """Target and realised weights, at the fill and at the close after it.
 
-        One row a session with fills; columns are `EXECUTION_COLUMNS`.
+        One row per session with fills; columns are `EXECUTION_COLUMNS`.
         """
         return self._trm.ledger.execution_table()
 
     @readout
     def halts(self) -> pd.DatetimeIndex:
-        """Sessions of live feeds that were held through: not every feed had its bar."""
+        """Sessions of live feeds that were held through: some feed lacked the bar."""
         return self._trm.sessions.halts
 
     @readout
@@ -190,12 +190,12 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
     @readout
     def n_rejected(self) -> int:
-        """Orders that the broker did not take or could not fill; must be none."""
+        """Orders that the broker rejected or could not fill; should be zero."""
         names = {bt.Order.Status[state] for state in REFUSED}
         return sum(name in names for name in self._trm.ledger.order_names[1::2])
 
     def _trm_prepare(self) -> None:
-        """Find the feeds, before anybody's `__init__`."""
+        """Find the feeds, before any `__init__`."""
         feeds = self._trm_feeds()
         check_daily(feeds)
         self._trm = Execution(self, feeds, self._trm_needs(feeds))
@@ -213,7 +213,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         return {**dict.fromkeys(ASSETS, ("open", "close")), **rate}
 
     def _trm_models(self) -> list[str]:
-        """Say who decides, so that nobody goes on with somebody else's state."""
+        """Identify the deciding models, so that no other ones continue the state."""
         return [type(self).__name__]
 
     def _start(self) -> None:
@@ -242,14 +242,14 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
                 if shared:
                     warnings.warn(
                         f"{type(other).__name__} and {type(self).__name__} trade "
-                        f"{names} on one account: each undoes what the other orders. "
+                        f"{names} on one account: each undoes the other's orders. "
                         "Run them one by one.",
                         SetupWarning,
                         stacklevel=2,
                     )
 
     def _getminperstatus(self) -> int:
-        """Return how many bars are missing, but for those of feeds of no role."""
+        """Return how many bars are missing, except those of feeds without a role."""
         if not self._trm_has_bars:  # bars that are there stay there
             missing = max(int(n) - len(feed) for feed, n in self._trm_awaited)
             self._trm_has_bars = missing < 0
@@ -261,7 +261,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         super()._addnotification(order, quicknotify=quicknotify)
 
     def clear(self) -> None:
-        """Let go of our own orders, which Backtrader would keep to the end."""
+        """Release our own orders, which Backtrader would keep to the end."""
         if self._orderspending:
             self._orderspending = self._trm.of_others(self._orderspending)
         super().clear()
@@ -293,7 +293,7 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
 
 def _refuse_unknown(kind: type[RebalancingStrategy], name: str) -> None:
-    """Raise `ConfigError` for a parameter that Backtrader would drop unsaid."""
+    """Raise `ConfigError` for a parameter that Backtrader would drop silently."""
     known = list(kind.params._getkeys())  # type: ignore[attr-defined] # Backtrader's own
     (nearest,) = get_close_matches(name, known, 1, 0.0)
     raise ConfigError(

@@ -1,7 +1,7 @@
 r"""Rules that turn past prices into target weights, without a model.
 
 Each rule is a function of a `History` and returns weights of equity, bond and cash, one
-row a session, known at its close: long only, summing to 1. A row is NaN while the
+row per session, known at its close: long only, summing to 1. A row is NaN while the
 lookback is not full. No setting was fitted here: they are those of the sources.
 """
 
@@ -53,7 +53,7 @@ class History:
 
     @property
     def excess(self) -> FloatArray:
-        """Returns of equity and bond less that of cash, shape (n_sessions, 2)."""
+        """Returns of equity and bond minus that of cash, shape (n_sessions, 2)."""
         return np.asarray(self.returns[:, :2] - self.returns[:, 2:])
 
 

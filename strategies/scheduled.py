@@ -71,7 +71,7 @@ got [0.6, 0.5, 0.0].
     columns = [*ASSETS, "cash"]
     if isinstance(weights, pd.DataFrame) and weights.index.has_duplicates:
         twice = weights.index[weights.index.duplicated()][0]
-        raise ConfigError(f"`weights` must have one row a session, {twice} has two.")
+        raise ConfigError(f"`weights` must have one row per session, {twice} has two.")
     if not isinstance(weights, pd.DataFrame) or not {*columns} <= {*weights.columns}:
         got = list(weights) if isinstance(weights, pd.DataFrame) else type(weights)
         raise ConfigError(

@@ -110,7 +110,7 @@ class SharedSessions:
         """Log the sessions that were held through, each once."""
         halts = [number for number in self._joined.missed if number < before]
         for number in halts[self._n_logged :]:
-            _LOG.warning("%s held through: not every feed has it", date_text(number))
+            _LOG.warning("%s held through: some feeds lack it", date_text(number))
         self._n_logged = len(halts)
 
     @property

@@ -29,15 +29,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class TRMAllocator(RebalancingStrategy):
-    """Hold what a policy decides from the ten market features of each close.
+    """Hold the allocation that a policy decides from the ten features of each close.
 
     The decisions are those of `TRMDecision` over the feeds that the policy's schema
     needs. While the policy abstains, cash is held. The volatility feed is read and
     never traded.
 
     To combine decisions with rules of your own, subclass it and override
-    `target_weights`: ask ``super().target_weights()`` and change what it says. The log
-    keeps the decision and the weights that your rule made of it.
+    `target_weights`: call ``super().target_weights()`` and modify the result. The log
+    keeps the decision and the weights that your rule returned.
 
     Params
     ------
@@ -46,11 +46,11 @@ class TRMAllocator(RebalancingStrategy):
     decision : {"argmax", "blend"}
         Hold the most probable allocation, or all of them mixed by probability.
     n_averaged : int
-        Average the probabilities of the last so many decisions first, fewer after the
-        start or an abstention: with the horizon of the labels, each of the decisions
-        whose horizon is not over has an equal say.
+        Number of last decisions whose probabilities are averaged, fewer after the start
+        or an abstention. With the horizon of the labels, every decision whose horizon
+        is not over has equal weight.
     min_confidence : float
-        Below this largest probability the weights decided before are kept.
+        If the largest probability is below this, the earlier weights are kept.
     equity, bond, volatility : str or None
         Feed names; None finds SPY, TLT and VIX by name, else feeds without names by
         order.
@@ -104,9 +104,9 @@ class TRMAllocator(RebalancingStrategy):
     def decisions(self) -> pd.DataFrame:
         """Every decision with its features; see `decision_table` for the columns.
 
-        `allocation` is missing where the policy abstained; the target weights are those
-        in force after the decision, also where a low confidence kept the earlier ones.
-        Where there are no earlier ones, the holdings stay, and are logged.
+        `allocation` is missing if the policy abstained; the target weights are those in
+        force after the decision, also if a low confidence kept the earlier ones. If
+        there are none, the holdings are kept and logged.
         """
         return self._trm_decisions()
 
@@ -117,7 +117,7 @@ class TRMAllocator(RebalancingStrategy):
 
     @readout
     def n_kept(self) -> int:
-        """Sessions on which a low confidence kept the weights decided before."""
+        """Sessions on which a low confidence kept the earlier weights."""
         return self._trm_n_kept
 
     def _trm_log(self, decision: Decision) -> None:
@@ -187,7 +187,7 @@ class TRMAllocator(RebalancingStrategy):
             ) from error
 
     def _trm_warn_of_another_universe(self) -> None:
-        """Warn where the caller named other funds than those of the evidence."""
+        """Warn if the caller names other funds than those that were evaluated."""
         others = [
             str(getattr(self.p, role))
             for role in ASSETS
@@ -196,8 +196,8 @@ class TRMAllocator(RebalancingStrategy):
         if others:
             warnings.warn(
                 f"{' and '.join(others)}: on another pair of assets than those a model "
-                "was trained on, its decisions mean nothing that was ever measured. "
-                "Train anew on these, and read the model's card.",
+                "was trained on, its decisions were never evaluated. "
+                "Train a model on these, and read the model's card.",
                 UniverseWarning,
                 stacklevel=2,
             )

@@ -48,7 +48,7 @@ RULES = {
     "an unknown key": "Extra inputs are not permitted",
     "not in canonical form": "must be in canonical form",
     "names in the manifest": "must list model.safetensors and",
-    "no safetensors": "is no safetensors file",
+    "no safetensors": "is not a safetensors file",
     "parameters of another model": "must be torch.",
     "a parameter too many": "must be absent, is torch",
     "not finite": "must be finite",

@@ -210,7 +210,7 @@ def bar_tick(n_history, i):
 
 
 def live_tape(frame, n_history, *, live_at=0, late=0, first=0, lost=None):
-    """Return what a feed gives: history, LIVE, and a bar a session.
+    """Return what a feed gives: history, LIVE, and a bar per session.
 
     Parameters
     ----------

@@ -284,7 +284,7 @@ def test_what_cannot_be_run_is_refused(bars):
     for build, message in (
         (lambda bars: "no", "A Cerebro is needed, got str"),
         (optimised, "got one for optstrategy"),
-        (too_slow, "first `next`, and one never does"),
+        (too_slow, "first `next`, but one never does"),
     ):
         with pytest.raises(ConfigError, match=message):
             audit_cerebro(build, bars)

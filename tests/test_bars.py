@@ -49,7 +49,7 @@ def hour(frame):
         ("members", lambda f: f * 0, "members: 'M0' must be above 0"),
         ("put_call", lambda f: f * np.inf, "put_call: .* must be above 0"),
         ("cash_rate", lambda f: f * np.nan, "cash_rate: .* must be a finite number"),
-        ("volatility", lambda f: f * 50, "stays below 200 points"),
+        ("volatility", lambda f: f * 50, "must stay below 200 points"),
     ],
 )
 def test_a_broken_role_is_named_with_rule_and_session(full_bars, role, change, message):

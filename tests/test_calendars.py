@@ -94,7 +94,7 @@ def test_a_session_that_stands_twice_is_refused(short, join, names, engine):
     at = 80
     frames |= {name: doubled(frames[name], at) for name in names}
     day = short.sessions[at].date()
-    twice = f"must have one bar a session.* {day} twice"
+    twice = f"must have one bar per session.* {day} twice"
     # with exactbars=1 the engine leaves the other feeds on their next bar meanwhile
     apart = f"share one calendar.* stands on {day}"
     with pytest.raises(BarsError, match=f"{twice}|{apart}"):
@@ -106,7 +106,7 @@ def test_a_session_that_stands_twice_is_refused(short, join, names, engine):
 def test_bar_by_bar_the_feed_that_has_it_twice_is_named(short, join, name):
     frames = frames_of(short)
     frames[name] = doubled(frames[name], 80)
-    with pytest.raises(BarsError, match=f"'{name}' must have one bar a session"):
+    with pytest.raises(BarsError, match=f"'{name}' must have one bar per session"):
         run(frames, join, short, preload=False)
 
 
@@ -452,4 +452,4 @@ def test_what_is_held_through_is_logged(short, caplog):
     (ran,) = cerebro.run()
     assert ran.halts.tolist() == [gone]
     told = [r.message for r in caplog.records if "held through" in r.message]
-    assert told == [f"{gone.date()} held through: not every feed has it"]
+    assert told == [f"{gone.date()} held through: some feeds lack it"]

@@ -107,7 +107,7 @@ def test_the_folder_itself_may_be_read_through_a_link_and_not_written(
     link.symlink_to(full_checkpoint.name)
 
     assert load_checkpoint(link).name == "brexit"
-    with pytest.raises(CheckpointError, match="is a symbolic link"):
+    with pytest.raises(CheckpointError, match="must not be a symbolic link"):
         save_checkpoint(brexit_model, link, force=True)
     assert link.is_symlink()
     assert (full_checkpoint / "training.png").exists()
@@ -137,7 +137,7 @@ def test_other_extras_are_refused(brexit_model, tmp_path, name):
 def test_an_existing_target_is_refused_and_left_alone(brexit_model, checkpoint):
     before = {name: (checkpoint / name).read_bytes() for name in FILES}
 
-    with pytest.raises(CheckpointError, match=r"is there already.*--force"):
+    with pytest.raises(CheckpointError, match=r"already exists.*--force"):
         save_checkpoint(brexit_model, checkpoint)
 
     assert {name: (checkpoint / name).read_bytes() for name in FILES} == before
@@ -176,7 +176,7 @@ def test_a_model_that_would_not_load_replaces_nothing(brexit_model, checkpoint):
     parameters = {**brexit_model.parameters, BIAS: torch.full((8,), np.nan)}
     broken = replace(brexit_model, parameters=parameters)
 
-    with pytest.raises(CheckpointError, match=r"not load again: .*bias.*finite"):
+    with pytest.raises(CheckpointError, match=r"not load: .*bias.*finite"):
         save_checkpoint(broken, checkpoint, force=True)
 
     assert contents_of(checkpoint) == before
@@ -186,9 +186,7 @@ def test_a_model_that_would_not_load_replaces_nothing(brexit_model, checkpoint):
 def test_a_target_that_cannot_be_written_is_one_sentence(brexit_model, tmp_path):
     (tmp_path / "file").write_text("x")
 
-    with pytest.raises(
-        CheckpointError, match="must stand in a folder that can be written"
-    ):
+    with pytest.raises(CheckpointError, match="must be in a writable folder"):
         save_checkpoint(brexit_model, tmp_path / "file" / "brexit")
 
 

@@ -227,7 +227,9 @@ def test_resealed_files_of_another_kind_are_refused(checkpoint, content):
     (checkpoint / WEIGHTS_FILE).write_bytes(content)
     reseal(checkpoint)
 
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: is no safetensors"):
+    with pytest.raises(
+        CheckpointError, match=r"model\.safetensors: is not a safetensors"
+    ):
         load_checkpoint(checkpoint)
 
 
@@ -247,7 +249,9 @@ def test_resealed_weights_that_are_no_sound_file_are_refused(checkpoint, change)
     (checkpoint / WEIGHTS_FILE).write_bytes(change(content))
     reseal(checkpoint)
 
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: is no safetensors"):
+    with pytest.raises(
+        CheckpointError, match=r"model\.safetensors: is not a safetensors"
+    ):
         load_checkpoint(checkpoint)
 
 

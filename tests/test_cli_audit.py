@@ -118,11 +118,11 @@ def test_every_session_is_cut_after_if_asked(module):
             "ModuleNotFoundError: No module named 'no_such_thing'",
         ),
         (("--cerebro", "{}:nothing"), "'nothing' of the module"),
-        (("--cerebro", "{}:NUMBER"), "must be a function, and is none"),
+        (("--cerebro", "{}:NUMBER"), "must be a function, but is none"),
         (("--features", "{}:fit"), "features: must work on all bars"),
         (
             ("--features", "{}:leaves"),
-            "features: must return a result, and ends the program with exit code 0",
+            "features: must return a result, but ends the program with exit code 0",
         ),
         (
             ("--features", "leaves_when_imported:f"),
@@ -134,7 +134,7 @@ def test_every_session_is_cut_after_if_asked(module):
         (("--cuts", "0"), "`--cuts` must be a number above 0 or 'all', got '0'"),
         (
             ("--features", "{}:trailing", "--checkpoint", "models"),
-            "`--checkpoint` goes with this set-up",
+            "`--checkpoint` is for this set-up",
         ),
         (("--checkpoint", "models"), "models"),
     ],

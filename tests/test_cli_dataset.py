@@ -58,7 +58,7 @@ def test_features_replace_only_features(bars_folder, tmp_path):
     assert invoke(*arguments)[0] == 0
     code, _, error = invoke(*arguments)
     assert code == 2
-    assert "is there already" in error
+    assert "already exists" in error
     assert invoke(*arguments, "--force")[0] == 0
     code, _, error = invoke("features", "--out", bars_folder, "--force")
     assert code == 2
@@ -66,7 +66,7 @@ def test_features_replace_only_features(bars_folder, tmp_path):
     for name in ("f.csv", "f.parquet"):
         code, _, error = invoke("features", "--out", tmp_path / name)
         assert code == 2
-        assert "must be a folder, which gets features.parquet" in error
+        assert "must be a folder, for features.parquet" in error
         assert f"Choose --out {tmp_path / 'f'}." in error
 
 
@@ -96,7 +96,7 @@ def test_labels_are_written_with_a_summary(bars_folder, tmp_path):
 
     code, _, error = invoke(*arguments)
     assert code == 2
-    assert "is there already" in error
+    assert "already exists" in error
     assert invoke(*arguments, "--force")[0] == 0
 
 
@@ -130,5 +130,5 @@ def test_bars_without_a_crisis_have_no_labels_of_crises(longer_folder, tmp_path)
         *("--crises", "--out", out),
     )
     assert code == 2
-    assert "inside at least one crisis, and give none: they run from" in error
+    assert "inside at least one crisis, but give none: they run from" in error
     assert not out.exists()

@@ -43,7 +43,7 @@ def test_headings_and_figures_are_whole_at_120_columns():
     record = record_of(comparison())
     Console(file=out, width=120).print(compare_table(record))
     lines = out.getvalue().splitlines()
-    headings = ["strategy", "Sharpe", "lead", "p", "shows", "CAGR", "volatility"]
+    headings = ["strategy", "Sharpe", "lead", "p", "MDE", "CAGR", "volatility"]
     headings += ["drawdown", "turnover", "costs", "regret", "accuracy"]
     assert any(re.findall(r"[\w]+", line) == headings for line in lines)
     for name, row in record.strategies.items():
@@ -80,7 +80,7 @@ def test_a_short_span_has_no_tests_and_no_rolling_picture(page):
     short = page_of(small_comparison(n_sessions=40))
     assert page.read_text().count("<svg") == 6
     assert short.count("<svg") == 5
-    assert "More than luck" not in short
+    assert "Significance" not in short
     assert 'id="costs"' not in short
 
 

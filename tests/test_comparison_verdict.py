@@ -172,7 +172,7 @@ def test_a_short_span_proves_nothing():
         ASSESSED, tests=None, span=ComparedSpan("2000-01-03", "2000-03-01", 41)
     )
     assert verdict(short) == [
-        "The span has 41 sessions, and nothing can be said of chance under 60."
+        "The span has 41 sessions, too few to test against chance: 60 are needed."
     ]
 
 
@@ -189,8 +189,8 @@ def test_what_has_no_figure_is_left_out_or_said():
     )
     said = said_with(**without, leads={})
     assert said[0] == (
-        "Against the exposure-matched mix nothing can be said of chance: one of the "
-        "two held cash throughout, or nearly."
+        "Against the exposure-matched mix no test is possible: one of the two held "
+        "cash almost throughout."
     )
     assert len(said) == 7
 

@@ -141,7 +141,7 @@ def test_its_processes_end_with_a_command(tmp_path, send, number, code):
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code
         if code > 0:
-            said = "Give the same command again: models that are trained are kept."
+            said = "Run the same command again: trained models are kept."
             assert errors == f"trm-bt: Interrupted. {said}\n"
         assert wait_until(lambda: not members(process.pid), 30)
     finally:

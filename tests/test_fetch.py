@@ -211,7 +211,7 @@ def test_after_the_time_limit_copies_serve(store, vendor, yahoo):
     n_requests = vendor.requests.total()
     outcomes = fetch_all(yahoo, ["SPY", "TLT"], now=NOW, time_limit=0.0)
     assert [outcome.action for outcome in outcomes] == ["kept", "missing"]
-    assert outcomes[0].messages[0] == "SPY: not asked for, 0 s are over."
+    assert outcomes[0].messages[0] == "SPY: not requested, 0 s are over."
     assert vendor.requests.total() == n_requests
 
 
@@ -284,8 +284,8 @@ def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
             time.sleep(0.002)
         command.send_signal(signal.SIGINT)
         _, error = command.communicate()
-        said = "trm-bt: Interrupted. Give the same command again: what was fetched is"
-        assert (command.returncode, error) == (130, f"{said} kept.\n")
+        said = "trm-bt: Interrupted. Run the same command again: fetched bars are kept."
+        assert (command.returncode, error) == (130, f"{said}\n")
         assert 3 <= len(store.symbols()) < len(Yahoo.default_symbols)
         for symbol in store.symbols():
             assert len(store.read(symbol)) == 300
@@ -320,7 +320,7 @@ def test_a_doubtful_bar_does_not_replace_a_sound_copy(store, vendor, yahoo):
     outcome = update(yahoo, "SPY", now=NOW)
     assert outcome.action == "kept"
     assert "prices move in a session by" in outcome.messages[0]
-    assert "What was sent is doubtful." in outcome.messages[0]
+    assert "The data sent are doubtful." in outcome.messages[0]
     assert store.entry("SPY") == before
 
 
@@ -332,7 +332,7 @@ def test_a_doubtful_first_fetch_is_said_and_asked_for_again(store, vendor, yahoo
     vendor.frames["SPY"] = frame
     first = update(yahoo, "SPY", now=NOW)
     assert first.action == "new"
-    assert any("What was sent is doubtful." in said for said in first.messages)
+    assert any("The data sent are doubtful." in said for said in first.messages)
     vendor.frames["SPY"] = sent(history().iloc[:260])
     assert update(yahoo, "SPY", now=NOW).action == "rebuilt"
     closes = history()["close"].iloc[:260]

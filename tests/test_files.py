@@ -265,7 +265,7 @@ def test_one_that_is_at_work_keeps_others_off(tmp_path):
     again = exclusive_lock(tmp_path / "run")
     with (
         exclusive_lock(tmp_path / "run"),
-        pytest.raises(RunError, match="another process is at work"),
+        pytest.raises(RunError, match="another process is writing it"),
     ):
         again.__enter__()
     with exclusive_lock(tmp_path / "run"):
@@ -275,7 +275,7 @@ def test_one_that_is_at_work_keeps_others_off(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="where no file can be made")
 def test_a_lock_that_cannot_be_made_is_not_said_to_be_held():
     with (
-        pytest.raises(RunError, match=r"\.run\.lock beside it cannot be written"),
+        pytest.raises(RunError, match=r"\.run\.lock next to it cannot be written"),
         exclusive_lock(Path("/proc/run")),
     ):
         pass
@@ -367,7 +367,7 @@ def test_what_came_in_between_is_not_replaced_unless_it_may_be(tmp_path):
             (folder / "a.txt").write_text("new")
             make(target, "another writer's")
 
-    with pytest.raises(RunError, match="is there already"):
+    with pytest.raises(RunError, match="already exists"):
         write()
 
     assert (target / "a.txt").read_text() == "another writer's"

@@ -160,7 +160,7 @@ def test_an_error_is_overruled_by_name_and_the_provenance_says_so(folder, bars):
     low = bars.equity.copy()
     low.iloc[200, 2] *= 0.5
     write(folder, "SPY", low)
-    with pytest.raises(BarsError, match="high or low part from open and close"):
+    with pytest.raises(BarsError, match="high or low differ from open and close"):
         load_bars(folder)
     loaded, said = load_quietly(folder, accept=["wicks:SPY"])
     assert "Accepted: the rule 'wicks' is overruled." in said[0]
@@ -241,7 +241,7 @@ def test_a_monthly_fund_that_is_said_to_pay_nothing_is_named():
     gap = paid.copy()
     gap.iloc[700:850] = 0.0
     (said,) = doubts(raw(close, gap), "bond", "TLT")
-    assert "pays every 21 sessions, and nothing is said to be paid in" in said
+    assert "pays every 21 sessions, but no payment is reported in" in said
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_bars_of_the_future_are_left_out_and_said(folder, bars):
     write(folder, "SPY", pd.concat([bars.equity, more]))
     loaded, said = load_quietly(folder)
     assert loaded.sessions[-1] == bars.sessions[-1]
-    words = f"{len(late)} later ones are left out; first 2051-01-03"
+    words = f"{len(late)} later ones were left out; first 2051-01-03"
     assert words in said[0]
 
 

@@ -112,8 +112,7 @@ def test_an_interrupted_run_leaves_one_sentence(
     _, errors = run.communicate(timeout=20)
 
     assert errors == (
-        "trm-bt: Interrupted. Give the same command again: models that are trained are "
-        "kept.\n"
+        "trm-bt: Interrupted. Run the same command again: trained models are kept.\n"
     )
     assert run.returncode == code
     assert wait_until(lambda: not members(run.pid), 5)

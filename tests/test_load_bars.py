@@ -208,7 +208,7 @@ BAD = {
         "has '{0} 05:00:00+00:00'",
     ),
     "no date": ("SPY", set_cell(5, "date", pd.NaT), "data row 6 has "),
-    "a fund": ("VIX", scale_like_a_fund, "stays below 200 points, on {0}"),
+    "a fund": ("VIX", scale_like_a_fund, "must stay below 200 points, on {0}"),
 }
 
 

@@ -122,7 +122,7 @@ def test_what_is_put_there_while_the_new_folder_is_made_stays(folder):
 
 def test_a_folder_of_ours_alone_is_replaced_and_removed(folder):
     assert first_foreign(folder) is None
-    with pytest.raises(RunError, match="is there already"):
+    with pytest.raises(RunError, match="already exists"):
         check_replaceable(folder, force=False)
     with staged_folder(folder) as new:
         (new / "c.txt").write_text("newer")
@@ -210,11 +210,11 @@ def test_nothing_is_written_through_a_link(tmp_path):
     (tmp_path / "text").symlink_to(tmp_path / "nothing.txt")
     for use in (staged_folder, exclusive_lock):
         with (
-            pytest.raises(RunError, match="is a symbolic link"),
+            pytest.raises(RunError, match="must not be a symbolic link"),
             use(tmp_path / "link"),
         ):
             raise AssertionError("never gets here")
-    with pytest.raises(RunError, match="is a symbolic link"):
+    with pytest.raises(RunError, match="must not be a symbolic link"):
         write_text_atomically(tmp_path / "text", "new")
     assert names(tmp_path) == ["link", "mine", "text"]
 
@@ -253,7 +253,7 @@ def test_the_working_folder_is_not_replaced(folder, monkeypatch):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(RunError, match="must stand in a folder that can be written"):
+    with pytest.raises(RunError, match="must be in a writable folder"):
         check_target(tmp_path / "run")
 
 

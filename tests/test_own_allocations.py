@@ -307,12 +307,15 @@ def test_an_allocation_is_not_named_as_another_strategy(bars, tmp_path, name):
     ("table", "message"),
     [
         ({"one": [1, 0]}, "at least 2 items"),
-        ({"a": [0.6, 0.5], "b": [0, 1]}, "together at most 1, got 0.6 of equity"),
+        ({"a": [0.6, 0.5], "b": [0, 1]}, "sum to at most 1, got 0.6 of equity"),
         ({"a": [-0.1, 0.5], "b": [0, 1]}, "`allocations.0.equity`"),
         ({"A b": [0, 1], "b": [0, 1]}, "got 'A b'"),
         ({"a": [1], "b": [0, 1]}, "`a` must have shares of equity and bond, got [1]"),
         ({"a": {"equity": 1, "bonds": 0}, "b": [1, 0]}, "`allocations.0.bond`"),
-        ([{"name": "a", "equity": 1, "bond": 0}] * 2, "named once, got 'a' again"),
+        (
+            [{"name": "a", "equity": 1, "bond": 0}] * 2,
+            "must be named once, got 'a' again",
+        ),
         (None, "got null"),
     ],
 )

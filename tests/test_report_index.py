@@ -183,9 +183,9 @@ def test_a_tile_shows_each_figure_beside_sixty_forty(folder, page):
     ours, mix = summary["strategies"]["trm"], summary["strategies"]["sixty_forty"]
     for heading, key in (
         ("Total return", "total_return"),
-        ("A year", "cagr"),
-        ("Volatility a year", "volatility_annual"),
-        ("Deepest drawdown", "max_drawdown"),
+        ("CAGR", "cagr"),
+        ("Annual volatility", "volatility_annual"),
+        ("Max drawdown", "max_drawdown"),
     ):
         assert f"{heading} {percent(ours[key])} 60/40 {percent(mix[key])}" in text
 
@@ -273,7 +273,7 @@ def test_inputs_outside_the_training_are_told_on_top(folder, tmp_path):
     text = " ".join(visible(page_of(copy)).split())
     assert f"On {n_outside:,} of {len(rows):,} sessions at least one input lay" in text
     size, name, session = farthest
-    assert f"Farthest from the training: {label(name)} on {session.date()}" in text
+    assert f"Most extreme input: {label(name)} on {session.date()}" in text
     assert f"{size:.1f} standard deviations" in text
 
 
@@ -282,7 +282,10 @@ def test_inputs_outside_the_training_are_told_on_top(folder, tmp_path):
     [
         (None, "No figure here was tested against chance"),
         ((0.4, 0.4), "TRM is not shown to be better or worse than SPY or 60/40"),
-        ((0.01, 0.4), "TRM did better for its risk than SPY; it is not shown to be"),
+        (
+            (0.01, 0.4),
+            "TRM had a higher risk-adjusted return than SPY; it is not shown to be",
+        ),
     ],
 )
 def test_the_first_sentence_says_no_more_than_the_test(folder, p_values, said):
@@ -297,7 +300,7 @@ def test_the_first_sentence_says_no_more_than_the_test(folder, p_values, said):
     assert first.startswith(said)
     equity = pd.read_parquet(folder / "equity.parquet")
     became = 100 * equity.iloc[-1] / equity.iloc[0]
-    assert f"had become {became['trm']:,.0f} by" in money
+    assert f"became {became['trm']:,.0f} by" in money
     assert f"{became['spy']:,.0f} in SPY and {became['sixty_forty']:,.0f} in" in money
 
 

@@ -184,7 +184,7 @@ def changed(name, row) -> Samples:
     ],
 )
 def test_another_training_is_refused(kept, options):
-    with pytest.raises(CheckpointError, match="belongs to a training on other rows"):
+    with pytest.raises(CheckpointError, match="belongs to a training with other rows"):
         fit(**{"config": CONFIG, "path": kept, **options})
 
 

@@ -47,7 +47,7 @@ def test_a_second_walk_forward_ends_at_once_and_a_killed_one_is_no_obstacle(
 
     assert code == 2
     assert error == (
-        f"trm-bt: {out}: another process is at work on it. Wait until it ends, or "
+        f"trm-bt: {out}: another process is writing it. Wait until it ends, or "
         "choose another --out.\n"
     )
     assert [path.name for path in out.iterdir()] == there

@@ -133,7 +133,7 @@ def test_a_finished_run_again_is_already_done(request_, own, caplog):
     summary = run(request_, own, command="again", force=True)
     assert state(own) == before
     assert summary.seed == 4
-    assert "already done" in caplog.text
+    assert "already complete" in caplog.text
     assert sorted(path.name for path in own.parent.iterdir()) == ["run"]
 
 

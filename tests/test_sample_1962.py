@@ -157,8 +157,8 @@ def test_what_is_weaker_before_1990_is_said(older: Bars) -> None:
         "the bond market's calendar",
         "90 sessions before 1990 without a yield",
         "before 1982-04-21 from closes alone",
-        "before 1982-04-21 high and low are those of the index's stocks added up",
-        "the 1-year yield (tseries) less",
+        "before 1982-04-21 high and low are sums over the index's stocks",
+        "the 1-year yield (tseries) minus",
         "not used: no value before 1990-01-02",
     ):
         assert fact in said

@@ -58,7 +58,7 @@ def test_crises_stand_beside_one_another_with_a_dash_where_a_run_has_none(runs):
 def test_growth_begins_where_all_runs_have_sessions_and_links_lead_to_indexes(runs):
     place, _, page = runs
     both = pd.read_parquet(place / "b/equity.parquet").index
-    assert f"From {both[0].date()}, the first session that all" in visible(page)
+    assert f"From {both[0].date()}, the first common session" in visible(page)
     head = page[page.index("<header") : page.index("</header>")]
     assert re.findall(r'<a href="(.*?)">(.*?)</a>', head) == [("../a/index.html", "a")]
 
@@ -66,8 +66,8 @@ def test_growth_begins_where_all_runs_have_sessions_and_links_lead_to_indexes(ru
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("{a}", "{a}"), "each run is given once"),
-        (("{a}", "{b}", "--draws", "500"), "go with one run, got 2"),
+        (("{a}", "{a}"), "each run must be given once"),
+        (("{a}", "{b}", "--draws", "500"), "apply to one run, got 2"),
         (("{a}", "{b}"), "side_by_side_a_b"),  # there is one, and no --force
     ],
 )

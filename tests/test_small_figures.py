@@ -82,9 +82,9 @@ def test_turnover_of_a_tearsheet_is_that_of_all_its_sessions(
     sheet = Sheet("Run", flat, compared=rows, window=crisis if is_crisis else None)
     page = render_sheet(sheet)
     head, row = table_of(page, "compared")
-    assert (head[-1], row[-1]) == ("Turnover in all", shown)
+    assert (head[-1], row[-1]) == ("Total turnover", shown)
     text = " ".join(visible(page).split())
-    assert "over all these sessions and not scaled to a year" in text
+    assert "over all these sessions and not annualised" in text
     assert ("From the close before the crisis" in text) == is_crisis
 
 

@@ -139,7 +139,7 @@ def test_a_file_of_another_version_is_refused(store, monkeypatch):
         lambda entry: as_it_is(entry).replace('"version":2', '"version":3,"more":[]'),
     )
     save(store, "SPY", raw_history(30, {}))
-    with pytest.raises(BarsError, match="must be in format 2, and is in that of anoth"):
+    with pytest.raises(BarsError, match="must be in format 2, but is in that of anoth"):
         store.read("SPY")
 
 

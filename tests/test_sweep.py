@@ -86,7 +86,7 @@ def test_settings_seeds_and_universes_are_all_tried_and_counted(swept):
     assert judged.verdict[0].startswith("Nothing shows that the best setting is better")
     page = (out / "index.html").read_text()
     assert judged.ranking[0].point["strategy.decision"] in page
-    assert "A line for each setting" in page
+    assert "One line per setting" in page
     table = pd.read_csv(out / "ranking.csv")
     assert table["utility"].tolist() == pytest.approx(utilities)
 
@@ -156,14 +156,14 @@ def test_a_sweep_is_listed_and_is_no_run(swept):
     assert entry.sharpe == judged.ranking[0].utility
     starts = [found.start for found in judged.universes.values()]
     assert entry.span.startswith(f"{min(starts)} to ")
-    with pytest.raises(RunError, match=r"must be a run, and is a sweep"):
+    with pytest.raises(RunError, match=r"must be a run, but is a sweep"):
         read_run_record(out)
 
 
 def test_another_sweep_is_not_replaced(swept, universes):
     out = swept[0]
     before = results(out)
-    with pytest.raises(RunError, match="a sweep of other settings, bars or versions"):
+    with pytest.raises(RunError, match="a sweep with other settings, bars or versions"):
         sweep(make_request(universes, n_seeds=1), out, executor=1)
     assert results(out) == before
 
@@ -390,5 +390,5 @@ def test_trials_are_ranked_on_the_sessions_that_all_of_them_decided():
 
 
 def test_a_sweep_without_any_trial_that_ended_well_says_why():
-    with pytest.raises(BarsError, match=r"No trial of the sweep ended well\. a: Bad"):
+    with pytest.raises(BarsError, match=r"Every trial of the sweep failed\. a: Bad"):
         judge([], {}, "sharpe", {"a": "Bad"})

@@ -94,7 +94,7 @@ def test_the_header_of_a_cboe_file_follows_prose(tmp_path):
             "must hold SPY, has QQQ, TLT",
         ),
         ("Date,Close\n2020-01-02,one\n", "'close' must be a number, on 2020-01-02"),
-        ("Date,Close,close\n2020-01-02,1,2\n", "'close' must be there once only"),
+        ("Date,Close,close\n2020-01-02,1,2\n", "'close' must be there only once"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, text, message):

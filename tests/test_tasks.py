@@ -127,7 +127,9 @@ def test_a_result_file_of_something_else_is_refused(tmp_path, change):
     path = results.path(key_of("1"))
     path.write_bytes(change(path.read_bytes()))
 
-    with pytest.raises(RunError, match=r"must hold the result of task.*done again"):
+    with pytest.raises(
+        RunError, match=r"must hold the result of task.*run the task again"
+    ):
         list(as_done(tasks([1]), InThisProcess(), results=results))
 
 

@@ -1,4 +1,4 @@
-"""The terminal: whole numbers at any width, and one line a stage in a pipe."""
+"""The terminal: whole numbers at any width, and one line per stage in a pipe."""
 
 import io
 import re
@@ -11,7 +11,7 @@ from tests.command_line import invoke
 from tests.comparisons import comparison
 from tests.fakes_run import write_fake_run
 from tests.test_compare_page import record_of
-from trm_bt.cli import _how_to_go_on
+from trm_bt.cli import _how_to_resume
 from trm_bt.cli.models import EpochLines
 from trm_bt.cli.tables import (
     compare_table,
@@ -134,16 +134,16 @@ def test_lines_of_an_epoch_fit_the_terminal(width):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["run", "--out", "x"], "models that are trained are kept"),
-        (["walkforward"], "models that are trained are kept"),
-        (["train", "--out", "x"], "Add --resume"),
-        (["train", "--out", "x", "--resume"], "Give the same command again"),
-        (["fetch"], "what was fetched is kept"),
-        (["report", "x"], "Nothing is left half written"),
+        (["run", "--out", "x"], "trained models are kept"),
+        (["walkforward"], "trained models are kept"),
+        (["train", "--out", "x"], "Run it again with --resume"),
+        (["train", "--out", "x", "--resume"], "Run the same command again"),
+        (["fetch"], "fetched bars are kept"),
+        (["report", "x"], "No partial result was left"),
     ],
 )
-def test_an_interrupt_says_how_to_go_on(command, said):
-    assert said in _how_to_go_on(command)
+def test_an_interrupt_says_how_to_resume(command, said):
+    assert said in _how_to_resume(command)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_the_card_counts_the_labels_of_each_crisis(card, checkpoint, labels):
         cells = row(card, crisis.name.replace("_", r"\_"))
         assert cells[1:3] == [str(trained), str(validated)]
         later = crisis.start > known
-        assert (cells[3] == "later than all it knows") == later
+        assert (cells[3] == "after everything it knows") == later
         assert (cells[3] == "in sample") == bool(trained + validated)
     assert "in sample" in card
 
@@ -122,12 +122,12 @@ def test_the_card_tells_span_figures_and_settings(card, checkpoint):
     assert card.startswith("# mine\n")
     assert f"known up to\n**{record.last_label_known_on}**" in card
     assert f"{best.validation_accuracy:.1%}" in card
-    assert f"temperature of {record.temperature:.2f} its prob" in card
+    assert f"temperature of {record.temperature:.2f} calibrates" in card
     assert row(card, "supervision steps used")[1] == f"{best.validation_mean_steps:.2f}"
     settings = re.search(r"```json\n(.*?)```", card, re.DOTALL)
     assert settings is not None
     assert json.loads(settings[1]) == model.config.model_dump(mode="json")
-    assert "another pair of assets" in card
+    assert "With other assets" in card
 
 
 def test_the_card_says_so_where_there_is_no_skill(checkpoint, labels, loaded):
@@ -141,7 +141,7 @@ def test_the_card_says_so_where_there_is_no_skill(checkpoint, labels, loaded):
     better = card_of(accuracy=0.7, majority_accuracy=0.6)
     assert "no skill" in card_of(accuracy=0.6, majority_accuracy=0.6)
     assert "no skill" not in better
-    assert "no proof of skill" in better
+    assert "does not prove skill" in better
 
 
 def test_the_card_knows_nothing_of_later_bars(request_, checkpoint, card):

@@ -274,7 +274,7 @@ def test_a_policy_that_leans_on_later_rows_is_refused(bars):
 
 def test_a_feed_that_is_no_volatility_index_is_refused(bars):
     cerebro = with_volatility(bars, bars.volatility * 50)
-    with pytest.raises(BarsError, match="VIX: a volatility index stays below 200"):
+    with pytest.raises(BarsError, match="VIX: a volatility index must stay below 200"):
         cerebro.run()
 
 

@@ -214,7 +214,7 @@ def test_a_role_that_ends_early_is_found(frames):
 
 def test_a_bond_that_is_the_equity_is_found(frames):
     found = examine_together({**frames, "bond": frames["equity"]})
-    assert "bond must be no second equity" in " ".join(f.sentence for f in found)
+    assert "bond must not be a second equity" in " ".join(f.sentence for f in found)
 
 
 @pytest.mark.parametrize(("lag", "side"), [(1, "late"), (-1, "early")])
@@ -253,7 +253,7 @@ def test_a_bond_that_moves_more_than_equity_is_named(frames):
 
 
 @pytest.mark.parametrize(
-    ("factor", "words"), [(50, "stays below 200"), (0.01, "above 5")]
+    ("factor", "words"), [(50, "must stay below 200"), (0.01, "above 5")]
 )
 def test_what_is_no_volatility_index_is_named(frames, factor, words):
     found = look(times(slice(None), factor)(frames["volatility"]), "volatility")
@@ -302,7 +302,7 @@ def test_the_command_shows_a_table_a_symbol_and_refuses_errors(
         assert cells[1:-1] == [
             *(symbol, "2001-01-02", "2002-08-08", "400", "0", "0", "sound")
         ]
-    assert out.splitlines()[-1] == "A run takes these bars: 4 looked at."
+    assert out.splitlines()[-1] == "Accepted: 4 symbols checked."
     _, out, _ = call(monkeypatch, capsys, "validate", "-v", "--bars", tmp_path)
     for rule in rules_for("equity"):
         assert rule in out

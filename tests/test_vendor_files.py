@@ -237,7 +237,7 @@ def test_another_ticker_than_the_name_is_said(tmp_path):
     )
     (tmp_path / "SPY.csv").write_text(text)
     (finding,) = read_file(tmp_path / "SPY.csv").findings
-    assert "is read as SPY, and its ticker is ivv" in finding.sentence
+    assert "was read as SPY, but its ticker is ivv" in finding.sentence
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_another_ticker_than_the_name_is_said(tmp_path):
         ("Date,Close\n2024-01-02,24,13\n", "Are its commas decimal commas"),
         ('Date,Close\n2024-01-02,"24,13"\n2024-01-03,24.14\n', "decimal comma"),
         ('Date,Close\n2024-01-02,"24,131"\n', "decimal comma, and not group thousands"),
-        ("", "and is empty"),
+        ("", "but is empty"),
         (
             "<!DOCTYPE html><html>\n<body>Too, many</body>\n",
             "a saved page or a message",

@@ -163,7 +163,7 @@ def test_a_missing_session_stays_missing_and_is_said(ask, vendor):
     found = ask("SPY")
     assert len(found.raw) == 59
     assert (
-        f"1 sessions that Yahoo Finance lacks stay missing, first {gone.date()}"
+        f"1 sessions are missing because Yahoo Finance lacks them, first {gone.date()}"
         in found.warnings[0]
     )
 

@@ -1,6 +1,6 @@
 """A Tiny Recursive Model that allocates between equity, bond and cash in Backtrader.
 
-The public names are those that the stub beside this file imports. Each is loaded when
+The public names are those that the stub next to this file imports. Each is loaded when
 it is first used, so that importing the package loads no framework.
 """
 

@@ -38,10 +38,10 @@ from trm_bt.text import key_path, shown
 
 
 class BarsConfig(Settings):
-    """What stands before TLT: VUSTX where it is there, a bond from yields, nothing.
+    """Substitute before TLT: VUSTX if available, a bond from yields, or none.
 
-    With the history "index" the S&P 500 stands before SPY, an estimate before VIX, and
-    the 10-year yield's bond before the long one.
+    With the history "index", the S&P 500 precedes SPY, an estimate precedes VIX, and a
+    bond from the 10-year yield precedes the long one.
     """
 
     long_bond: Literal["fund", "yields", "none"] = "fund"
@@ -68,9 +68,9 @@ class FeatureConfig(Settings):
 
 
 class LabelConfig(Settings):
-    """How a label looks forward: sessions held, fill price, and what wins.
+    """How a label is made: sessions held, fill price, and criterion.
 
-    `risk_aversion` acts with the objective "mean_variance" alone; see
+    `risk_aversion` is used only by the objective "mean_variance"; see
     `trm_bt.market.objectives`. `allocations` are those to choose from, None for the
     eight; also read as `{"name": [equity, bond]}` or `{"name": {"equity": ...}}`.
     """
@@ -100,10 +100,10 @@ class LabelConfig(Settings):
 class ModelConfig(Settings):
     """Form of the Tiny Recursive Model (Jolicoeur-Martineau, arXiv:2510.04871).
 
-    The architecture "dual" alone has dropout. See `trm_bt.learning.model` for both.
+    Only the architecture "dual" has dropout. See `trm_bt.learning.model` for both.
 
-    Some processors multiply the rows of a block unlike each other where a layer is of
-    another width than a multiple of 16; a row's decision would depend on its company.
+    Some processors multiply the rows of a block differently if the width of a layer is
+    not a multiple of 16; the decision on a row would then depend on the other rows.
     """
 
     architecture: Literal["dual", "paper"] = "dual"
@@ -225,13 +225,13 @@ class BacktestConfig(Settings):
 
 
 Device = Literal["auto", "cpu", "cuda"]
-"""Where a model runs; "auto" takes CUDA where there is one."""
+"""Where a model runs; "auto" uses CUDA if available."""
 CrisisSet = Literal["twelve", "historic"]
-"""Which crises are run on their own: the twelve, or seven of 1962 to 1990 too."""
+"""Crises with their own run: the twelve, or also seven from 1962 to 1990."""
 SamplerName = Literal["grid", "random", "optuna"]
 """How the points of a sweep are drawn."""
 SweepUtility = Literal["sharpe", "mean_variance"]
-"""What the settings of a sweep are ranked by."""
+"""Criterion by which the settings of a sweep are ranked."""
 Preset = Literal["shipped", "seed", "risk"]
 _PRESETS: Final[Mapping[Preset, Mapping[str, Mapping[str, object]]]] = {
     "shipped": {},
@@ -251,7 +251,7 @@ _PRESETS: Final[Mapping[Preset, Mapping[str, Mapping[str, object]]]] = {
         "strategy": {"decision": "argmax"},
     },
 }
-"""What differs from the defaults: the network as it began, and paid for risk alone."""
+"""Differences from the defaults: the original network, and the reward for risk."""
 
 
 class TRMConfig(Settings):
@@ -276,9 +276,9 @@ class TRMConfig(Settings):
     backtest: BacktestConfig = BacktestConfig()
 
     def check_trainable(self) -> None:
-        """Refuse to train for a utility that the labels cannot measure.
+        """Refuse a training utility that the labels cannot measure.
 
-        Labels are sound without it: what trains asks, what only labels need not.
+        Labels alone do not need this check; only training does.
 
         Raises
         ------
@@ -315,14 +315,13 @@ class TRMConfig(Settings):
 
     @classmethod
     def preset(cls, name: Preset) -> Self:
-        """Return the settings of a name.
+        """Return named settings.
 
         Parameters
         ----------
         name : {"shipped", "seed", "risk"}
-            The defaults; what the network began with, which holds the allocation that
-            is most probably the most profitable; or what is paid for risk alone. They
-            are compared in docs/evidence.md.
+            The defaults; the original settings, which hold the most probable
+            allocation; or those that reward risk only. docs/evidence.md compares them.
 
         Examples
         --------
@@ -357,8 +356,8 @@ class TRMConfig(Settings):
         Raises
         ------
         ConfigError
-            If the file is missing, is not JSON, or breaks a rule; an unknown key is
-            answered with the nearest known name.
+            If the file is missing, is not JSON, or breaks a rule; for an unknown key,
+            the error names the nearest known one.
         """
         try:
             text = read_json(path, TEXT_BYTES)

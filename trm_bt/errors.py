@@ -1,4 +1,4 @@
-"""The error tree: every sentence says name, rule, what came, where and what to do."""
+"""The error tree: each sentence gives name, rule, value, place and remedy."""
 
 from trm_bt.text import one_line
 
@@ -41,7 +41,7 @@ class RunError(TRMError, ValueError):
 
 
 class WorkerError(TRMError):
-    """A worker cannot do the tasks of this process: its code is another."""
+    """A worker cannot run the tasks of this process: its code differs."""
 
 
 class BarsWarning(UserWarning):
@@ -49,7 +49,7 @@ class BarsWarning(UserWarning):
 
 
 class SetupWarning(UserWarning):
-    """A Cerebro is set up so that its account may not do what was meant."""
+    """A Cerebro is set up so that its account may not behave as intended."""
 
 
 class UniverseWarning(UserWarning):

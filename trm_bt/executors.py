@@ -75,13 +75,13 @@ class Workers:
     def __post_init__(self) -> None:
         if self.executor != "dask" and (self.scheduler or self.dashboard):
             raise ConfigError(
-                "`--scheduler` and `--dashboard` are of Dask, and the executor is "
+                "`--scheduler` and `--dashboard` need Dask, but the executor is "
                 f"{self.executor}. Add `--executor dask`."
             )
         if self.scheduler and (self.n_jobs or self.dashboard):
             raise ConfigError(
-                f"The cluster at {self.scheduler} has workers and a dashboard of its "
-                "own. Leave out `--jobs` and `--dashboard`."
+                f"The cluster at {self.scheduler} has its own workers and "
+                "dashboard. Leave out `--jobs` and `--dashboard`."
             )
 
 
@@ -308,7 +308,7 @@ def _dask(workers: Workers) -> Iterator[Executor]:
         except (OSError, ValueError) as error:
             raise TRMError(
                 f"The Dask scheduler at {workers.scheduler} must answer within "
-                f"{_SECONDS_TO_CONNECT} seconds, and does not: {error}. Start it, or "
+                f"{_SECONDS_TO_CONNECT} seconds, but does not: {error}. Start it, or "
                 "check the address."
             ) from error
         yield client.get_executor(pure=False)

@@ -37,7 +37,7 @@ Money = Annotated[Float, Field(ge=0, le=1e15)]
 
 
 class Settings(BaseModel):
-    """Base of each stage: frozen, and no key that nobody reads."""
+    """Base of each stage: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -53,14 +53,14 @@ class AllocationConfig(Settings):
     def _check_sum(self) -> Self:
         if self.equity + self.bond > 1 + 1e-9:
             got = f"{self.equity:g} of equity and {self.bond:g} of bond"
-            raise ValueError(f"the shares must be together at most 1, got {got}")
+            raise ValueError(f"the shares must sum to at most 1, got {got}")
         return self
 
 
 def _each_once(table: tuple[AllocationConfig, ...]) -> tuple[AllocationConfig, ...]:
     names = [entry.name for entry in table]
     for name in set(filter(lambda name: names.count(name) > 1, names)):
-        raise ValueError(f"each allocation is named once, got '{name}' again")
+        raise ValueError(f"each allocation must be named once, got '{name}' again")
     return table
 
 

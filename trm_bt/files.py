@@ -1,6 +1,6 @@
 """Files and folders that are either the old ones or the new ones, never a mixture.
 
-Both are made in a hidden work folder beside the target, on the same file system, which
+Both are made in a hidden work folder next to the target, on the same file system, which
 a lock marks as in use. A writer that is killed leaves its work folder; the next one
 that succeeds on the same target removes it. What is there already gives way only if
 `trm_bt.manifest` says that this package wrote it, and no symbolic link is followed.
@@ -45,8 +45,8 @@ _CANNOT_EXCHANGE: Final = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPN
 def exclusive_lock(target: Path) -> Iterator[None]:
     """Keep every other process that asks from working on `target` meanwhile.
 
-    The lock is a hidden empty file beside `target`, which goes with it. A process that
-    is killed leaves the file, and locks nobody out.
+    The lock is a hidden empty file next to `target`, which goes with it. A process that
+    is killed leaves the file, which blocks no other.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def exclusive_lock(target: Path) -> Iterator[None]:
     try:
         held = FileLock(path, timeout=0).acquire()
     except Timeout as error:
-        what = "another process is at work on it. Wait until it ends, or"
+        what = "another process is writing it. Wait until it ends, or"
         if not path.exists():  # the lock could not be made
-            what = f"{path.name} beside it cannot be written. Make it possible, or"
+            what = f"{path.name} next to it cannot be written. Allow it, or"
         raise RunError(f"{target}: {what} choose another --out.") from error
     with held:
         try:
@@ -176,7 +176,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it to `path`."""
+    """Let `write` fill a temporary file next to `path`, then rename it to `path`."""
     path = path.absolute()
     with _told_where(path), _draft(path) as draft:
         write(draft)
@@ -193,7 +193,7 @@ def write_text_atomically(path: Path, text: str) -> None:
 def many_files(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
     """Yield what writes a file into a folder by name, whole or not at all.
 
-    All are made in one work folder beside `folder`, so that a file costs the same
+    All are made in one work folder next to `folder`, so that a file costs the same
     however many are there. Only one process may write there at a time.
 
     Parameters
@@ -339,7 +339,7 @@ def _check_place(path: Path, names: Mapping[str, str | None]) -> None:
     """Refuse to put a file where there is one that is not named, or was changed."""
     if os.path.lexists(path) and not is_own_file(path, path.name, names):
         raise RunError(
-            f"{path}: must be what this package wrote there, and is not or was changed "
+            f"{path}: must be what this package wrote there, but is not or was changed "
             "since. Move it away."
         )
 

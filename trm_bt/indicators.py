@@ -55,7 +55,7 @@ DECISION_LINES: Final = decision_lines(Allocations.of(None))
 
 
 class MarketFeatures(bt.Indicator):
-    """The market features, each known at the close of the bar it stands on.
+    """The market features, each known at the close of its bar.
 
     The datas are equity, bond and volatility, and nothing else by default. A schema
     with members takes them next, in its order, and one with put/call takes that last;
@@ -64,7 +64,7 @@ class MarketFeatures(bt.Indicator):
     before the first full lookback are NaN.
 
     With live feeds a row stands on the bar with which the last of them gives a session,
-    also where others have gone on by then; a session that one of them never gives is
+    even if others are already ahead; a session that one of them never gives is
     left out for all, as it is when bars are loaded. On other bars the lines are NaN.
 
     Params
@@ -187,7 +187,7 @@ class MarketFeatures(bt.Indicator):
 
 
 class TRMDecision(bt.Indicator, metaclass=MetaDecision):
-    """A policy's decision at each close, for those who trade on it in their own way.
+    """A policy's decision at each close, to trade on in your own way.
 
     Lines: `prob_<allocation>` for each allocation of the policy, `halt_prob`, and
     `allocation`, the class index. All are NaN while the policy abstains, and before
@@ -208,7 +208,7 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
     device : {"auto", "cpu", "cuda"}
         Where a checkpoint runs.
     allow_in_sample : bool
-        Let a checkpoint decide on sessions that it was trained on.
+        Let a checkpoint decide on sessions of its training span.
     decide_from : Timestamp, str or None
         First session on which to decide.
 
@@ -227,7 +227,7 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
         If neither checkpoint nor policy is given.
     BarsError
         If a feed is missing or gives no finished daily bars, feeds stand on different
-        sessions, or the volatility feed is no volatility index.
+        sessions, or the volatility feed is not a volatility index.
     CheckpointError
         If the policy cannot read the features that these feeds give.
     LookAheadError
@@ -271,7 +271,7 @@ class TRMDecision(bt.Indicator, metaclass=MetaDecision):
 
     @property
     def current(self) -> Decision | None:
-        """The decision at the current close; None where none was asked for."""
+        """The decision at the current close; None if none was requested."""
         found = self.decided.get(self._session())
         return None if found is None else found[0]
 

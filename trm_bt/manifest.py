@@ -136,7 +136,7 @@ def check_unchanged(folder: Path) -> None:
         )
         if os.path.lexists(path) and not is_own:
             raise RunError(
-                f"{path}: must be what this package wrote there, and was changed or "
+                f"{path}: must be what this package wrote there, but was changed or "
                 "replaced since. Move it away, or choose another --out."
             )
 
@@ -157,8 +157,7 @@ def check_target(target: Path) -> None:
         )
     if target.is_symlink():
         raise RunError(
-            f"{target}: is a symbolic link, and nothing is written through one. Give "
-            "the folder itself."
+            f"{target}: must not be a symbolic link. Give the folder itself."
         )
     try:
         above = target.absolute().parent
@@ -170,8 +169,8 @@ def check_target(target: Path) -> None:
     for folder in folders:
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise RunError(
-                f"{target}: must stand in a folder that can be written, and {folder} "
-                "is none. Choose another --out."
+                f"{target}: must be in a writable folder, but {folder} "
+                "is not. Choose another --out."
             )
 
 
@@ -201,11 +200,11 @@ def check_replaceable(target: Path, *, force: bool, marker: str | None = None) -
         )
     if marker is not None and not (target / marker).is_file():
         raise RunError(
-            f"{target}: must be a new folder or one that holds {marker}, and is "
+            f"{target}: must be a new folder or one that holds {marker}, but is "
             "neither. Choose another --out."
         )
     if not force:
         raise RunError(
-            f"{target}: is there already. Choose another --out, or pass --force to "
+            f"{target}: already exists. Choose another --out, or pass --force to "
             "replace it."
         )

@@ -31,7 +31,7 @@ _DAMAGES: Final = (
     *(ArithmeticError, AttributeError, LookupError, MemoryError),
     *(NotImplementedError, RecursionError, TypeError),
 )
-"""What pyarrow and pandas raise, beside `ValueError`, at metadata that is damaged."""
+"""What pyarrow and pandas raise, next to `ValueError`, at metadata that is damaged."""
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

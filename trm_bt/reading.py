@@ -21,7 +21,7 @@ RECORD_BYTES: Final = 2**24
 TABLE_BYTES: Final = 2**26
 """Largest size of a table, encoded."""
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""A pipe that nobody writes to is opened at once, and then refused."""
+"""A pipe without a writer is opened at once, and then refused."""
 
 
 def check_file(path: Path, limit: int) -> None:
@@ -43,9 +43,9 @@ def read_bytes(path: Path, limit: int) -> bytes:
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError("must be a regular file, and is a folder, pipe or device")
+            raise ValueError("must be a regular file, but is a folder, pipe or device")
         if status.st_size > limit:
-            raise ValueError(f"must have at most {limit:,} bytes, and has more")
+            raise ValueError(f"must have at most {limit:,} bytes, but has more")
         content = file.read(status.st_size + 1)
     if len(content) != status.st_size:
         raise ValueError("must not change while it is read")

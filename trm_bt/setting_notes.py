@@ -1,4 +1,4 @@
-"""What each setting does, in one sentence, and between which limits it may lie."""
+"""What each setting does, in one sentence, and its limits."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,86 +11,93 @@ from pydantic.fields import FieldInfo
 from trm_bt.config import TRMConfig
 
 NOTES: Final[Mapping[str, str]] = {
-    "seed": "Seed of every random draw; two runs of one seed are the same.",
-    "bars.long_bond": "What stands for TLT before it was listed: the fund VUSTX, a "
-    "bond priced from yields, or nothing.",
-    "bars.history": "What stands before SPY and VIX: nothing, or the S&P 500 and what "
-    "is estimated from it, back to 1962.",
-    "features.short_return_lookback": "Sessions of the shorter equity return.",
-    "features.long_return_lookback": "Sessions of the longer equity return.",
-    "features.volume_lookback": "Sessions whose mean volume today's is held against.",
-    "features.breadth_lookback": "Sessions of the average that members are above.",
-    "features.breadth_proxy_lookback": "Sessions that breadth is estimated from where "
+    "seed": "Seed of every random draw; two runs with one seed are equal.",
+    "bars.long_bond": "Substitute for TLT before it was listed: the fund VUSTX, a "
+    "bond priced from yields, or none.",
+    "bars.history": "Substitute before SPY and VIX: none, or the S&P 500 and "
+    "estimates from it, back to 1962.",
+    "features.short_return_lookback": "Sessions in the shorter equity return.",
+    "features.long_return_lookback": "Sessions in the longer equity return.",
+    "features.volume_lookback": "Sessions in the mean that today's volume is divided "
+    "by.",
+    "features.breadth_lookback": "Sessions in the average that members are compared "
+    "with.",
+    "features.breadth_proxy_lookback": "Sessions from which breadth is estimated if "
     "there are no members.",
-    "features.correlation_lookback": "Sessions of the correlation of equity and bond.",
-    "features.put_call_short_lookback": "Sessions of the put/call ratio's short mean.",
-    "features.put_call_long_lookback": "Sessions of the mean that it is divided by.",
-    "features.put_call_proxy_lookback": "Sessions of the volatility mean that stands "
-    "for it where there is no put/call ratio.",
-    "features.gini_lookback": "Sessions of returns that the Gini coefficient is over.",
-    "features.dispersion_lookback": "Sessions of the returns whose spread is measured.",
-    "features.efficiency_lookback": "Sessions of the efficiency ratio.",
-    "labels.horizon": "Sessions that a decision is held before it is judged.",
+    "features.correlation_lookback": "Sessions in the correlation of equity and bond.",
+    "features.put_call_short_lookback": "Sessions in the short mean of the put/call "
+    "ratio.",
+    "features.put_call_long_lookback": "Sessions in the mean that it is divided by.",
+    "features.put_call_proxy_lookback": "Sessions in the volatility mean that "
+    "replaces it if there is no put/call ratio.",
+    "features.gini_lookback": "Sessions of returns in the Gini coefficient.",
+    "features.dispersion_lookback": "Sessions in the returns whose dispersion is "
+    "measured.",
+    "features.efficiency_lookback": "Sessions in the efficiency ratio.",
+    "labels.horizon": "Sessions for which a decision is held before it is scored.",
     "labels.fill": "Whether a decision is filled at the next open or at its own close.",
-    "labels.objective": "What the best allocation is best by: profit, Sharpe ratio, or "
-    "mean less variance.",
-    "labels.risk_aversion": "Weight of the variance; with `mean_variance` alone.",
-    "labels.allocations": "The mixes to choose from, none for the eight.",
-    "model.architecture": "Two nets, one to reason and one to answer, or the one of "
-    "the paper.",
+    "labels.objective": "Criterion of the best allocation: profit, Sharpe ratio, or "
+    "mean minus variance.",
+    "labels.risk_aversion": "Weight of the variance; only with `mean_variance`.",
+    "labels.allocations": "Mixes to choose from, none for the eight.",
+    "model.architecture": "Two nets, one to reason and one to answer, or the single "
+    "net of the paper.",
     "model.hidden_dim": "Width of the network.",
     "model.num_latent_steps": "Reasoning steps before each answer.",
-    "model.num_recursion_cycles": "Cycles of reasoning and answering in a pass.",
-    "model.dropout": "Share of activations dropped in training; `dual` alone.",
-    "model.max_supervision_steps": "Most passes that a decision may take.",
-    "model.halt_threshold": "Probability of being right at which it stops earlier.",
-    "training.strategy_loss_weight": "Weight of naming the right allocation.",
-    "training.halt_loss_weight": "Weight of knowing whether the answer is right.",
-    "training.profit_loss_weight": "Weight of the expected utility of the answer.",
-    "training.target": "What is named: the label, the most utility, or a regime.",
-    "training.utility": "What an outcome is worth.",
-    "training.prior_sharpe": "Sharpe ratio that risk is assumed to be paid, none for "
-    "the means of the training rows; with `risk` alone.",
+    "model.num_recursion_cycles": "Cycles of reasoning and answering per pass.",
+    "model.dropout": "Share of activations dropped in training; only with `dual`.",
+    "model.max_supervision_steps": "Maximum number of passes per decision.",
+    "model.halt_threshold": "Probability of being right at which it stops early.",
+    "training.strategy_loss_weight": "Loss weight of naming the right allocation.",
+    "training.halt_loss_weight": "Loss weight of knowing whether the answer is right.",
+    "training.profit_loss_weight": "Loss weight of the expected utility of the answer.",
+    "training.target": "Target: the label, the highest utility, or a regime.",
+    "training.utility": "Utility of an outcome.",
+    "training.prior_sharpe": "Assumed Sharpe ratio, none for the means of the "
+    "training rows; only with `risk`.",
     "training.risk_aversion": "Weight of the variance in the utility.",
-    "training.class_weighting": "How much more a rare winner counts.",
+    "training.class_weighting": "Additional weight of rare winners.",
     "training.label_smoothing": "Share of the target spread over all allocations.",
-    "training.n_supervision_steps": "Passes over a batch, each with a step of its own.",
-    "training.epochs": "Most epochs.",
-    "training.max_batches_per_epoch": "Most batches of an epoch.",
+    "training.n_supervision_steps": "Passes over a batch, each with its own step.",
+    "training.epochs": "Maximum number of epochs.",
+    "training.max_batches_per_epoch": "Maximum number of batches per epoch.",
     "training.patience": "Epochs without a better validation loss before it stops.",
-    "training.batch_size": "Rows of a batch; fewer where there are few rows.",
+    "training.batch_size": "Rows per batch; fewer if there are few rows.",
     "training.learning_rate": "Largest learning rate.",
-    "training.beta1": "Memory of the optimiser's mean.",
-    "training.beta2": "Memory of the optimiser's variance.",
-    "training.weight_decay": "Pull of the parameters to zero.",
-    "training.warmup_fraction": "Share of the steps in which the rate rises.",
-    "training.max_warmup_steps": "Most steps in which it rises.",
-    "training.max_grad_norm": "Length to which gradients are cut.",
-    "training.grokfast_alpha": "Memory of the slow part of the gradient.",
-    "training.grokfast_lambda": "How much of the slow part is added; 0 for none.",
-    "training.ema_decay": "Memory of the average of parameters that is kept.",
-    "training.min_labels": "Fewest labels that a model is trained on.",
-    "training.validation_fraction": "Newest share of labels, which choose the epoch.",
-    "training.num_threads": "Threads of a training; another number is another model.",
-    "training.device": "Where models are trained; on another device, other bits.",
-    "walkforward.first_decision": "First date decided, none for as early as possible.",
+    "training.beta1": "Decay of the optimiser's first moment.",
+    "training.beta2": "Decay of the optimiser's second moment.",
+    "training.weight_decay": "Decay of the parameters towards zero.",
+    "training.warmup_fraction": "Share of the steps used for warm-up.",
+    "training.max_warmup_steps": "Maximum number of warm-up steps.",
+    "training.max_grad_norm": "Norm to which gradients are clipped.",
+    "training.grokfast_alpha": "Decay of the slow part of the gradient (GrokFast).",
+    "training.grokfast_lambda": "Factor of the slow part that is added; 0 for none.",
+    "training.ema_decay": "Decay of the average of the parameters.",
+    "training.min_labels": "Minimum number of labels to train a model.",
+    "training.validation_fraction": "Newest share of labels, used to choose the epoch.",
+    "training.num_threads": "Threads per training; another number gives another model.",
+    "training.device": "Device of training; another device gives other bits.",
+    "walkforward.first_decision": "First date to decide, none for the earliest "
+    "possible.",
     "walkforward.retrain_every": "Sessions between trainings.",
-    "walkforward.retrain_on": "Dates to retrain before, instead.",
-    "walkforward.window": "Newest labels trained on, none for all.",
-    "walkforward.embargo": "Further sessions before a decision that give no label.",
-    "walkforward.n_seeds": "Models averaged in a fold.",
+    "walkforward.retrain_on": "Dates before which to retrain, instead.",
+    "walkforward.window": "Number of newest labels to train on, none for all.",
+    "walkforward.embargo": "Additional sessions without labels before a decision.",
+    "walkforward.n_seeds": "Models averaged per fold.",
     "strategy.decision": "Hold the most probable allocation, or a blend of all by "
     "probability.",
     "strategy.n_averaged": "Decisions whose probabilities are averaged.",
-    "strategy.min_confidence": "Confidence below which what is held stays.",
-    "strategy.rebalance_band": "Distance from the target that is not traded.",
+    "strategy.min_confidence": "Confidence below which current holdings are kept.",
+    "strategy.rebalance_band": "Distance from the target below which nothing is "
+    "traded.",
     "strategy.min_trade_value": "Smallest order, in quote currency.",
-    "strategy.max_gap": "Gap at the open that cash is spared for; plain Cerebro alone.",
+    "strategy.max_gap": "Gap at the open that cash is reserved for; plain Cerebro "
+    "only.",
     "strategy.schedule": "When decisions are traded.",
     "backtest.initial_cash": "Cash at the start, in quote currency.",
     "backtest.cost_bps": "Cost of a trade in basis points of its value.",
 }
-"""By dotted name; a test holds these to the settings that there are."""
+"""By dotted name; a test compares these with the existing settings."""
 
 
 _KINDS: Final[Mapping[object, str]] = {int: "whole number", float: "number"}
@@ -120,7 +127,7 @@ def explained(settings: TRMConfig) -> Iterator[SettingNote]:
 
 
 def _allowed(field: FieldInfo) -> str:
-    """Say what a setting may be: its choices, or its kind and limits."""
+    """Return what a setting may be: its choices, or its kind and limits."""
     kind, marks, has_none = _unwrapped(field)
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))

@@ -3,7 +3,7 @@
 A task is a function with its arguments. What is made of it depends on nothing else, so
 that any process may do it, again if it was lost, and the bits are the same. A task
 whose result is kept has a key, the hash of everything that decides the result; its file
-is named by the key, and what is there is never done again.
+is named by the key, and a finished task is never run again.
 """
 
 import hashlib
@@ -34,11 +34,11 @@ OnResult = Callable[[str, bytes], object]
 T = TypeVar("T")
 
 
-def _tell_nobody(news: object) -> None:
-    """Drop news where nobody listens."""
+def _ignore(news: object) -> None:
+    """Drop news without a listener."""
 
 
-_listener: OnNews = _tell_nobody
+_listener: OnNews = _ignore
 """Of the process that a task is done in."""
 
 
@@ -132,8 +132,8 @@ class ResultFiles:
         if head != _head(key, value):
             raise RunError(
                 f"{path}: must hold the result of task {key[:16]} as it was written, "
-                f"and begins with {head[:80].decode(errors='replace')!r}. Remove it, "
-                "and the task is done again."
+                f"but begins with {head[:80].decode(errors='replace')!r}. Remove it "
+                "to run the task again."
             )
         return value
 
@@ -151,7 +151,7 @@ def _head(key: str, value: bytes) -> bytes:
 
 
 def tell(news: object) -> None:
-    """Send news of the task that this process is at to whoever listens."""
+    """Send news of the task of this process to the listener."""
     _listener(news)
 
 
@@ -171,7 +171,7 @@ class InThisProcess(Executor):
     """Does each task in this process, at once."""
 
     def __init__(self) -> None:
-        self.on_news: OnNews = _tell_nobody
+        self.on_news: OnNews = _ignore
 
     def submit(
         self, fn: Callable[..., T], /, *args: object, **kwargs: object
@@ -208,7 +208,7 @@ def as_done(
     executor: Executor,
     *,
     results: ResultFiles | None = None,
-    on_news: OnNews = _tell_nobody,
+    on_news: OnNews = _ignore,
     n_ahead: int = _IN_FLIGHT,
 ) -> Generator[Done, None, None]:
     """Do tasks, those that have no result file yet, and yield each when it is over.
@@ -220,7 +220,7 @@ def as_done(
     Parameters
     ----------
     tasks : iterable of Task
-        Drawn from as the work goes on.
+        Drawn from while the work proceeds.
     executor : Executor
         Who does them.
     results : ResultFiles, optional
@@ -233,12 +233,12 @@ def as_done(
     Yields
     ------
     Done
-        A task that failed carries its error, and the others go on.
+        A task that failed carries its error, and the others continue.
 
     Raises
     ------
     TRMError
-        If nobody is left to do the tasks.
+        If no worker is left to do the tasks.
     WorkerError
         If the code of a worker is not that of this process.
     """
@@ -340,8 +340,8 @@ def _settled(task: Task, future: "Future[_Reply]", keep: OnResult | None) -> Don
     except (BrokenProcessPool, CancelledError) as error:
         raise TRMError(
             f"The workers were lost before {task.name} was done, perhaps because "
-            "memory ran out or the cluster ended. Give the command again: what is done "
-            "is kept."
+            "memory ran out or the cluster ended. Run the command again: finished "
+            "work is kept."
         ) from error
     except Exception as error:  # whatever a task raises is its own
         return Done(task, error=error)

@@ -53,7 +53,7 @@ def import_seconds(module: str) -> float:
 
 
 def print_passes(model: TinyRecursiveModel, features: Tensor) -> None:
-    """Print a line a batch size: both forms batch by batch, the fastest turns added."""
+    """Print a line per batch size: both forms, batch by batch, fastest turns added."""
     plain = PlainModel(model).eval()
     found = model.predict(features).logits
     for n in BATCHES:

@@ -1,8 +1,8 @@
 """The look-ahead audit of your own features, labels and policies.
 
-Every function here takes a function of yours, calls it on bars and on counterfactual
-bars that share their past, and returns an `AuditResult`. Its `difference` is None where
-nothing known by a cut depends on what came after it. See docs/audit.md.
+Every function here takes your function, calls it on bars and on counterfactual bars
+with the same past, and returns an `AuditResult`. Its `difference` is None if nothing
+known by a cut depends on later bars. See docs/audit.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,8 +49,8 @@ def audit_features(
     Raises
     ------
     ConfigError
-        If the function fails on all bars, returns something else, gives another result
-        a second time, or does not depend on the bars it is given.
+        If the function fails on all bars, returns another type, is not reproducible, or
+        does not depend on the given bars.
 
     Examples
     --------
@@ -133,8 +133,7 @@ def audit_policy(
     build : callable
         From `Bars` to a `Policy`, which then decides on the ten features of the same
         bars in one batch, or to decisions (weights, signals, classes) by session. What
-        it learns from the bars it is given, it must have known at each session that it
-        decides.
+        it learns from the given bars must have been known at each decided session.
     bars, settings
         As in `audit_features`.
     n_rows : int, optional

@@ -17,7 +17,7 @@ def audit_cerebro(
     bars: Bars,
     settings: AuditSettings | None = None,
 ) -> list[AuditResult]:
-    """Audit everything a Cerebro does, whoever wrote its strategies.
+    """Audit everything a Cerebro does, with any strategies.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _evaluation(run: RecordedRun) -> Evaluation:
     """Return the tables of a run, each row with the session on which it is known."""
     if run.decides_from is None:
         raise ConfigError(
-            "trades: every strategy must come to its first `next`, and one never does. "
+            "trades: every strategy must come to its first `next`, but one never does. "
             "Give more bars or shorter lookbacks."
         )
     tables = {

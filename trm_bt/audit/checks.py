@@ -121,7 +121,7 @@ class Evaluation:
     cuts_from : Timestamp or None
         First session that makes sense as a cut; None for all.
     keeps_calendar : bool
-        Whether counterfactual bars must go on after the cut, on the real sessions.
+        Whether counterfactual bars must continue after the cut, on the real sessions.
     """
 
     tables: dict[str, DatedTable]
@@ -219,13 +219,13 @@ class RunningCheck:
             sessions = bars.bars.sessions
             raise ConfigError(
                 f"{self._name}: must work on all bars, {sessions[0].date()} "
-                f"to {sessions[-1].date()}, and raises {one_line(error)}."
+                f"to {sessions[-1].date()}, but raises {one_line(error)}."
             ) from error
         found = self._compare(first, again, bars)
         if found is not None:
             raise ConfigError(
-                f"{self._name}: must give the same result for the same bars, and a "
-                f"second time gives another: {found}. Seed what is random."
+                f"{self._name}: must give the same result for the same bars, but a "
+                f"second run gives another: {found}. Seed the random numbers."
             )
         return first
 
@@ -268,8 +268,8 @@ class RunningCheck:
                 return
         raise ConfigError(
             f"{self._name}: does not depend on the bars: with other prices on the same "
-            "sessions it gives the same result. Read the bars that are given; audit "
-            "what reads dates alone together with what reads prices."
+            "sessions it gives the same result. Read the given bars; audit "
+            "code that reads only dates together with code that reads prices."
         )
 
     def result(
@@ -293,7 +293,7 @@ class RunningCheck:
             return self._evaluate(replace(bars, bars=copy.deepcopy(bars.bars)))
         except SystemExit as error:  # else it would choose the exit code of the audit
             raise ConfigError(
-                f"{self._name}: must return a result, and ends the program with exit "
+                f"{self._name}: must return a result, but ends the program with exit "
                 f"code {error.code}."
             ) from error
 

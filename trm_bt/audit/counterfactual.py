@@ -80,7 +80,7 @@ def counterfactuals_at(
         what is known at that open can be compared too. What depends on this open any
         earlier still shows where the bars are cut.
     keeps_calendar : bool
-        Let bars go on after the cut, on the sessions as they are, because something
+        Continue the bars after the cut, on the sessions as they are, because something
         made of whole weeks or months rightly knows where one ends.
     """
     if not keeps_calendar:
@@ -106,7 +106,7 @@ def with_other_future(
     """Return bars with another, plausible future after the close of `cut`.
 
     Every later move is mirrored (a rise by a tenth becomes a fall by a tenth, in
-    logarithms), a random drift is added, volumes are drawn anew, a quarter of the
+    logarithms), a random drift is added, volumes are drawn again, a quarter of the
     sessions is missing, and the bars end after `N_OTHER_SESSIONS`.
 
     Parameters
@@ -151,7 +151,7 @@ def with_other_past(bars: Bars, generator: np.random.Generator) -> Bars:
     """Return bars of the same roles, columns and sessions with every value changed.
 
     Each session's prices, volumes and ratios are moved by about two per cent, by one
-    factor a session, which leaves a bar's high above its low; rates by a difference.
+    factor per session, which leaves a bar's high above its low; rates by a difference.
     """
     frames: dict[str, Any] = {}
     for role, values in bars.by_role().items():

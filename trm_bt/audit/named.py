@@ -114,6 +114,6 @@ def load_function(name: str, option: str) -> Callable[..., object]:
         what = "is none" if hasattr(module, attribute) else "is missing"
         raise ConfigError(
             f"{option}: '{attribute}' of the module '{module_name}' must be a "
-            f"function, and {what}."
+            f"function, but {what}."
         )
     return function

@@ -194,7 +194,7 @@ def train_frozen(
     Parameters
     ----------
     bars : Bars
-        Bars that may go on after the freeze.
+        Bars that may continue after the freeze.
     frozen_on : Timestamp
         Last session that the model may know.
     config : TRMConfig

@@ -49,7 +49,7 @@ def audit_training(
         name (scaler, parameters, chosen settings). It may use what is known at the
         close of the freeze, and nothing else.
     bars : Bars
-        Bars that go on after the freeze.
+        Bars that continue after the freeze.
     settings : AuditSettings, optional
         Seed and tolerance.
     freezes : DatetimeIndex of shape (n_freezes,), optional
@@ -157,7 +157,7 @@ def audit_split(
             f"known by {late.min().date()}",
             f"validation starts {validation_start.date()}",
         )
-    detail = f"{len(late)} of {len(known_on)} training labels known too late"
+    detail = f"{len(late)} of {len(known_on)} training labels are known too late"
     return AuditResult("split", detail, n_values=len(known_on), difference=found)
 
 

@@ -1,4 +1,4 @@
-"""The command line: one sub-command a stage, and the only package that prints.
+"""The command line: one sub-command per stage, and the only package that prints.
 
 Exit codes: 0 done, 1 the job failed, 2 bad usage or bad input, 70 a bug of this
 package, 130 interrupted by Ctrl-C.
@@ -37,13 +37,13 @@ _BAD_INPUT: Final = 2
 _BUG: Final = 70
 _INTERRUPTED: Final = 130
 _LONGEST_PATH: Final = 255
-_TRAINED: Final = "Give the same command again: models that are trained are kept."
-_GOING_ON: Final = {
+_TRAINED: Final = "Run the same command again: trained models are kept."
+_RESUMING: Final = {
     "run": _TRAINED,
     "walkforward": _TRAINED,
-    "train": "Give the same command again to go on.",
-    "fetch": "Give the same command again: what was fetched is kept.",
-    "sweep": "Give the same command again: trials that are done are kept.",
+    "train": "Run the same command again to resume.",
+    "fetch": "Run the same command again: fetched bars are kept.",
+    "sweep": "Run the same command again: finished trials are kept.",
 }
 
 
@@ -52,20 +52,20 @@ def main() -> None:
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # of a locale that lacks a character
+        if isinstance(stream, TextIOWrapper):  # a locale may lack a character
             stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             _run(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of a pipe has gone, `head` for one
+    except BrokenPipeError:  # the reader of the pipe closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(_FAILED) from None
     except KeyboardInterrupt as interrupt:
         is_terminated = interrupt.args == (signal.SIGTERM,)
         _fail(
-            f"Interrupted. {_how_to_go_on(sys.argv[1:])}",
+            f"Interrupted. {_how_to_resume(sys.argv[1:])}",
             _FAILED if is_terminated else _INTERRUPTED,
         )
     except CycloptsError as error:
@@ -78,7 +78,7 @@ def main() -> None:
     except OSError as error:
         _fail(f"The job failed: {_reason(error)}.", _FAILED)
     except MemoryError:
-        _fail("The job failed: there is not enough memory for it.", _FAILED)
+        _fail("The job failed: not enough memory.", _FAILED)
     except Exception as error:
         logging.getLogger(__name__).debug("the bug", exc_info=True)
         _fail(
@@ -88,16 +88,16 @@ def main() -> None:
         )
 
 
-def _how_to_go_on(tokens: list[str]) -> str:
-    """Say what becomes of a command that was interrupted."""
+def _how_to_resume(tokens: list[str]) -> str:
+    """Say how to resume a command that was interrupted."""
     command = tokens[0] if tokens else ""
     if command == "train" and "--resume" not in tokens:
-        return "Add --resume to go on where it was."
-    return _GOING_ON.get(command, "Nothing is left half written: give it again.")
+        return "Run it again with --resume."
+    return _RESUMING.get(command, "No partial result was left: run it again.")
 
 
 def _reason(error: OSError) -> str:
-    """Say which file an error is of, and why, without a number."""
+    """Say which file failed and why, without an error number."""
     if error.filename is None:
         return reason_of(error)
     name = str(error.filename)
@@ -149,8 +149,8 @@ def _keep_traceback() -> str:
             traceback.print_exc(file=file)
     except OSError as error:
         why = reason_of(error)
-        return f"Its traceback could not be written: {why}. Add -vv to see it."
-    return f"Please open an issue of the project with its traceback, {path}."
+        return f"Its traceback could not be written: {why}. Run it with -vv to see it."
+    return f"Please open an issue and attach its traceback, {path}."
 
 
 def _interrupt(number: int, _: object) -> NoReturn:

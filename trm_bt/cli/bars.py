@@ -31,12 +31,12 @@ def sample(
 ) -> None:
     """Show what the embedded sample is derived from; with --out, export it.
 
-    It begins in 1990, and in 1962 where --start lies before that.
+    It begins in 1990, or in 1962 if --start is earlier.
 
     Parameters
     ----------
     out : Path, optional
-        Folder for one CSV file a role.
+        Folder for one CSV file per role.
     """
     from trm_bt.feeds import load_bars
     from trm_bt.files import staged_folder
@@ -62,7 +62,7 @@ def fetch(
     time_limit: Annotated[float | None, Parameter(validator=Number(gte=0))] = None,
     terminal: Terminal = Terminal(),
 ) -> None:
-    """Bring the store of raw bars up to date from Yahoo Finance.
+    """Update the store of raw bars from Yahoo Finance.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def fetch(
     symbols : str
         More symbols, separated by commas.
     time_limit : float, optional
-        Seconds after which existing copies must serve, by default ten minutes.
+        Seconds after which existing copies are used, by default ten minutes.
     """
     import pandas as pd
 
@@ -99,7 +99,7 @@ def fetch(
     if missing:
         raise FetchError(
             f"{', '.join(missing)} could not be fetched, and {vendor.folder} has no "
-            "copy. Try again later, or use files of your own with --bars DIR."
+            "copy. Try again later, or use your own files with --bars DIR."
         )
 
 
@@ -107,9 +107,9 @@ def fetch(
 def validate(
     source: BarsOptions = BarsOptions(), terminal: Terminal = Terminal()
 ) -> None:
-    """Check every symbol against the calendar, the rules of prices and its role.
+    """Check every symbol against the calendar, the price rules and its role.
 
-    Shows a line a symbol and what was found; with --verbose each rule it was held to.
+    Prints one line per symbol, then the findings; with --verbose every rule checked.
     """
     from trm_bt.feeds.validate import validate_source
 

@@ -1,4 +1,4 @@
-"""What a model learns from: features and labels."""
+"""Training data of a model: features and labels."""
 
 from trm_bt.cli.options import InputOptions, OutputOptions, app
 from trm_bt.cli.tables import feature_table, label_tables
@@ -24,7 +24,7 @@ def features(
     out = output.out
     if out.suffix in {".csv", ".parquet"}:
         raise RunError(
-            f"{out}: must be a folder, which gets features.parquet, features.csv, "
+            f"{out}: must be a folder, for features.parquet, features.csv, "
             f"features.json and features.png. Choose --out {out.with_suffix('')}."
         )
     check_replaceable(out, marker="features.json", force=output.force)

@@ -16,15 +16,15 @@ def decide_command(
     device: DeviceOption = "auto",
     terminal: Terminal = Terminal(),
 ) -> None:
-    """Say what a model holds after the last session of the bars, and why.
+    """Show what a model holds after the last session of the bars, and why.
 
     Parameters
     ----------
     checkpoint : Path
         A checkpoint, a walk-forward set, or the folder of a finished run.
     portfolio : Path, optional
-        JSON such as {"cash": 1000, "SPY": 10}: also print the orders that bring it
-        there.
+        JSON such as {"cash": 1000, "SPY": 10}: also print the orders that reach the
+        weights.
     """
     from trm_bt.runs.decide import decide, open_model
     from trm_bt.runs.portfolio import Portfolio

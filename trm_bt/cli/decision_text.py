@@ -26,7 +26,7 @@ def decision_lines(report: "DecisionReport") -> list[str]:
         )
     lines = [said]
     if report.weights is None:
-        lines.append("No weights were ever decided: what is held stays.")
+        lines.append("No weights have been decided yet: current holdings are kept.")
     else:
         shares = ", ".join(f"{k} {v:.1%}" for k, v in report.weights.items())
         lines.append(f"Weights, decided on {report.weights_decided_on}: {shares}.")
@@ -71,9 +71,9 @@ def _change_line(report: "DecisionReport") -> str:
 
 
 def _order_lines(orders: "Sequence[PlannedOrder]") -> list[str]:
-    """Return a line an order."""
+    """Return one line per order."""
     if not orders:
-        return ["No order: the portfolio is there."]
+        return ["No orders: the portfolio already has these weights."]
     return [
         f"{order.side} {order.shares} {order.symbol} at the next open, sized from "
         f"{order.price:.2f}"

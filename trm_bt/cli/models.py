@@ -1,4 +1,4 @@
-"""Models: train one, backtest it, and audit what looks ahead."""
+"""Models: train one, backtest it, and audit it for look-ahead."""
 
 import re
 import time
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _BASIS_POINT: Final = 1e-4
 _HEADER: Final = (
     "epoch   loss: all   name   halt  profit | validation: loss  accuracy (majority)"
-    "  bp a session (best fixed) |   rate   left"
+    "  bp per session (best fixed) |   rate   left"
 )
 _SHORT_HEADER: Final = (
     "epoch   loss: train       validation  accuracy (majority)    left"
@@ -52,7 +52,7 @@ class TrainOptions:
     out: Path | None = None
     """Folder of the checkpoint."""
     resume: bool = False
-    """Resume a training that was killed."""
+    """Resume an interrupted training."""
     self_check: bool = False
     """Only check that training works; no --out."""
     force: ForceOption = False
@@ -69,9 +69,7 @@ def train_command(
     """Train one model on all labels of the bars and save it as a checkpoint."""
     request = inputs.request(device)
     if training.self_check == (training.out is not None):
-        raise ConfigError(
-            "Give `--out` to train or `--self-check` to check, one of them."
-        )
+        raise ConfigError("Give either `--out` to train or `--self-check` to check.")
     if training.out is None:
         _check_training(request, terminal)
         return
@@ -91,7 +89,7 @@ def train_command(
 
 
 class EpochLines:
-    """Turn the progress of a training into a bar and a line an epoch.
+    """Turn the progress of a training into a bar and one line per epoch.
 
     Losses are means over the epoch. "majority" is the accuracy of always naming the
     majority class of the validation rows, "best fixed" the utility of the best single
@@ -140,7 +138,7 @@ def _line(progress: "TrainingProgress", epoch: "EpochRecord", seconds_left: int)
         f"{epoch.train_strategy_loss:6.3f} {epoch.train_halt_loss:6.3f} "
         f"{epoch.train_profit_loss:7.3f} | "
         f"{epoch.validation_loss:16.4f}  {epoch.validation_accuracy:8.1%} "
-        f"({progress.majority_accuracy:8.1%})  {utility:12.2f} ({fixed:10.2f}) | "
+        f"({progress.majority_accuracy:8.1%})  {utility:14.2f} ({fixed:10.2f}) | "
         f"{epoch.learning_rate:.1e} {left:>6}"
     )
 
@@ -158,7 +156,7 @@ def _check_training(request: "RunRequest", terminal: Terminal) -> None:
     failed = [check.name for check in checks if not check.is_passed]
     if failed:
         raise TRMError(
-            f"{len(failed)} of {len(checks)} checks of the training failed: "
+            f"{len(failed)} of {len(checks)} training checks failed: "
             f"{', '.join(failed)}. See `docs/training.md` for what each needs."
         )
 
@@ -173,14 +171,14 @@ def backtest(
     allow_in_sample: bool = False,
     terminal: Terminal = Terminal(),
 ) -> None:
-    """Backtest an existing checkpoint, beside SPY and the fixed mixes.
+    """Backtest an existing checkpoint alongside SPY and the fixed mixes.
 
     Parameters
     ----------
     checkpoint : Path
         A checkpoint, or a folder of checkpoints.
     allow_in_sample : bool
-        Also decide sessions that the model was trained on; marked everywhere.
+        Also decide sessions of the training span; every output is marked.
     """
     from trm_bt.runs.backtest import backtest_checkpoint
 
@@ -206,7 +204,7 @@ def backtest(
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
-    """What to audit, and how strictly."""
+    """What to audit and how strictly."""
 
     checkpoint: Path | None = None
     """Audit the decisions and trades of this checkpoint too."""
@@ -219,12 +217,12 @@ class AuditOptions:
     cerebro: str | None = None
     """Audit module:function, from Bars to a Cerebro."""
     cuts: str = "200"
-    """Sessions to cut after, or 'all'; trainings have two freezes instead."""
+    """Number of sessions to cut after, or 'all'; training has two freezes instead."""
     rtol: Annotated[float, Parameter(validator=Number(gte=0))] = 1e-6
-    """Relative tolerance on numbers of your functions."""
+    """Relative tolerance for the results of your functions."""
 
     def functions(self) -> dict[str, str]:
-        """Return the names of the user's functions by what each is for."""
+        """Return the names of the user's functions by kind."""
         kinds = ("features", "policy", "training", "cerebro")
         given = {kind: getattr(self, kind) for kind in kinds}
         return {kind: name for kind, name in given.items() if name is not None}
@@ -249,13 +247,13 @@ def audit_command(
     workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
-    """Audit this set-up, or functions of your own, for look-ahead."""
+    """Audit this set-up, or your own functions, for look-ahead."""
     from trm_bt.audit.checks import AuditSettings
     from trm_bt.runs.request import requested_bars
 
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
     if functions and audit.checkpoint is not None:
-        raise ConfigError("`--checkpoint` goes with this set-up, not with your own.")
+        raise ConfigError("`--checkpoint` is for this set-up, not your own functions.")
     request, runner = inputs.request(), workers.workers(1)
     with terminal.progress() as progress:
         settings = AuditSettings(n_cuts, config.seed, audit.rtol, progress)
@@ -280,6 +278,6 @@ def audit_command(
     leaks = [result for result in results if result.difference is not None]
     if leaks:
         raise LookAheadError(
-            f"{len(leaks)} of {len(results)} checks found what depends on the future, "
-            f"first {leaks[0].name}: {leaks[0].difference}."
+            f"{len(leaks)} of {len(results)} checks found values that depend on the "
+            f"future, first {leaks[0].name}: {leaks[0].difference}."
         )

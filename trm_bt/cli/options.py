@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _shown(default: object) -> str | None:
-    """Return a default as help shows it; that of a flag goes without saying."""
+    """Return a default as help shows it, None for a flag."""
     shown = " ".join(default) if isinstance(default, tuple) else str(default)
     return shown if default else None
 
@@ -43,7 +43,7 @@ app.register_install_completion_command(help="Install completion for your shell.
 def show_completion(
     shell: Literal["bash", "zsh", "fish", "powershell"] | None = None,
 ) -> None:
-    """Print the completion script of a shell, by default of yours."""
+    """Print the completion script of a shell, by default yours."""
     print(app.generate_completion(shell=shell))
 
 
@@ -54,7 +54,7 @@ DeviceOption = Annotated[
     Device,
     Parameter(
         name="--device",
-        help="Where models decide; with cuda they are trained there too.",
+        help="Device on which models decide; cuda also trains them there.",
     ),
 ]
 ForceOption = Annotated[
@@ -80,9 +80,9 @@ class BarsOptions(SpanOptions):
     bars: str = "sample"
     """'sample', 'yahoo', or a folder of bars."""
     accept: tuple[str, ...] = ()
-    """Overrule a rule of `trm-bt validate`, as RULE or RULE:SYMBOL; may be repeated."""
+    """Override a rule of `trm-bt validate`, as RULE or RULE:SYMBOL; may be repeated."""
     strict: bool = False
-    """Refuse bars that are odd as well, unless --accept takes it."""
+    """Also refuse bars with warnings, unless --accept overrides the rule."""
 
     def universes(self) -> tuple[str, ...]:
         """Return all bars that are given, those to decide first."""
@@ -103,8 +103,8 @@ class SettingsOptions:
     config: Path | None = None
     """Settings as JSON; see `trm-bt config`."""
     allocations: Path | None = None
-    """Allocations of your own instead of the eight: JSON of shares of equity and bond
-    by name; the rest is cash."""
+    """Your own allocations instead of the eight: JSON with the shares of equity and
+    bond by name; the rest is cash."""
 
     def settings(self) -> TRMConfig:
         """Return the settings of the files, else the defaults."""
@@ -165,8 +165,7 @@ class CrisesOptions(InputOptions):
     """Which bars, settings and crises."""
 
     crises: CrisisSet = "twelve"
-    """Crises that have a page of their own: the twelve, or seven of 1962 to 1990
-    too."""
+    """Crises that get their own page: the twelve, or also seven from 1962 to 1990."""
 
     def request(self, device: Device = "auto") -> "RunRequest":
         """Return the request that these options make."""
@@ -181,9 +180,9 @@ class TrainingOptions(SeededSettingsOptions, InputOptions):
     """'sample', 'yahoo', or a folder of bars; where several are given, the first is
     decided, and models are trained on all."""
     inputs: tuple[str, ...] = ()
-    """What a model reads: 'core' is SPY, TLT and VIX with proxies for the rest, 'all'
-    takes what the bars have, or name members, put_call or symbols; may be repeated. By
-    default core, on the sample all."""
+    """Inputs of a model: 'core' is SPY, TLT and VIX with proxies for the rest, 'all'
+    every input that the bars have; or members, put_call or symbols by name; may be
+    repeated. The default is core, on the sample all."""
 
     def universes(self) -> tuple[str, ...]:
         """Return all bars that are given, those to decide first."""
@@ -207,20 +206,20 @@ class RunOptions(TrainingOptions, CrisesOptions):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
-    """Who does the work."""
+    """Which processes do the work."""
 
     executor: ExecutorName = "local"
-    """Processes of this machine, or a cluster of Dask."""
+    """Processes on this machine, or a Dask cluster."""
     jobs: Positive | None = None
-    """Tasks done at a time on this machine, by default one a processor; compare, audit
-    and report begin with fewer."""
+    """Tasks run at a time on this machine, by default one per processor, and fewer for
+    compare, audit and report."""
     scheduler: str | None = None
     """Dask scheduler, as tcp://host:port; by default a cluster on this machine."""
     dashboard: str | None = None
-    """Where a cluster on this machine shows its dashboard, as 127.0.0.1:8787."""
+    """Dashboard address of a cluster on this machine, as 127.0.0.1:8787."""
 
     def workers(self, n_local: int | None = None) -> Workers:
-        """Return which processes do the tasks, `n_local` of them unless one said."""
+        """Return which processes run the tasks, by default `n_local`."""
         n_jobs = n_local if self.executor == "local" else None
         n_jobs = self.jobs or n_jobs
         return Workers(self.executor, n_jobs, self.scheduler, self.dashboard)
@@ -232,7 +231,7 @@ class OutputOptions:
     """Where the result goes."""
 
     out: Path
-    """Folder of the result."""
+    """Folder for the result."""
     force: ForceOption = False
 
 

@@ -58,26 +58,26 @@ def run_command(
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class FoldOptions:
-    """When a walk-forward retrains and on what; None as the settings say."""
+    """When a walk-forward retrains and on what; None for the settings."""
 
     first_decision: Annotated[str | None, Parameter(name="--from")] = None
     """First session to decide, YYYY-MM-DD."""
     retrain_every: Annotated[Positive | None, Parameter(name="--every")] = None
     """Sessions between trainings."""
     retrain_on: tuple[str, ...] | None = None
-    """A date to retrain before, YYYY-MM-DD; may be repeated."""
+    """Date before which to retrain, YYYY-MM-DD; may be repeated."""
     window: Positive | None = None
-    """Train on this many of the newest labels, by default on all."""
+    """Number of newest labels to train on, by default all."""
     embargo: NotNegative | None = None
-    """Further sessions that give no label before a model's first decision."""
+    """Additional sessions without labels before a model's first decision."""
     n_seeds: Annotated[Positive | None, Parameter(name="--seeds")] = None
-    """Models averaged in a fold."""
+    """Models averaged per fold."""
 
     def apply(self, settings: TRMConfig) -> TRMConfig:
-        """Return the settings with what the command line says about the folds."""
+        """Return the settings with the fold options of the command line."""
         if self.retrain_on and self.retrain_every is not None:
             raise ConfigError(
-                "--every and --retrain-on both say when folds begin, got both. "
+                "--every and --retrain-on both set when folds begin, got both. "
                 "Give one."
             )
         given = {key: value for key, value in asdict(self).items() if value is not None}
@@ -103,7 +103,7 @@ def walkforward_command(
 ) -> None:
     """Retrain on a schedule, decide out of sample, backtest and report.
 
-    The same command again resumes.
+    Run the same command again to resume.
     """
     request = inputs.request(device)
     settings = folds.apply(request.config)
@@ -114,16 +114,16 @@ def walkforward_command(
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ComparisonOptions(SpanOptions):
-    """What a run is compared on."""
+    """How a run is compared."""
 
     bars: str | None = None
-    """Where the bars of the run are now, if they have moved."""
+    """Where the bars of the run are now, if they were moved."""
     trials: Path | None = None
-    """Folder of the trials log, by default trials beside the run."""
+    """Folder of the trials log, by default trials next to the run."""
     earlier_trials: NotNegative = 0
     """Trials made before the log began."""
     draws: Annotated[int, Parameter(validator=Number(gte=100, lte=100_000))] = 2000
-    """Histories drawn for each test."""
+    """Resampled histories per test."""
     seed: Seed = 0
     """Seed of the draws."""
 
@@ -141,20 +141,20 @@ class ComparisonOptions(SpanOptions):
 
 @app.command(name="compare")
 def compare_command(
-    *run_folders: Annotated[Path, Parameter(help="Folder of a finished run, or more.")],
+    *run_folders: Annotated[Path, Parameter(help="Folders of finished runs.")],
     comparison: ComparisonOptions = ComparisonOptions(),
     out: Path | None = None,
     force: ForceOption = False,
     workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
-    """Compare a run with benchmarks, and test its lead; or put runs side by side.
+    """Compare a run with benchmarks and test its lead, or put runs side by side.
 
     Parameters
     ----------
     out : Path, optional
-        Folder of the result, by default RUN_FOLDER/comparison, or one beside the first
-        of several runs.
+        Folder for the result, by default RUN_FOLDER/comparison, or a folder beside the
+        first of several runs.
     """
     if not run_folders:
         raise ConfigError("`compare` needs the folder of a finished run, got none.")
@@ -163,8 +163,8 @@ def compare_command(
         return
     if comparison != ComparisonOptions():
         raise ConfigError(
-            f"Options of a comparison with benchmarks go with one run, got "
-            f"{len(run_folders)}. Give --out and --force alone."
+            f"Options for a comparison with benchmarks apply to one run, got "
+            f"{len(run_folders)}. Give only --out and --force."
         )
     from trm_bt.runs.side_by_side import PAGE, place_beside, side_by_side
 
@@ -220,14 +220,14 @@ def report_command(
     workers: WorkerOptions = WorkerOptions(),
     terminal: Terminal = Terminal(),
 ) -> None:
-    """Build the pages of a finished run again.
+    """Rebuild the pages of a finished run.
 
     Parameters
     ----------
     crises : Path, optional
-        JSON or CSV of windows of your own.
+        JSON or CSV file of your own windows.
     quantstats : {"measures", "full"}
-        'full' also links each tearsheet to the page that QuantStats makes, untouched.
+        'full' also links each tearsheet to the unmodified QuantStats page.
     """
     from trm_bt.market.crises import read_crises
     from trm_bt.report import build
@@ -257,9 +257,9 @@ def config_command(
     Parameters
     ----------
     preset : {"shipped", "seed", "risk"}, optional
-        Settings of a name instead of a file.
+        Named settings instead of a file.
     explain_all : bool
-        Print what each setting does and what it may be, instead.
+        Print what each setting does and its range instead.
     """
     settings = given.settings()
     if preset is not None:
@@ -283,7 +283,7 @@ def _run(
     workers: WorkerOptions,
     terminal: Terminal,
 ) -> None:
-    """Make a run; print its two tables and where its page is."""
+    """Make a run, then print its tables and the path of its page."""
     from trm_bt.runs.run import run
 
     with terminal.progress() as progress:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _RANKED: Final = 20
 _ERRORS_SHOWN: Final = 5
 _IN_A_LINE: Final = (
-    *("done", "failed", "running", "to go", "a minute", "minutes left"),
+    *("done", "failed", "running", "left", "per minute", "minutes left"),
 )
 
 
@@ -58,7 +58,7 @@ def state_counts(state: "SweepState", counts: "Counts") -> dict[str, str]:
     running = state.n_running(counts)
     return {
         "in all": count(counts.n_total),
-        "there before": count(counts.n_found),
+        "already done": count(counts.n_found),
         "done": count(counts.n_done),
         "failed": count(counts.n_failed),
         "running": "?" if running is None else count(running),

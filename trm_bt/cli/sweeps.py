@@ -46,7 +46,7 @@ class SweepInputs(TrainingOptions):
     """Which universes, settings and seed a sweep begins with."""
 
     bars: tuple[str, ...] = ("sample",)
-    """'sample', 'yahoo', or a folder of bars; each one given is a universe."""
+    """'sample', 'yahoo', or a folder of bars; may be repeated, each is a universe."""
 
     def requests(self, device: Device) -> "tuple[RunRequest, ...]":
         """Return a walk-forward of each universe."""
@@ -64,18 +64,18 @@ class SweepOptions:
     """JSON: a list of values for each setting by dotted name, such as
     {"labels.horizon": [5, 10]}, or a list of objects of settings."""
     seeds: Positive = 1
-    """Seeds of each setting."""
+    """Seeds per setting."""
     sampler: SamplerName = "grid"
-    """All points; a random draw; or what optuna proposes."""
+    """All points, a random draw, or what optuna proposes."""
     points: Positive | None = None
     """Points that random and optuna try."""
     sampler_seed: Seed = 0
-    """Seed of the two."""
+    """Seed of random and optuna."""
     utility: SweepUtility = "sharpe"
     """What settings are ranked by: the annual Sharpe ratio in excess of cash, or the
-    mean less 1.5 times the variance."""
+    mean minus 1.5 times the variance."""
     dry_run: bool = False
-    """Only check the settings, do one fold, and say how long all would take."""
+    """Only check the settings, run one fold and estimate the time of all."""
 
 
 @app.command(name="sweep")
@@ -90,7 +90,7 @@ def sweep_command(
 ) -> None:
     """Try settings, seeds and universes, each by a walk-forward, and rank them.
 
-    The same command again resumes.
+    Run the same command again to resume.
     """
     from trm_bt.runs.grid import Sampler, SweepRequest, read_grid
     from trm_bt.runs.sweep import measure, sweep
@@ -137,7 +137,7 @@ def _estimate(found: "Estimate", workers: WorkerOptions) -> str:
 
 @contextmanager
 def _live(terminal: Terminal) -> "Iterator[OnState]":
-    """Yield what shows a sweep: a table on a terminal, else now and then a line."""
+    """Yield what shows a sweep: a table on a terminal, else a line at intervals."""
     console = Console(stderr=True)
     if terminal.quiet:
         yield id
@@ -169,7 +169,7 @@ def runs_command(folder: Path, /, *, terminal: Terminal = Terminal()) -> None:
     Parameters
     ----------
     folder : Path
-        Their folder.
+        Folder to list.
     """
     from trm_bt.runs.listing import list_runs
 

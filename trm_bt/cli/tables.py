@@ -46,7 +46,7 @@ _COMPARE_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
     ">Sharpe": ("sharpe", number),
     ">lead": ("difference", signed),
     ">p": ("p_corrected", _p),
-    "?>shows": ("detectable", number),
+    "?>MDE": ("detectable", number),
     "?>CAGR": ("cagr", percent),
     "?>volatility": ("volatility_annual", percent),
     ">drawdown": ("max_drawdown", percent),
@@ -61,7 +61,7 @@ _COMPARE_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
 def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
     """Return a row for each crisis of a run."""
     table = fitted(
-        "Crises, each decided by a model that was frozen before it",
+        "Crises, each decided by a model frozen before it",
         *("crisis", "?>sessions", "?>trained until", "?>steps", ">trm", ">spy"),
         *(">60/40", ">drawdown trm", ">spy", ">60/40"),
     )
@@ -140,9 +140,9 @@ def compare_table(record: "ComparisonRecord") -> Table:
         figures = _figures(_COMPARE_COLUMNS, row, leads.get(name))
         table.add_row(name, *figures, style=style)
     table.caption = (
-        "Lead: of trm by Sharpe ratio, with its corrected p. Shows: the smallest lead "
-        "that these sessions show with 80% power. Turnover: annual. "
-        f"Costs: of the end value, {record.cost_bps:g} basis points of each trade. "
+        "Lead: Sharpe ratio of trm minus this one, with its corrected p. MDE: the "
+        "smallest lead that is detectable with 80% power. Turnover: annual. "
+        f"Costs: of the end value, at {record.cost_bps:g} basis points per trade. "
         f"Cash {record.cash.rstrip('.')}. Dim: known only afterwards."
     )
     return table
@@ -197,9 +197,9 @@ def provenance_table(bars: "BarsRecord") -> Table:
 
 
 def verdict_table(reports: "Sequence[SymbolReport]") -> Table:
-    """Return a row for each symbol: span, rows, what was found, verdict."""
+    """Return a row for each symbol: span, rows, findings, verdict."""
     table = fitted(
-        "Bars held against every rule",
+        "Bars checked against every rule",
         *("symbol", "first", "last", ">rows", ">errors", ">warnings", "verdict"),
     )
     for report in reports:
@@ -232,11 +232,11 @@ def verdict_line(reports: "Sequence[SymbolReport]") -> str:
     if verdicts["refused"]:
         return f"Refused: {verdicts['refused']} of {len(reports)} break a rule."
     odd = f", {verdicts['odd']} of them odd" if verdicts["odd"] else ""
-    return f"A run takes these bars: {len(reports)} looked at{odd}."
+    return f"Accepted: {len(reports)} symbols checked{odd}."
 
 
 def symbol_table(report: "SymbolReport") -> Table:
-    """Return a row for each rule that a symbol was held against."""
+    """Return a row for each rule that a symbol was checked against."""
     span = f"{report.start:%Y-%m-%d} to {report.end:%Y-%m-%d}" if report.start else ""
     table = fitted(
         f"{report.symbol} {span}".strip(), "rule", ">rows", "first", "finding"
@@ -246,7 +246,7 @@ def symbol_table(report: "SymbolReport") -> Table:
         table.add_row("rows", str(report.rows), "", f"{report.sessions} sessions")
     found = {finding.rule: finding for finding in report.findings}
     if report.rows and not report.role:
-        table.caption = "not examined: no run reads it"
+        table.caption = "not checked: no run reads it"
     for rule in report.rules:
         if rule in report.unchecked:
             table.add_row(rule, "-", "", f"not checked: {report.unchecked[rule]}")
@@ -262,9 +262,9 @@ def symbol_table(report: "SymbolReport") -> Table:
 
 
 def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
-    """Return what became of each symbol of a fetch."""
+    """Return the outcome of a fetch for each symbol."""
     table = fitted(
-        f"Bars in {store.folder}", "symbol", "what", ">new", ">rows", "first", "last"
+        f"Bars in {store.folder}", "symbol", "action", ">new", ">rows", "first", "last"
     )
     for outcome in outcomes:
         entry = store.entry(outcome.symbol)
@@ -275,7 +275,7 @@ def fetch_table(outcomes: "Sequence[Outcome]", store: "BarStore") -> Table:
 
 def model_table(model: "ModelRecord") -> Table:
     """Return a row for each fact of a trained model."""
-    table = Table("what", "value", title="Checkpoint")
+    table = Table("field", "value", title="Checkpoint")
     for key, value in model.model_dump(exclude={"validation", "pooled"}).items():
         table.add_row(key, str(value))
     for rows in model.pooled:
@@ -288,7 +288,7 @@ def model_table(model: "ModelRecord") -> Table:
 
 def check_table(checks: "Sequence[Check]") -> Table:
     """Return a row for each check of training."""
-    table = Table("check", "", "figures", title="Does training work at all?")
+    table = Table("check", "", "figures", title="Training checks")
     for check in checks:
         passed = "passed" if check.is_passed else "FAILED"
         table.add_row(check.name, passed, check.figures)
@@ -298,7 +298,7 @@ def check_table(checks: "Sequence[Check]") -> Table:
 def audit_table(results: "Sequence[AuditResult]") -> Table:
     """Return a row for each check of a look-ahead audit."""
     table = fitted(
-        "Does anything known by a cut change with its future?",
+        "Look-ahead audit: does anything depend on later bars?",
         *("check", "compared", "?>cuts", "?>runs", ">values", ">largest"),
         *("?>seconds", "first difference"),
     )
@@ -318,9 +318,9 @@ def audit_table(results: "Sequence[AuditResult]") -> Table:
 
 
 def runs_table(content: "RunsContent") -> Table:
-    """Return a row for each run: what the allocator earned and risked."""
+    """Return a row for each run: return and risk of the allocator."""
     table = fitted(
-        "Runs side by side, nothing tested",
+        "Runs side by side, not tested",
         *("run", "?out of sample", *_STRATEGY_COLUMNS),
     )
     for name, folder in zip(content.names, content.folders, strict=True):

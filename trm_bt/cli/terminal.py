@@ -23,14 +23,14 @@ from trm_bt.market._typing import Json
 _LOG = logging.getLogger(__name__)
 _ALL = 2
 _PIPE = 130
-"""Columns of what is no terminal: wide enough for every table."""
+"""Columns where there is no terminal: wide enough for every table."""
 
 
 class Stages:
-    """One bar a stage on a terminal, one line a stage in a pipe.
+    """One bar per stage on a terminal, one line per stage in a pipe.
 
-    The first word of a call names the stage; the others say what is done. Lines that
-    are said go above the bars.
+    The first word of a call names the stage; the others describe the work. Printed
+    lines go above the bars.
     """
 
     def __init__(self, bars: Progress, *, quiet: bool) -> None:
@@ -77,12 +77,12 @@ class Terminal:
     verbose: Annotated[
         int, Parameter(name=("--verbose", "-v"), count=True, allow_repeating=None)
     ] = 0
-    """Log what is done; `-vv` logs more, and shows the traceback of a bug; `-vvv` logs
+    """Log progress; `-vv` logs more and shows the traceback of a bug; `-vvv` logs
     each decision and order."""
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"))] = False
-    """Print nothing but the path of the result."""
+    """Print only the path of the result."""
     as_json: Annotated[bool, Parameter(name="--json")] = False
-    """Print one machine-readable object instead."""
+    """Print one JSON object instead."""
 
     def show(
         self, facts: "BaseModel | Json", *parts: Table | str, path: Path | None = None
@@ -105,7 +105,7 @@ class Terminal:
             return
         if isinstance(
             sys.stdout, TextIOWrapper
-        ):  # a sign that it cannot write is named
+        ):  # characters that it cannot write are named
             sys.stdout.reconfigure(errors="namereplace")
         console = Console()
         if not console.is_terminal:  # wide enough for the tables
@@ -142,7 +142,7 @@ class Terminal:
 
 
 class _StandardError(logging.Handler):
-    """Print a line a record on the stream of the moment, above the progress bars."""
+    """Print a line per record on the current stream, above the progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record."""

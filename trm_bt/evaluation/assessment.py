@@ -191,7 +191,7 @@ class ChanceTests:
     leads : dict of str to Lead
         Leads of the allocator over each benchmark.
     tracking_error : float
-        Annual volatility of the allocator less its exposure-matched mix.
+        Annual volatility of the allocator minus its exposure-matched mix.
     alpha : Alpha or None
         Alpha over that mix.
     superiority : dict of str to float, or None

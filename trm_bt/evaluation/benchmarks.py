@@ -53,18 +53,18 @@ _NOTES: Final[Mapping[str, str]] = {
     "equal_weight": "half equity, half bond",
     "inverse_volatility": "volatilities of 63 sessions",
     "volatility_target": "equity at 10 % annual volatility, measured over 21 sessions",
-    "mean_variance": "risk of 63 sessions, means of all the past",
-    "mean_variance_of_eight": "the same, held to the allocations",
+    "mean_variance": "risk of 63 sessions, means of all history",
+    "mean_variance_of_eight": "the same, restricted to the allocations",
     "moving_average_200": "Faber: equity above its average, else cash; monthly",
     "dual_momentum": "Antonacci: the better of both over a year, else cash; monthly",
-    "har_mean_variance": "Corsi: a week's risk forecast by HAR, means of all the past",
-    "downside_target": "equity at 10 % a year, losses of 21 sessions alone",
+    "har_mean_variance": "Corsi: a week's risk forecast by HAR, means of all history",
+    "downside_target": "equity at 10 % annual volatility, by losses of 21 sessions",
     "conditional_target": "equity, less after months of high volatility",
-    "timed_momentum": "equity at 10 % a year while ahead of cash; monthly",
+    "timed_momentum": "equity at 10 % annual volatility while ahead of cash; monthly",
     "hmm_regime": "most equity in the calm state, least in the rough one",
     "jump_model": "equity in the better of two regimes that seldom change, else cash",
     "always_majority": "the majority class of the training span",
-    "yesterdays_best": "the best allocation of the last label known",
+    "yesterdays_best": "the best allocation of the last known label",
     "logistic_regression": "the same features, retrained with the allocator",
     "lightgbm": "the same features, retrained with the allocator",
     MATCHED: "the allocator's own average weights, known only afterwards",
@@ -84,8 +84,8 @@ def fixed_mixes(allocations: Allocations) -> dict[str, tuple[float, ...]]:
     for name in allocations.names:
         if name in taken:
             raise ConfigError(
-                f"An allocation must not be named as another strategy, got '{name}'. "
-                "Choose another name."
+                f"An allocation must not have the name of another strategy, got "
+                f"'{name}'. Choose another name."
             )
     rows = map(tuple, allocations.weights.tolist())
     return {**_MIXES, **dict(zip(allocations.names, rows, strict=True))}

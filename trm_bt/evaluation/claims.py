@@ -16,10 +16,10 @@ class Lead:
     Parameters
     ----------
     difference : float
-        Annual Sharpe ratio less that of the benchmark.
+        Annual Sharpe ratio minus that of the benchmark.
     low, high : float
-        Ends of its interval, round the difference; 0 is outside where `p_value` is
-        below one less the interval's confidence.
+        Ends of its interval, around the difference; 0 is outside where `p_value` is
+        below one minus the interval's confidence.
     p_value : float
         Two-sided: how often luck alone shows a difference as large, either way.
     p_corrected : float

@@ -117,7 +117,7 @@ class Comparison:
 
     @cached_property
     def regret(self) -> pd.DataFrame:
-        """Return of the best allocation less that of each strategy's weights.
+        """Return of the best allocation minus that of each strategy's weights.
 
         Over the horizon after each labelled session, before costs; shape
         (n_labels, n_strategies).

@@ -59,7 +59,7 @@ def leads_of(
     of_a_run : collection of str
         Benchmarks that every run holds. They are corrected together, and the others
         together, so that a run and its comparison say the same; what is known only
-        afterwards is corrected with nobody.
+        afterwards is not corrected.
 
     Notes
     -----

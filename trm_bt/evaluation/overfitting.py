@@ -27,7 +27,7 @@ def overfitting_of_trials(
     Parameters
     ----------
     excess : DataFrame of shape (n_sessions, n_known) or None
-        Session returns in excess of cash, a column a trial.
+        Session returns in excess of cash, a column per trial.
     n_trials : int
         Trials in the log, those without known returns included.
     """

@@ -113,7 +113,7 @@ def risk_forecasts(
     Returns
     -------
     RiskForecasts or None
-        None where labels have no variances, for want of a horizon of two sessions.
+        None if labels have no variances because their horizon is under two sessions.
         An allocation that never moves is left out.
     """
     table, horizon = Allocations.of(config.labels.allocations), config.labels.horizon

@@ -33,7 +33,7 @@ from trm_bt.market.bars import SESSIONS_PER_YEAR
 RISK_AVERSION: Final = 3.0
 UTILITIES: Final[Mapping[SweepUtility, str]] = {
     "sharpe": "annual Sharpe ratio in excess of cash",
-    "mean_variance": "annual mean in excess of cash less 1.5 times the annual variance",
+    "mean_variance": "annual mean in excess of cash minus 1.5 times the variance",
 }
 """What each utility is, in words."""
 _N_DRAWS: Final = 1000
@@ -219,8 +219,8 @@ def judge(
     counts = pd.Series([t.setting for t in trials]).value_counts()
     whole = [t for t in trials if counts[t.setting] == counts.max()]
     if not whole:
-        first = next(iter(failed.items()), ("", "nothing was tried"))
-        raise BarsError(f"No trial of the sweep ended well. {first[0]}: {first[1]}")
+        first = next(iter(failed.items()), ("", "no trial was run"))
+        raise BarsError(f"Every trial of the sweep failed. {first[0]}: {first[1]}")
     tables = common_returns(whole)
     utilities = pd.DataFrame(
         {
@@ -314,7 +314,7 @@ def _verdict(judged: SweepJudged) -> list[str]:
         f"its trials from {number(best.lowest)} to {number(best.highest)}."
     ]
     if len(judged.ranking) == 1:
-        return [*sentences, "There is no other setting to hold it against."]
+        return [*sentences, "There is no other setting to compare it with."]
     sentences.insert(0, _against_median(judged))
     for universe, found in judged.universes.items():
         sentences += _luck(universe, found)

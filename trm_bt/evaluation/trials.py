@@ -1,6 +1,6 @@
 """The log of every configuration that was ever tried: the best of many is lucky.
 
-A log is a folder with one file a trial: a parquet table of its session returns, with
+A log is a folder with one file per trial: a parquet table of its session returns, with
 the trial as JSON in the metadata. A file appears whole or not at all, and nobody writes
 into another's file, so that processes may record at the same time without a lock.
 """
@@ -36,7 +36,7 @@ from trm_bt.reading import (
 )
 
 LOG_NAME: Final = "trials"
-"""Folder of the log, beside the run folders unless another one is given."""
+"""Folder of the log, next to the run folders unless another one is given."""
 TRIALS_BEFORE: Final = 377
 """Configurations that were tried before the shipped ones were settled on, and which no
 log of a user holds; docs/evidence.md counts them."""
@@ -163,7 +163,7 @@ def record_trial(
 def record_run_trial(
     out: Path, config: TRMConfig, result: BacktestResult, bars: Bars
 ) -> None:
-    """Count a run of the allocator in the log beside its folder.
+    """Count a run of the allocator in the log next to its folder.
 
     Parameters
     ----------
@@ -214,11 +214,11 @@ def _refuse_old_log(old: Path) -> NoReturn:
         n_lines = len(read_text(old, RECORD_BYTES).splitlines())
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{old}: must be the folder of a trials log, and cannot be read: {error}. "
+            f"{old}: must be the folder of a trials log, but cannot be read: {error}. "
             "Move it away."
         ) from error
     raise RunError(
-        f"{old}: must not be a trials log of an earlier version, and holds {n_lines} "
+        f"{old}: must not be a trials log of an earlier version, but holds {n_lines} "
         f"lines. Move it away, and count its trials by --earlier-trials {n_lines}."
     )
 
@@ -237,7 +237,7 @@ def _read_trial(file: Path) -> Trial:
         if isinstance(error, ValidationError):
             reason = error.errors()[0]["msg"]
         raise RunError(
-            f"{file}: must hold a trial of this version, and cannot be read: "
+            f"{file}: must hold a trial of this version, but cannot be read: "
             f"{reason}. Remove it, and make that run again or count it by "
             "--earlier-trials."
         ) from error
@@ -293,7 +293,7 @@ def _read_returns(file: Path) -> pd.Series:
         return excess
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"{file}: must hold what a trial earned, and cannot be read: {error}. "
+            f"{file}: must hold what a trial earned, but cannot be read: {error}. "
             "Remove it, and make that run again."
         ) from error
 

@@ -28,8 +28,8 @@ def verdict(assessment: Assessment) -> list[str]:
     tests = assessment.tests
     if tests is None:
         return [
-            f"The span has {assessment.span.sessions} sessions, and nothing can be "
-            f"said of chance under {MIN_SESSIONS}."
+            f"The span has {assessment.span.sessions} sessions, too few to test "
+            f"against chance: {MIN_SESSIONS} are needed."
         ]
     best, strongest = assessment.best_fixed, assessment.best_benchmark
     # the strongest benchmark is called so, whatever else it is
@@ -93,8 +93,8 @@ def _against(
     found = tests.leads.get(benchmark)
     if found is None:
         return (
-            f"Against {text} nothing can be said of chance: one of the two held cash "
-            "throughout, or nearly."
+            f"Against {text} no test is possible: one of the two held cash almost "
+            "throughout."
         )
     ours, theirs = (assessment.strategies[name].sharpe for name in (OURS, benchmark))
     claim = {"ahead": "beats", "behind": "is beaten by", "open": "does not beat"}
@@ -192,7 +192,7 @@ def _overfitting(tests: ChanceTests) -> str | None:
         return None
     return (
         f"The best of the {found.n_strategies} on one half of the sessions is below "
-        f"the middle on the other half in {found.probability:.0%} of the ways to "
+        f"the median on the other half in {found.probability:.0%} of the ways to "
         "halve them (probability of overfitting)."
     )
 
@@ -204,12 +204,12 @@ def _trials(tests: ChanceTests) -> str | None:
     return (
         f"Of {found.n_trials} trials in the log, {found.n_strategies} are known "
         "over these sessions and differ; the best of them on one half is below their "
-        f"middle on the other in {found.probability:.0%} of the ways to halve them."
+        f"median on the other in {found.probability:.0%} of the ways to halve them."
     )
 
 
 def _leak(assessment: Assessment) -> str | None:
-    """Warn of an accuracy that nobody has on these data."""
+    """Warn of an implausible accuracy."""
     accuracy = assessment.strategies[OURS].accuracy
     wins = [sum(column) for column in zip(*assessment.confusion, strict=True)]
     n_sessions = sum(wins)

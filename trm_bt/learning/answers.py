@@ -50,7 +50,7 @@ class Answers:
     device : torch.device
         Where it computes; answers of a processor alone are kept.
     is_kept : bool
-        Whether answers are kept, and those of before taken.
+        Whether answers are kept and earlier ones reused.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Kept:
     Parameters
     ----------
     path : Path
-        The file; one that is damaged counts as none, and is written anew.
+        The file; one that is damaged counts as none, and is written again.
     kind : dtype
         Of an answer, with the field `row`.
     """

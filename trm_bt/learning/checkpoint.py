@@ -53,7 +53,7 @@ def save_checkpoint(
 ) -> None:
     """Write a trained model to `folder`, whole or not at all.
 
-    The files are written to a hidden folder beside the target, loaded once, and
+    The files are written to a hidden folder next to the target, loaded once, and
     exchanged with what was there: `folder` is always the old or the new checkpoint. Of
     two writers the later one stays. See `trm_bt.files.staged_folder`.
 
@@ -77,7 +77,7 @@ def save_checkpoint(
     if unknown := sorted(set(extras or {}) - set(EXTRAS)):
         raise CheckpointError(
             f"`extras` may hold {', '.join(EXTRAS)}, got {shorten(unknown[0])}. Put it "
-            "beside the checkpoint folder."
+            "next to the checkpoint folder."
         )
     store_checkpoint(_encode(trained, extras or {}), folder, force=force)
 
@@ -103,7 +103,7 @@ def store_checkpoint(
                 _load(draft, _CHECKPOINT)
             except CheckpointError as error:
                 raise CheckpointError(
-                    f"{folder}: not written, because it would not load again: {error}"
+                    f"{folder}: not written, because it would not load: {error}"
                 ) from error
     except RunError as error:
         raise CheckpointError(str(error)) from error
@@ -149,7 +149,7 @@ def read_checkpoint(
                 raise
     raise CheckpointError(
         f"{folder}: must stay as it is while it is read, was replaced {_N_READS} "
-        "times. Load it when its writer is done."
+        "times. Load it when it is complete."
     )
 
 
@@ -171,7 +171,7 @@ def check_overwrite(folder: Path, *, force: bool) -> None:
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if strange := sorted(names - set(MAX_BYTES)):
         raise CheckpointError(
-            f"{folder}: must be a new folder or a checkpoint, and holds "
+            f"{folder}: must be a new folder or a checkpoint, but holds "
             f"{shown(strange[0])}. Choose another folder."
         )
 
@@ -225,7 +225,7 @@ def _decode(path: Path, content: bytes, described: Description) -> dict[str, Ten
     try:
         tensors = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise damaged(path, f"is no safetensors file: {shorten(error)}") from error
+        raise damaged(path, f"is not a safetensors file: {shorten(error)}") from error
     with torch.device("meta"):
         model = TinyRecursiveModel(
             described.config.model, n_allocations=len(described.feature_schema.table)
@@ -238,7 +238,7 @@ def _decode(path: Path, content: bytes, described: Description) -> dict[str, Ten
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise CheckpointError(
-                f"{path}: `{name}` must be finite in every element, and is not. Train "
+                f"{path}: `{name}` must be finite in every element, but is not. Train "
                 "the model again."
             )
     return tensors

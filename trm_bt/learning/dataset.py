@@ -98,8 +98,8 @@ def samples_from_labels(labels: pd.DataFrame) -> Samples:
         row, column = np.argwhere(is_bad)[0]
         raise BarsError(
             f"Label column `{used.columns[column]}` must be finite, got "
-            f"{used.iat[row, column]} on {used.index[row].date()}. Rebuild the labels "
-            "from checked bars."
+            f"{used.iat[row, column]} on {used.index[row].date()}. Compute the "
+            "labels again from valid bars."
         )
     return Samples(
         pd.DatetimeIndex(labels.index),

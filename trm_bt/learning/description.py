@@ -44,7 +44,7 @@ class Scaling(Strict):
     @model_validator(mode="after")
     def _check_range(self) -> Self:
         if (self.low is None) != (self.high is None):
-            raise ValueError("`low` and `high` must be there together")
+            raise ValueError("`low` and `high` must be given together")
         if self.low is None or self.high is None:
             return self
         if len(self.low) != _N or len(self.high) != _N:

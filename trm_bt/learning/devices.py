@@ -18,7 +18,7 @@ def pick_device(device: Device) -> torch.device:
         raise ConfigError(f"`device` must be auto, cpu or cuda, got {shown(device)}.")
     if device == "cuda" and not has_cuda:
         raise ConfigError(
-            "`device` cuda needs a CUDA device, this machine offers none to torch. "
+            "`device` cuda needs a CUDA device, torch finds none on this machine. "
             "Use auto or cpu."
         )
     return torch.device("cuda" if has_cuda and device != "cpu" else "cpu")

@@ -224,7 +224,7 @@ class TRMPolicy:
         is_bad = ~np.isfinite(np.column_stack([probabilities, halt_probs])).all(axis=1)
         if is_bad.any():
             raise CheckpointError(
-                f"Model {trained.name}: must give finite probabilities, and does not "
+                f"Model {trained.name}: must give finite probabilities, but does not "
                 f"on {sessions[int(is_bad.argmax())].date()}: its weights or its "
                 "scaler are out of range. Train it again."
             )
@@ -332,7 +332,7 @@ def _check_rows(sessions: pd.DatetimeIndex, features: np.ndarray) -> None:
     expected = (len(sessions), len(FEATURE_NAMES))
     if features.shape != expected:
         raise CheckpointError(
-            f"`features` must have shape {expected}, one row a session, got "
+            f"`features` must have shape {expected}, one row per session, got "
             f"{features.shape}."
         )
     is_bad = ~np.isfinite(features)

@@ -81,7 +81,7 @@ class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         All epochs made.
     temperature : float or None
         What makes its probabilities as sure as they were right on the validation rows,
-        for reports alone: it changes no decision. Records of before have none.
+        for reports alone: it changes no decision. Earlier records have none.
     n_effective : float or None
         What the rows to train on count for where several universes are pooled.
     pooled : tuple of PooledRows

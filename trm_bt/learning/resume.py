@@ -99,8 +99,8 @@ def load_state(folder: Path, state: _State, mark: str) -> None:
     facts, tensors = _read(folder)
     if facts["mark"] != mark:
         raise CheckpointError(
-            f"{folder}: belongs to a training on other rows or settings, or with "
-            "another torch. Give those again, or remove the folder and train from the "
+            f"{folder}: belongs to a training with other rows, settings or torch "
+            "version. Use those again, or remove the folder and train from the "
             "start."
         )
     state.model.load_state_dict(_named(tensors, "model."))

@@ -54,7 +54,7 @@ class Check:
 def self_check(
     samples: Samples, config: TRMConfig, *, progress: ProgressCallback | None = None
 ) -> list[Check]:
-    """Fit one month of labels and look at what came of it.
+    """Fit one month of labels and check the result.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def check_consistency(
     Notes
     -----
     With :math:`p` the share of decisions that stay and :math:`c` the share that would
-    stay if decisions were drawn anew at their own frequencies, Cohen's
+    stay if decisions were drawn again at their own frequencies, Cohen's
     :math:`\kappa = (p - c) / (1 - c)`. A constant predictor keeps every decision and
     has :math:`c = 1`: nothing can be said for it, and it fails.
 
@@ -182,12 +182,12 @@ def check_consistency(
     classes = np.arange(max(before.max(), after.max()) + 1)
     chance = float(sum((before == k).mean() * (after == k).mean() for k in classes))
     kappa = (kept - chance) / (1 - chance) if chance < 1 else 0.0
-    constant = ". Every decision is the same, so that they stay says nothing"
+    constant = ". Every decision is the same, so this says nothing"
     return Check(
         "anti-memorisation",
         kept > MIN_KEPT and kappa > MIN_KAPPA,
         f"{kept:.1%} of decisions stay under noise of {NOISE:.0%} of each feature's "
-        f"deviation (needs more than {MIN_KEPT:.0%}), {chance:.1%} would by chance, "
+        f"deviation (needs more than {MIN_KEPT:.0%}), {chance:.1%} by chance, "
         f"kappa {kappa:.2f} (more than {MIN_KAPPA})"
         f"{constant if len(np.unique(before)) == 1 else ''}",
     )

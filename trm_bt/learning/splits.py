@@ -106,7 +106,7 @@ def before_crises(
     min_labels: int,
     crises: Sequence[Crisis] = CRISES,
 ) -> tuple[list[Split], list[CrisisPlan]]:
-    """Lay out one split a crisis; each lasts until the next one begins.
+    """Lay out one split per crisis; each lasts until the next one begins.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ EVENT_COLUMNS: Final = ("dividends", "capital_gains", "splits")
 RAW_COLUMNS: Final = (*PRICE_COLUMNS, "volume", *EVENT_COLUMNS)
 """Prices, shares traded, cash paid a share and new shares for an old one (0: none)."""
 _FEW_PAID: Final = 5
-"""Fewer distributions make no history of one's own."""
+"""Fewer distributions are not a history of their own."""
 _PAID_AROUND: Final = 13
 _MANY_TIMES: Final = 4.0
 _DECISIVE: Final = 3.0

@@ -1,4 +1,4 @@
-"""The allocations: the eight, or a table of one's own; all else derives from them."""
+"""The allocations: the eight, or your own table; everything else derives from them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ class Allocations:
 
     @classmethod
     def of(cls, table: Sequence[AllocationConfig] | None) -> "Allocations":
-        """Return the allocations of a table of one's own; the eight of none.
+        """Return the allocations of your own table, or the eight if there is none.
 
         Examples
         --------
@@ -97,7 +97,7 @@ class Allocations:
 
 
 def read_allocations(path: Path) -> tuple[AllocationConfig, ...]:
-    """Read a table of one's own: a JSON object of shares of equity and bond by name.
+    """Read your own table: a JSON object of shares of equity and bond by name.
 
     ``{"calm": [0.2, 0.6], "bold": {"equity": 1, "bond": 0}}``; the rest is cash.
 

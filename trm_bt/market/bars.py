@@ -318,9 +318,9 @@ def check_volatility(close: pd.Series, name: str) -> None:
     if close.max() > _MAX_VOLATILITY_LEVEL:
         first = close.index[int((close > _MAX_VOLATILITY_LEVEL).to_numpy().argmax())]
         raise BarsError(
-            f"{name}: a volatility index stays below {_MAX_VOLATILITY_LEVEL:g} points, "
-            f"on {first.date()} got {close.loc[first]:g}. Give the index itself, not a "
-            "fund such as VIXY."
+            f"{name}: a volatility index must stay below {_MAX_VOLATILITY_LEVEL:g} "
+            f"points, on {first.date()} got {close.loc[first]:g}. Give the index "
+            "itself, not a fund such as VIXY."
         )
     yearly = close.iloc[::SESSIONS_PER_YEAR]
     moves = yearly.pct_change().iloc[1:]

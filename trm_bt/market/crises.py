@@ -107,7 +107,7 @@ def crises_on(sessions: pd.DatetimeIndex) -> list[list[str]]:
 
 
 def read_crises(path: str | Path) -> tuple[Crisis, ...]:
-    """Read windows of one's own from a JSON or CSV file.
+    """Read your own windows from a JSON or CSV file.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class FeatureSchema(BaseModel, frozen=True, extra="forbid"):
     """What a row of features means; a model may only read rows of its own schema.
 
     Lookbacks count bars, and those of a model are finished sessions: there is no key
-    for their length, because whoever decides refuses bars of another one.
+    for their length, because a policy refuses bars of another one.
 
     Parameters
     ----------

@@ -171,7 +171,7 @@ def _check(labels: pd.DataFrame, path: Path) -> None:
     if missing:
         raise RunError(
             f"{path}: a label table has the column `{missing[0]}`, got "
-            f"{list(labels.columns)}. Write it again with `trm-bt labels`."
+            f"{list(labels.columns)}. Create it again with `trm-bt labels`."
         )
     sessions = labels.index
     if (
@@ -187,14 +187,14 @@ def _check(labels: pd.DataFrame, path: Path) -> None:
     for name, kind in _kinds(labels).items():
         if not _KINDS[kind](labels[name]):
             raise RunError(
-                f"{path}: `{name}` must hold {kind}, got {labels[name].dtype}. Write "
-                "the table again with `trm-bt labels`."
+                f"{path}: `{name}` must hold {kind}, got {labels[name].dtype}. Create "
+                "it again with `trm-bt labels`."
             )
     for rule, is_right in _rules(labels).items():
         if not is_right.all():
             first = sessions[int((~is_right).argmax())].date()
             raise RunError(
-                f"{path}: {rule}, which the label of {first} breaks. Write the table "
+                f"{path}: {rule}, which the label of {first} breaks. Create it "
                 "again with `trm-bt labels`."
             )
 

@@ -123,7 +123,7 @@ def pick_winners(
         Class index of the best score; of tied ones, the lowest; `n_allocations`,
         which is no class, where a score is NaN.
     margin : ndarray of shape (n_rows,)
-        Best score less the best of the others; 0 in a tie.
+        Best score minus the best of the others; 0 in a tie.
     is_tie : ndarray of shape (n_rows,), bool
         Whether two scores or more are the best, round-off aside.
     """
@@ -159,7 +159,7 @@ def compute_labels(
         One row per deciding session: the features, ``return_<allocation>`` for each,
         ``variance_<allocation>`` over the horizon (where it has two sessions or
         more), `winner` (class index of the best score; ties go to the lower),
-        `winner_return` (what the winner earned), `margin` (its score less that of the
+        `winner_return` (what the winner earned), `margin` (its score minus that of the
         runner-up), `is_tie`, `known_on` (the session whose open or close decides the
         outcome) and `crises` (names joined by ";", often empty). Another objective
         than "pnl" adds ``score_<allocation>`` for each.
@@ -240,5 +240,5 @@ def _check_scores(
     raise BarsError(
         f"The objective sharpe needs returns that vary, but {name}, decided on "
         f"{sessions[at].date()}, earns the same in excess of cash in each session of "
-        "the horizon. Look at the prices, or choose another objective."
+        "the horizon. Check the prices, or choose another objective."
     )

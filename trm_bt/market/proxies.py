@@ -52,7 +52,7 @@ def market_breadth_proxy(
     -----
     With the gap :math:`g = C_t / \bar C - 1`, :math:`\bar C` the mean of k closes, and
     its spread under a random walk :math:`s = \sigma_t \sqrt{k / 3}`, where
-    :math:`\sigma_t` is the index as a decimal a session:
+    :math:`\sigma_t` is the index as a decimal per session:
 
     .. math:: \tfrac{1}{2} \left( 1 + g / \sqrt{g^2 + s^2} \right)
 
@@ -157,5 +157,5 @@ def sector_dispersion_proxy(
 
 
 def _sigma(volatility: FloatSessions) -> FloatSessions:
-    """Turn percent a year into a decimal standard deviation a session."""
+    """Turn percent a year into a decimal standard deviation per session."""
     return np.asarray(volatility / (100.0 * np.sqrt(SESSIONS_PER_YEAR)))

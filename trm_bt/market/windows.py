@@ -23,7 +23,7 @@ class Column(NamedTuple):
     Parameters
     ----------
     values : ndarray of shape (n_rows,)
-        One value a session, oldest first.
+        One value per session, oldest first.
     is_zero : ndarray of shape (n_rows,), bool
         Where there was nothing to divide by.
     """

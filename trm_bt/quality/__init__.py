@@ -1,1 +1,1 @@
-"""The rules that bars are held to, and what they find."""
+"""The rules for bars, and their findings."""

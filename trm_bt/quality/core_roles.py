@@ -63,8 +63,9 @@ def _find(frames: Mapping[str, pd.DataFrame]) -> list[Finding]:
         found.append(
             on_whole(
                 "swapped roles",
-                "bond must be no second equity, their daily changes have a correlation "
-                f"of {equity.corr(bond):.2f}, where SPY and TLT have had 0.4 at most",
+                "bond must not be a second equity, their daily changes have a "
+                f"correlation of {equity.corr(bond):.2f}, where SPY and TLT have had "
+                "0.4 at most",
             )
         )
     if len(moves) >= _BOND_LAG_SESSIONS:
@@ -138,7 +139,7 @@ def _volatility_findings(moves: pd.DataFrame) -> list[Finding]:
             words = (
                 "volatility must fall when equity rises on the same session, but from "
                 f"{span} it stands a session {side}: moved back, their correlation is "
-                f"{lags[nearest]:.2f} instead of {together:.2f}. Look at the time "
+                f"{lags[nearest]:.2f} instead of {together:.2f}. Check the time "
                 "zones of both"
             )
             return [on_whole("shifted", words)]

@@ -1,4 +1,4 @@
-"""What an examination of bars looks at, what it finds, and how that is said."""
+"""What a check of bars covers, its findings, and their sentences."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,7 @@
 """How far prices may move, by role, before they are odd and before they are wrong.
 
 The limits stand beyond the extremes of SPY, TLT, VIX and the sector funds from 1990 to
-2023, which are given beside them.
+2023, which are given next to them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -69,7 +69,7 @@ _CLOSES_BACK: Final = 2.0
 _CLOSES_BACK_SHARE: Final = (0.022, 0.04)
 """The same from close to close, by two deviations: .005 of SPY, .020 of a year."""
 _DISPLACED_FEW: Final = (3, 10)
-"""Fewer bars are none too many, or no error, in a short history."""
+"""Fewer bars are not too many, or not an error, in a short history."""
 _STRAIGHT: Final = (4, 8)
 """Sessions of equal steps in a row: no fund has had more than three."""
 _COPIED: Final = (4, 10)
@@ -97,11 +97,11 @@ def find_moves(bars: Subject) -> Iterator[Finding]:
         pd.concat(wicks, axis=1).max(axis=1),
         limits.wick,
         "wicks",
-        f"{name}: high or low part from open and close by",
+        f"{name}: high or low differ from open and close by",
     )
     spikes = _spikes(move, move.shift(-1), least)
     yield from _above(
-        spikes, _SPIKE, "bad ticks", f"{name}: a price leaps and comes back, by"
+        spikes, _SPIKE, "bad ticks", f"{name}: a price jumps and returns, by"
     )
     if (
         len(adjusted) > _MIN_SESSIONS
@@ -114,7 +114,7 @@ def find_moves(bars: Subject) -> Iterator[Finding]:
         (move.abs() / _scale(move, least)).where(largest <= limits.move[0]),
         (limits.jump, np.inf),
         "jumps",
-        f"{name}: a close parts from the one before, in robust deviations, by",
+        f"{name}: a close differs from the previous one, in robust deviations, by",
     )
 
 
@@ -132,13 +132,13 @@ def find_made_up(bars: Subject) -> Iterator[Finding]:
     is_moving = (block != 0).any(axis=1) & block.notna().all(axis=1)
     is_copied = block.duplicated() & is_moving & ~is_straight
     for rule, is_hit, (warning, error), words in (
-        ("stale", is_same, LIMITS[bars.role].stale, "bars repeat the one before,"),
+        ("stale", is_same, LIMITS[bars.role].stale, "bars repeat the previous one,"),
         ("straight line", is_straight, _STRAIGHT, "closes lie on a straight line,"),
         (
             "copied bars",
             is_copied,
             (1, _COPIED[1]),
-            "returns stand here a second time,",
+            "returns appear here a second time,",
         ),
     ):
         run = is_hit.groupby((~is_hit).cumsum()).cumsum().astype(float)
@@ -187,8 +187,8 @@ def find_foreign_closes(close: pd.Series, role: Role, name: str) -> Iterator[Fin
             "error",
             "role",
             close.index,
-            f"{name}: as {role} its daily moves must deviate by {lowest:g} to "
-            f"{highest:g}, they do by {deviation:.4f}",
+            f"{name}: as {role} its daily moves must have a deviation of {lowest:g} to "
+            f"{highest:g}, they have {deviation:.4f}",
         )
 
 

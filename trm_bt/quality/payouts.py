@@ -56,7 +56,7 @@ def find_unadjusted(bars: Subject) -> Iterator[Finding]:
         step = ratio.pct_change().abs() > _RATIO_STEP
         is_raw = step.any() or abs(ratio.iloc[0] - 1) < _RATIO_STEP
         years = _without(step) if is_raw else []
-        how = "have adjusted closes that never part further from the closes"
+        how = "have adjusted closes whose distance from the closes never grows"
     else:
         years, how = _on_one_grid(frame["close"], bars.role), "lie on one grid of cents"
     if not years:
@@ -78,7 +78,7 @@ def find_distributions(bars: Subject) -> Iterator[Finding]:
         return
     doubtful = doubtful_cash(bars.frame)
     for session, event in doubtful.iterrows():
-        believed = "it is adjusted for all the same"
+        believed = "it is used for adjustment nevertheless"
         if np.isfinite(event["cash"]):
             believed = f"{event['cash']:.3g} is believed, which the price shows"
         yield on_rows(
@@ -106,8 +106,8 @@ def _find_gaps(bars: Subject) -> Iterator[Finding]:
             "warning",
             "distributions",
             rows,
-            f"{bars.name}: the fund pays every {usual:.0f} sessions, and nothing is "
-            f"said to be paid in {len(rows)}",
+            f"{bars.name}: the fund pays every {usual:.0f} sessions, but no "
+            f"payment is reported in {len(rows)}",
         )
 
 

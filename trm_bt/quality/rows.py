@@ -20,7 +20,7 @@ _EXTRA_FREE: Final = 2
 
 
 def find_index(bars: Subject) -> Iterator[Finding]:
-    """Look for sessions that are none, repeated, or out of order."""
+    """Find dates that are no sessions, repeated, or out of order."""
     try:
         check_sessions(bars.frame.index, bars.name)
     except BarsError as error:

@@ -1,4 +1,4 @@
-"""The rules that one symbol's bars are held to, in one list.
+"""The rules for one symbol's bars, in one list.
 
 An error means that numbers made from the bars could not be believed; a warning names
 what happens in sound histories as well. A new rule is a function that yields findings
@@ -107,17 +107,17 @@ def judge_by(accepted: Sequence[str], *, is_strict: bool = False) -> Judgement:
         if known is None or known in UNACCEPTABLE:
             allowed = sorted({*names.values()} - {*UNACCEPTABLE})
             raise BarsError(
-                f"`accept` takes a rule that may be overruled, got '{given}'. These "
-                f"may be: {', '.join(allowed)}."
+                f"`accept` takes a rule that may be overruled, got '{given}'. Rules "
+                f"that may be: {', '.join(allowed)}."
             )
         spelled.append(f"{known}:{symbol.strip()}" if symbol else known)
     return Judgement(tuple(spelled), is_strict)
 
 
 def rules_for(role: Role) -> tuple[str, ...]:
-    """Return the rules that bars of a role are held to, in order.
+    """Return the rules for bars of a role, in order.
 
-    The first one is held by whoever reads the file, and the role of a series by the
+    The first one is checked by the reader of the file, and the role of a series by the
     reader of the series.
     """
     checks = [check for stage in STAGES for check in stage if role in check.roles]

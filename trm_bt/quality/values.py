@@ -63,7 +63,7 @@ def _examined_prices(bars: Subject) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def find_volumes(bars: Subject) -> Iterator[Finding]:
-    """Look for volumes that are none; amounts are judged of equity and bond alone."""
+    """Find invalid volumes; amounts are checked for equity and bond only."""
     if "volume" not in bars.frame or _examined_prices(bars)[1].any():
         return
     volume: pd.Series = bars.frame["volume"]
@@ -87,7 +87,8 @@ def find_volumes(bars: Subject) -> Iterator[Finding]:
             "error" if is_error else "warning",
             "zero volume",
             volume.index[is_zero],
-            f"{bars.name}: a session has trades, {is_zero.sum()} have a volume of 0",
+            f"{bars.name}: a session must have trades, {is_zero.sum()} have "
+            "a volume of 0",
         )
     if bars.role != "member":
         yield from _find_other_units(volume[~is_zero], bars.name)
@@ -166,8 +167,8 @@ def _find_steps(frame: pd.DataFrame, events: list[str], name: str) -> Iterator[F
             "error" if is_error.any() else "warning",
             "adjusted and raw mixed",
             rows,
-            f"{name}: adjusted and raw closes may part at a distribution only, their "
-            f"ratio changes by {step.loc[rows[0]]:.2%}",
+            f"{name}: the ratio of adjusted to raw closes may change at a distribution "
+            f"only, it changes by {step.loc[rows[0]]:.2%}",
         )
 
 

@@ -1,4 +1,4 @@
-"""The page of a comparison: verdict, table, tests, breakdowns and pictures."""
+"""The page of a comparison: verdict, table, tests, breakdowns and charts."""
 
 from collections.abc import Mapping
 from functools import partial

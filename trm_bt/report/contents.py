@@ -65,7 +65,7 @@ class RunContent:
 
     @cached_property
     def now(self) -> DecisionReport | None:
-        """What is held after the last session; None in folders of before."""
+        """What is held after the last session; None in earlier folders."""
         return read_now(self.folder.path)
 
     @cached_property

@@ -194,7 +194,7 @@ def _covered(
 def _joined(
     table: pd.DataFrame, run: str, context: pd.Index, crisis: pd.Index
 ) -> pd.DataFrame:
-    """Return a table by session: the crisis's own run, and round it the continuous one.
+    """Return a table by session: the crisis's own run amid the continuous one.
 
     The run of a crisis serves from its base on, and not before: it has begun by then.
     """

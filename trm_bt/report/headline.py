@@ -1,4 +1,4 @@
-"""What the figures of a run say in plain words, and nothing beyond the figures."""
+"""The figures of a run in plain words, and nothing beyond the figures."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ NEARLY_ALWAYS: Final = 0.8
 
 @dataclass(frozen=True)
 class Contrast:
-    """The model beside one benchmark.
+    """The model compared with one benchmark.
 
     Parameters
     ----------
@@ -201,8 +201,8 @@ def worth(judged: pd.DataFrame, models: Sequence[ModelRecord]) -> list[str]:
     n_better = sum(check.accuracy > check.majority_accuracy for check in checks)
     if checks:
         who = f"{n_better} of {len(checks)} models" if n_better else "No model"
-        verb = "beats" if n_better < 2 else "beat"
-        said.append(f"{who} {verb} the majority class of its validation sessions.")
+        verb, whose = ("beats", "its") if n_better < 2 else ("beat", "their")
+        said.append(f"{who} {verb} the majority class of {whose} validation sessions.")
     return said
 
 
@@ -221,7 +221,7 @@ def constant_mix(targets: pd.DataFrame) -> str | None:
     --------
     >>> held = pd.DataFrame({"equity": [0.57, 0.58, 0.57], "bond": [0.28, 0.28, 0.29]})
     >>> constant_mix(held)
-    'This model does not time the market: it holds about 57% equity and 28% bond.'
+    'This model does not time the market: it holds about 57% equity and 28% bonds.'
     >>> constant_mix(held.assign(equity=[0.2, 0.6, 0.6]))
     """
     low, high = targets.quantile(0.05), targets.quantile(0.95)
@@ -230,7 +230,7 @@ def constant_mix(targets: pd.DataFrame) -> str | None:
     equity, bond = (percent(weight, 0) for weight in targets.median())
     return (
         "This model does not time the market: it holds about "
-        f"{equity} equity and {bond} bond."
+        f"{equity} equity and {bond} bonds."
     )
 
 
@@ -256,7 +256,7 @@ def habit(shares: Mapping[str, float]) -> str | None:
         return None
     return (
         f"{label(name)} was its most probable allocation on {percent(shares[name])} of "
-        "sessions: read this record beside that fixed mix's own."
+        "sessions: compare this record with that of the fixed mix."
     )
 
 

@@ -23,7 +23,7 @@ _SECTIONS: Final = (
     Section(calendar, "months-head", "Months and years"),
     Section(weights, "weights", "Weights"),
     Section(decisions, "decided", "Decisions"),
-    Section(seen, "saw", "What it saw"),
+    Section(seen, "saw", "Model inputs"),
     Section(reliability, "sure", "Calibration"),
     Section(partial(fill, "orders")),
     Section(partial(fill, "schedules")),

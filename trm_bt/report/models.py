@@ -50,9 +50,9 @@ class ModelText:
     mean, std : Series of shape (n_features,)
         What the features are standardised with, by feature.
     low, high : Series of shape (n_features,), or None
-        Their range in the training rows; checkpoints of before do not know it.
+        Their range in the training rows; earlier checkpoints lack it.
     history : DataFrame of shape (n_epochs, n_columns)
-        One row an epoch.
+        One row per epoch.
     best_epoch : int
         The epoch that was kept.
     card : str

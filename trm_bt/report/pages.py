@@ -123,7 +123,7 @@ def link_comparison(run_dir: Path) -> None:
 
 
 def crisis_frame(windows: Sequence[Window]) -> pd.DataFrame:
-    """Return one row a crisis and portfolio, and one for a crisis without data.
+    """Return one row per crisis and portfolio, and one for a crisis without data.
 
     Returns
     -------

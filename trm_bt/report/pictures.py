@@ -32,7 +32,7 @@ def loss_curve(
     Parameters
     ----------
     history : sequence of mapping
-        One record an epoch; `epoch` is the x axis and every other number a line.
+        One record per epoch; `epoch` is the x axis and every other number a line.
         ``train_loss`` and ``validation_loss`` share the panel ``loss``.
     baselines : mapping of str to float, optional
         By panel, a level to hold the lines against, dashed.

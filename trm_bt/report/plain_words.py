@@ -33,9 +33,9 @@ def plain_verdict(summary: Summary) -> list[str]:
         for name, text in beside.items()
     ]
     money = (
-        f"{_PUT_IN} put into TRM on {span.start} had become "
+        f"{_PUT_IN} invested in TRM on {span.start} became "
         f"{_became(figures[OURS].total_return)} by {span.end}, {count(span.sessions)} "
-        f"sessions later, after costs; the same was {listed(became)}."
+        f"sessions later, after costs; the same amount became {listed(became)}."
     )
     leads = {text: summary.leads[n] for n, text in beside.items() if n in summary.leads}
     return [_luck(leads), money]
@@ -50,8 +50,8 @@ def _luck(leads: Mapping[str, Lead]) -> str:
     for text, lead in leads.items():
         by_outcome.setdefault(outcome(lead), []).append(text)
     said = {
-        "ahead": "did better for its risk than {}",
-        "behind": "did worse for its risk than {}",
+        "ahead": "had a higher risk-adjusted return than {}",
+        "behind": "had a lower risk-adjusted return than {}",
         "open": "is not shown to be better or worse than {}: luck could explain the "
         "difference",
     }

@@ -193,8 +193,8 @@ def _check_daily(cleaned: pd.Series, name: str) -> None:
     if not cleaned.index.is_monotonic_increasing or cleaned.index.has_duplicates:
         wrong = cleaned.index[1:][cleaned.index[1:] <= cleaned.index[:-1]][0]
         raise RunError(
-            f"`{name}` must hold one return a session in order, {wrong.date()} breaks "
-            "that."
+            f"`{name}` must hold one return per session in order, {wrong.date()} does "
+            "not follow."
         )
     if not np.isfinite(cleaned).all() or (cleaned < -1).any():
         wrong = cleaned.index[~np.isfinite(cleaned) | (cleaned < -1)][0]
@@ -204,14 +204,14 @@ def _check_daily(cleaned: pd.Series, name: str) -> None:
         )
     if cleaned.abs().median() > 1:
         raise RunError(
-            f"`{name}` must be daily returns as decimals, half of them are over "
-            f"{cleaned.abs().median():g}. Of prices, give `prices.pct_change()`."
+            f"`{name}` must be daily returns as decimals, half of them are above "
+            f"{cleaned.abs().median():g}. For prices, give `prices.pct_change()`."
         )
     gaps = np.diff(cleaned.index.to_numpy()) / np.timedelta64(1, "D")
     if len(gaps) and np.median(gaps) > 4:
         raise RunError(
-            f"`{name}` must be daily, half of the steps are over {np.median(gaps):g} "
-            "days. Use the analyzer's daily timeframe."
+            f"`{name}` must be daily, half of the steps are longer than "
+            f"{np.median(gaps):g} days. Use the analyzer's daily timeframe."
         )
 
 

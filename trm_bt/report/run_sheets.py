@@ -48,7 +48,7 @@ def _whole(folder: RunFolder) -> Sheet:
         )
         for name in folder.summary.strategy_names
     }
-    facts = (("Models, and the last session each knew", spans),)
+    facts = (("Models, with the last session known to each", spans),)
     return _sheet("The whole run, out of sample", folder, equity, figures, facts)
 
 
@@ -98,7 +98,7 @@ def _decided_by(window: Window, models: Sequence[ModelRecord]) -> str:
     """Say which models decided in a window, and what each was trained on."""
     trained = {
         model.name: f", trained on {model.trained_from} to {model.trained_until} (the "
-        f"last session it knew anything of) in {model.n_optimizer_steps:,} optimiser "
+        f"last session known to it) in {model.n_optimizer_steps:,} optimiser "
         "steps"
         for model in models
     }

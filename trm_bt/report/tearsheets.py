@@ -83,13 +83,14 @@ def tearsheet_html(
         days = pd.DatetimeIndex(flows.index).strftime("%Y-%m-%d")
         pairs = zip(days, flows.tolist(), strict=True)
         each = "; ".join(f"{day} {flow:+,.2f}" for day, flow in pairs)
-        notes.append(f"Returns are time-weighted. Paid in or drawn: {each}.")
+        notes.append(f"Returns are time-weighted. Deposits and withdrawals: {each}.")
     aligned = None
     against = find_benchmark(benchmark, strategy_or_returns)
     if against is not None:
         aligned = clean_returns(against, "benchmark").reindex(returns.index)
         if n_missing := int(aligned.isna().iloc[1:].sum()):
-            notes.append(f"The benchmark has no return on {_sessions(n_missing)}: 0.")
+            missing = _sessions(n_missing)
+            notes.append(f"The benchmark has no return on {missing}: counted as 0.")
         aligned = aligned.fillna(0.0).rename(str(against.name or "Benchmark"))
     sheet = Sheet(title, returns, aligned, notes=tuple(notes))
     return render_sheet(sheet)

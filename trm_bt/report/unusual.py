@@ -1,4 +1,4 @@
-"""Inputs that a model had never seen the like of."""
+"""Inputs outside the training range of a model."""
 
 from collections.abc import Mapping
 
@@ -41,11 +41,11 @@ def unusual_inputs(
     if n_outside:
         said.append(
             f"On {count(n_outside)} of {count(len(decisions))} sessions at least one "
-            "input lay outside the range that the deciding model was trained on."
+            "input lay outside the training range of the deciding model."
         )
     if abs(worst) > FULL_COLOUR:
         said.append(
-            f"Farthest from the training: {name} on {session}, "
-            f"{number(worst, 1)} standard deviations from its mean."
+            f"Most extreme input: {name} on {session}, "
+            f"{number(worst, 1)} standard deviations from its training mean."
         )
     return said

@@ -76,10 +76,10 @@ class DecisionReport(_Record):
     allocation : str or None
         The most probable allocation; None while the model abstains.
     weights : dict of str to float, or None
-        Targets of equity, bond and cash in force; None where none were ever decided.
+        Targets of equity, bond and cash in force; None if none have been decided.
     weights_decided_on : date or None
-        The close that decided them: earlier than `session` where a low confidence or
-        the schedule kept them.
+        The close that decided them: earlier than `session` if a low confidence or the
+        schedule kept them.
     probabilities : dict of str to float, or None
         Of each allocation.
     confidence, halt_prob : float or None
@@ -87,7 +87,7 @@ class DecisionReport(_Record):
     n_steps : int
         Supervision steps used.
     model : str
-        Who decided; empty while nobody did.
+        The deciding model; empty if there was none.
     knows_until : date
         The last session whose outcome the model knows: that of the deciding model, or
         of the oldest one while it abstains.
@@ -97,13 +97,13 @@ class DecisionReport(_Record):
     outside : tuple of str
         Features outside the range of the training rows.
     session_before : date or None
-        What changes are since.
+        The session that changes refer to.
     allocation_before : str or None
         The most probable allocation of that session.
     weight_changes, probability_changes : dict of str to float, or None
         Where both sessions have them.
     orders : tuple of PlannedOrder, or None
-        What brings the portfolio there, where one is given.
+        Orders that bring a given portfolio to the weights.
     """
 
     session: date
@@ -140,6 +140,4 @@ def read_now(run_dir: Path) -> DecisionReport | None:
     try:
         return DecisionReport.model_validate_json(read_json(file))
     except (ValidationError, OSError, ValueError) as error:
-        raise RunError(
-            f"{file}: cannot be read: {error}. Make the run again."
-        ) from error
+        raise RunError(f"{file}: cannot be read: {error}. Repeat the run.") from error

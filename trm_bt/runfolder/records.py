@@ -1,8 +1,8 @@
 """What a run folder holds: the schema that writes it and reads it.
 
 Names of its files, of its strategies and of the columns of its tables are here and
-nowhere else. `run.json` says what was requested and how it was made, `summary.json`
-what came out.
+nowhere else. `run.json` holds the request and how it was run, `summary.json` the
+results.
 """
 
 import platform
@@ -54,7 +54,7 @@ STRATEGIES: Final = (OURS, *baselines(Allocations.of(None)))
 def table_columns(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the columns that a reader needs, by table, for allocations by name.
 
-    Others may stand beside them.
+    Others may stand next to them.
     """
     strategies = (*_ALWAYS, *names)
     return {
@@ -89,7 +89,7 @@ class _Record(BaseModel):
 
 @checked_dataclass(frozen=True)
 class RunRequest:
-    """What a run is made from; two runs of one request are the same run.
+    """The input of a run; two runs of one request are the same run.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ class RunRequest:
     accept : tuple of str
         Rules of bars that are overruled, as RULE or RULE:SYMBOL.
     strict : bool
-        Whether odd bars are refused.
+        Whether bars with warnings are refused.
     crises : {"twelve", "historic"}
-        Which crises are run on their own, by a model trained before.
+        Crises with their own run, by a model trained before.
     pooled : tuple of str
         Further bars that models are trained on; those of `bars` alone are decided.
     """
@@ -244,15 +244,15 @@ class ModelRecord(_Record):
 
 
 class RunRecord(_Record):
-    """`run.json`: what was requested, and how the run was made.
+    """`run.json`: the request, and how it was run.
 
-    It is written before the first model is trained, so that a stopped run is known
-    again, and completed at the end.
+    It is written before the first model is trained, so that an interrupted run is
+    recognised, and completed at the end.
 
     Parameters
     ----------
     finished : bool
-        Whether all tables of the folder are there; the pages are made of them.
+        Whether all tables of the folder exist; the pages are made from them.
     command : str
         The command line.
     request : RunRequest
@@ -358,7 +358,7 @@ class CrisisRecord(_Record):
 
 
 class Summary(_Record):
-    """`summary.json`: what came out. `cash` says `cash_rate` in words.
+    """`summary.json`: the results. `cash` is `cash_rate` in words.
 
     `schedules` are of the allocator alone, the run's own `schedule` among them; empty
     in folders of earlier versions. `leads` are those of the allocator over each other

@@ -103,16 +103,16 @@ def read_run(path: Path) -> RunFolder:
 def read_run_record(path: Path, *, may_be_unfinished: bool = False) -> RunRecord:
     """Read `run.json` of a run, a finished one; raise `RunError` as `read_run` does."""
     if not path.is_dir():
-        raise RunError(f"{path}: no such run folder. Make one with `trm-bt run`.")
+        raise RunError(f"{path}: there is no such run folder. Run `trm-bt run` first.")
     if (path / SWEEP).is_file():
         raise RunError(
-            f"{path}: must be a run, and is a sweep, whose own page compares its "
-            "settings. Make a run of one of them by `trm-bt walkforward --config`."
+            f"{path}: must be a run, but is a sweep, whose own page compares its "
+            "settings. Run one of them by `trm-bt walkforward --config`."
         )
     run = _read_record(path / RUN, RunRecord)
     if not (run.finished or may_be_unfinished):
         raise RunError(
-            f"{path}: the run is unfinished. Give its command again, and it resumes: "
+            f"{path}: the run is unfinished. Run its command again to resume it: "
             f"{run.command}"
         )
     return run
@@ -130,7 +130,7 @@ def _read_record(path: Path, record: type[_AnyRecord]) -> _AnyRecord:
     try:
         return record.model_validate_json(read_json(path), strict=True)
     except ValidationError as error:  # a ValueError as well
-        raise RunError(f"{path}: {_explain(error)} Make the run again.") from error
+        raise RunError(f"{path}: {_explain(error)} Repeat the run.") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read as JSON: {error}.") from error
 
@@ -170,5 +170,5 @@ def _check_values(name: str, span: pd.DataFrame) -> None:
             at = int(is_bad.argmax())
             raise RunError(
                 f"{name}: portfolio values must be positive numbers, {strategy} is "
-                f"{values.iloc[at]} on {span.index[at].date()}. Make the run again."
+                f"{values.iloc[at]} on {span.index[at].date()}. Repeat the run."
             )

@@ -45,27 +45,27 @@ def read_columns(
         table = read_parquet(file)
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{file}: cannot be read as parquet: {error}. Make the run again."
+            f"{file}: cannot be read as parquet: {error}. Repeat the run."
         ) from error
     names = list(columns)
     missing = [name for name in names if list(table.columns).count(name) != 1]
     if missing:
         raise RunError(
             f"{file}: must have the column `{missing[0]}` once, got "
-            f"{shorten(list(table.columns))}. Make the run again."
+            f"{shorten(list(table.columns))}. Repeat the run."
         )
     if index and (table.index.names != [*index] or not table.index.is_unique):
         raise RunError(
             f"{file}: must be indexed by {' and '.join(index)}, each once, got "
-            f"{shorten(list(table.index.names))}. Make the run again."
+            f"{shorten(list(table.index.names))}. Repeat the run."
         )
     levels = [table.index.get_level_values(name).to_series() for name in index]
     for values in [*levels, *(table[name] for name in names)]:
         kind = _kind_of(str(values.name))
         if not _is_of(values, kind, n_allocations):
             raise RunError(
-                f"{file}: `{shorten(values.name)}` must hold {kind}, and holds "
-                f"{values.dtype} or what is none. Make the run again."
+                f"{file}: `{shorten(values.name)}` must hold {kind}, but holds "
+                f"{values.dtype} or invalid values. Repeat the run."
             )
     return table
 

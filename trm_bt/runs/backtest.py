@@ -47,7 +47,7 @@ def backtest_checkpoint(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Backtest an existing checkpoint, beside the baselines.
+    """Backtest an existing checkpoint, alongside the baselines.
 
     Parameters
     ----------

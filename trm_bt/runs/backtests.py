@@ -75,7 +75,7 @@ class RecordedPolicy:
         if missing:
             raise BarsError(
                 f"Decisions are recorded from {self.first.date()} to "
-                f"{max(self._decisions).date()}, and none for {missing[0].date()}. "
+                f"{max(self._decisions).date()}, but none for {missing[0].date()}. "
                 "Replay no other sessions."
             )
         return [self._decisions[session] for session in sessions]

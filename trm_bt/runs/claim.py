@@ -38,7 +38,7 @@ def claim(out: Path, record: RunRecord, models: Iterable[Path], *, force: bool) 
     """
     try:
         earlier = read_run_record(out, may_be_unfinished=True)
-    except RunError:  # no run, or one that nobody can read
+    except RunError:  # no run, or an unreadable one
         pass
     else:
         if earlier.is_of(record):
@@ -48,7 +48,7 @@ def claim(out: Path, record: RunRecord, models: Iterable[Path], *, force: bool) 
             return earlier.is_reported and all((out / name).is_file() for name in files)
         if not force:
             raise RunError(
-                f"{out}: holds a run of other settings, bars or versions. Choose "
+                f"{out}: holds a run with other settings, bars or versions. Choose "
                 "another --out, or pass --force to replace it."
             )
     check_replaceable(out, marker=RUN, force=force)
@@ -76,6 +76,6 @@ def announce(draft: Path, inner: Iterable[str] = ()) -> None:
 
 
 def write_record(out: Path, record: RunRecord) -> None:
-    """Write run.json anew, with what became known of the run."""
+    """Write run.json again, with what became known of the run."""
     with staged_files(out) as new:
         write_json(new / RUN, record)

@@ -56,7 +56,7 @@ _SAME_VALUE: Final = 1e-9
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """What to compare a run on.
+    """How to compare a run.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class CompareRequest:
     start, end : str or None
         First and last deciding session compared; None for all there are.
     trials : Path or None
-        Folder of the trials log; None for the one beside the run folder.
+        Folder of the trials log; None for the one next to the run folder.
     settings : SignificanceSettings
     """
 
@@ -99,7 +99,7 @@ def compare(
     progress : callable, optional
         Called after each benchmark.
     executor : Executor, Workers or int, optional
-        Who does backtests and draws; a number for so many processes.
+        What runs backtests and draws; a number of processes.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def compare(
     Raises
     ------
     BarsError, ConfigError, RunError
-        If the input is bad; nothing is written then.
+        If the input is bad; nothing is then written.
     """
     check_span(request.start, request.end)
     target = target_of(request.folder, out)
@@ -240,9 +240,9 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
         session = both.index[int(is_same.to_numpy().argmin())]
         first = both.loc[session]
         raise RunError(
-            f"{folder / 'equity.parquet'}: the recorded value of {OURS} must be what "
-            f"its decisions come to, but on {session.date()} it is "
-            f"{first['recorded']:.4f} against {first['now']:.4f}. Make the run again."
+            f"{folder / 'equity.parquet'}: the recorded value of {OURS} must equal "
+            f"the result of its decisions, but on {session.date()} it is "
+            f"{first['recorded']:.4f} against {first['now']:.4f}. Repeat the run."
         )
 
 
@@ -262,8 +262,8 @@ def read_decisions(folder: Path, run: RunRecord) -> DecisionRecord:
     table = table.sort_index()
     if table.empty or not table.index.is_unique:
         raise RunError(
-            f"{file}: must hold one decision a session of the run {OUT_OF_SAMPLE}, has "
-            f"{len(table)} of {table.index.nunique()} sessions. Make the run again."
+            f"{file}: must hold one decision per session of the run {OUT_OF_SAMPLE}, "
+            f"has {len(table)} of {table.index.nunique()} sessions. Repeat the run."
         )
     probs = table[allocations.columns("prob")]
     return DecisionRecord(

@@ -52,7 +52,7 @@ def write_labels(
         labels = labels[labels["crises"] != ""]
         if labels.empty:
             raise BarsError(
-                "The bars must give labels inside at least one crisis, and give none: "
+                "The bars must give labels inside at least one crisis, but give none: "
                 f"they run from {bars.sessions[0].date()} to "
                 f"{bars.sessions[-1].date()}. Give more history."
             )

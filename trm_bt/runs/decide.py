@@ -42,7 +42,7 @@ def decide(
     portfolio: Portfolio | None = None,
     device: Device = "auto",
 ) -> DecisionReport:
-    """Say what a model holds after a session, as a backtest of it would.
+    """Return what a model holds after a session, as its backtest would.
 
     Parameters
     ----------
@@ -50,13 +50,13 @@ def decide(
         A checkpoint, a walk-forward set, the folder of a run, or what `open_model`
         returns for one of them.
     bars : Bars, Path or str
-        Bars, or where `load_bars` finds them. Nothing after the session is read.
+        Bars, or a source for `load_bars`. Nothing after the session is read.
     session : Timestamp or str, optional
         The deciding session, or the last one before it; the last of the bars if None.
     config : TRMConfig, optional
-        How decisions become weights, and costs; that of the run, else the defaults.
+        How decisions become weights, and costs; by default those of the run.
     portfolio : Portfolio, optional
-        What is held: the report then has the orders that bring it to the weights.
+        Current holdings: the report then has the orders that bring them to the weights.
     device : {"auto", "cpu", "cuda"}
         Where a checkpoint decides.
 
@@ -70,7 +70,7 @@ def decide(
     BarsError
         If the bars are too short for a row of features, or lack an input.
     CheckpointError, RunError
-        If the model cannot be believed, or reads other features.
+        If the model is invalid, or reads other features.
     """
     policy = open_model(model, device) if isinstance(model, Path | str) else model
     if config is None:
@@ -92,7 +92,7 @@ def open_model(path: Path | str, device: Device = "auto") -> Decider:
     Raises
     ------
     CheckpointError, ConfigError, RunError
-        If it is none of these, or cannot be believed; a run must be finished.
+        If it is none of these, or is invalid; a run must be finished.
     """
     path = Path(path).expanduser()
     if (path / RUN).is_file():

@@ -43,7 +43,7 @@ class RunPolicy:
         if not names or any(Path(name).name != name for name in names):
             raise RunError(
                 f"{file}: must name the fold of each session, got "
-                f"{shorten(sorted(names))}. Make the run again."
+                f"{shorten(sorted(names))}. Repeat the run."
             )
         firsts = table.groupby("fold")["session"].min().sort_values()
         self._names, self._firsts = list(firsts.index), pd.DatetimeIndex(firsts)

@@ -24,7 +24,7 @@ Batches = Generator[list[Point], list[float | None], None]
 """Yields what to try next, and is sent the utility of each, None if it failed."""
 MAX_POINTS: Final = 100_000
 BATCH: Final = 8
-"""Points that optuna proposes before it sees their utilities, whoever the workers are:
+"""Points that optuna proposes before it sees utilities, for any number of workers:
 the same seed proposes the same points."""
 _OWN_OPTIONS: Final = {"seed": "--seed and --seeds"}
 

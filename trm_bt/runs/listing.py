@@ -1,4 +1,4 @@
-"""What a folder of results holds, one entry a run, sweep or checkpoint."""
+"""What a folder of results holds, one entry per run, sweep or checkpoint."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,12 +55,12 @@ def list_runs(folder: Path) -> list[RunEntry]:
         If there is no such folder, or it holds no result.
     """
     if not folder.is_dir():
-        raise RunError(f"{folder}: no such folder. Give one that holds runs.")
+        raise RunError(f"{folder}: there is no such folder. Give one that holds runs.")
     inner = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
     found = [entry for path in inner for entry in _entries(path)]
     if not found:
         raise RunError(
-            f"{folder}: must hold runs, sweeps or checkpoints, and holds none. Give "
+            f"{folder}: must hold runs, sweeps or checkpoints, but holds none. Give "
             "the folder that they were written in."
         )
     return found

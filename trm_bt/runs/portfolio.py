@@ -110,7 +110,7 @@ def plan_orders(
     sizes = [portfolio.equity, portfolio.bond]
     held = [size * price for size, price in zip(sizes, prices, strict=True)]
     if portfolio.cash + sum(held) <= 0:
-        raise ConfigError("A portfolio must be worth more than 0, got one of nothing.")
+        raise ConfigError("A portfolio must be worth more than 0, got an empty one.")
     if drift(weights, held, portfolio.cash) <= max(settings.rebalance_band, MIN_DRIFT):
         return ()
     wanted = target_values(weights, held, portfolio.cash, [cost, cost])

@@ -1,4 +1,4 @@
-"""How far a sweep is, for whoever shows it."""
+"""The progress of a sweep, for display."""
 
 import time
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The one runner: bars, splits, models, decisions, backtests and pages in one folder.
 
-Models are saved as soon as they are trained, so that a run that was stopped anywhere
-resumes with those it has.
+Models are saved as soon as they are trained, so that an interrupted run resumes with
+them.
 """
 
 import logging
@@ -88,19 +88,19 @@ def run(
     ----------
     bars : str, Path or RunRequest
         "sample", "yahoo" or a folder, with the default settings; or a request, which
-        has settings, span and the schedule of the splits beside them.
+        also has settings, span and schedule.
     out : str or Path
-        The run folder. If it holds the same run unfinished, its checkpoints are kept
-        and the rest is made; if it holds it finished, nothing is made.
+        The run folder. If it holds the same run unfinished, the run resumes with its
+        checkpoints; if it holds it finished, nothing is done.
     command : str, optional
         The command line, shown on the page; by default a call of this function.
     force : bool
         Replace another run.
     executor : Executor, Workers or int, optional
-        Who trains the models and makes backtests and pages; a number for so many
-        processes, by default one per processor.
+        What trains the models and makes backtests and pages; a number of processes, by
+        default one per processor.
     progress : callable, optional
-        Called as each stage moves on.
+        Called as each stage advances.
 
     Returns
     -------
@@ -110,8 +110,8 @@ def run(
     Raises
     ------
     BarsError, CheckpointError, ConfigError, RunError
-        If the input is bad, another process is at work in the folder, or an existing
-        checkpoint cannot be believed; the folder stays as it is then.
+        If the input is bad, another process uses the folder, or an existing checkpoint
+        is invalid; the folder is then unchanged.
     """
     request = bars if isinstance(bars, RunRequest) else RunRequest(str(bars))
     out, command = Path(out), command or f"trm_bt.run({request.bars!r}, {str(out)!r})"
@@ -125,7 +125,7 @@ def run(
     with exclusive_lock(out), opened(executor) as pool:
         if claim(out, record, jobs, force=force):
             _LOG.warning(
-                "%s: this run is already done, and nothing was made. To repeat it, "
+                "%s: this run is already complete; nothing was done. To repeat it, "
                 "give another --out.",
                 out,
             )
@@ -147,7 +147,7 @@ def run(
 
 
 def _check_before(request: RunRequest, out: Path) -> None:
-    """Refuse what could not end well before the bars are read."""
+    """Refuse what would fail later, before the bars are read."""
     if request.schedule == "calendar":
         request.config.check_walkable()
     else:
@@ -195,7 +195,7 @@ def _train(
     executor: Runner,
     progress: Progress,
 ) -> None:
-    """Train and save the models that are not there yet."""
+    """Train and save the missing models."""
     missing = {folder: job for folder, job in jobs.items() if not is_checkpoint(folder)}
     folders = {job.name: folder for folder, job in missing.items()}
     n_epochs = work.request.config.training.epochs
@@ -259,15 +259,15 @@ def _models_of(out: Path, work: Work, split: Split) -> list[TrainedModel]:
         model = load_checkpoint(folder)
         if model.config != work.request.config.model_copy(update={"seed": seed}):
             raise CheckpointError(
-                f"{folder}: must be a model of this run's settings, and is of others. "
-                "Remove it, and it is trained anew."
+                f"{folder}: must be a model with this run's settings, but has others. "
+                "Remove it to train it again."
             )
         models.append(model)
     return models
 
 
 def _row(decision: Decision, split: Split, model: TrainedModel) -> Mapping[str, object]:
-    """Return a decision with whose it is and what its models knew."""
+    """Return a decision with its models and what they knew."""
     return {
         "session": decision.decided_on,
         "fold": split.name,

@@ -15,7 +15,7 @@ PAGE: Final = "index.html"
 
 
 def place_beside(folders: Sequence[Path]) -> Path:
-    """Return where the page of several runs goes: beside the first of them."""
+    """Return where the page of several runs goes: next to the first of them."""
     names = "_".join(folder.absolute().name for folder in folders)
     return folders[0].absolute().parent / f"side_by_side_{names}"
 
@@ -46,12 +46,12 @@ def side_by_side(
     """
     if not 2 <= len(folders) <= MAX_RUNS:
         raise ConfigError(
-            f"Side by side stand 2 to {MAX_RUNS} runs, got {len(folders)}."
+            f"A side-by-side page needs 2 to {MAX_RUNS} runs, got {len(folders)}."
         )
     paths = [folder.resolve() for folder in folders]
     for path in paths:
         if paths.count(path) > 1:
-            raise ConfigError(f"{path}: each run is given once, got it twice.")
+            raise ConfigError(f"{path}: each run must be given once, got it twice.")
     target = out or place_beside(folders)
     check_replaceable(target, marker=MARKER, force=force)
     content = RunsContent([read_run(folder) for folder in folders])

@@ -1,7 +1,7 @@
 """A sweep: settings x seeds x universes, each a walk-forward, in one folder.
 
-Each fold and each trial has a result file, so that a sweep that was stopped anywhere
-resumes with those it has. All trials are counted in the log beside the folder.
+Each fold and each trial has a result file, so that an interrupted sweep resumes with
+them. All trials are counted in the trials log next to the folder.
 """
 
 import math
@@ -61,7 +61,7 @@ def sweep(
     executor: Runner = None,
     on_state: OnState = id,
 ) -> SweepJudged:
-    """Try settings, rank them, and say what of it is luck.
+    """Try settings, rank them, and test what of it is luck.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def sweep(
     force : bool
         Replace another sweep.
     executor : Executor, Workers or int, optional
-        Who does the folds and the trials.
+        What runs the folds and the trials.
     on_state : callable
         Called before the folds of each batch, and after each fold and each trial.
 
@@ -135,7 +135,7 @@ def _claim(out: Path, record: SweepRecord, *, force: bool) -> None:
     """Make a folder a sweep's, or find that it is already."""
     try:
         earlier = read_sweep(out)
-    except RunError:  # no sweep, or one that nobody can read
+    except RunError:  # no sweep, or an unreadable one
         pass
     else:
         if earlier.is_of(record):
@@ -143,7 +143,7 @@ def _claim(out: Path, record: SweepRecord, *, force: bool) -> None:
             return
         if not force:
             raise RunError(
-                f"{out}: holds a sweep of other settings, bars or versions. Choose "
+                f"{out}: holds a sweep with other settings, bars or versions. Choose "
                 "another --out, or pass --force to replace it."
             )
     check_replaceable(out, marker=SWEEP, force=force)

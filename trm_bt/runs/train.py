@@ -46,27 +46,27 @@ def train_checkpoint(
     Parameters
     ----------
     request : RunRequest
-        Bars and settings; `end` decides what the model may know.
+        Bars and settings; `end` limits what the model may know.
     out : Path
-        The checkpoint folder. While the training lasts its state is kept beside it, in
+        The checkpoint folder. During training, its state is kept next to it, in
         ``<out>.unfinished``.
     force : bool
         Replace an existing checkpoint, or the state of an unfinished training.
     resume : bool
         Resume an unfinished training of the same bars and settings.
     progress : callable, optional
-        Called as the training moves on.
+        Called as the training advances.
 
     Returns
     -------
     TrainedModel
-        What was saved.
+        The saved model.
 
     Raises
     ------
     BarsError, CheckpointError, ConfigError, RunError
-        If the input is bad, or another process trains to `out`; nothing is written
-        then.
+        If the input is bad, or another process trains to `out`; nothing is then
+        written.
     """
     request.config.check_trainable()
     allocations = Allocations.of(request.config.labels.allocations)
@@ -109,7 +109,7 @@ def _enough(labels: pd.DataFrame, config: TRMConfig) -> pd.DataFrame:
 
 
 def _check_unfinished(unfinished: Path, *, may_replace: bool) -> None:
-    """Refuse what is no state of a training, or the state of one nobody gave up."""
+    """Refuse what is not the state of a training, or one still to be resumed."""
     if is_unfinished(unfinished) and not may_replace:
         raise RunError(
             f"{unfinished}: is the state of an unfinished training. Pass --resume to "
@@ -213,15 +213,15 @@ def card_facts(model: TrainedModel, labels: pd.DataFrame, bars: Bars) -> CardFac
 def _crises_seen(
     training: pd.DataFrame, validation: pd.DataFrame, known_on: pd.Timestamp
 ) -> Iterator[tuple[str, int, int, str]]:
-    """Say of each crisis how many labels hold through a part of it."""
+    """Return for each crisis how many labels overlap it."""
     for crisis in CRISES:
         n_trained, n_validated = (
             int(((part.index <= crisis.end) & (part["known_on"] >= crisis.start)).sum())
             for part in (training, validation)
         )
-        verdict = "not in its rows"
+        verdict = "not in its training span"
         if n_trained or n_validated:
             verdict = "in sample"
         elif crisis.start > known_on:
-            verdict = "later than all it knows"
+            verdict = "after everything it knows"
         yield crisis.name, n_trained, n_validated, verdict

@@ -136,6 +136,6 @@ def read_trial(content: bytes, name: str) -> TrialResult:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"{name}: its result must be a table of a trial, and cannot be read: "
-            f"{error}. Remove its file, and it is done again."
+            f"{name}: its result must be a table of a trial, but cannot be read: "
+            f"{error}. Remove its file to run it again."
         ) from error

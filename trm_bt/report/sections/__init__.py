@@ -1,1 +1,1 @@
-"""The sections of the pages: a template each, beside the module that fills it."""
+"""The sections of the pages: a template each, next to the module that fills it."""

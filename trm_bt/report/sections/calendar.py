@@ -42,7 +42,7 @@ def calendar(page: RunContent | Sheet) -> Markup:
 
 
 def _months(equity: pd.Series) -> list[dict[str, object]]:
-    """Return a row a year, newest last: twelve cells and the year; None outside."""
+    """Return a row per year, newest last: twelve cells and the year; None outside."""
     monthly, yearly = period_returns(equity, "M"), period_returns(equity, "Y")
     known = {str(month): value for month, value in monthly.items()}
     return [

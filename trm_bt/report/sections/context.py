@@ -53,13 +53,13 @@ def context(page: Sheet) -> Markup:
 
 @as_svg
 def _chart(shown: Window) -> Figure:
-    """Draw growth, drawdown and weights round a crisis, which is shaded."""
+    """Draw growth, drawdown and weights around a crisis, which is shaded."""
     equity = shown.context[list(LINES)]
     figure, (upper, middle, lower) = panels(6.4, 2.2, 1, 1)
     draw_lines(upper, equity / equity.loc[shown.equity.index[0]], LINES, width=1.3)
     draw_lines(middle, equity.apply(drawdowns), LINES, width=1.3)
     draw_weights(lower, shown.weights)
-    upper.set_ylabel("1 at the close before")
+    upper.set_ylabel("growth of 1")
     middle.set_ylabel("drawdown")
     middle.yaxis.set_major_formatter(PERCENT)
     for axes in (upper, middle, lower):
@@ -71,7 +71,7 @@ def _chart(shown: Window) -> Figure:
 
 
 def heat_row(scores: pd.Series) -> str:
-    """Return one feature's z-scores as a picture of one pixel a session.
+    """Return one feature's z-scores as a picture of one pixel per session.
 
     Parameters
     ----------

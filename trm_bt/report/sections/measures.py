@@ -65,7 +65,7 @@ def untouched_page(page: Sheet) -> str:
     """Return the page that QuantStats makes of a tearsheet's returns, as it is."""
     returns, benchmark = _moving(page.returns), _moving(page.benchmark)
     if returns is None:
-        return "The portfolio never moves."
+        return "The portfolio is constant."
     with _contained(), TemporaryDirectory() as folder:
         from quantstats import reports
 

@@ -19,11 +19,11 @@ from trm_bt.runfolder.records import Summary
 
 _TILES: Final = {
     "total_return": ("Total return", percent),
-    "cagr": ("A year", percent),
-    "volatility_annual": ("Volatility a year", percent),
+    "cagr": ("CAGR", percent),
+    "volatility_annual": ("Annual volatility", percent),
     "sharpe": ("Sharpe ratio", number),
-    "max_drawdown": ("Deepest drawdown", percent),
-    "turnover_annual": ("Turnover a year", share),
+    "max_drawdown": ("Max drawdown", percent),
+    "turnover_annual": ("Annual turnover", share),
 }
 """Heading and form of the six figures."""
 _BESIDE: Final = {"sixty_forty": "60/40", MATCHED: "its average mix"}
@@ -100,7 +100,7 @@ def _since(chosen: pd.Series) -> str:
 
 
 def _outside(now: DecisionReport | None) -> str:
-    """Name the inputs of the last session that the model never saw the like of."""
+    """Name the inputs of the last session outside the training range."""
     parts = []
     for name in now.outside if now else ():
         z_score = now.features[name].z_score if now else None
@@ -113,7 +113,7 @@ def _knowledge(models: pd.Series) -> str:
     """Say what the deciding models knew of the sessions that they decided."""
     if models.astype(str).str.endswith(IN_SAMPLE).any():
         return (
-            "In sample: some decisions come from a model that was trained on their own "
-            "outcomes, so that nothing here says how it does on what it never saw."
+            "In sample: some decisions come from a model that was trained on their "
+            "outcomes, so these figures say nothing about unseen sessions."
         )
     return "Every decision comes from a model whose training data ended before it."

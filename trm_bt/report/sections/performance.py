@@ -33,12 +33,12 @@ def performance(page: ComparisonContent) -> Markup:
 
 @as_svg
 def _lead_chart(excess: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
-    """Draw the Sharpe ratio of TRM less that of each benchmark, over a year each."""
+    """Draw the Sharpe ratio of TRM minus that of each benchmark, over a year each."""
     years = excess[[name for name in colours if name in excess]].rolling(ROLLING)
     ratios = years.mean() / years.std() * np.sqrt(SESSIONS_PER_YEAR)
     leads = ratios.rsub(ratios["trm"], axis=0).drop(columns="trm")
     figure, (axes,) = panels(2.6)
     axes.axhline(0.0, color=LIGHT["soft"], linewidth=0.8)
     draw_lines(axes, leads, colours, width=1.0)
-    axes.set_ylabel("Sharpe, TRM less benchmark")
+    axes.set_ylabel("Sharpe, TRM minus benchmark")
     return figure

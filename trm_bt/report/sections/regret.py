@@ -33,5 +33,5 @@ def _chart(by_year: Mapping[str, Mapping[str, float]]) -> Figure:
     step = max(1, -(-len(table) // 14))
     axes.set_xticks(places[::step], table.index[::step])
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
-    axes.set_ylabel("regret a horizon")
+    axes.set_ylabel("regret per horizon")
     return figure

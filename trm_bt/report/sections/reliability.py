@@ -88,7 +88,7 @@ def reliability_chart(bins: Sequence[CalibrationBin]) -> Figure:
     axes.plot([0, 1], [0, 1], color=LIGHT["soft"], linewidth=0.8, linestyle="--")
     axes.plot(confidence, accuracy, color=LIGHT["trm"], linewidth=1.0)
     axes.scatter(confidence, accuracy, s=sizes, color=LIGHT["trm"])
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share right")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PERCENT)
     return figure

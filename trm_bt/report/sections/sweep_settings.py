@@ -63,7 +63,7 @@ def _map(page: "SweepContent") -> Figure:
 
 @as_svg
 def _parallel(page: "SweepContent") -> Figure:
-    """Draw a line a setting through its values to its utility, the best on top."""
+    """Draw a line per setting through its values to its utility, the best on top."""
     varied, ranking = page.varied, page.judged.ranking
     utilities = np.array([row.utility for row in ranking])
     low, high = utilities.min(), utilities.max()

@@ -177,7 +177,7 @@
   if (bands.length) {
     const choice = document.createElement("select");
     choice.setAttribute("aria-label", "Show one crisis");
-    choice.append(new Option("A crisis\u2026", ""), ...bands.map(([, , title], at) => new Option(title, at)));
+    choice.append(new Option("Choose a crisis\u2026", ""), ...bands.map(([, , title], at) => new Option(title, at)));
     choice.addEventListener("change", () => {
       const band = bands[choice.value];
       if (band) zoom(band[0] - 90 * DAY, band[1] + 90 * DAY);
