@@ -274,7 +274,7 @@ def test_resealed_weights_of_another_kind_are_refused(hub):
     (hub / WEIGHTS_FILE).write_bytes(b"\x80\x04N.")
     reseal(hub)
 
-    assert "is no safetensors file" in str(refusal_of(hub))
+    assert "is not a safetensors file" in str(refusal_of(hub))
 
 
 def test_each_kind_of_folder_is_refused_where_the_other_is_meant(

@@ -62,9 +62,9 @@ def state_counts(state: "SweepState", counts: "Counts") -> dict[str, str]:
         "done": count(counts.n_done),
         "failed": count(counts.n_failed),
         "running": "?" if running is None else count(running),
-        "to go": count(counts.n_left),
+        "left": count(counts.n_left),
         "seconds each": number(counts.seconds_each, 1),
-        "a minute": number(counts.per_minute, 1),
+        "per minute": number(counts.per_minute, 1),
         "minutes left": number(counts.minutes_left(state.n_workers), 1),
     }
 
@@ -93,4 +93,4 @@ def state_line(state: "SweepState") -> str:
     line = f"{kind}: {', '.join(words)}"
     if counts is trials:
         return line
-    return f"{line}; trials: to go {count(trials.n_left)}, failed {trials.n_failed}"
+    return f"{line}; trials: left {count(trials.n_left)}, failed {trials.n_failed}"
