@@ -14,7 +14,8 @@ from trm_bt.cli import app
 
 SHELL = [block for page in PAGES for block in blocks(page, "sh")]
 PYTHON = {page: blocks(page, "python") for page in PAGES if blocks(page, "python")}
-CLUSTERS = DOCS / "scale.md"
+ELSEWHERE = {DOCS / "scale.md", DOCS / "hub.md"}
+"""Pages whose blocks need a cluster or a hub: they are parsed alone."""
 """Its blocks ask for a cluster of somebody's, and are compiled alone."""
 STAGE = """
 import backtrader as bt
@@ -115,7 +116,7 @@ def run_python(script, folder):
 
 @pytest.mark.slow
 def test_blocks_of_python_run_page_by_page(desk):
-    pages = [page for page in PYTHON if page.parent == DOCS and page != CLUSTERS]
+    pages = [page for page in PYTHON if page.parent == DOCS and page not in ELSEWHERE]
     script = ["def read(text, page):"]
     script += ["    exec(compile(text, page, 'exec'), {'__name__': '__main__'})"]
     for page in pages:
