@@ -52,7 +52,9 @@ def page(outputs: Mapping[str, str]) -> str:
     """Return the page, given what each example prints."""
     parts = [_INTRODUCTION]
     for name in NAMES:
-        parts.append(f"## [{name}.py](../examples/{name}.py)\n\n{purpose(name)}\n")
+        parts.append(
+            f"## {name}.py\n\n[Code](../examples/{name}.py). {purpose(name)}\n"
+        )
         parts.append(f"```text\n{outputs[name]}```\n")
         if name in PICTURES:
             parts.append(f"![What {name}.py draws]({PICTURES[name].name})\n")
@@ -62,7 +64,7 @@ def page(outputs: Mapping[str, str]) -> str:
 def outputs_in(text: str) -> dict[str, str]:
     """Return what each example of a page printed."""
     found = re.findall(
-        r"^## \[(\w+)\.py\].*?^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL
+        r"^## (\w+)\.py$.*?^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL
     )
     return dict(found)
 

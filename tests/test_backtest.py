@@ -90,7 +90,7 @@ def test_twenty_real_years_equal_the_simulation(real_bars):
     assert result.n_rejected == 0
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 @pytest.mark.parametrize("weights", MIXES[:3], ids=str)
 def test_all_of_spys_history_equals_the_simulation(market_dir, weights):
     bars, config = load_bars(market_dir), BacktestConfig()

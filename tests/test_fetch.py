@@ -274,7 +274,7 @@ def test_the_command_fetches_every_symbol_and_says_what_it_did(tmp_path, market)
     assert again.count("unchanged") == len(Yahoo.default_symbols)
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_an_interrupt_leaves_a_sound_store(tmp_path, market):
     store = BarStore(tmp_path / "store", "yahoo")
     with yahoo_server.serving(market) as port:

@@ -62,7 +62,7 @@ def test_names_of_historic_crises_are_taken():
         check_names([HISTORIC[-1]])
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_a_run_has_a_page_of_each_that_it_covers(tmp_path):
     settings = write_settings(tmp_path / "quick.json", QUICK)
     given = ("--bars", "sample", "--start", "1985-01-02", "--end", "1990-12-31")

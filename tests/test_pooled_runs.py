@@ -205,7 +205,7 @@ def test_a_walk_forward_knows_its_universes_and_is_made_anew_for_others(
     trial = walk_forward(bars, SETTINGS, pooled)
     walked = pd.read_parquet(out / "equity.parquet")["trm"]
     assert trial.equity.to_numpy()[1:].tolist() == walked.to_numpy()[1:].tolist()
-    with pytest.raises(RunError, match="a run of other settings, bars"):
+    with pytest.raises(RunError, match="a run with other settings, bars"):
         run(replace(request, pooled=request.pooled[:1]), out, executor=1)
 
 

@@ -244,7 +244,9 @@ def test_the_index_says_what_is_held_now_and_since_when(folder, tmp_path):
         if value != newest:
             break
         since = session
-    assert f"Most probable: Growth, since {since.date()}, by model flash_crash" in text
+    assert (
+        f"Most probable: Growth, since {since.date()}, by the model flash_crash" in text
+    )
     (copy / "now.json").write_text("{}")
     with pytest.raises(RunError, match=r"now\.json: cannot be read"):
         page_of(copy)

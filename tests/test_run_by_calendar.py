@@ -206,7 +206,7 @@ def test_a_checkpoint_of_other_settings_is_not_taken(request_, out, tmp_path):
     shutil.copytree(seeds / "seed_5" / "2001-09-17", seeds / "seed_6" / "2001-09-17")
     (again / "summary.json").unlink()  # else the run is done already
 
-    with pytest.raises(CheckpointError, match="must be a model of this run's"):
+    with pytest.raises(CheckpointError, match="must be a model with this run's"):
         run(request_, again, command="x")
 
 
@@ -253,7 +253,7 @@ def test_a_step_takes_the_place_of_dates_and_does_not_go_with_them(
 
     code, _, err = call(monkeypatch, capsys, *arguments, "--retrain-on", "2003-01-02")
     assert code == 2
-    assert "--every and --retrain-on both say when folds begin" in err
+    assert "--every and --retrain-on both set when folds begin" in err
     code, _, err = call(monkeypatch, capsys, *arguments)
     assert code == 0, err
     told = pd.read_parquet(tmp_path / "out" / "out_of_sample.parquet")

@@ -54,4 +54,4 @@ def test_a_second_walk_forward_ends_at_once_and_a_killed_one_is_no_obstacle(
 
     code, _, error = call(monkeypatch, capsys, *arguments, "--seed", "7")
     assert code == 2
-    assert "holds a run of other settings" in error
+    assert "holds a run with other settings" in error

@@ -84,6 +84,7 @@ def test_a_run_is_a_walk_forward_that_retrains_after_the_freezes(
     assert len(ours) == 2
 
 
+@pytest.mark.evidence
 def test_a_killed_run_resumes_to_the_same_result(request_, folder, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     out = tmp_path / "run"

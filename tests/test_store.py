@@ -60,7 +60,7 @@ def test_one_file_a_symbol_is_left(store):
     assert names == ["SPY.yahoo.parquet", "TLT.yahoo.parquet"]
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_every_flipped_bit_is_refused(store):
     """One of each eight bits of a small file, bars and what is said of them alike."""
     path = save(store, "SPY", raw_history(20, {}))
