@@ -82,7 +82,7 @@ def test_a_leak_ends_with_exit_code_1_and_its_first_difference(module):
     difference = check["difference"]
     assert code == 1
     assert error.count("\n") == 1
-    assert "1 of 1 checks found what depends on the future, first features" in error
+    assert "1 of 1 checks found values that depend on the future, first features" in error
     assert difference["session"] in error
     assert (difference["column"], difference["other"]) == ("close", "nan")
     assert check["n_cuts"] == 1
