@@ -196,8 +196,8 @@ def check_replaceable(target: Path, *, force: bool, marker: str | None = None) -
     if foreign is not None:
         raise RunError(
             f"{target}: must be new or empty, or hold only what this package wrote, "
-            f"but {foreign} is foreign or was changed. Choose another --out, or move "
-            "it away."
+            f"but {foreign} is not part of that, or was changed. Choose another --out, "
+            "or move it away."
         )
     if marker is not None and not (target / marker).is_file():
         raise RunError(
