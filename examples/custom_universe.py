@@ -1,8 +1,8 @@
 """Two other assets in the place of SPY and TLT: two parameters, and a warning.
 
-The decisions of a model mean nothing that was ever measured on assets it was not
-trained on. So this trains on the new pair first; the warning stays, because all that
-the documentation reports is about SPY and TLT. Run: python examples/custom_universe.py
+Decisions of a model on assets that it was not trained on were never evaluated, so this
+trains on the new pair first. The warning stays, because everything that the
+documentation reports is about SPY and TLT. Run: python examples/custom_universe.py
 """
 
 import tempfile
@@ -57,7 +57,7 @@ def main() -> None:
 
     decided = ran.decisions.dropna(subset=["allocation"])
     first, last = decided["session"].iloc[[0, -1]]
-    print(f"made of bars: {load_bars('sample').source}")
+    print(load_bars("sample").source)
     print(f"warning          {caught[0].message}")
     print(f"decided          {len(decided):,} sessions, {first:%F} to {last:%F}")
     print(f"orders rejected  {ran.n_rejected}")

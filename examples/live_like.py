@@ -1,8 +1,8 @@
-"""Bars that come one by one, with a session that the bond misses.
+"""Bars that arrive one by one, with a session missing from the bond.
 
-A live feed says so by `islive()`; Cerebro then knows no bar before it comes, and the
+A live feed says so by `islive()`; Cerebro then sees no bar before it arrives, and the
 allocator decides each one alone. Its decisions are those of a batch, and a session that
-one of the feeds misses is held through. Run: python examples/live_like.py
+one of the feeds lacks is held through. Run: python examples/live_like.py
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""Search a band and a confidence with optstrategy, on both processors.
+"""Search for a band and a confidence with optstrategy, in two processes.
 
 Settings are chosen on 2007 and 2008 and reported on 2009 and 2010, because the best of
 a search is partly the luckiest. Run: python examples/optimise.py

@@ -1,4 +1,4 @@
-"""Five allocations of one's own, from bars to pages: label, train, backtest, report.
+"""Five allocations of your own, from bars to pages: label, train, backtest, report.
 
 On the command line: trm-bt run --allocations five.json --out runs/five
 Run: python examples/own_allocations.py [folder]

@@ -122,6 +122,6 @@ def _compare_adjusted(
         return []
     last = gap.index[gap > _ADJUSTMENT_SLACK][-1]
     return [
-        f"{symbol}: the adjusted closes of {vendor} part from dividends and splits by "
-        f"up to {gap.max():.1%}, up to {last.date()}; ours follow dividends and splits."
+        f"{symbol}: adjusted closes of {vendor} differ from dividends and splits by "
+        f"up to {gap.max():.1%}, until {last.date()}; ours follow the latter."
     ]

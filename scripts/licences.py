@@ -20,8 +20,8 @@ UNSTATED = {"peewee": "MIT (its LICENSE file)"}
 HEAD = """# Licences
 
 trm-bt is GPL-3.0-or-later, with uPlot (MIT) in its pages. This table is printed by
-`python scripts/licences.py` from the metadata of what `pip install trm-bt` brings on
-Linux; nothing of it is in the package.
+`python scripts/licences.py` from the metadata of what an installation brings on Linux;
+the package itself contains none of it.
 
 | package | version | licence |
 |---|---|---|"""
@@ -32,8 +32,8 @@ brings CUDA as well, under NVIDIA's own, mostly proprietary terms: `cuda-binding
 `nvidia-cuda-nvrtc`, `nvidia-cuda-runtime`, `nvidia-cudnn-cu13`, `nvidia-cufft`,
 `nvidia-cufile`, `nvidia-curand`, `nvidia-cusolver`, `nvidia-cusparse`,
 `nvidia-cusparselt-cu13`, `nvidia-nccl-cu13`, `nvidia-nvjitlink`, `nvidia-nvshmem-cu13`
-and `nvidia-nvtx` (of torch 2.13); and `triton`, MIT. trm-bt works without all of them,
-and hands none of them on: who gives away an image that holds both looks at NVIDIA's
+and `nvidia-nvtx` (of torch 2.13); and `triton`, MIT. trm-bt works without them and
+distributes none of them; before you distribute an image that holds both, read NVIDIA's
 terms."""
 
 

@@ -82,9 +82,8 @@ def test_a_leak_ends_with_exit_code_1_and_its_first_difference(module):
     difference = check["difference"]
     assert code == 1
     assert error.count("\n") == 1
-    assert (
-        "1 of 1 checks found values that depend on the future, first features" in error
-    )
+    found = "1 of 1 checks found values that depend on the future, first features"
+    assert found in error
     assert difference["session"] in error
     assert (difference["column"], difference["other"]) == ("close", "nan")
     assert check["n_cuts"] == 1

@@ -181,6 +181,6 @@ def test_without_the_extra_it_says_who_is_missing(monkeypatch):
     )
     assert {*held.left_out} == EXTRA
     assert {*held.strategies} == NAMES
-    assert "pip install 'trm-bt[research]'" in held.left_out["lightgbm"]
+    assert "pip install -e '.[research]' in the clone" in held.left_out["lightgbm"]
     assert [done for _, done, _ in told] == list(range(len(NAMES)))
     assert {stage for stage, _, _ in told} == {"benchmarks"}

@@ -176,7 +176,8 @@ def test_the_command_prints_sentences_and_tables(stored):
     code, out, error = invoke("decide", folder, "--bars", inputs)
     assert (code, error) == (0, "")
     report = decide(folder, inputs)
-    assert f"{report.session}: {report.allocation}, decided by tiny in" in out
+    said = f"{report.session}: {report.allocation}, decided in {report.n_steps} steps"
+    assert f"{said} by tiny, " in out
     assert f"which knows outcomes up to {report.knows_until}" in out
     assert "Weights, decided on" in out
     assert f"Since {report.session_before} (" in out

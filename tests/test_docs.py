@@ -15,8 +15,7 @@ from trm_bt.cli import app
 SHELL = [block for page in PAGES for block in blocks(page, "sh")]
 PYTHON = {page: blocks(page, "python") for page in PAGES if blocks(page, "python")}
 ELSEWHERE = {DOCS / "scale.md", DOCS / "hub.md"}
-"""Pages whose blocks need a cluster or a hub: they are parsed alone."""
-"""Its blocks ask for a cluster of somebody's, and are compiled alone."""
+"""Pages whose blocks need a cluster or a hub: these are parsed only."""
 STAGE = """
 import backtrader as bt
 from trm_bt import add_bars, load_bars

@@ -310,7 +310,7 @@ def test_an_export_replaces_nothing_but_an_unedited_export(
     assert contents_of(hub) == contents_of(exported)
 
     (hub / "README.md").write_text("mine")
-    with pytest.raises(RunError, match=r"README\.md is not, or was changed"):
+    with pytest.raises(RunError, match=r"README\.md is not part of that"):
         export_checkpoint(full_checkpoint, hub, force=True)
     assert (hub / "README.md").read_text() == "mine"
     other = shutil.copytree(full_checkpoint, tmp_path / "other")

@@ -214,7 +214,7 @@ def test_a_dividend_ten_times_too_large_is_said_and_the_price_decides():
     frame = raw(close, paid)
     frame.iloc[row, frame.columns.get_loc("dividends")] *= 10
     (said,) = doubts(frame)
-    assert "5.0% is said to be paid where 0.5% is usual" in said
+    assert "5.0% is reported where 0.5% is usual" in said
     assert str(close.index[row].date()) in said
     np.testing.assert_allclose(adjusted_prices(frame)["close"], adjusted, rtol=1e-9)
 
@@ -227,7 +227,7 @@ def test_gains_that_the_dividend_holds_already_are_counted_once():
     close.iloc[row:] -= 5.5
     frame = raw(close, paid, gains)
     (said,) = doubts(frame)
-    assert "6 is believed, which the price shows" in said
+    assert "6 is used, as the price shows" in said
     growth = adjusted_prices(frame)["close"].pct_change().iloc[row]
     expected = (close.iloc[row] + 6.0) / close.iloc[row - 1] - 1
     assert growth == pytest.approx(expected, abs=1e-3)

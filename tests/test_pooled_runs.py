@@ -90,8 +90,8 @@ def test_train_tells_what_each_universe_gave(universes, settings_file, tmp_path)
     for rows in record.pooled:
         assert f"{rows.n_train} | {rows.train_start} | {rows.train_end}" in card
     n_pooled = sum(rows.n_train for rows in record.pooled)
-    assert f"rows trained on {n_pooled} are of other universes" in card
-    assert f"all count for {record.n_effective:,.0f}" in card
+    assert f"training rows {n_pooled} are from other universes" in card
+    assert f"all rows count for {record.n_effective:,.0f}" in card
     assert str(record.pooled[1].train_start) > "2002-03"
     assert record.pooled[1].train_end < record.validation_start
 

@@ -190,7 +190,7 @@ def test_the_model_that_knows_the_truth_is_the_best():
             skill.models["trm"].qlike - model.qlike
         )
         assert model.high < 0 < 0.05 - model.p_value
-    assert "best forecast is what TRM implies" in risk_sentence(skill)
+    assert "variance is what TRM implies" in risk_sentence(skill)
     assert ", more than chance gives" in risk_sentence(skill)
 
 
@@ -201,7 +201,7 @@ def test_where_a_simple_model_wins_the_sentence_says_which():
         given.forecasts["trm"],
     )
     said = risk_sentence(risk_skill(given))
-    assert "best forecast is HAR:" in said
+    assert "variance is HAR:" in said
     assert "differs from HAR by +" in said
 
 

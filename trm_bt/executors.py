@@ -278,7 +278,7 @@ def _dask(workers: Workers) -> Iterator[Executor]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ConfigError(
-            "The Dask executor needs its extra: pip install 'trm-bt[dask]'."
+            "The Dask executor needs its extra: pip install -e '.[dask]' in the clone."
         ) from error
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_DASK))

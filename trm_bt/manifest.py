@@ -195,8 +195,9 @@ def check_replaceable(target: Path, *, force: bool, marker: str | None = None) -
     foreign = first_foreign(target) if target.is_dir() else target
     if foreign is not None:
         raise RunError(
-            f"{target}: must be new, empty, or of what this package wrote alone, and "
-            f"{foreign} is not, or was changed. Choose another --out, or move it away."
+            f"{target}: must be new or empty, or hold only what this package wrote, "
+            f"but {foreign} is not part of that, or was changed. Choose another --out, "
+            "or move it away."
         )
     if marker is not None and not (target / marker).is_file():
         raise RunError(

@@ -39,7 +39,7 @@ NOTES: Final[Mapping[str, str]] = {
     "labels.objective": "Criterion of the best allocation: profit, Sharpe ratio, or "
     "mean minus variance.",
     "labels.risk_aversion": "Weight of the variance; only with `mean_variance`.",
-    "labels.allocations": "Mixes to choose from, none for the eight.",
+    "labels.allocations": "Allocations to choose from, none for the eight.",
     "model.architecture": "Two nets, one to reason and one to answer, or the single "
     "net of the paper.",
     "model.hidden_dim": "Width of the network.",
@@ -80,7 +80,7 @@ NOTES: Final[Mapping[str, str]] = {
     "walkforward.first_decision": "First date to decide, none for the earliest "
     "possible.",
     "walkforward.retrain_every": "Sessions between trainings.",
-    "walkforward.retrain_on": "Dates before which to retrain, instead.",
+    "walkforward.retrain_on": "Dates before which to retrain instead.",
     "walkforward.window": "Number of newest labels to train on, none for all.",
     "walkforward.embargo": "Additional sessions without labels before a decision.",
     "walkforward.n_seeds": "Models averaged per fold.",

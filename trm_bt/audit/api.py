@@ -110,7 +110,7 @@ def audit_labels(
         if n_without != n_ahead:
             raise LookAheadError(
                 f"Labels must be absent on the last {n_ahead} sessions, whose outcome "
-                f"is not known, and are on {n_without} where the bars end on "
+                f"is not known, but are absent on {n_without} where the bars end on "
                 f"{sessions[-1].date()}."
             )
         table = DatedTable(values, pd.DatetimeIndex(values["known_on"]))

@@ -43,7 +43,7 @@ _RESUMING: Final = {
     "walkforward": _TRAINED,
     "train": "Run the same command again to resume.",
     "fetch": "Run the same command again: fetched bars are kept.",
-    "sweep": "Run the same command again: finished trials are kept.",
+    "sweep": "Run the same command again: finished folds and trials are kept.",
 }
 
 

@@ -21,8 +21,8 @@ def decision_lines(report: "DecisionReport") -> list[str]:
         said = f"{report.session}: cash. {report.abstains_because}"
     else:
         said = (
-            f"{report.session}: {report.allocation}, decided by {report.model} in "
-            f"{report.n_steps} steps, which knows outcomes up to {report.knows_until}."
+            f"{report.session}: {report.allocation}, decided in {report.n_steps} steps "
+            f"by {report.model}, which knows outcomes up to {report.knows_until}."
         )
     lines = [said]
     if report.weights is None:

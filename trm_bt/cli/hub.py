@@ -23,7 +23,7 @@ def export(
     Parameters
     ----------
     checkpoint : Path
-        A checkpoint; of several models, export each.
+        A checkpoint. If a folder holds several models, export each.
     layout : {"hub"}
         A folder with model.safetensors, config.json and README.md.
     """
@@ -45,7 +45,7 @@ def import_command(
     Parameters
     ----------
     folder : Path
-        The folder, downloaded or not.
+        The exported folder.
     """
     from trm_bt.runs.hub import import_checkpoint
 

@@ -177,12 +177,12 @@ class TrainingOptions(SeededSettingsOptions, InputOptions):
     """Which bars, settings and seed a model is trained with."""
 
     bars: tuple[str, ...] = ("sample",)  # type: ignore[assignment] # several here
-    """'sample', 'yahoo', or a folder of bars; where several are given, the first is
-    decided, and models are trained on all."""
+    """'sample', 'yahoo', or a folder of bars; may be repeated: models are trained on
+    all, and only the first are decided."""
     inputs: tuple[str, ...] = ()
     """Inputs of a model: 'core' is SPY, TLT and VIX with proxies for the rest, 'all'
     every input that the bars have; or members, put_call or symbols by name; may be
-    repeated. The default is core, on the sample all."""
+    repeated. By default core, and all on the sample."""
 
     def universes(self) -> tuple[str, ...]:
         """Return all bars that are given, those to decide first."""

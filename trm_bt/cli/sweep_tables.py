@@ -57,7 +57,7 @@ def state_counts(state: "SweepState", counts: "Counts") -> dict[str, str]:
     """Return what the folds or the trials of a sweep's state are shown as."""
     running = state.n_running(counts)
     return {
-        "in all": count(counts.n_total),
+        "total": count(counts.n_total),
         "already done": count(counts.n_found),
         "done": count(counts.n_done),
         "failed": count(counts.n_failed),

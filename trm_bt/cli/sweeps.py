@@ -127,12 +127,12 @@ def _estimate(found: "Estimate", workers: WorkerOptions) -> str:
         f"{found.n_trials:,} trials of {found.n_folds:,} different folds; one fold "
         f"took {found.seconds:.1f} s in one process: all would take about"
     )
-    seconds, then = found.seconds * found.n_folds, "and then a backtest a trial."
+    seconds, then = found.seconds * found.n_folds, "plus a backtest per trial."
     if workers.scheduler:
         hours = seconds / 3600
-        return f"{one} {hours:.1f} hours divided by the cluster's workers, {then}"
+        return f"{one} {hours:.1f} hours divided by the number of workers, {then}"
     n_jobs = workers.jobs or n_available_cpus()
-    return f"{one} {seconds / n_jobs / 60:.1f} minutes in {n_jobs}, {then}"
+    return f"{one} {seconds / n_jobs / 60:.1f} minutes with --jobs {n_jobs}, {then}"
 
 
 @contextmanager

@@ -182,7 +182,7 @@ def missing_modules() -> dict[str, str]:
     needs = {name: module for name, (_, module) in _FITS.items() if module}
     needs |= {"hmm_regime": "hmmlearn", "jump_model": "jumpmodels"}
     return {
-        name: f"needs {module}: pip install 'trm-bt[research]'"
+        name: f"needs {module}: pip install -e '.[research]' in the clone"
         for name, module in needs.items()
         if find_spec(module) is None
     }

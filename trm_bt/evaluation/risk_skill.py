@@ -260,7 +260,7 @@ def risk_sentence(skill: RiskSkill) -> str:
     """Say which model forecasts variance best, and what is shown of TRM."""
     best = skill.models[skill.best]
     said = (
-        f"Of next week's variance the best forecast is {MODELS[skill.best]}: QLIKE "
+        f"The best forecast of next week's variance is {MODELS[skill.best]}: QLIKE "
         f"{number(best.qlike, 3)}"
     )
     if OURS not in skill.models:
@@ -275,7 +275,7 @@ def risk_sentence(skill: RiskSkill) -> str:
     is_shown = found.p_value is not None and found.p_value <= LEVEL
     ours = number(skill.models[OURS].qlike, 3)
     return (
-        f"{said}. What TRM's probabilities imply has {ours}: it differs from "
+        f"{said}. The one that TRM's probabilities imply has {ours}: it differs from "
         f"{MODELS[rival]} by {ends[0]} (95% interval {ends[1]} to {ends[2]}), "
         f"{'more' if is_shown else 'no more'} than chance gives."
     )

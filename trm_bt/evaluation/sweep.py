@@ -354,8 +354,8 @@ def _against_median(judged: SweepJudged) -> str:
         )
     return (
         f"The best setting is no better than the median one: {what}, which the luck of "
-        f"picking the best explains (Hansen's test, {tests}). Nothing here speaks "
-        "against the settings you had."
+        f"picking the best explains (Hansen's test, {tests}). This is no reason to "
+        "change the settings you had."
     )
 
 
@@ -371,8 +371,9 @@ def _luck(universe: str, found: UniverseJudged) -> list[str]:
         )
     if found.overfitting is not None:
         said.append(
-            f"{universe}: the trial that was best on half of the sessions is in the "
-            f"worse half on the others in {percent(found.overfitting.probability)} of "
-            "the ways to halve them; luck alone would give about 50%."
+            f"{universe}: the trial that was best on one half of the sessions is in "
+            "the worse half on the other in "
+            f"{percent(found.overfitting.probability)} of the ways to halve them; luck "
+            "alone would give about 50%."
         )
     return said

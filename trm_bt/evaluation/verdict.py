@@ -72,8 +72,8 @@ def lead_text(found: Lead) -> str:
     --------
     >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02))
     'difference +0.10 (95% interval +0.05 to +0.15), p = 0.002, corrected p = 0.020'
-    >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02, 0.14))[-49:]
-    'so many sessions show 0.14 or more with 80% power'
+    >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02, 0.14))[-35:]
+    'detectable with 80% power from 0.14'
     """
     ends = f"{signed(found.low)} to {signed(found.high)}"
     tested = (
@@ -82,8 +82,8 @@ def lead_text(found: Lead) -> str:
     )
     if found.detectable is None:
         return tested
-    least = f"{number(found.detectable)} or more with {POWER:.0%} power"
-    return f"{tested}; so many sessions show {least}"
+    least = number(found.detectable)
+    return f"{tested}; detectable with {POWER:.0%} power from {least}"
 
 
 def _against(

@@ -91,7 +91,7 @@ class TRMPolicy:
         allow_in_sample: bool = False,
         keeps_answers: bool = True,
     ) -> "TRMPolicy":
-        """Load a checkpoint, a walk-forward set, or a folder with a set a seed.
+        """Load a checkpoint, a walk-forward set, or a folder with one set per seed.
 
         Parameters
         ----------

@@ -80,13 +80,13 @@ def find_distributions(bars: Subject) -> Iterator[Finding]:
     for session, event in doubtful.iterrows():
         believed = "it is used for adjustment nevertheless"
         if np.isfinite(event["cash"]):
-            believed = f"{event['cash']:.3g} is believed, which the price shows"
+            believed = f"{event['cash']:.3g} is used, as the price shows"
         yield on_rows(
             "warning",
             "distributions",
             pd.Index([session]),
             f"{bars.name}: a distribution is as large as the fall of the price, "
-            f"{event['share']:.1%} is said to be paid where {event['usual']:.1%} is "
+            f"{event['share']:.1%} is reported where {event['usual']:.1%} is "
             f"usual and the price fell by {event['fall']:.1%}; {believed}",
         )
     yield from _find_gaps(bars)

@@ -84,6 +84,6 @@ def find_calendar(bars: Subject) -> Iterator[Finding]:
             "error" if is_error and bars.role != "series" else "warning",
             "extra sessions",
             extra,
-            f"{bars.name}: bars must stand on sessions of the exchange, {len(extra)} "
-            "do not; a warning's are left out",
+            f"{bars.name}: bars must lie on sessions of the exchange, {len(extra)} "
+            "do not; with a warning they are left out",
         )

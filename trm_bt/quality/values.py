@@ -139,8 +139,8 @@ def find_mixed(bars: Subject) -> Iterator[Finding]:
                 "warning",
                 "adjusted and raw mixed",
                 frame.index[is_event],
-                f"{bars.name}: distributions or splits stand beside the prices, and no "
-                "adjusted close: the prices are believed to be adjusted for all "
+                f"{bars.name}: there are distributions or splits, but no adjusted "
+                "closes: the prices are assumed to be adjusted for all "
                 f"{is_event.sum()}",
             )
 

@@ -219,12 +219,13 @@ def _proposed(grid: Grid, n_points: int, seed: int) -> Batches:
         import optuna
     except ImportError as error:
         raise ConfigError(
-            "The sampler optuna needs its extra: pip install 'trm-bt[optuna]'."
+            "The sampler optuna needs its extra: pip install -e '.[optuna]' in the "
+            "clone."
         ) from error
     if not grid.choices:
         raise ConfigError(
-            "The sampler optuna needs a grid with values for each setting, and got a "
-            "list of points. Take the sampler grid or random."
+            "The sampler optuna needs a grid with values for each setting, got a list "
+            "of points. Choose the sampler grid or random."
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=seed)
