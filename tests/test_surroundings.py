@@ -136,7 +136,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_as_a_target(user, place):
         is_store = words[0] == "fetch"
         assert (code, stdout) == (1 if is_store else 2, ""), words
         folder = run if run in words and "--out" not in words else "closed"
-        where = "Permission denied: closed/store." if is_store else f"{folder} is none"
+        where = "Permission denied: closed/store." if is_store else f"{folder} is not"
         assert where in said, words
 
 
