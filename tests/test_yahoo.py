@@ -196,7 +196,7 @@ def test_a_distribution_that_one_side_lacks_is_said(ask, vendor):
     frame.iloc[:20, frame.columns.get_loc("adj close")] *= 0.95
     vendor.frames["SPY"] = frame
     (warning,) = ask("SPY").warnings
-    assert f"up to {frame.index[19].date()}" in warning
+    assert f"until {frame.index[19].date()}" in warning
 
 
 def test_yfinance_is_left_as_it_was(ask):
