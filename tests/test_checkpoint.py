@@ -152,7 +152,7 @@ def test_force_replaces_a_checkpoint_that_is_as_it_was_written(
     assert os.listdir(checkpoint.parent) == ["brexit"]  # noqa: PTH208 - hidden ones too
 
     (checkpoint / WEIGHTS_FILE).write_bytes(b"damaged, or another's")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is not part of that, or was"):
+    with pytest.raises(CheckpointError, match="is not part of that, or was"):
         save_checkpoint(brexit_model, checkpoint, force=True)
     assert (checkpoint / WEIGHTS_FILE).read_bytes() == b"damaged, or another's"
 

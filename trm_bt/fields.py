@@ -88,3 +88,25 @@ AllocationTable = Annotated[
     AfterValidator(_each_once),
     BeforeValidator(_read_table),
 ]
+
+
+class PooledRows(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """What a further universe gave to a training.
+
+    Parameters
+    ----------
+    name : str
+        What its bars are called.
+    train_start, train_end : date
+        First and last deciding session of its training rows.
+    n_train : int
+        Its training rows.
+    n_effective : float
+        What they count for; see `trm_bt.learning.pool`.
+    """
+
+    name: str
+    train_start: Day
+    train_end: Day
+    n_train: int
+    n_effective: float

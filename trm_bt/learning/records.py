@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from trm_bt.config import TRMConfig
-from trm_bt.fields import Day
+from trm_bt.fields import Day, PooledRows
 from trm_bt.learning.dataset import Scaler
 from trm_bt.market.features import FeatureSchema
 
@@ -27,28 +27,6 @@ class EpochRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     validation_accuracy: float
     validation_utility: float
     validation_mean_steps: float
-
-
-class PooledRows(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """What a further universe gave to a training.
-
-    Parameters
-    ----------
-    name : str
-        What its bars are called.
-    train_start, train_end : date
-        First and last deciding session of its training rows.
-    n_train : int
-        Its training rows.
-    n_effective : float
-        What they count for; see `trm_bt.learning.pool`.
-    """
-
-    name: str
-    train_start: Day
-    train_end: Day
-    n_train: int
-    n_effective: float
 
 
 class TrainingRecord(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):

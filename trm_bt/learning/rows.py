@@ -8,11 +8,11 @@ from torch import Tensor
 
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError, ConfigError
+from trm_bt.fields import PooledRows
 from trm_bt.learning.dataset import Samples, Scaler
 from trm_bt.learning.devices import pick_device
 from trm_bt.learning.losses import Targets, class_weights, utility_scale
 from trm_bt.learning.pool import effective_weights
-from trm_bt.learning.records import PooledRows
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.regimes import Regimes
 from trm_bt.market.utility import expected_returns, risk_utilities, session_utilities

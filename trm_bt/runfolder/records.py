@@ -24,13 +24,12 @@ from trm_bt.config import CrisisSet, Device, ScheduleName, TRMConfig
 from trm_bt.evaluation.benchmarks import COLUMNS, OURS, baselines
 from trm_bt.evaluation.claims import Lead
 from trm_bt.evaluation.metrics import StrategyFigures
-from trm_bt.fields import Day
+from trm_bt.fields import Day, PooledRows
 from trm_bt.market.allocations import ALLOCATION_NAMES, Allocations
 from trm_bt.market.bars import Bars, Status
 from trm_bt.market.features import FEATURE_NAMES, FeatureSchema
 from trm_bt.market.label_table import LabelSummary
 from trm_bt.runfolder.orders import OrdersRecord
-from trm_bt.runfolder.pooled import PooledRecord
 from trm_bt.runfolder.schedules import ScheduleRecord
 
 RUN: Final = "run.json"
@@ -240,7 +239,7 @@ class ModelRecord(_Record):
     validation: ValidationRecord
     temperature: float | None = None
     n_effective: float | None = Field(None, exclude_if=lambda value: value is None)
-    pooled: tuple[PooledRecord, ...] = Field((), exclude_if=lambda rows: rows == ())
+    pooled: tuple[PooledRows, ...] = Field((), exclude_if=lambda rows: rows == ())
 
 
 class RunRecord(_Record):

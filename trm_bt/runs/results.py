@@ -29,7 +29,6 @@ from trm_bt.market.features import FeatureSchema
 from trm_bt.market.labels import cash_returns
 from trm_bt.runfolder.holding import NOW, DecisionReport
 from trm_bt.runfolder.orders import GapRecord, OrdersRecord
-from trm_bt.runfolder.pooled import PooledRecord
 from trm_bt.runfolder.records import (
     OUT_OF_SAMPLE,
     BarsRecord,
@@ -72,7 +71,7 @@ def model_record(model: TrainedModel) -> ModelRecord:
         ),
         temperature=record.temperature,
         n_effective=record.n_effective,
-        pooled=tuple(PooledRecord(**dict(rows)) for rows in record.pooled),
+        pooled=record.pooled,
     )
 
 
