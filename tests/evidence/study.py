@@ -92,7 +92,7 @@ class Group:
         grid = Grid({}, list(self.points.values()))
         return SweepRequest(self.requests, grid, n_seeds=self.n_seeds)
 
-    def run(self, out: Path, pool: Executor) -> Iterator["Earned"]:
+    def run(self, out: Path, pool: Executor) -> Iterator[Earned]:
         """Sweep, and yield what each trial earned."""
         folder = out / self.name
         sweep(self.request(), folder, executor=pool, on_state=self._say)
@@ -102,10 +102,8 @@ class Group:
             for key, trial in work.laid_out(point):
                 content = files.read(key)
                 assert content is not None
-                result, request = (
-                    read_trial(content, key),
-                    self.requests[trial.universe],
-                )
+                result = read_trial(content, key)
+                request = self.requests[trial.universe]
                 yield Earned(
                     *(name, trial.config.seed, Path(request.bars).name),
                     *(training_bars(request), result.equity, result.weights),
