@@ -1,6 +1,7 @@
 """The judging of the study against plain loops and a napkin."""
 
 import math
+import re
 import statistics
 from dataclasses import replace
 
@@ -11,15 +12,21 @@ import pytest
 from tests.evidence.study_tables import (
     AVERSION,
     Earned,
-    Row,
+    against_own_mix,
     constant,
     differences,
     earned_trust,
+    figures,
     mean_and_error,
+    replayed,
+    traded,
     trust,
     utility,
 )
 from trm_bt import load_bars
+from trm_bt.evaluation.metrics import max_drawdown, sharpe
+from trm_bt.market.bars import SESSIONS_PER_YEAR
+from trm_bt.market.labels import cash_returns
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +102,47 @@ def test_a_model_that_gains_nothing_leaves_the_anchor(bars):
 
 
 def test_a_mix_is_its_own_average_mix(bars):
-    row = Row.of(held(bars, (0.6, 0.4, 0.0)))
+    line = figures(held(bars, (0.6, 0.4, 0.0)))
 
-    assert row.sharpe == pytest.approx(row.mix_sharpe, abs=1e-9)
-    assert row.drawdown == pytest.approx(row.mix_drawdown, abs=1e-9)
-    assert (row.equity, row.bond) == (pytest.approx(0.6), pytest.approx(0.4))
+    assert line["sharpe"] == line["mix_sharpe"]
+    assert line["drawdown"] == line["mix_drawdown"]
+    assert (line["equity"], line["bond"]) == (0.6, 0.4)
     assert AVERSION == 5.0
+
+
+def test_what_a_mix_trades_is_what_the_accounts_say(bars):
+    mix = held(bars, (0.6, 0.4, 0.0))
+
+    said = replayed(bars, mix.weights)[1]
+
+    n_years = len(mix.weights) / SESSIONS_PER_YEAR
+    assert traded(mix).sum() / n_years == pytest.approx(said, rel=0.1)
+
+
+def test_a_mix_leads_its_own_average_by_nothing(bars):
+    table = against_own_mix([held(bars, (0.6, 0.4, 0.0), seed) for seed in range(2)])
+
+    (row,) = [line for line in table.splitlines() if line.startswith("| 2000-2011")]
+    assert row.count("+0.00 (+0.00 to +0.00)") == 4
+
+
+def test_the_interval_of_a_lead_holds_it(bars):
+    bold = replace(held(bars, (0.9, 0.1, 0.0)), name="bold")
+    weights = bold.weights.copy()
+    weights.iloc[len(weights) // 2 :] = (0.1, 0.9, 0.0)
+    values, _ = replayed(bars, weights)
+
+    table = against_own_mix([replace(bold, weights=weights, equity=values)])
+
+    row = table.splitlines()[-1]
+    for value, low, high in re.findall(r"([-+.\d]+) \(([-+.\d]+) to ([-+.\d]+)\)", row):
+        assert float(low) <= float(value) <= float(high)
+    mix = held(bars, tuple(weights.mean()))
+    lead = [sharpe(e, cash_returns(bars)) for e in (values, mix.equity)]
+    assert float(row.split("|")[2].split()[0]) == pytest.approx(
+        lead[0] - lead[1], abs=0.006
+    )
+    falls = [100 * max_drawdown(e) for e in (values, mix.equity)]
+    assert float(row.split("|")[3].split()[0]) == pytest.approx(
+        falls[0] - falls[1], abs=0.006
+    )

@@ -3,9 +3,8 @@
     python -m tests.evidence.study SHARED --out DIR [--jobs N] [--only long pairs]
     python -m tests.evidence.study SHARED --out DIR --look
 
-SHARED holds the folders long, market and universes. The second form is the one look at
-2012-2023. Both end with the tables, in Markdown, and write a line a trial to
-DIR/study.jsonl.
+SHARED holds the folders long, market and universes; --look is the one look at
+2012-2023. Tables are printed in Markdown, and DIR gets a log with a line a trial.
 """
 
 import argparse
@@ -14,29 +13,29 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tests.evidence.study_tables import (
-    LONG,
     N_SEEDS,
     Earned,
-    Row,
+    against_own_mix,
+    by_name,
     candidate_table,
     earned_trust,
+    figures,
     span_table,
 )
 from trm_bt.cli.sweep_tables import state_line
 from trm_bt.config import TRMConfig, WalkForwardConfig
 from trm_bt.evaluation.trials import target_weights
 from trm_bt.executors import opened
+from trm_bt.market.bars import Bars
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runfolder.sweeps import FOLDS, RESULTS
 from trm_bt.runs.fold_task import HashedBars, folds_by_key
 from trm_bt.runs.grid import Grid, SweepRequest
-from trm_bt.runs.progress import SweepState
 from trm_bt.runs.request import training_bars
 from trm_bt.runs.sweep import sweep
 from trm_bt.runs.sweep_tasks import SweepWork
@@ -48,8 +47,10 @@ FUNDS: Final = ("DIA", "EFA", "EEM", "VNQ")
 LAST: Final = "2011-12-30"
 MEMBERS: Final = 10
 SIMPLEST: Final = "blend"
-BLEND: Final[Point] = {"strategy.decision": "blend"}
-ARGMAX: Final[Point] = {"strategy.decision": "argmax"}
+LOSS: Final[dict[str, Point]] = {
+    name: {"strategy.decision": name} for name in (SIMPLEST, "argmax")
+}
+"""The document's loss; trained for ten seeds, of which the first three are judged."""
 
 
 def paid_for_risk(aversion: float) -> Point:
@@ -61,53 +62,24 @@ def paid_for_risk(aversion: float) -> Point:
     }
 
 
-REGIME: Final[Point] = {"training.target": "regime", "training.risk_aversion": 5.0}
-LOSS: Final[dict[str, Point]] = {"blend": BLEND, "argmax": ARGMAX}
-"""The document's loss; trained for ten seeds, of which the first three are judged."""
 OTHERS: Final[dict[str, Point]] = {
     f"{name}, {decision}": {**training, **point}
     for name, training in (
         ("risk 3", paid_for_risk(3.0)),
         ("risk 5", paid_for_risk(5.0)),
-        ("regime", REGIME),
+        ("regime", {"training.target": "regime", "training.risk_aversion": 5.0}),
     )
     for decision, point in LOSS.items()
 }
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """One sweep: its folder, universes, points by name, and seeds."""
 
     name: str
     requests: tuple[RunRequest, ...]
     points: dict[str, Point]
     n_seeds: int
-
-    def _say(self, state: SweepState) -> None:
-        print(f"{self.name}: {state_line(state)}", flush=True)
-
-    def request(self) -> SweepRequest:
-        """Return what is swept."""
-        grid = Grid({}, list(self.points.values()))
-        return SweepRequest(self.requests, grid, n_seeds=self.n_seeds)
-
-    def run(self, out: Path, pool: Executor) -> Iterator[Earned]:
-        """Sweep, and yield what each trial earned."""
-        folder = out / self.name
-        sweep(self.request(), folder, executor=pool, on_state=self._say)
-        work = SweepWork(self.request(), folder, id)
-        files = ResultFiles(folder / RESULTS)
-        for name, point in self.points.items():
-            for key, trial in work.laid_out(point):
-                content = files.read(key)
-                assert content is not None
-                result = read_trial(content, key)
-                request = self.requests[trial.universe]
-                yield Earned(
-                    *(name, trial.config.seed, Path(request.bars).name),
-                    *(training_bars(request), result.equity, result.weights),
-                )
 
 
 def walk(
@@ -119,81 +91,71 @@ def walk(
     return RunRequest(str(bars), config, end=end, schedule="calendar", **options)
 
 
-def pairs(shared: Path, out: Path) -> dict[str, Path]:
-    """Write a folder for each fund, in the place of SPY, and return them by fund."""
-    folders = {}
+def pairs(shared: Path, out: Path) -> Iterator[Path]:
+    """Write a folder for each fund, in the place of SPY, and yield them."""
     for fund in FUNDS:
-        folders[fund] = folder = out / "bars" / fund
-        if folder.exists():
-            continue
-        draft = folder.with_name(f"{fund}.draft")
-        draft.mkdir(parents=True, exist_ok=True)
-        shutil.copy(shared / "universes" / f"{fund}.csv", draft / "SPY.csv")
+        folder = out / "bars" / fund
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(shared / "universes" / f"{fund}.csv", folder / "SPY.csv")
         for name in ("TLT", "VUSTX", "VIX", "rates"):
-            shutil.copy(shared / "market" / f"{name}.csv", draft)
-        draft.rename(folder)
-    return folders
+            shutil.copy(shared / "market" / f"{name}.csv", folder)
+        yield folder
 
 
 def groups(shared: Path, out: Path) -> list[Group]:
     """Return the sweeps of the study, in the order in which they are done."""
-    long, funds = shared / "long", list(pairs(shared, out).values())
-    begin = date(1966, 1, 3)
+    long, funds = shared / "long", list(pairs(shared, out))
+    begin, on_funds = date(1966, 1, 3), tuple(map(walk, funds))
 
     def pooled(bars: Path, first: date | None = None) -> RunRequest:
         others = tuple(str(other) for other in (long, *funds) if other != bars)
         return walk(bars, first, pooled=others)
 
     together = {f"pooled, {name}": point for name, point in LOSS.items()}
+    member = {"member": LOSS[SIMPLEST]}
     return [
         Group("long", (walk(long, begin),), LOSS, MEMBERS),
         Group("long_others", (walk(long, begin),), OTHERS, N_SEEDS),
         Group("long_pooled", (pooled(long, begin),), together, N_SEEDS),
-        Group("pairs", tuple(map(walk, funds)), {**LOSS, **OTHERS}, 1),
+        Group("pairs", on_funds, {**LOSS, **OTHERS}, 1),
         Group("pairs_pooled", tuple(map(pooled, funds)), together, 1),
+        Group("pairs_members", on_funds, member, MEMBERS),
     ]
 
 
-def ensemble(group: Group, out: Path) -> Earned:
+def run(group: Group, out: Path, pool: Executor) -> Iterator[Earned]:
+    """Sweep, and yield what each trial earned, and the ensemble where there is one."""
+    folder, points = out / group.name, list(group.points.values())
+    request = SweepRequest(group.requests, Grid({}, points), n_seeds=group.n_seeds)
+    sweep(
+        *(request, folder),
+        executor=pool,
+        on_state=lambda state: print(f"{group.name}: {state_line(state)}", flush=True),
+    )
+    work, files = SweepWork(request, folder, id), ResultFiles(folder / RESULTS)
+    universes = [(Path(r.bars).name, training_bars(r)) for r in group.requests]
+    for name, point in group.points.items():
+        for key, trial in work.laid_out(point):
+            content = files.read(key)
+            assert content is not None
+            done = read_trial(content, key)
+            whose = name, trial.config.seed, *universes[trial.universe]
+            yield Earned(*whose, done.equity, done.weights)
+    if group.n_seeds == MEMBERS:
+        for universe, bars in universes:
+            yield ensemble(universe, bars, group, ResultFiles(folder / FOLDS))
+
+
+def ensemble(universe: str, bars: Bars, group: Group, files: ResultFiles) -> Earned:
     """Return what the mean of ten seeds earned, made of the folds that are there."""
-    (request,) = group.requests
-    seeds = request.config.walkforward.model_copy(update={"n_seeds": MEMBERS})
-    config = request.config.model_copy(update={"walkforward": seeds})
-    bars = training_bars(request)
-    files = ResultFiles(out / group.name / FOLDS)
-    contents = [files.read(key) for key in folds_by_key(HashedBars.of(bars), config)]
-    assert None not in contents
-    result = trade_folds(bars, config, [c for c in contents if c is not None])
+    config = group.requests[0].config
+    seeds = config.walkforward.model_copy(update={"n_seeds": MEMBERS})
+    config = config.model_copy(update={"walkforward": seeds})
+    found = [files.read(key) for key in folds_by_key(HashedBars.of(bars), config)]
+    assert None not in found
+    result = trade_folds(bars, config, found)
     name, weights = f"ensemble of {MEMBERS}, blend", target_weights(result.decisions)
-    return Earned(name, 0, LONG, bars, result.equity, weights)
-
-
-def study(shared: Path, out: Path, only: list[str], n_jobs: int | None) -> list[Earned]:
-    """Do the sweeps, and return what every trial earned."""
-    earned: list[Earned] = []
-    with opened(n_jobs) as pool:
-        for group in groups(shared, out):
-            if only and group.name not in only:
-                continue
-            earned += group.run(out, pool)
-            if group.name == "long":
-                earned.append(ensemble(group, out))
-    return earned + [earned_trust(e) for e in earned if e.name == "risk 5, blend"]
-
-
-def look(shared: Path, out: Path, n_jobs: int | None) -> list[Earned]:
-    """Return what the simplest earned in the years that nobody chose by."""
-    request = walk(shared / "long", date(2012, 1, 3), end="2023-12-29")
-    with opened(n_jobs) as pool:
-        return list(
-            Group("look", (request,), {SIMPLEST: BLEND}, N_SEEDS).run(out, pool)
-        )
-
-
-def write_log(earned: list[Earned], file: Path) -> None:
-    """Write a line a trial."""
-    lines = [json.dumps(Row.of(e).to_dict(), sort_keys=True) for e in earned]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Earned(name, 0, universe, bars, result.equity, weights)
 
 
 def main() -> None:
@@ -206,15 +168,25 @@ def main() -> None:
     parser.add_argument("--look", action="store_true")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    given.out.mkdir(parents=True, exist_ok=True)
+    wanted = groups(given.shared, given.out)
     if given.look:
-        earned = look(given.shared, given.out, given.jobs)
-        write_log(earned, given.out / "look.jsonl")
-    else:
-        earned = study(given.shared, given.out, given.only, given.jobs)
-        write_log(earned, given.out / "study.jsonl")
+        later = walk(given.shared / "long", date(2012, 1, 3), end="2023-12-29")
+        wanted = [Group("look", (later,), {SIMPLEST: LOSS[SIMPLEST]}, N_SEEDS)]
+    with opened(given.jobs) as pool:
+        earned = [
+            one
+            for group in wanted
+            if group.name in given.only or not given.only
+            for one in run(group, given.out, pool)
+        ]
+    earned += [earned_trust(one) for one in earned if one.name == "risk 5, blend"]
+    log = given.out / ("look.jsonl" if given.look else "study.jsonl")
+    lines = [json.dumps(figures(one), sort_keys=True) + "\n" for one in earned]
+    log.write_text("".join(lines), encoding="utf-8")
+    if not given.look:
         print(candidate_table(earned, SIMPLEST))
     print(span_table(earned))
+    print(against_own_mix(by_name(earned, "long")[SIMPLEST]))
 
 
 if __name__ == "__main__":
