@@ -66,12 +66,12 @@ class SymbolReport(BaseModel, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """Whether a run would take it: "refused", "odd" or "sound"; else "not read"."""
+        """Whether a run would take it: refused, suspect or sound; else "not read"."""
         if has_errors(self.findings):
             return "refused"
         if self.role is None and self.symbol != TOGETHER:
             return "not read"
-        return "odd" if self.findings else "sound"
+        return "suspect" if self.findings else "sound"
 
     @property
     def rules(self) -> tuple[str, ...]:

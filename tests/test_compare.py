@@ -25,7 +25,7 @@ from trm_bt.runfolder.records import (
     versions,
 )
 from trm_bt.runfolder.store import read_run_record, write_json
-from trm_bt.runs.compare import read_decisions
+from trm_bt.runs.compare import CompareRequest, compare, read_decisions
 from trm_bt.runs.request import requested_bars
 from trm_bt.runs.results import save_results
 from trm_bt.strategies.trm_allocator import TRMAllocator
@@ -224,6 +224,17 @@ def test_a_value_that_the_decisions_do_not_come_to_is_refused(
     assert code == 2
     assert f"on {equity.index[200].date()} it is" in said
     assert not (folder / "comparison").exists()
+
+
+@pytest.mark.slow
+def test_a_damaged_value_is_refused_before_the_first_benchmark(folder):
+    (folder / "equity.parquet").write_bytes(b"PAR1")
+    told = []
+
+    with pytest.raises(RunError, match=r"equity\.parquet"):
+        compare(CompareRequest(folder), progress=lambda *stage: told.append(stage))
+
+    assert told == []
 
 
 @pytest.mark.slow

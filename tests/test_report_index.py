@@ -376,6 +376,22 @@ def test_features_cash_and_library_are_declared(page):
     assert "Leon Sorokin" in page
 
 
+def test_universes_that_models_were_also_trained_on_are_named(folder, page, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    run = json.loads((copy / "run.json").read_text())
+    run["pooled"] = {
+        name: {**run["bars"], "start": "2001-08-27"} for name in ("A", "B")
+    }
+    (copy / "run.json").write_text(json.dumps(run))
+
+    text = " ".join(visible(page_of(copy)).split())
+
+    end = run["bars"]["end"]
+    assert f"not decided: A, 2001-08-27 to {end}; B, 2001-08-27 to {end}." in text
+    assert "also trained on" not in visible(page)
+
+
 def test_a_window_of_ones_own_is_cut_from_the_continuous_run(folder, page):
     equity = pd.read_parquet(folder / "equity.parquet")["trm"]
     before = equity[equity.index < OWN.start].iloc[-1]

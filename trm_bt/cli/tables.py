@@ -207,7 +207,7 @@ def verdict_table(reports: "Sequence[SymbolReport]") -> Table:
         if report.start:
             span = (str(report.start), str(report.end), str(report.rows))
         counts = Counter(finding.severity for finding in report.findings)
-        style = {"refused": "red", "odd": "yellow", "not read": "dim"}
+        style = {"refused": "red", "suspect": "yellow", "not read": "dim"}
         table.add_row(
             report.symbol,
             *span,
@@ -231,8 +231,9 @@ def verdict_line(reports: "Sequence[SymbolReport]") -> str:
     verdicts = Counter(report.verdict for report in reports)
     if verdicts["refused"]:
         return f"Refused: {verdicts['refused']} of {len(reports)} break a rule."
-    odd = f", {verdicts['odd']} of them odd" if verdicts["odd"] else ""
-    return f"Accepted: {len(reports)} symbols checked{odd}."
+    suspect = verdicts["suspect"]
+    added = f", {suspect} of them suspect" if suspect else ""
+    return f"Accepted: {len(reports)} symbols checked{added}."
 
 
 def symbol_table(report: "SymbolReport") -> Table:

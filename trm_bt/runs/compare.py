@@ -124,6 +124,7 @@ def compare(
     bars = loaded.between(end=decisions.sessions[-1])
     progress = progress or no_progress
     is_same_bars = loaded.sha256() == run.bars.sha256
+    recorded = _recorded(request.folder)
     with opened(executor) as pool:
         comparison = run_comparison(
             bars,
@@ -134,7 +135,7 @@ def compare(
             executor=pool,
         )
         if is_same_bars and request.start is None and request.end is None:
-            check_replayed(request.folder, comparison.equity[OURS])
+            check_replayed(request.folder, recorded, comparison.equity[OURS])
         progress("tests", 0, 1)
         assessment = _assess(comparison, whole, loaded, log, settings, pool)
         progress("tests", 1, 1)
@@ -224,7 +225,12 @@ def _write(
         link_comparison(run_folder)
 
 
-def check_replayed(folder: Path, equity: pd.Series) -> None:
+def _recorded(folder: Path) -> pd.Series:
+    """Return the allocator's value by session, as its run wrote it."""
+    return read_columns(folder / "equity.parquet", [OURS], ["session"])[OURS]
+
+
+def check_replayed(folder: Path, recorded: pd.Series, equity: pd.Series) -> None:
     """Hold the allocator's replayed value, (n_sessions,), against the recorded one.
 
     Raises
@@ -232,7 +238,6 @@ def check_replayed(folder: Path, equity: pd.Series) -> None:
     RunError
         At the first session on which the two differ.
     """
-    recorded = read_columns(folder / "equity.parquet", [OURS], ["session"])[OURS]
     both = pd.concat([recorded, equity], axis=1, keys=["recorded", "now"]).sort_index()
     # a session that only one of the two has is a difference
     is_same = (both["now"] / both["recorded"] - 1.0).abs() <= _SAME_VALUE
