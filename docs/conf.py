@@ -52,7 +52,9 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_extra_path = ["llms.txt"]
 html_copy_source = False
+html_show_search_summary = False  # it fetches pages, which a site on disk may not
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {
     "navigation_with_keys": True,
     "top_of_page_buttons": [],

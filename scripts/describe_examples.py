@@ -37,15 +37,17 @@ Scripts that run offline on the embedded sample, each in less than 15 seconds on
 quiet cores. They import from `trm_bt` alone, beside Backtrader, numpy and pandas, and
 train a small model in seconds ([small_model.py](../examples/small_model.py)). **The
 figures show how a thing is done, and not what a model earns**: for that see
-[docs/evidence.md](evidence.md). This page is made by `scripts/describe_examples.py`,
+[Evidence](evidence.md). This page is made by `scripts/describe_examples.py`,
 which runs them.
 """
 
 
 def purpose(name: str) -> str:
-    """Return the docstring of an example."""
+    """Return the docstring of an example, its commands as code."""
     tree = ast.parse((ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8"))
-    return ast.get_docstring(tree) or ""
+    text = ast.get_docstring(tree) or ""
+    command = r"(Run|On the command line): (.+)$"
+    return re.sub(command, r"\1: `\2`", text, flags=re.MULTILINE)
 
 
 def page(outputs: Mapping[str, str]) -> str:

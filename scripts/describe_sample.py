@@ -29,7 +29,7 @@ def describe(bars: Bars, winners: pd.Series) -> Iterator[tuple[str, str]]:
     for asset in closes:
         growth = (closes[asset].iloc[-1] / closes[asset].iloc[0]) ** (1 / years) - 1
         vol = daily[asset].std() * np.sqrt(SESSIONS_PER_YEAR)
-        yield f"{asset}: return a year, volatility", f"{growth:.1%}, {vol:.1%}"
+        yield f"{asset}: annual return, volatility", f"{growth:.1%}, {vol:.1%}"
     yield "cash rate", f"{bars.cash_rate.mean():.1%}"
     weekly = closes.pct_change(_WEEK).iloc[_WEEK::_WEEK]
     both = (daily["equity"].corr(daily["bond"]), weekly["equity"].corr(weekly["bond"]))

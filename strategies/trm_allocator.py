@@ -54,8 +54,9 @@ class TRMAllocator(RebalancingStrategy):
     equity, bond, volatility : str or None
         Feed names; None finds SPY, TLT and VIX by name, else feeds without names by
         order.
-    roles, rebalance_band, min_trade_value, max_gap, schedule, decide_from, trade_from,
-    state
+    roles, rebalance_band, min_trade_value, max_gap
+        As in `RebalancingStrategy`.
+    schedule, decide_from, trade_from, state
         As in `RebalancingStrategy`.
 
     Raises

@@ -8,7 +8,13 @@ import pytest
 from rich.console import Console
 
 from tests.comparisons import comparison, small_comparison
-from tests.test_report_browser import CONTRAST, browser, requested, show  # noqa: F401
+from tests.test_report_browser import (
+    CONTRAST,
+    browser,  # noqa: F401 # a fixture
+    requested,
+    show,
+    violations,
+)
 from trm_bt.cli.tables import compare_table
 from trm_bt.evaluation.assessment import ComparisonRecord, SignificanceSettings
 from trm_bt.evaluation.significance import assess
@@ -154,3 +160,10 @@ def test_the_first_column_stays_on_a_phone(browser, page):  # noqa: F811
       return [cell.left - box.getBoundingClientRect().left, cell.width];""")
     assert left[0] == 0
     assert left[1] < 390 / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, page, width, scheme):  # noqa: F811
+    assert violations(browser, page, width=width, scheme=scheme) == []

@@ -1,6 +1,5 @@
 """The site as `make docs` builds it, notebooks run, and as a browser shows it."""
 
-import os
 import re
 import subprocess
 import sys
@@ -10,17 +9,11 @@ from urllib.parse import unquote
 import pytest
 
 from tests.doc_pages import DOCS, NOTEBOOKS
-from tests.test_report_browser import browser, show  # noqa: F401 # a fixture
+from tests.test_report_browser import browser, show, violations  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
 pytest.importorskip("sphinx", reason="the site is built with the extra docs")
-LOOKED_AT = ("index.html", "tutorials/labels.html", "api/bars.html", "faq.html")
-AXE = """
-const done = arguments[arguments.length - 1];
-axe.run(document).then(r => done(r.violations.map(v => v.id + ": "
-  + v.nodes.map(n => n.target.join(" ")).join(", "))));
-"""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +43,13 @@ def test_every_source_is_a_page_and_every_notebook_has_run(site):
     for source in NOTEBOOKS:
         page = (site / source.relative_to(DOCS)).with_suffix(".html")
         assert "cell_output" in page.read_text(encoding="utf-8"), source
+
+
+def test_a_page_has_one_title_no_empty_heading_and_dashes_of_type(site):
+    for page, text in pages(site).items():
+        assert text.count("<h1") == 1, page
+        assert not re.findall(r"<th[^>]*>(?:<p></p>)?</th>", text), page
+        assert not re.findall(r"</\w+>\)? -- ", text), page
 
 
 def test_nothing_is_loaded_from_outside(site):
@@ -85,17 +85,30 @@ def test_search_knows_the_words_of_the_pages(site):
         assert word in index, word
 
 
+def test_a_search_from_disk_lists_pages_and_is_quiet(site, browser):  # noqa: F811
+    show(browser, site / "search.html", width=1440)
+    browser.get_log("browser")
+    browser.get((site / "search.html").as_uri() + "?q=rebalance_band")
+    found = browser.execute_async_script("""
+      const done = arguments[0], links = () =>
+        [...document.querySelectorAll("#search-results li a")].map(one => one.href);
+      const look = () => Search.status.innerText.includes("found")
+        ? done(links()) : setTimeout(look, 50);
+      look();""")
+    assert (site / "drop_in.html").as_uri() in {link.split("?")[0] for link in found}
+    assert browser.get_log("browser") == []
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(site, browser, width, scheme):  # noqa: F811
-    script = os.environ.get("AXE_CORE", "/usr/share/javascript/axe-core/axe.min.js")
-    if not Path(script).is_file():
-        pytest.skip("axe-core is not installed; AXE_CORE names its axe.min.js")
-    for name in LOOKED_AT:
-        show(browser, site / name, width=width, scheme=scheme)
-        scrolled = browser.execute_script(
+    found = {}
+    for page in sorted(site.rglob("*.html")):
+        wrong = violations(browser, page, width=width, scheme=scheme)
+        if not browser.execute_script(
             "return document.documentElement.scrollWidth <= innerWidth"
-        )
-        assert scrolled, (name, width)
-        browser.execute_script(Path(script).read_text(encoding="utf-8"))
-        assert browser.execute_async_script(AXE) == [], (name, width, scheme)
+        ):
+            wrong.append("wider than the window")
+        if wrong:
+            found[str(page.relative_to(site))] = wrong
+    assert found == {}

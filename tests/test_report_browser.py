@@ -309,17 +309,29 @@ def test_arrow_keys_move_the_cursor_of_all_charts(browser, folder):
     assert legend(browser, "weights")["Session"] == str(sessions[4].date())
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing(browser, folder, name):
+AXE = """
+const done = arguments[0];
+document.querySelectorAll('details').forEach(one => { one.open = true; });
+axe.run(document).then(all => done(all.violations.map(one => one.id + ": "
+  + one.nodes.map(node => node.target.join(" ")).join(", "))));
+"""
+
+
+def violations(browser, page, *, width, scheme):
+    """Return what axe-core finds on a page, its folded parts open."""
     library = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
     if not library.is_file():
         pytest.skip("axe-core is not installed: npm install axe-core, or set AXE_CORE")
-    show(browser, folder / name, width=1440)
     browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
-    browser.refresh()
-    browser.execute_script(library.read_text())
-    found = browser.execute_async_script("""const done = arguments[0];
-      document.querySelectorAll('details').forEach(one => { one.open = true; });
-      axe.run().then(all => done(all.violations.map(one => one.id)));""")
+    show(browser, page, width=width, scheme=scheme)
+    browser.execute_script(library.read_text(encoding="utf-8"))
+    found = browser.execute_async_script(AXE)
     browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
-    assert found == []
+    return found
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing(browser, folder, name, scheme, width):
+    assert violations(browser, folder / name, width=width, scheme=scheme) == []

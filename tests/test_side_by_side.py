@@ -30,8 +30,13 @@ def runs(tmp_path_factory):
 def test_settings_that_differ_are_told_and_no_others(runs):
     _, facts, page = runs
     assert facts["settings"] == {"config.backtest.cost_bps": ["5.0", "9.0"]}
-    rows = table_of(page, "settings")
+    rows = table_of(page.replace("<wbr>", ""), "settings")
     assert rows == [["Setting", "a", "b"], ["config.backtest.cost_bps", "5.0", "9.0"]]
+
+
+def test_long_names_of_settings_may_break_after_a_dot(runs):
+    _, _, page = runs
+    assert "config.<wbr>backtest.<wbr>cost_bps" in page
 
 
 def test_figures_are_those_of_each_summary(runs):

@@ -12,9 +12,15 @@ MENDS = {
     # the dash behind the types of a parameter
     "</em>) -- ": "</em>) – ",  # noqa: RUF001
     "</strong> -- ": "</strong> – ",  # noqa: RUF001
+    "</em> -- ": "</em> – ",  # noqa: RUF001
+    "</a>) -- ": "</a>) – ",  # noqa: RUF001
+    "</a> -- ": "</a> – ",  # noqa: RUF001
     # a cell without a text heads nothing
     "<th></th>": "<td></td>",
     '<th class="head"><p></p></th>': '<td class="head"></td>',
+    '<th class="head text-right"><p></p></th>': '<td class="head"></td>',
+    # a page needs a heading of the first level
+    '<div id="search-results">': '<h1>Search</h1>\n<div id="search-results">',
     # a heading needs a level, and two landmarks of one kind need names
     '<p class="caption" role="heading">': '<p class="caption">',
     '<aside class="sidebar-drawer"': '<aside aria-label="Site" class="sidebar-drawer"',

@@ -46,6 +46,7 @@ _LABELS: Final = {
     **{feature.name: feature.label for feature in FEATURES},
     "exposure_matched": "Exposure-matched mix",
     "moving_average_200": "200-session average",
+    "har_mean_variance": "HAR mean variance",
     "hmm_regime": "HMM regime",
     "lightgbm": "LightGBM",
     "yesterdays_best": "Yesterday\u2019s best",
