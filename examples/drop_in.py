@@ -50,7 +50,7 @@ def print_result(name: str, cerebro: bt.Cerebro) -> None:
     fallen = ran.analyzers.drawdown.get_analysis().max.drawdown
     fills = [f for each in ran.analyzers.fills.get_analysis().values() for f in each]
     value, traded = cerebro.broker.getvalue(), sorted({fill[3] for fill in fills})
-    print(f"{name:8}{value:9,.0f}{fallen:9.1f} %{len(fills):7,}  {', '.join(traded)}")
+    print(f"{name:8}{value:9,.0f}{fallen:9.1f}%{len(fills):7,}  {', '.join(traded)}")
 
 
 def main() -> None:

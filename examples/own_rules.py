@@ -72,7 +72,7 @@ def main() -> None:
     for ran in (plain, ruled):
         fallen = ran.analyzers.drawdown.get_analysis().max.drawdown
         value = ran.broker.getvalue()
-        print(f"{type(ran).__name__:14}value {value:9,.0f}  drawdown {fallen:.1f} %")
+        print(f"{type(ran).__name__:14}value {value:9,.0f}  drawdown {fallen:.1f}%")
     print(f"Shown: your own rule changed {is_capped.sum()} of {len(wants)} decisions.")
 
 

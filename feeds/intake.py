@@ -18,7 +18,7 @@ from trm_bt.market.bars import PRICE_COLUMNS
 _FEW_MISSING: Final = 3
 _MOST_MISSING: Final = 0.05
 """A history that lacks more of its sessions than both is refused. Treasury yields lack
-the two bond holidays of a year, which is less than 1 %."""
+the two bond holidays of a year, which is less than 1%."""
 _ADJUSTMENT_SLACK: Final = 0.01
 """Vendors round dividends and prices; a distribution that one side lacks shows above.
 """

@@ -186,12 +186,12 @@ def _(frames: Set, rng: np.random.Generator) -> None:
     frames["bond"] = frames["bond"].shift(-1).ffill()
 
 
-@way("volatility is one session late in the last 40 %, over 2 years or more")
+@way("volatility is one session late in the last 40%, over 2 years or more")
 def _(frames: Set, rng: np.random.Generator) -> None:
     shift_part(frames["volatility"], 0.6, 1)
 
 
-@way("equity is one session early in the last 30 %, over 3 years or more")
+@way("equity is one session early in the last 30%, over 3 years or more")
 def _(frames: Set, rng: np.random.Generator) -> None:
     shift_part(frames["equity"], 0.7, -1)
 

@@ -59,7 +59,7 @@ def main() -> None:
     """Print a row a convention."""
     bars = load_bars(sys.argv[1] if len(sys.argv) > 1 else "sample")
     print(f"{bars.sessions[0].date()} to {bars.sessions[-1].date()}: {bars.source}")
-    print(f"{'filled at':14}{'coin, no costs':>16}{'coin, 0.05 %':>14}{'60/40':>10}")
+    print(f"{'filled at':14}{'coin, no costs':>16}{'coin, 0.05%':>14}{'60/40':>10}")
     for fill in ("next open", "same close", "next close"):
         values = [
             run(bars, strategy, fill=fill, cost=cost)

@@ -260,7 +260,7 @@ def one_sided(lead: Lead) -> float:
 
 
 def found(assessment: Assessment) -> dict[str, bool]:
-    """Return what each test of a comparison claims to have found, at 5 %."""
+    """Return what each test of a comparison claims to have found, at 5%."""
     tests = assessment.tests
     p_values = {
         PRIMARY: one_sided(tests.leads[MATCHED]),

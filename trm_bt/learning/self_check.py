@@ -59,7 +59,7 @@ def self_check(
     Parameters
     ----------
     samples : Samples
-        Labels; the newest calendar month with 15 or more, of which no class has 65 %,
+        Labels; the newest calendar month with 15 or more, of which no class has 65%,
         is fitted, and judged on the very same rows.
     config : TRMConfig
         Settings and seed. Whatever they say, the loss names the label; there are 60

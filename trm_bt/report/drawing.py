@@ -201,7 +201,7 @@ def draw_lines(
 
 
 def draw_weights(axes: Axes, weights: pd.DataFrame) -> None:
-    """Draw weights over time as areas stacked to 100 %.
+    """Draw weights over time as areas stacked to 100%.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def confusion_chart(
 
 @as_svg
 def _weights_chart(levels: Sequence[VolatilityLevel]) -> Figure:
-    """Draw average weights by level of the volatility index, stacked to 100 %."""
+    """Draw average weights by level of the volatility index, stacked to 100%."""
     places, bottom = np.arange(len(levels)), np.zeros(len(levels))
     figure, (axes,) = panels(2.6, bottom=0.5)
     for asset, colour in AREAS.items():
