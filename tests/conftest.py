@@ -38,6 +38,23 @@ if find_spec("torch") is None:
     sys.meta_path.append(SkipWithoutTorch)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_processor():
+    """Keep each process of the suite, and what it starts, on a processor of its own.
+
+    What takes a process a processor by default, takes none beside its own then: they
+    would only import once more. Tests of several processes ask for them by number.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    processors = sorted(os.sched_getaffinity(0))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {processors[number % len(processors)]})
+    yield
+    os.sched_setaffinity(0, processors)
+
+
 @pytest.fixture(scope="module")
 def own_yfinance(tmp_path_factory):
     """Keep yfinance away from the caches of the user, and its log from the output."""
