@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sys
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,14 @@ class SkipWithoutTorch:
 
 if find_spec("torch") is None:
     sys.meta_path.append(SkipWithoutTorch)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with the files of most slow tests, so that processes end together."""
+    n_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    n_tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (-n_slow[item.path], -n_tests[item.path]))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -221,6 +230,17 @@ def brexit_folders(brexit_model, tmp_path_factory) -> dict[str, Path]:
     save_checkpoint(brexit_model, folder / "bare")
     save_checkpoint(brexit_model, folder / "full", extras=EXTRAS)
     return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture
+def two_threads():
+    """Give torch two threads, so that what takes one is seen to put them back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

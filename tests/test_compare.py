@@ -25,7 +25,7 @@ from trm_bt.runfolder.records import (
     versions,
 )
 from trm_bt.runfolder.store import read_run_record, write_json
-from trm_bt.runs.compare import read_decisions
+from trm_bt.runs.compare import check_replayed, read_decisions
 from trm_bt.runs.request import requested_bars
 from trm_bt.runs.results import save_results
 from trm_bt.strategies.trm_allocator import TRMAllocator
@@ -226,22 +226,20 @@ def test_a_value_that_the_decisions_do_not_come_to_is_refused(
     assert not (folder / "comparison").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_shifted", [-1, 1], ids=["one fewer", "one more"])
-def test_a_value_recorded_on_other_sessions_is_refused(
-    folder, monkeypatch, capsys, n_shifted
-):
+def test_a_value_recorded_on_other_sessions_is_refused(folder, n_shifted):
     """The first session that only one of the two has is the one that is named."""
     equity = pd.read_parquet(folder / "equity.parquet")
+    replayed = equity["trm"]
+    check_replayed(folder, replayed)
     if n_shifted < 0:
         named, equity = equity.index[100], equity.drop(equity.index[100])
     else:
         named = equity.index[0] - pd.Timedelta(days=3)
         equity = pd.concat([equity.iloc[:1].set_axis([named]), equity])
     equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-    code, _, said = call(monkeypatch, capsys, folder)
-    assert code == 2
-    assert f"on {named.date()} it is" in said
+    with pytest.raises(RunError, match=f"on {named.date()} it is"):
+        check_replayed(folder, replayed)
 
 
 @pytest.mark.slow
