@@ -51,17 +51,29 @@ def pytest_collection_modifyitems(items):
 def one_processor():
     """Keep each process of the suite, and what it starts, on a processor of its own.
 
-    What takes a process a processor by default, takes none beside its own then: they
-    would only import once more. Tests of several processes ask for them by number.
+    A run uses one process per processor by default, and in most tests more of them
+    would only repeat its imports. Tests of several processes ask for them by number.
     """
     if not hasattr(os, "sched_setaffinity"):
-        yield
+        yield set()
         return
     processors = sorted(os.sched_getaffinity(0))
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     os.sched_setaffinity(0, {processors[number % len(processors)]})
-    yield
+    yield set(processors)
     os.sched_setaffinity(0, processors)
+
+
+@pytest.fixture
+def all_processors(one_processor):
+    """Give a test of minutes every processor."""
+    if not one_processor:
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, one_processor)
+    yield
+    os.sched_setaffinity(0, own)
 
 
 @pytest.fixture(scope="module")
