@@ -8,6 +8,7 @@ BENCH_BARS ?= sample
 HISTORIES ?= ../shared
 
 TORCH  := $(shell grep '^torch==' constraints.txt)
+SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
 TOOLS  := build pytest pytest-xdist hypothesis
 
 .PHONY: run install test test-all evidence study dev lint types docs check bench \
@@ -31,10 +32,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.installed
 
 test: dev  ## The default suite, doctests included
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest $(SPREAD)
 
 test-all: dev  ## The default suite and the slow tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not evidence"
+	$(BIN)/python -m pytest $(SPREAD) -m "not evidence"
 
 evidence: dev  ## Kills, fuzzing, null markets, planted leaks: about an hour
 	$(BIN)/python -m pytest -m evidence
@@ -85,14 +86,14 @@ floors: ## The lowest versions that pyproject.toml allows, torch as pinned; by u
 		--compile-bytecode --resolution lowest-direct \
 		--constraint .floors-venv/torch.txt --editable '.[dask]'
 	.floors-venv/bin/uv pip install --quiet --python .floors-venv/bin/python $(TOOLS)
-	.floors-venv/bin/python -m pytest --numprocesses auto --dist loadfile \
+	.floors-venv/bin/python -m pytest $(SPREAD) \
 		-W ignore::pyparsing.warnings.PyparsingDeprecationWarning
 
 newest: ## The newest versions of everything, torch as pinned
 	rm -rf .newest-venv && $(PYTHON) -m venv .newest-venv
 	.newest-venv/bin/python -m pip install --quiet --disable-pip-version-check \
 		$(TORCH) --editable '.[dask,optuna,research]' $(TOOLS)
-	.newest-venv/bin/python -m pytest --numprocesses auto --dist loadfile
+	.newest-venv/bin/python -m pytest $(SPREAD)
 
 audit-dependencies:  ## Known vulnerabilities of the pinned versions, by pip-audit
 	test -x .audit-venv/bin/pip-audit || $(PYTHON) -m venv .audit-venv

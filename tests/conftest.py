@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sys
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,43 @@ class SkipWithoutTorch:
 
 if find_spec("torch") is None:
     sys.meta_path.append(SkipWithoutTorch)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with the files of most slow tests, so that processes end together."""
+    n_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    n_tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (-n_slow[item.path], -n_tests[item.path]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_processor():
+    """Keep each process of the suite, and what it starts, on a processor of its own.
+
+    A run uses one process per processor by default, and in most tests more of them
+    would only repeat its imports. Tests of several processes ask for them by number.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield set()
+        return
+    processors = sorted(os.sched_getaffinity(0))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {processors[number % len(processors)]})
+    yield set(processors)
+    os.sched_setaffinity(0, processors)
+
+
+@pytest.fixture
+def all_processors(one_processor):
+    """Give a test of minutes every processor."""
+    if not one_processor:
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, one_processor)
+    yield
+    os.sched_setaffinity(0, own)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +242,17 @@ def brexit_folders(brexit_model, tmp_path_factory) -> dict[str, Path]:
     save_checkpoint(brexit_model, folder / "bare")
     save_checkpoint(brexit_model, folder / "full", extras=EXTRAS)
     return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture
+def two_threads():
+    """Give torch two threads, so that what takes one is seen to put them back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -186,6 +186,7 @@ def test_the_oldest_files_and_rows_go_first(model, folder, monkeypatch):
     assert left == {new.name, f"1{answers._SUFFIX}", "notes.txt"}
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_threads_of_torch_are_left_alone(model, folder):
     before = torch.get_num_threads()
     decide(model)

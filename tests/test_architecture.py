@@ -200,6 +200,7 @@ def test_only_the_command_line_prints(name):
         ("from trm_bt import load_bars", "torch backtrader quantstats yfinance"),
         ("from trm_bt import TRMAllocator", "torch quantstats yfinance matplotlib"),
         ("import trm_bt.cli", "torch backtrader quantstats yfinance matplotlib"),
+        ("import trm_bt.evaluation.leads", "arch statsmodels torch"),
     ],
 )
 def test_importing_stays_light(statement, absent):

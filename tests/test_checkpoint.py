@@ -195,6 +195,7 @@ import sys
 from pathlib import Path
 from trm_bt.learning.checkpoint import load_checkpoint, save_checkpoint
 models = [load_checkpoint(Path(path)) for path in sys.argv[2:]]
+print("begins", flush=True)
 for turn in range(30):
     model = models[turn % 2]
     extras = {"MODEL_CARD.md": model.name.encode()} if turn % 2 else {}
@@ -214,13 +215,16 @@ def test_a_reader_beside_a_writer_gets_the_old_or_the_new_checkpoint(tmp_path):
     target = tmp_path / "both"
     save_checkpoint(models["one"], target)
     paths = [target, *(tmp_path / name for name in models)]
-    writer = subprocess.Popen([sys.executable, "-c", REPLACING, *map(str, paths)])
+    command = [sys.executable, "-c", REPLACING, *map(str, paths)]
     n_loaded = Counter[str]()
-    while writer.poll() is None:
-        loaded = load_checkpoint(target)
-        stored = models[loaded.name].parameters
-        assert all(torch.equal(loaded.parameters[key], stored[key]) for key in stored)
-        n_loaded[loaded.name] += 1
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()  # it has imported
+        while writer.poll() is None:
+            loaded = load_checkpoint(target)
+            stored = models[loaded.name].parameters
+            for key in stored:
+                assert torch.equal(loaded.parameters[key], stored[key])
+            n_loaded[loaded.name] += 1
 
     assert writer.returncode == 0
     assert n_loaded.keys() == {"one", "other"}

@@ -84,7 +84,8 @@ def test_a_checkpoint_is_backtested_after_its_span(bars_folder, checkpoint, tmp_
     build(out, executor=1)  # as `trm-bt report` does
     assert "the folder of a backtest holds no model" in invoke("decide", out)[2]
 
-    code, _, error = invoke(*arguments, "--allow-in-sample", "--force")
+    span = ("--start", "2001-09-04", "--end", "2002-04-30")
+    code, _, error = invoke(*arguments, *span, "--allow-in-sample", "--force")
     assert code == 0, error
     page = (out / "index.html").read_text()
     assert "In sample: some decisions come from a model that was trained" in page

@@ -25,7 +25,12 @@ from trm_bt.runfolder.records import (
     versions,
 )
 from trm_bt.runfolder.store import read_run_record, write_json
-from trm_bt.runs.compare import CompareRequest, compare, read_decisions
+from trm_bt.runs.compare import (
+    CompareRequest,
+    check_replayed,
+    compare,
+    read_decisions,
+)
 from trm_bt.runs.request import requested_bars
 from trm_bt.runs.results import save_results
 from trm_bt.strategies.trm_allocator import TRMAllocator
@@ -237,22 +242,19 @@ def test_a_damaged_value_is_refused_before_the_first_benchmark(folder):
     assert told == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_shifted", [-1, 1], ids=["one fewer", "one more"])
-def test_a_value_recorded_on_other_sessions_is_refused(
-    folder, monkeypatch, capsys, n_shifted
-):
+def test_a_value_recorded_on_other_sessions_is_refused(folder, n_shifted):
     """The first session that only one of the two has is the one that is named."""
     equity = pd.read_parquet(folder / "equity.parquet")
+    replayed = equity["trm"]
+    check_replayed(folder, equity["trm"], replayed)
     if n_shifted < 0:
         named, equity = equity.index[100], equity.drop(equity.index[100])
     else:
         named = equity.index[0] - pd.Timedelta(days=3)
         equity = pd.concat([equity.iloc[:1].set_axis([named]), equity])
-    equity.rename_axis("session").to_parquet(folder / "equity.parquet")
-    code, _, said = call(monkeypatch, capsys, folder)
-    assert code == 2
-    assert f"on {named.date()} it is" in said
+    with pytest.raises(RunError, match=f"on {named.date()} it is"):
+        check_replayed(folder, equity["trm"], replayed)
 
 
 @pytest.mark.slow

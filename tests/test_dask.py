@@ -114,7 +114,8 @@ def test_an_error_of_a_task_arrives_as_it_was_raised(pool):
         in_order([Task("no number", int, ("x",))], pool)
 
 
-def test_a_scheduler_that_does_not_answer_is_said():
+def test_a_scheduler_that_does_not_answer_is_said(monkeypatch):
+    monkeypatch.setattr("trm_bt.executors._SECONDS_TO_CONNECT", 1)
     nobody = Workers("dask", scheduler="tcp://127.0.0.1:9")
     with (
         pytest.raises(TRMError, match=r"scheduler at tcp://127\.0\.0\.1:9 must answer"),

@@ -47,7 +47,7 @@ config = TRMConfig(
 )
 span = {"start": "2003-01-02", "end": "2006-12-29"}
 train_checkpoint(RunRequest("my_bars", config, **span), Path("models/mine"))
-year = {"start": "2007-06-01", "end": "2010-06-30"}
+year = {"start": "2007-09-04", "end": "2010-06-30"}
 run(RunRequest("sample", config, **year), "runs/sample", executor=1)
 window = '[{"name": "june", "start": "2010-06-01", "end": "2010-06-11"}]'
 Path("mine.json").write_text(window)
@@ -94,36 +94,25 @@ def test_blocks_of_python_parse_and_import_what_is_there(page):
                 assert {alias.name for alias in node.names} <= set(trm_bt.__all__)
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("desk")
-    return run_python(DESK, folder)
-
-
-def run_python(script, folder):
-    """Run a script in a process and folder of its own, and return the folder."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
 @pytest.mark.slow
-def test_blocks_of_python_run_page_by_page(desk):
+def test_blocks_of_python_run_page_by_page(tmp_path):
     pages = [page for page in PYTHON if page.parent == DOCS and page not in ELSEWHERE]
     script = ["def read(text, page):"]
     script += ["    exec(compile(text, page, 'exec'), {'__name__': '__main__'})"]
+    script.append(f"read({DESK!r}, 'desk')")
     for page in pages:
         text = BEFORE.get(page.name, "")
         text += "".join(block.text for block in PYTHON[page])
         script.append(f"read({text!r}, {page.stem!r})")
     assert len(pages) >= 9
-    run_python("\n".join(script), desk)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_there_are_seven_notebooks_and_none_keeps_output():

@@ -1,5 +1,6 @@
 """The examples run as a user would run them, in an empty folder, offline."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,20 @@ PRINTED = {
 }
 ZEROS = ("changed 0 of", "100% of 0 ")
 """What an example prints whose point is lost."""
+ALONE = {"optimise", "cerebro_plot"}
+"""One forks and one chooses a backend; the others share the imports of a process."""
+TOGETHER = """
+import contextlib, io, json, pathlib, runpy, sys
+printed = {}
+for script in map(pathlib.Path, sys.argv[1:]):
+    sys.argv = [str(script)]
+    sys.path[0] = str(script.parent)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        runpy.run_path(str(script), run_name="__main__")
+    printed[script.stem] = out.getvalue()
+    assert not list(pathlib.Path().iterdir()), script
+print(json.dumps(printed))
+"""
 
 
 def test_every_example_is_short():
@@ -31,23 +46,38 @@ def test_every_example_is_short():
     assert {path.stem for path in EXAMPLES} == set(PRINTED)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs(script, tmp_path):
+def stdout_of(folder, *arguments):
+    """Run Python in an empty folder with warnings as errors."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", script],
-        cwd=tmp_path,
+        [sys.executable, "-W", "error", *arguments],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "not SPY/TLT/VIX quotes" in done.stdout
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What the examples print that run one after another in one process."""
+    scripts = [path for path in EXAMPLES if path.stem not in ALONE]
+    out = stdout_of(tmp_path_factory.mktemp("empty"), "-c", TOGETHER, *scripts)
+    return json.loads(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(script, together, tmp_path):
+    is_alone = script.stem in ALONE
+    printed = stdout_of(tmp_path, script) if is_alone else together[script.stem]
+    assert "not SPY/TLT/VIX quotes" in printed
     for text in PRINTED[script.stem]:
-        assert text in done.stdout
-    assert not [text for text in ZEROS if text in done.stdout]
-    assert done.stdout.splitlines()[-1].startswith("Shown: ")
+        assert text in printed
+    assert not [text for text in ZEROS if text in printed]
+    assert printed.splitlines()[-1].startswith("Shown: ")
 
 
 def test_the_page_describes_the_examples_as_they_are():

@@ -24,7 +24,7 @@ def folder(market_dir, tmp_path_factory):
         start="1999-06-01",
         end="2002-10-31",
     )
-    run(request, out, command="trm-bt run")
+    run(request, out, command="trm-bt run", executor=2)
     return out
 
 

@@ -12,20 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from trm_bt.executors import n_available_cpus
-
 PROC = Path("/proc")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         not (PROC / "self" / "stat").exists(), reason="watches processes in /proc"
     ),
-    pytest.mark.skipif(
-        n_available_cpus() < 2, reason="one processor trains without child processes"
-    ),
 ]
 
 MAIN = "from trm_bt.cli import main; main()"
+ARGUMENTS = ("--start", "2012-01-01", "--jobs", "2")
 
 
 def members(session: int) -> list[int]:
@@ -71,7 +67,7 @@ def run(tmp_path):
     """A run that has started its training processes, in a session of its own."""
     out = tmp_path / "runs" / "out"
     process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "run", "--start", "2012-01-01", "--out", out],
+        [sys.executable, "-c", MAIN, "run", *ARGUMENTS, "--out", out],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

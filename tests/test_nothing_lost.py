@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_the_second_of_two_trainings_ends_at_once(train, bars, tmp_path):
     command += ["--config", str(settings), "--out", str(tmp_path / "mine")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         while first.poll() is None and not (tmp_path / "mine.unfinished").exists():
-            pass
+            time.sleep(0.01)
         code, _, error = invoke(*train, "--force")
         assert first.poll() is None
         first.kill()

@@ -286,7 +286,7 @@ def test_every_page_says_what_stands_before(store, tmp_path):
     }
     out = tmp_path / "run"
     code, _, err = invoke(
-        *("run", "--bars", store, "--start", "1985-01-02", "--end", "1988-12-30"),
+        *("run", "--bars", store, "--start", "1986-01-02", "--end", "1987-12-31"),
         *("--config", write_settings(tmp_path / "quick.json", quick)),
         *("--crises", "historic", "--out", out, "--jobs", 1),
     )

@@ -245,6 +245,7 @@ def test_a_set_passes_over_files_and_needs_a_checkpoint(models, tmp_path):
     assert TRMPolicy.load(tmp_path).models[0].record == models[0].record
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_threads_and_precision_are_left_alone(models):
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
 

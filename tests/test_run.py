@@ -26,7 +26,7 @@ QUICK = TRMConfig(
     model=ModelConfig(hidden_dim=32),
     training=TrainingConfig(epochs=2, max_batches_per_epoch=4, min_labels=300),
 )
-REQUEST = RunRequest("sample", QUICK, start="1995-01-03", end="1998-02-27")
+REQUEST = RunRequest("sample", QUICK, start="1995-01-03", end="1997-11-28")
 COMMAND = "trm-bt run --bars sample <b>"
 CRISIS = "asian_financial_crisis"
 

@@ -34,7 +34,8 @@ OWN = ["fold", "model", "base_model"]
 
 @pytest.fixture(scope="module")
 def request_():
-    return RunRequest("sample", TRMConfig.model_validate(SETTINGS), **SPAN)
+    config = TRMConfig.model_validate(SETTINGS)
+    return RunRequest("sample", config, **SPAN, inputs=("core",))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,7 @@ def test_a_killed_run_resumes_to_the_same_result(request_, folder, tmp_path):
     (tmp_path / "small.json").write_text(request_.config.to_json())
     out = tmp_path / "run"
     command = [sys.executable, "-c", MAIN, "run", "--config", "small.json"]
+    command += ["--inputs", "core"]
     command += [f"--{name}={day}" for name, day in SPAN.items()]
     done = []
     with subprocess.Popen([*command, "--out", "run"], cwd=tmp_path) as process:

@@ -3,6 +3,7 @@
 import multiprocessing
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -208,6 +209,8 @@ def test_two_processes_write_and_a_third_reads(store):
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
+        if not store.symbols():
+            time.sleep(0.01)  # they are still importing
         for symbol in store.symbols():
             raw = store.read(symbol)
             entry = store.entry(symbol)

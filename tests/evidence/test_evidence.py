@@ -25,6 +25,7 @@ CHECKS = {
 
 
 @pytest.mark.evidence
+@pytest.mark.usefixtures("all_processors")
 @pytest.mark.parametrize("script", CHECKS)
 def test_evidence_holds(script, market_dir):
     arguments = [word.format(market=market_dir) for word in CHECKS[script]]

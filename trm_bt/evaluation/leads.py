@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from trm_bt.evaluation.benchmarks import ORACLE, OURS
 from trm_bt.evaluation.claims import LEVEL, Lead
@@ -79,6 +78,8 @@ def leads_of(
         [name for name in found if name in of_a_run],
         [name for name in found if name not in of_a_run and name != ORACLE],
     )
+    from statsmodels.stats.multitest import multipletests  # seconds of imports
+
     for family in filter(None, families):
         p_values = [found[name].p_value for name in family]
         corrected = multipletests(p_values, method="holm")[1].tolist()

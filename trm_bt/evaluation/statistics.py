@@ -3,6 +3,7 @@ r"""Whether a Sharpe ratio, or a lead, is more than luck.
 Arrays are session returns in excess of cash as decimals, float64, oldest first. Sharpe
 ratios are annual where the name says so and of one session otherwise. Nothing here
 makes sense under `trm_bt.evaluation.metrics.MIN_SESSIONS` sessions; callers see to it.
+Seconds of imports, arch and statsmodels are imported where a figure needs them.
 """
 
 import math
@@ -10,10 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from arch.bootstrap import MCS, SPA, StationaryBootstrap, optimal_block_length
 from scipy import stats
-from statsmodels.regression.linear_model import OLS
-from statsmodels.tools import add_constant
 
 from trm_bt.evaluation.claims import POWER, Lead
 from trm_bt.market.bars import SESSIONS_PER_YEAR
@@ -106,13 +104,12 @@ def block_length(excess: np.ndarray) -> float:
     Politis, D. and White, H. (2004). Automatic block-length selection for the
     dependent bootstrap. Econometric Reviews 23(1), doi:10.1081/ETC-120028836.
     """
+    from arch.bootstrap import optimal_block_length
+
     if excess.std() <= _ROUND_OFF:
         return 1.0
-    lengths = [
-        float(optimal_block_length(values)["stationary"].iloc[0])
-        for values in (excess, excess**2)
-    ]
-    return max(1.0, *lengths)
+    both = [optimal_block_length(each)["stationary"] for each in (excess, excess**2)]
+    return max(1.0, *(float(length.iloc[0]) for length in both))
 
 
 def resampled_sharpes(excess: np.ndarray, resampling: Resampling) -> np.ndarray:
@@ -135,6 +132,8 @@ def resampled_sharpes(excess: np.ndarray, resampling: Resampling) -> np.ndarray:
     Politis, D. and Romano, J. (1994). The stationary bootstrap. Journal of the American
     Statistical Association 89(428), doi:10.2307/2290993.
     """
+    from arch.bootstrap import StationaryBootstrap
+
     n_sessions, n_strategies = excess.shape
     positions = np.arange(n_sessions)
     bootstrap = StationaryBootstrap(
@@ -318,23 +317,20 @@ def alpha(excess: np.ndarray, benchmark: np.ndarray) -> Alpha | None:
     and autocorrelation consistent covariance matrix. Econometrica 55(3),
     doi:10.2307/1913610.
     """
+    from statsmodels.regression.linear_model import OLS
+
     if min(excess.std(), benchmark.std()) <= _ROUND_OFF:
         return None
     n_lags = int(4.0 * (len(excess) / 100.0) ** (2.0 / 9.0))
-    fitted = OLS(excess, add_constant(benchmark)).fit(
+    fitted = OLS(excess, np.column_stack([np.ones(len(excess)), benchmark])).fit(
         cov_type="HAC", cov_kwds={"maxlags": n_lags, "use_correction": True}
     )
     if fitted.resid.std() <= _ROUND_OFF:
         return None
     intercept, slope = map(float, fitted.params)
     t_value = float(fitted.tvalues[0])
-    return Alpha(
-        intercept * SESSIONS_PER_YEAR,
-        slope,
-        t_value,
-        float(stats.norm.sf(t_value)),
-        n_lags,
-    )
+    p_value = float(stats.norm.sf(t_value))
+    return Alpha(intercept * SESSIONS_PER_YEAR, slope, t_value, p_value, n_lags)
 
 
 def superiority(
@@ -355,6 +351,8 @@ def superiority(
     Hansen, P. R. (2005). A test for superior predictive ability. Journal of Business
     and Economic Statistics 23(4), doi:10.1198/073500105000000063.
     """
+    from arch.bootstrap import SPA
+
     test = SPA(
         -benchmark,
         -others,
@@ -387,6 +385,8 @@ def confidence_set(scaled: np.ndarray, resampling: Resampling) -> np.ndarray:
     Hansen, P. R., Lunde, A. and Nason, J. M. (2011). The model confidence set.
     Econometrica 79(2), doi:10.3982/ECTA5771.
     """
+    from arch.bootstrap import MCS
+
     test = MCS(
         -scaled,
         size=SET_SIZE,
