@@ -72,6 +72,6 @@ def test_links_lead_to_files():
 
 
 def test_the_table_of_allocations_is_that_of_the_code():
-    rows = re.findall(r"^\| (\w+) \| (\d+) % \| (\d+) % \| (\d+) % \|$", TEXT, re.M)
+    rows = re.findall(r"^\| (\w+) \| (\d+)% \| (\d+)% \| (\d+)% \|$", TEXT, re.M)
     shown = {name: tuple(int(w) / 100 for w in weights) for name, *weights in rows}
     assert shown == dict(ALLOCATIONS)
