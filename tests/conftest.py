@@ -39,6 +39,24 @@ if find_spec("torch") is None:
     sys.meta_path.append(SkipWithoutTorch)
 
 
+PROCESSORS: set[int] = set()
+"""All processors, where this process of the suite keeps to one of them."""
+
+
+def pytest_configure():
+    """Keep each process of a parallel suite, and what it starts, on a processor.
+
+    A run uses one process per processor by default, and in most tests more of them
+    would only repeat its imports. Tests of several processes ask for them by number.
+    Before torch is imported, for it starts a thread per processor.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and hasattr(os, "sched_setaffinity"):
+        PROCESSORS.update(os.sched_getaffinity(0))
+        own = sorted(PROCESSORS)[int(worker.removeprefix("gw")) % len(PROCESSORS)]
+        os.sched_setaffinity(0, {own})
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Begin with the files of most slow tests, so that processes end together."""
@@ -47,31 +65,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (-n_slow[item.path], -n_tests[item.path]))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_processor():
-    """Keep each process of the suite, and what it starts, on a processor of its own.
-
-    A run uses one process per processor by default, and in most tests more of them
-    would only repeat its imports. Tests of several processes ask for them by number.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        yield set()
-        return
-    processors = sorted(os.sched_getaffinity(0))
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    os.sched_setaffinity(0, {processors[number % len(processors)]})
-    yield set(processors)
-    os.sched_setaffinity(0, processors)
-
-
 @pytest.fixture
-def all_processors(one_processor):
+def all_processors():
     """Give a test of minutes every processor."""
-    if not one_processor:
+    if not PROCESSORS:
         yield
         return
     own = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, one_processor)
+    os.sched_setaffinity(0, PROCESSORS)
     yield
     os.sched_setaffinity(0, own)
 
