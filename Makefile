@@ -40,7 +40,7 @@ test-all: dev  ## The default suite and the slow tests
 evidence: dev  ## Kills, fuzzing, null markets, planted leaks: about an hour
 	$(BIN)/python -m pytest -m evidence
 
-study: dev  ## How the default is chosen, docs/protocol.md; 90 minutes on two quiet cores
+study: dev  ## How the default is chosen, docs/protocol.md: about five core-hours; resumes
 	$(BIN)/python -m tests.evidence.study $(HISTORIES) --out build/study
 
 lint: dev
