@@ -108,18 +108,19 @@ def groups(shared: Path, out: Path) -> list[Group]:
     long, funds = shared / "long", list(pairs(shared, out))
     begin, on_funds = date(1966, 1, 3), tuple(map(walk, funds))
 
-    def pooled(bars: Path, first: date | None = None) -> RunRequest:
-        others = tuple(str(other) for other in (long, *funds) if other != bars)
-        return walk(bars, first, pooled=others)
+    def pooled(bars: Path, others: list[Path], first: date | None = None) -> RunRequest:
+        return walk(bars, first, pooled=tuple(str(o) for o in others if o != bars))
 
+    pools = tuple(pooled(fund, [long, *funds]) for fund in funds)
     together = {f"pooled, {name}": point for name, point in LOSS.items()}
     member = {"member": LOSS[SIMPLEST]}
     return [
         Group("long", (walk(long, begin),), LOSS, MEMBERS),
         Group("long_others", (walk(long, begin),), OTHERS, N_SEEDS),
-        Group("long_pooled", (pooled(long, begin),), together, N_SEEDS),
+        # the other funds begin after the newest validation rows of this history do
+        Group("long_pooled", (pooled(long, funds[:1], begin),), together, N_SEEDS),
         Group("pairs", on_funds, {**LOSS, **OTHERS}, 1),
-        Group("pairs_pooled", tuple(map(pooled, funds)), together, 1),
+        Group("pairs_pooled", pools, together, 1),
         Group("pairs_members", on_funds, member, MEMBERS),
     ]
 
