@@ -16,7 +16,8 @@ from trm_bt.evaluation.assessment import (
     TrialsOverfitting,
 )
 from trm_bt.evaluation.metrics import CalibrationBin
-from trm_bt.evaluation.statistics import Alpha, Lead
+from trm_bt.evaluation.regression import Alpha
+from trm_bt.evaluation.statistics import Lead
 from trm_bt.evaluation.verdict import p_text, verdict
 from trm_bt.figures import signed
 

@@ -8,9 +8,9 @@ from scipy import stats
 
 from trm_bt.errors import ConfigError
 from trm_bt.evaluation.overfitting import backtest_overfitting
+from trm_bt.evaluation.regression import alpha
 from trm_bt.evaluation.statistics import (
     Resampling,
-    alpha,
     block_length,
     confidence_set,
     expected_best_sharpe,

@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from arch.bootstrap import StationaryBootstrap
-from statsmodels.regression.linear_model import OLS
 
 from trm_bt.evaluation.metrics import (
     excess_returns,
@@ -15,6 +14,7 @@ from trm_bt.evaluation.metrics import (
     session_returns,
     sharpe,
 )
+from trm_bt.evaluation.regression import newey_west, usual_lags
 from trm_bt.evaluation.replay import replay
 from trm_bt.evaluation.statistics import interval, sharpe_ratios
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
@@ -75,9 +75,7 @@ def differences(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     """Return an annual mean and its standard error by Newey and West."""
-    n_lags = int(4.0 * (len(values) / 100.0) ** (2.0 / 9.0))
-    kernel = {"maxlags": n_lags, "use_correction": True}
-    fitted = OLS(values, np.ones(len(values))).fit(cov_type="HAC", cov_kwds=kernel)
+    fitted = newey_west(values, usual_lags(len(values)))
     mean, error = float(fitted.params[0]), float(fitted.bse[0])
     return SESSIONS_PER_YEAR * mean, SESSIONS_PER_YEAR * error
 

@@ -8,8 +8,8 @@ from pydantic import JsonValue
 from trm_bt.evaluation.benchmarks import StrategyKind
 from trm_bt.evaluation.claims import Lead
 from trm_bt.evaluation.metrics import CalibrationBin, StrategyFigures
+from trm_bt.evaluation.regression import Alpha
 from trm_bt.evaluation.risk_skill import RiskSkill
-from trm_bt.evaluation.statistics import Alpha
 from trm_bt.market.allocations import ALLOCATION_NAMES
 
 

@@ -16,12 +16,12 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.regression.linear_model import OLS
 
 from trm_bt.config import TRMConfig
 from trm_bt.evaluation.benchmarks import OURS, DecisionRecord
 from trm_bt.evaluation.claims import LEVEL
 from trm_bt.evaluation.metrics import MIN_SESSIONS
+from trm_bt.evaluation.regression import newey_west, usual_lags
 from trm_bt.figures import number, signed
 from trm_bt.market._typing import FloatArray
 from trm_bt.market.allocations import Allocations
@@ -209,9 +209,8 @@ def risk_skill(given: RiskForecasts) -> RiskSkill | None:
         name: qlike(everything[0][is_known], rows[is_known])
         for name, rows in forecasts.items()
     }
-    usual = int(4.0 * (n_sessions / 100.0) ** (2.0 / 9.0))
     # outcomes of neighbours overlap by all but one session
-    n_lags = max(usual, given.horizon - 1)
+    n_lags = max(usual_lags(n_sessions), given.horizon - 1)
     models, names = {}, list(map(str, given.realised))
     for name, loss in losses.items():
         means = dict(zip(names, loss.mean(axis=0).tolist(), strict=True))
@@ -247,9 +246,7 @@ def diebold_mariano(
     n_lags : int
         Autocorrelations that the error allows for.
     """
-    kernel = {"maxlags": n_lags, "use_correction": True}
-    ones = np.ones(len(differences))
-    fitted = OLS(differences, ones).fit(cov_type="HAC", cov_kwds=kernel)
+    fitted = newey_west(differences, n_lags)
     mean, error = float(fitted.params[0]), float(fitted.bse[0])
     reach = float(stats.norm.isf(LEVEL / 2.0)) * error
     p_value = 2.0 * float(stats.norm.sf(abs(mean) / error)) if error else 1.0

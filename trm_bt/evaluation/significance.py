@@ -38,10 +38,10 @@ from trm_bt.evaluation.overfitting import (
     distinct,
     overfitting_of_trials,
 )
+from trm_bt.evaluation.regression import alpha
 from trm_bt.evaluation.risk_skill import risk_skill
 from trm_bt.evaluation.statistics import (
     Resampling,
-    alpha,
     confidence_set,
     expected_best_sharpe,
     interval,

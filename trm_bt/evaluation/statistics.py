@@ -46,31 +46,6 @@ class Resampling:
         return np.random.default_rng(self.seed)
 
 
-@dataclass(frozen=True)
-class Alpha:
-    """Return beyond a benchmark at the same exposure to it.
-
-    Parameters
-    ----------
-    alpha_annual : float
-        Intercept of the regression, times 252.
-    beta : float
-        Slope.
-    t_value : float
-        t statistic of the intercept, with the errors of Newey and West.
-    p_value : float
-        One-sided: no alpha, or a negative one, against a positive one.
-    n_lags : int
-        Autocorrelations that the errors allow for.
-    """
-
-    alpha_annual: float
-    beta: float
-    t_value: float
-    p_value: float
-    n_lags: int
-
-
 def sharpe_ratios(excess: np.ndarray) -> np.ndarray:
     """Return the Sharpe ratio of one session of each column.
 
@@ -297,40 +272,6 @@ def expected_best_sharpe(variance: float, n_trials: int) -> float:
     best = (1.0 - np.euler_gamma) * quantile(1.0 - 1.0 / n_trials)
     best += np.euler_gamma * quantile(1.0 - 1.0 / (n_trials * math.e))
     return float(np.sqrt(variance) * best)
-
-
-def alpha(excess: np.ndarray, benchmark: np.ndarray) -> Alpha | None:
-    r"""Regress a strategy on a benchmark; None where nothing is left to explain.
-
-    Parameters
-    ----------
-    excess, benchmark : ndarray of shape (n_sessions,)
-
-    Notes
-    -----
-    Ordinary least squares with errors that allow for heteroskedasticity and for
-    :math:`\lfloor 4 (n / 100)^{2/9} \rfloor` autocorrelations.
-
-    References
-    ----------
-    Newey, W. and West, K. (1987). A simple, positive semi-definite, heteroskedasticity
-    and autocorrelation consistent covariance matrix. Econometrica 55(3),
-    doi:10.2307/1913610.
-    """
-    from statsmodels.regression.linear_model import OLS
-
-    if min(excess.std(), benchmark.std()) <= _ROUND_OFF:
-        return None
-    n_lags = int(4.0 * (len(excess) / 100.0) ** (2.0 / 9.0))
-    fitted = OLS(excess, np.column_stack([np.ones(len(excess)), benchmark])).fit(
-        cov_type="HAC", cov_kwds={"maxlags": n_lags, "use_correction": True}
-    )
-    if fitted.resid.std() <= _ROUND_OFF:
-        return None
-    intercept, slope = map(float, fitted.params)
-    t_value = float(fitted.tvalues[0])
-    p_value = float(stats.norm.sf(t_value))
-    return Alpha(intercept * SESSIONS_PER_YEAR, slope, t_value, p_value, n_lags)
 
 
 def superiority(
