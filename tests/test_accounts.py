@@ -22,10 +22,6 @@ def short(bars):
     return Bars(**vars(bars.between(None, bars.sessions[79])) | {"cash_rate": None})
 
 
-def without_rate(bars):
-    return Bars(**vars(bars) | {"cash_rate": None})
-
-
 class Says(bt.Analyzer):
     """Note at each close what the broker says, asked for nothing but its own."""
 

@@ -143,34 +143,9 @@ class Comparison:
             ],
             axis=1,
         )
-        run = self.replayed(stacked, np.zeros(stacked.shape[1]))
+        no_costs = np.zeros(stacked.shape[1])
+        run = replay_in(self.bars, self.config, stacked, no_costs)
         return pd.Series(run.values[-1], list(self.strategies))
-
-    def at_costs(self, name: str, cost_bps: np.ndarray) -> Replay:
-        """Replay a strategy at other costs, one path each.
-
-        Arrays make every trade, however small `min_trade_value` finds it.
-
-        Parameters
-        ----------
-        name : str
-            The strategy.
-        cost_bps : ndarray of shape (n_paths,)
-            Costs in basis points of the traded value.
-        """
-        weights = self.strategies[name].weights[["equity", "bond"]].to_numpy(np.float64)
-        return self.replayed(weights[:, np.newaxis], cost_bps / 1e4)
-
-    def replayed(self, targets: np.ndarray, cost_rates: np.ndarray) -> Replay:
-        """Replay targets with the band and the schedule of the run.
-
-        Parameters
-        ----------
-        targets : ndarray of shape (n_sessions, n_paths, 2)
-        cost_rates : ndarray of shape (n_paths,)
-            As `replay` takes them.
-        """
-        return replay_in(self.bars, self.config, targets, cost_rates)
 
 
 def replay_in(
