@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr
 
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 
@@ -60,7 +60,7 @@ def alpha(excess: np.ndarray, benchmark: np.ndarray) -> Alpha | None:
         return None
     intercept, slope = map(float, fitted.params)
     t_value = float(fitted.tvalues[0])
-    p_value = float(stats.norm.sf(t_value))
+    p_value = float(ndtr(-t_value))
     return Alpha(intercept * SESSIONS_PER_YEAR, slope, t_value, p_value, n_lags)
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from trm_bt.config import TRMConfig
 from trm_bt.evaluation.benchmarks import OURS, DecisionRecord
@@ -248,8 +248,8 @@ def diebold_mariano(
     """
     fitted = newey_west(differences, n_lags)
     mean, error = float(fitted.params[0]), float(fitted.bse[0])
-    reach = float(stats.norm.isf(LEVEL / 2.0)) * error
-    p_value = 2.0 * float(stats.norm.sf(abs(mean) / error)) if error else 1.0
+    reach = -float(ndtri(LEVEL / 2.0)) * error
+    p_value = 2.0 * float(ndtr(-abs(mean) / error)) if error else 1.0
     return mean, mean - reach, mean + reach, p_value
 
 

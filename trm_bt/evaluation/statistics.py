@@ -3,7 +3,8 @@ r"""Whether a Sharpe ratio, or a lead, is more than luck.
 Arrays are session returns in excess of cash as decimals, float64, oldest first. Sharpe
 ratios are annual where the name says so and of one session otherwise. Nothing here
 makes sense under `trm_bt.evaluation.metrics.MIN_SESSIONS` sessions; callers see to it.
-Seconds of imports, arch and statsmodels are imported where a figure needs them.
+Arch takes a second to import, and is imported where a figure needs it; scipy.special
+has the normal distribution without the rest of scipy.stats.
 """
 
 import math
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, ndtri
 
 from trm_bt.evaluation.claims import POWER, Lead
 from trm_bt.market.bars import SESSIONS_PER_YEAR
@@ -195,7 +196,7 @@ def detectable(draws: np.ndarray, level: float) -> float | None:
     """
     if level * (1 + len(draws)) < 1.0:
         return None
-    quantiles = stats.norm.isf(level / 2.0) + stats.norm.ppf(POWER)
+    quantiles = ndtri(POWER) - ndtri(level / 2.0)
     return float(draws.std(ddof=1) * quantiles)
 
 
@@ -231,7 +232,7 @@ def probabilistic_sharpe(
     """
     spread = np.sqrt(1.0 - skew * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2)
     score = (sharpe - benchmark) * np.sqrt(n_sessions - 1.0) / spread
-    return float(stats.norm.cdf(score))
+    return float(ndtr(score))
 
 
 def expected_best_sharpe(variance: float, n_trials: int) -> float:
@@ -268,9 +269,8 @@ def expected_best_sharpe(variance: float, n_trials: int) -> float:
     """
     if n_trials <= 1:
         return 0.0
-    quantile = stats.norm.ppf
-    best = (1.0 - np.euler_gamma) * quantile(1.0 - 1.0 / n_trials)
-    best += np.euler_gamma * quantile(1.0 - 1.0 / (n_trials * math.e))
+    best = (1.0 - np.euler_gamma) * ndtri(1.0 - 1.0 / n_trials)
+    best += np.euler_gamma * ndtri(1.0 - 1.0 / (n_trials * math.e))
     return float(np.sqrt(variance) * best)
 
 
