@@ -6,13 +6,7 @@ trm-bt train --bars FOLDER --end 2006-12-29 --out models/mine
 
 from pathlib import Path
 
-from trm_bt import (
-    ModelConfig,
-    RunRequest,
-    TrainingConfig,
-    TRMConfig,
-    train_checkpoint,
-)
+from trm_bt import ModelConfig, RunRequest, TrainingConfig, TRMConfig, train_checkpoint
 
 SMALL = TRMConfig(
     model=ModelConfig(hidden_dim=64, max_supervision_steps=1),

@@ -34,10 +34,7 @@ _SAME_MARKET: Final = 0.9
 
 
 def lengthen_index(
-    source: DataSource,
-    frames: Frames,
-    notes: dict[Role, tuple[str, ...]],
-    span: slice,
+    source: DataSource, frames: Frames, notes: dict[Role, tuple[str, ...]], span: slice
 ) -> Extended:
     """Put the index before equity's bars, and its estimated volatility before VIX's.
 

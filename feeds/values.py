@@ -65,11 +65,7 @@ def _must_be_positive(role: str, name: str) -> bool:
 
 
 def _refusal(
-    feed: Feed,
-    role: str,
-    name: str,
-    value: float,
-    number: float,
+    feed: Feed, role: str, name: str, value: float, number: float
 ) -> BarsError:
     rule = "above 0" if _must_be_positive(role, name) else "finite"
     return BarsError(

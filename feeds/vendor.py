@@ -8,11 +8,7 @@ from typing import ClassVar
 
 import pandas as pd
 
-from trm_bt.feeds.exchange import (
-    FIRST_SESSION,
-    SETTLED_AFTER,
-    last_closed_session,
-)
+from trm_bt.feeds.exchange import FIRST_SESSION, SETTLED_AFTER, last_closed_session
 from trm_bt.feeds.intake import Download, TransientFetchError, take_in
 from trm_bt.feeds.sources import FolderSource
 from trm_bt.feeds.store import BarStore

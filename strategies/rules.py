@@ -91,9 +91,7 @@ def inverse_volatility(
 
 
 def volatility_target(
-    history: History,
-    target: float = TARGET_VOLATILITY,
-    lookback: int = TARGET_LOOKBACK,
+    history: History, target: float = TARGET_VOLATILITY, lookback: int = TARGET_LOOKBACK
 ) -> FloatSessionsByAsset:
     r"""Hold as much equity as would have had the volatility `target`, at most all.
 

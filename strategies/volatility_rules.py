@@ -79,9 +79,7 @@ def har_mean_variance(
 
 
 def downside_target(
-    history: History,
-    target: float = TARGET_VOLATILITY,
-    lookback: int = TARGET_LOOKBACK,
+    history: History, target: float = TARGET_VOLATILITY, lookback: int = TARGET_LOOKBACK
 ) -> FloatSessionsByAsset:
     r"""Hold equity by the volatility of its losses alone, at most all.
 

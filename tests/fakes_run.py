@@ -169,11 +169,7 @@ def _checkpoint(folder, number):
             "mean": [1.0 + number] * 10,
             "std": [2.0] * 10,
         },
-        "training": {
-            "best_epoch": 3,
-            "majority_accuracy": 0.52,
-            "history": history,
-        },
+        "training": {"best_epoch": 3, "majority_accuracy": 0.52, "history": history},
     }
     (folder / "checkpoint.json").write_text(json.dumps(description))
     table = "| a | b |\n|-|-|\n| 1 | 2 |\n"

@@ -7,11 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trm_bt.market.allocations import (
-    ALLOCATION_NAMES,
-    ALLOCATION_WEIGHTS,
-    ALLOCATIONS,
-)
+from trm_bt.market.allocations import ALLOCATION_NAMES, ALLOCATION_WEIGHTS, ALLOCATIONS
 
 OTHERS = """
 from types import MappingProxyType

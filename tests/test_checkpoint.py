@@ -12,14 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.checkpoint_damages import (
-    BIAS,
-    CONFIG,
-    EXTRAS,
-    FILES,
-    contents_of,
-    train_on,
-)
+from tests.checkpoint_damages import BIAS, CONFIG, EXTRAS, FILES, contents_of, train_on
 from tests.planted import planted_samples
 from trm_bt.errors import CheckpointError
 from trm_bt.learning.checkpoint import (

@@ -125,10 +125,7 @@ def test_every_session_is_cut_after_if_asked(module):
             ("--features", "{}:leaves"),
             "features: must return a result, but ends the program with exit code 0",
         ),
-        (
-            ("--features", "leaves_when_imported:f"),
-            "importable from",
-        ),
+        (("--features", "leaves_when_imported:f"), "importable from"),
         (("--features", "{}:dates"), "features: does not depend on the bars"),
         (("--cerebro", "{}:trailing"), "A Cerebro is needed, got Series"),
         (("--cuts", "many"), "`--cuts` must be a number above 0 or 'all', got 'many'"),

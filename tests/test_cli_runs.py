@@ -91,10 +91,7 @@ def test_config_prints_a_preset(tmp_path):
         (("--bars", "none"), "none: must be a folder"),
         (("--config", "none.json"), "none.json: cannot be read"),
         (("--start", "2017-01-01"), "Labels need 66 sessions of bars, got 60"),
-        (
-            ("--start", "2012-08-01", "--end", "2015-01-30"),
-            "cover at least one crisis",
-        ),
+        (("--start", "2012-08-01", "--end", "2015-01-30"), "cover at least one crisis"),
         (("--observed", "put_call"), "has no observed 'put_call'"),
         (("--observed", "members"), "has no observed 'members'"),
         (("--start", "2015-02-30"), "`start` must be a date as YYYY-MM-DD, got '2015-"),

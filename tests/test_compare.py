@@ -25,12 +25,7 @@ from trm_bt.runfolder.records import (
     versions,
 )
 from trm_bt.runfolder.store import read_run_record, write_json
-from trm_bt.runs.compare import (
-    CompareRequest,
-    check_replayed,
-    compare,
-    read_decisions,
-)
+from trm_bt.runs.compare import CompareRequest, check_replayed, compare, read_decisions
 from trm_bt.runs.request import requested_bars
 from trm_bt.runs.results import save_results
 from trm_bt.strategies.trm_allocator import TRMAllocator

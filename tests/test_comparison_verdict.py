@@ -211,11 +211,7 @@ def test_p_values_have_the_digits_that_matter(value, text):
 
 def test_a_rounded_zero_has_no_sign():
     found = [signed(v) for v in (-0.004, 0.004, -0.006)]
-    assert found == [
-        "0.00",
-        "0.00",
-        MINUS + "0.01",
-    ]
+    assert found == ["0.00", "0.00", MINUS + "0.01"]
 
 
 def test_how_sure_it_was_stands_beside_how_often_it_was_right():

@@ -124,10 +124,7 @@ CASES = {
         ("config", "--allocations", "allocations"),
         lambda f: (f / "mine.json").write_text(json.dumps({"a": ["x" * 300] * 3})),
     ),
-    "weights that overflow": (
-        ("decide", "models/model", "--bars", "bars"),
-        overflow,
-    ),
+    "weights that overflow": (("decide", "models/model", "--bars", "bars"), overflow),
     "a long key of a run": (
         ("compare", "runs/walk"),
         lambda f: rewritten(f / "run.json", add_a_long_key),

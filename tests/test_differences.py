@@ -52,10 +52,7 @@ def test_equal_tables_do_not_differ():
             {"known_on": (0, pd.Timestamp("2024-01-10"))},
             "2024-01-02 known_on: 2024-01-09 00:00:00 against 2024-01-10 00:00:00",
         ),
-        (
-            {"count": (3, 5), "price": (1, 3.0)},
-            "2024-01-03 price: 2 against 3",
-        ),
+        ({"count": (3, 5), "price": (1, 3.0)}, "2024-01-03 price: 2 against 3"),
     ],
 )
 def test_one_changed_value_is_found(change, expected):

@@ -196,10 +196,7 @@ def test_without_a_copy_a_refusal_is_an_error(store, vendor, yahoo):
 def test_one_symbol_does_not_keep_the_others_back(store, yahoo):
     seen = []
     outcomes = fetch_all(
-        yahoo,
-        ["NOSUCH", "SPY"],
-        now=NOW,
-        progress=lambda *state: seen.append(state),
+        yahoo, ["NOSUCH", "SPY"], now=NOW, progress=lambda *state: seen.append(state)
     )
     assert [outcome.action for outcome in outcomes] == ["missing", "new"]
     assert "knows no such symbol" in outcomes[0].messages[0]

@@ -11,12 +11,7 @@ from tests.conftest import make_bars
 from trm_bt.config import FeatureConfig
 from trm_bt.market import formulas, proxies
 from trm_bt.market.feature_table import FEATURES
-from trm_bt.market.features import (
-    FEATURE_NAMES,
-    feature_rows,
-    input_arrays,
-    schema_for,
-)
+from trm_bt.market.features import FEATURE_NAMES, feature_rows, input_arrays, schema_for
 from trm_bt.market.windows import Column, window_means, window_sums
 
 K, N = 20, 9

@@ -8,13 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import make_bars
-from tests.engine import (
-    MODES,
-    add_feeds,
-    add_live_feeds,
-    add_weekly_feeds,
-    weekly,
-)
+from tests.engine import MODES, add_feeds, add_live_feeds, add_weekly_feeds, weekly
 from trm_bt.errors import BarsError
 from trm_bt.feeds.backtrader import add_bars
 from trm_bt.indicators import MarketFeatures

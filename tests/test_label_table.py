@@ -128,10 +128,7 @@ def change(column, value):
         (lambda f: f.assign(known_on="a"), "`known_on` must hold sessions, got "),
         (lambda f: f.tz_localize("UTC"), "indexed by sessions in order, each once"),
         (lambda f: f.iloc[:0], "each once, got 0 rows"),
-        (
-            lambda f: f.assign(known_on=f.index),
-            "`known_on` must lie after the session",
-        ),
+        (lambda f: f.assign(known_on=f.index), "`known_on` must lie after the session"),
     ],
 )
 def test_a_broken_table_is_refused_with_rule_and_session(

@@ -202,11 +202,7 @@ BAD = {
     ),
     "high below low": ("SPY", set_cell(9, "high", 1.0), "high must be the highest"),
     "text price": ("SPY", set_cell(5, "close", "n/a?"), "must be a number, on {5}"),
-    "time zones": (
-        "SPY",
-        with_zones,
-        "has '{0} 05:00:00+00:00'",
-    ),
+    "time zones": ("SPY", with_zones, "has '{0} 05:00:00+00:00'"),
     "no date": ("SPY", set_cell(5, "date", pd.NaT), "data row 6 has "),
     "a fund": ("VIX", scale_like_a_fund, "must stay below 200 points, on {0}"),
 }

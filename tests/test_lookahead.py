@@ -8,13 +8,7 @@ import pytest
 
 from tests.fakes import FakePolicy
 from trm_bt.audit.api import AuditSettings, audit_policy, audit_training
-from trm_bt.audit.setup import (
-    N_ROWS,
-    audit_setup,
-    audit_trades,
-    learned,
-    train_frozen,
-)
+from trm_bt.audit.setup import N_ROWS, audit_setup, audit_trades, learned, train_frozen
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.feeds import load_bars
 from trm_bt.learning.policy import TRMPolicy

@@ -130,10 +130,7 @@ def wake_halt_head(model: TinyRecursiveModel) -> None:
 def make_model(size, seed=0, **settings) -> TinyRecursiveModel:
     hidden, n, n_cycles = size
     config = ModelConfig(
-        hidden_dim=hidden,
-        num_latent_steps=n,
-        num_recursion_cycles=n_cycles,
-        **settings,
+        hidden_dim=hidden, num_latent_steps=n, num_recursion_cycles=n_cycles, **settings
     )
     return TinyRecursiveModel(config, seed=seed).double()
 

@@ -247,8 +247,7 @@ def test_no_universe_tells_a_model_what_came_after_its_freeze(place):
     factors = np.where(other.sessions > frozen_on, 1.5, 1.0)
     prices = ["open", "high", "low", "close"]
     planted = replace(
-        other,
-        equity=other.equity.assign(**other.equity[prices].mul(factors, axis=0)),
+        other, equity=other.equity.assign(**other.equity[prices].mul(factors, axis=0))
     )
 
     models = [

@@ -36,11 +36,7 @@ def make_config(model=None, **training) -> TRMConfig:
 
 CONFIG = make_config()
 PAPER = {"architecture": "paper"}
-ALL_AT_ONCE = {
-    "class_weighting": "sqrt",
-    "label_smoothing": 0.1,
-    "utility": "log",
-}
+ALL_AT_ONCE = {"class_weighting": "sqrt", "label_smoothing": 0.1, "utility": "log"}
 WORSENS = {"epochs": 9, "patience": 1, "learning_rate": 0.05}
 
 

@@ -235,9 +235,7 @@ class _Touch:
 
 
 @pytest.mark.usefixtures("sample_script")
-def test_reading_a_pickled_frame_runs_nothing_of_it(
-    tmp_path: Path,
-) -> None:
+def test_reading_a_pickled_frame_runs_nothing_of_it(tmp_path: Path) -> None:
     reader = sys.modules["sample_sources"]._ArrayUnpickler
     trap, path = tmp_path / "trap", tmp_path / "frame.pkl"
     path.write_bytes(pickle.dumps(_Touch(trap)))

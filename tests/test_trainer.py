@@ -285,9 +285,7 @@ def force_halting(training: TrainingRun, bias: float) -> None:
 def test_a_batch_is_left_when_all_its_rows_halt():
     reports: list[TrainingProgress] = []
     training = make_training(
-        progress=reports.append,
-        halt_loss_weight=0.0,
-        weight_decay=0.0,
+        progress=reports.append, halt_loss_weight=0.0, weight_decay=0.0
     )
     force_halting(training, 50.0)
 
@@ -339,10 +337,7 @@ def test_a_batch_goes_on_while_one_row_does_not_halt():
 @pytest.mark.slow
 def test_the_papers_architecture_learns_a_planted_rule():
     model = ModelConfig(
-        architecture="paper",
-        hidden_dim=32,
-        num_latent_steps=2,
-        num_recursion_cycles=2,
+        architecture="paper", hidden_dim=32, num_latent_steps=2, num_recursion_cycles=2
     )
     config = TRMConfig(model=model, training=naming())
 

@@ -109,10 +109,7 @@ def test_the_card_counts_the_labels_it_was_trained_on(card, checkpoint, labels):
     for k, name in enumerate(("ultra_defensive", "defensive", "balanced_safe")):
         n_wins = sum(winner == k for winner in winners)
         cells = row(card, name.replace("_", r"\_"))
-        assert cells[1:3] == [
-            str(n_wins),
-            f"{n_wins / len(winners):.1%}",
-        ]
+        assert cells[1:3] == [str(n_wins), f"{n_wins / len(winners):.1%}"]
 
 
 def test_the_card_tells_span_figures_and_settings(card, checkpoint):

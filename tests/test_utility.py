@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 
 from trm_bt.config import TrainingConfig
-from trm_bt.market.utility import (
-    expected_returns,
-    risk_utilities,
-    session_utilities,
-)
+from trm_bt.market.utility import expected_returns, risk_utilities, session_utilities
 
 
 @pytest.mark.parametrize(

@@ -280,8 +280,7 @@ def test_a_comma_in_a_price_is_never_a_hundredfold(tmp_path, text, value):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["dividend", "Dividend", "div", "Dividends", "divCash", "Ex-Dividend"],
+    "name", ["dividend", "Dividend", "div", "Dividends", "divCash", "Ex-Dividend"]
 )
 def test_every_name_of_a_dividend_is_one(tmp_path, name):
     (tmp_path / "SPY.csv").write_text(f"Date,Close,{name}\n2024-01-02,24.1,0.5\n")

@@ -30,10 +30,7 @@ def train_all(jobs, samples, config, **options) -> dict:
 @pytest.mark.slow
 def test_training_side_by_side_gives_the_same_bits():
     samples = planted_samples(320)
-    jobs = [
-        TrainingJob("older", slice(0, 260)),
-        TrainingJob("newer", ALL, seed=5),
-    ]
+    jobs = [TrainingJob("older", slice(0, 260)), TrainingJob("newer", ALL, seed=5)]
     reports = []
 
     together = train_all(

@@ -9,12 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from trm_bt.errors import ConfigError
 from trm_bt.fields import (

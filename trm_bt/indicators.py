@@ -43,11 +43,7 @@ from trm_bt.market._typing import (
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import CORE_ROLES, check_volatility
 from trm_bt.market.decisions import Decision, Policy
-from trm_bt.market.features import (
-    FEATURE_NAMES,
-    FeatureSchema,
-    feature_rows,
-)
+from trm_bt.market.features import FEATURE_NAMES, FeatureSchema, feature_rows
 from trm_bt.strategies.decision_lines import MetaDecision, decision_lines
 
 DECISION_LINES: Final = decision_lines(Allocations.of(None))

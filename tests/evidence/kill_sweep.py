@@ -17,10 +17,7 @@ from tests.evidence.clusters import require, wait_until
 from tests.test_interrupts import MAIN, members
 from tests.test_sweep import SETTINGS
 
-GRID = {
-    "strategy.decision": ["argmax", "blend"],
-    "training.min_labels": [80, 100_000],
-}
+GRID = {"strategy.decision": ["argmax", "blend"], "training.min_labels": [80, 100_000]}
 N_SOUND = 2 * 2 * 2
 N_FAILING = 2 * 2 * 2
 N_FOLDS = 2 * 2

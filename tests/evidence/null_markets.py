@@ -94,10 +94,7 @@ def _sessions() -> pd.DatetimeIndex:
 
 
 def simulate(
-    seed: int,
-    edge: float = 0.0,
-    kind: Kind = "direction",
-    n_sessions: int = N_SESSIONS,
+    seed: int, edge: float = 0.0, kind: Kind = "direction", n_sessions: int = N_SESSIONS
 ) -> Bars:
     """Draw a market; `edge` is a daily drift of the equity.
 

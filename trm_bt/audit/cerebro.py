@@ -13,9 +13,7 @@ from trm_bt.market.bars import Bars
 
 
 def audit_cerebro(
-    build: Callable[[Bars], object],
-    bars: Bars,
-    settings: AuditSettings | None = None,
+    build: Callable[[Bars], object], bars: Bars, settings: AuditSettings | None = None
 ) -> list[AuditResult]:
     """Audit everything a Cerebro does, with any strategies.
 

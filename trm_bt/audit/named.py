@@ -26,10 +26,7 @@ _AUDITS: Final[Mapping[str, Callable[..., AuditResult | list[AuditResult]]]] = {
 
 
 def audit_named(
-    names: Mapping[str, str],
-    bars: Bars,
-    settings: AuditSettings,
-    executor: Runner = 1,
+    names: Mapping[str, str], bars: Bars, settings: AuditSettings, executor: Runner = 1
 ) -> Iterator[AuditResult]:
     """Audit functions given by name.
 

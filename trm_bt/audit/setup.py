@@ -152,9 +152,7 @@ def _check_labels(setup: _SetUp) -> AuditResult:
     )
 
 
-def _check_training(
-    setup: _SetUp,
-) -> tuple[AuditResult, dict[pd.Timestamp, Packed]]:
+def _check_training(setup: _SetUp) -> tuple[AuditResult, dict[pd.Timestamp, Packed]]:
     """Audit the training, and return the models that it trained on all bars."""
     models: dict[pd.Timestamp, Packed] = {}
 

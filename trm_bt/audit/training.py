@@ -8,11 +8,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, RunningCheck
-from trm_bt.audit.counterfactual import (
-    Counterfactual,
-    counterfactuals_at,
-    whole_bars,
-)
+from trm_bt.audit.counterfactual import Counterfactual, counterfactuals_at, whole_bars
 from trm_bt.audit.differences import DatedTable, Difference
 from trm_bt.errors import ConfigError, LookAheadError
 from trm_bt.market.bars import Bars

@@ -35,10 +35,7 @@ def export(
 
 @app.command(name="import")
 def import_command(
-    folder: Path,
-    *,
-    output: OutputOptions,
-    terminal: Terminal = Terminal(),
+    folder: Path, *, output: OutputOptions, terminal: Terminal = Terminal()
 ) -> None:
     """Check a folder that `trm-bt export` wrote, and make it a checkpoint again.
 

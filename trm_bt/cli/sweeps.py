@@ -22,12 +22,7 @@ from trm_bt.cli.options import (
     app,
     command_line,
 )
-from trm_bt.cli.sweep_tables import (
-    ranking_table,
-    run_table,
-    state_line,
-    state_table,
-)
+from trm_bt.cli.sweep_tables import ranking_table, run_table, state_line, state_table
 from trm_bt.cli.terminal import Terminal
 from trm_bt.config import Device, SamplerName, SweepUtility
 from trm_bt.executors import n_available_cpus

@@ -22,12 +22,7 @@ if TYPE_CHECKING:
     from trm_bt.market.label_table import LabelSummary
     from trm_bt.report.runs_page import RunsContent
     from trm_bt.runfolder.orders import OrdersRecord
-    from trm_bt.runfolder.records import (
-        BarsRecord,
-        CrisisRecord,
-        ModelRecord,
-        Summary,
-    )
+    from trm_bt.runfolder.records import BarsRecord, CrisisRecord, ModelRecord, Summary
 
 
 _Form = Callable[[float | None], str]
@@ -321,8 +316,7 @@ def audit_table(results: "Sequence[AuditResult]") -> Table:
 def runs_table(content: "RunsContent") -> Table:
     """Return a row for each run: return and risk of the allocator."""
     table = fitted(
-        "Runs side by side, not tested",
-        *("run", "?out of sample", *_STRATEGY_COLUMNS),
+        "Runs side by side, not tested", *("run", "?out of sample", *_STRATEGY_COLUMNS)
     )
     for name, folder in zip(content.names, content.folders, strict=True):
         span, figures = folder.summary.out_of_sample, folder.summary.strategies["trm"]

@@ -48,11 +48,7 @@ from trm_bt.evaluation.risk_skill import RiskForecasts, risk_forecasts
 from trm_bt.executors import Runner, opened, share
 from trm_bt.market.allocations import Allocations
 from trm_bt.market.bars import Bars
-from trm_bt.market.labels import (
-    cash_returns,
-    features_and_labels,
-    forward_returns,
-)
+from trm_bt.market.labels import cash_returns, features_and_labels, forward_returns
 from trm_bt.processes import Progress, no_progress
 from trm_bt.strategies.scheduled import ScheduledWeights
 from trm_bt.tasks import Task, in_order

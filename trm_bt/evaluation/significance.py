@@ -49,12 +49,7 @@ from trm_bt.evaluation.statistics import (
     sharpe_ratios,
     superiority,
 )
-from trm_bt.evaluation.trials import (
-    TRIALS_BEFORE,
-    Trial,
-    n_distinct,
-    sharpe_variance,
-)
+from trm_bt.evaluation.trials import TRIALS_BEFORE, Trial, n_distinct, sharpe_variance
 from trm_bt.executors import Runner, opened, share
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.tasks import Task, in_order

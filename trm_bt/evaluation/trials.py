@@ -27,13 +27,7 @@ from trm_bt.manifest import check_target
 from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.labels import cash_returns
 from trm_bt.parquet import open_parquet, read_parquet
-from trm_bt.reading import (
-    RECORD_BYTES,
-    TABLE_BYTES,
-    check_json,
-    read_bytes,
-    read_text,
-)
+from trm_bt.reading import RECORD_BYTES, TABLE_BYTES, check_json, read_bytes, read_text
 
 LOG_NAME: Final = "trials"
 """Folder of the log, next to the run folders unless another one is given."""

@@ -112,11 +112,7 @@ class DualNets(nn.Module):
         return torch.as_tensor(self.halt_out(hidden)).squeeze(1)  # (batch,)
 
     def _cycle(
-        self,
-        entered: Tensor,
-        parts: Parts,
-        dropout: Dropout,
-        states: States,
+        self, entered: Tensor, parts: Parts, dropout: Dropout, states: States
     ) -> Iterator[States]:
         answer, latent = states
         _, w1_answer, w1_latent = parts

@@ -16,11 +16,7 @@ from trm_bt.tasks import Task, as_done, tell
 if TYPE_CHECKING:
     from trm_bt.config import TRMConfig
     from trm_bt.learning.dataset import Samples
-    from trm_bt.learning.records import (
-        ProgressCallback,
-        TrainedModel,
-        TrainingProgress,
-    )
+    from trm_bt.learning.records import ProgressCallback, TrainedModel, TrainingProgress
     from trm_bt.market.features import FeatureSchema
 
 Packed: TypeAlias = "tuple[TrainedModel, dict[str, np.ndarray]]"

@@ -227,9 +227,7 @@ def _by_name(
 
 
 def _check_scores(
-    scores: FloatAllocationsBySession,
-    sessions: pd.DatetimeIndex,
-    names: Sequence[str],
+    scores: FloatAllocationsBySession, sessions: pd.DatetimeIndex, names: Sequence[str]
 ) -> None:
     """Raise `BarsError` at the first session with an allocation that has no score."""
     is_missing = np.isnan(scores)

@@ -18,12 +18,7 @@ import numpy as np
 from trm_bt.market._typing import FloatSessions
 from trm_bt.market.bars import SESSIONS_PER_YEAR
 from trm_bt.market.formulas import gini
-from trm_bt.market.windows import (
-    Column,
-    simple_returns,
-    trailing_windows,
-    window_means,
-)
+from trm_bt.market.windows import Column, simple_returns, trailing_windows, window_means
 
 
 def market_breadth_proxy(

@@ -25,11 +25,7 @@ LIGHT: Final[Mapping[str, str]] = {name: light for name, (light, _) in _TABLE.it
 """By name of the CSS variable; pictures in files have these as well."""
 DARK: Final[Mapping[str, str]] = {name: dark for name, (_, dark) in _TABLE.items()}
 
-LINES: Final[Mapping[str, str]] = {
-    "trm": "trm",
-    "spy": "spy",
-    "sixty_forty": "mix",
-}
+LINES: Final[Mapping[str, str]] = {"trm": "trm", "spy": "spy", "sixty_forty": "mix"}
 """Strategies that a run's pages draw as lines, with the name of each one's colour."""
 IN_ORDER: Final = tuple(LINES.values())
 """Colours of the lines of a page that names its portfolios itself."""

@@ -11,12 +11,7 @@ from trm_bt.report.crisis_windows import Window
 from trm_bt.report.headline import best_and_worst
 from trm_bt.report.returns import returns_from_equity
 from trm_bt.report.templating import label
-from trm_bt.runfolder.records import (
-    OUT_OF_SAMPLE,
-    TEARSHEETS,
-    ModelRecord,
-    Summary,
-)
+from trm_bt.runfolder.records import OUT_OF_SAMPLE, TEARSHEETS, ModelRecord, Summary
 from trm_bt.runfolder.store import RunFolder
 
 Facts = tuple[tuple[str, str], ...]

@@ -14,13 +14,7 @@ from trm_bt.errors import RunError
 from trm_bt.files import write_text_atomically
 from trm_bt.market._typing import Json
 from trm_bt.reading import read_json
-from trm_bt.runfolder.records import (
-    RUN,
-    SUMMARY,
-    RunRecord,
-    Summary,
-    table_columns,
-)
+from trm_bt.runfolder.records import RUN, SUMMARY, RunRecord, Summary, table_columns
 from trm_bt.runfolder.sweeps import SWEEP
 from trm_bt.runfolder.tables import read_columns
 from trm_bt.text import key_path, shown

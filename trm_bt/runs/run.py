@@ -190,10 +190,7 @@ def _checkpoint(out: Path, work: Work, split: Split, seed: int) -> Path:
 
 
 def _train(
-    work: Work,
-    jobs: Mapping[Path, TrainingJob],
-    executor: Runner,
-    progress: Progress,
+    work: Work, jobs: Mapping[Path, TrainingJob], executor: Runner, progress: Progress
 ) -> None:
     """Train and save the missing models."""
     missing = {folder: job for folder, job in jobs.items() if not is_checkpoint(folder)}

@@ -33,13 +33,7 @@ from trm_bt.runs.grid import Point, SweepRequest, describe, settings_at
 from trm_bt.runs.pooled import training_universes
 from trm_bt.runs.progress import Counts, OnState, SweepState
 from trm_bt.runs.trial import finish_trial, read_trial
-from trm_bt.tasks import (
-    Done,
-    InThisProcess,
-    ResultFiles,
-    Task,
-    as_done,
-)
+from trm_bt.tasks import Done, InThisProcess, ResultFiles, Task, as_done
 
 _TRIALS_AHEAD: Final = 32
 """Trials handed out at a time for each worker nobody has counted; they carry folds."""

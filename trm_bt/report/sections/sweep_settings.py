@@ -37,10 +37,7 @@ def _map(page: "SweepContent") -> Figure:
     (down, rows), (across, columns) = page.varied.items()
     found: dict[tuple[int, int], list[float]] = {}
     for row in page.judged.ranking:
-        place = (
-            columns.index(row.point.get(across)),
-            rows.index(row.point.get(down)),
-        )
+        place = (columns.index(row.point.get(across)), rows.index(row.point.get(down)))
         found.setdefault(place, []).append(row.utility)
     means = {place: sum(own) / len(own) for place, own in found.items()}
     low, high = min(means.values()), max(means.values())
