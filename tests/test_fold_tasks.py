@@ -23,7 +23,7 @@ from trm_bt.runs.fold_task import (
 from trm_bt.runs.grid import Grid, SweepRequest, settings_at
 from trm_bt.runs.request import training_bars
 from trm_bt.runs.sweep import sweep
-from trm_bt.runs.trial import pack_trial, walk_forward
+from trm_bt.runs.trial import pack_trial, trade_folds
 from trm_bt.runs.work import lay_out
 
 SETTINGS = {
@@ -62,6 +62,13 @@ CHANGED = {
     "backtest.cost_bps": 1.0,
 }
 """Another value of each setting that `trained_settings` resets."""
+
+
+def walk_forward(bars, config, pooled=None):
+    """Train, decide and backtest fold by fold, in this process and without a folder."""
+    hashed, settings = HashedBars.of(bars, pooled), trained_settings(config)
+    folds = folds_by_key(hashed, config).values()
+    return trade_folds(bars, config, [decide_fold(hashed, settings, f) for f in folds])
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +124,7 @@ def test_settings_that_only_weigh_share_folds_and_equal_separate_walk_forwards(
     contents = [c.partition(b"\n")[2] for c in files(out, "results").values()]
     for point in points:
         alone = walk_forward(bars.bars, settings_at(CONFIG, point))
-        assert contents.count(pack_trial(bars.bars, alone)) == 1
+        assert contents.count(pack_trial(alone)) == 1
 
 
 def test_a_walk_forward_is_what_the_models_of_all_seeds_decide_together(bars):
@@ -132,7 +139,7 @@ def test_a_walk_forward_is_what_the_models_of_all_seeds_decide_together(bars):
     found = walk_forward(bars.bars, CONFIG)
 
     assert len(work.splits) == 3
-    assert pack_trial(bars.bars, found) == pack_trial(bars.bars, expected)
+    assert pack_trial(found) == pack_trial(expected)
     pd.testing.assert_frame_equal(found.decisions, expected.decisions, check_exact=True)
 
 

@@ -40,7 +40,8 @@ def test_feature_picture_shades_crises_and_colours_proxies(
     start, n_sessions, n_proxies, is_shaded, tmp_path
 ):
     features = features_from(start, n_proxies, n_sessions)
-    picture = feature_picture(features, tmp_path / "features.png")
+    picture = tmp_path / "features.png"
+    feature_picture(features, picture)
     crisis = inked(picture, "crisis")
     half = crisis.shape[1] // 2
     for column in (crisis[:, :half], crisis[:, half:]):

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from tests.command_line import SMALL, invoke, write_folder
 from tests.conftest import make_bars
+from tests.test_fold_tasks import walk_forward
 from trm_bt.audit.checks import AuditSettings
 from trm_bt.audit.pooled import beside
 from trm_bt.audit.setup import audit_setup, learned, train_frozen
@@ -24,10 +25,9 @@ from trm_bt.market.labels import features_and_labels
 from trm_bt.runfolder.records import RunRequest
 from trm_bt.runfolder.store import read_run_record
 from trm_bt.runs.fold_task import HashedBars, folds_by_key
-from trm_bt.runs.pooled import pooled_bars, training_universes, with_pooled
+from trm_bt.runs.pooled import training_universes, with_pooled
 from trm_bt.runs.request import training_bars
 from trm_bt.runs.run import run
-from trm_bt.runs.trial import walk_forward
 from trm_bt.runs.work import lay_out
 
 CALENDAR = {"first_decision": "2003-01-06", "retrain_every": 100, "n_seeds": 1}
@@ -58,8 +58,8 @@ def request_of(universes, first, *further, **options):
 
 
 def work_of(request):
-    bars = training_bars(request)
-    return lay_out(request, bars, pooled=pooled_bars(request, bars))
+    bars, pooled = training_universes(request)
+    return lay_out(request, bars, pooled=pooled)
 
 
 def test_the_first_bars_are_decided_and_all_are_trained_on():
@@ -294,8 +294,7 @@ def test_the_other_equity_funds_can_be_pooled(market_dir, tmp_path):
         found.append(str(folder))
     request = RunRequest(found[0], SETTINGS, end="2011-12-30", pooled=(found[1],))
 
-    bars = training_bars(request)
-    pooled = pooled_bars(request, bars)
+    bars, pooled = training_universes(request)
 
     features, labels = features_and_labels(bars, SETTINGS)
     rows = with_pooled(samples_from_labels(labels), pooled, features.schema, SETTINGS)

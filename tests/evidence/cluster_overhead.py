@@ -7,13 +7,12 @@ seconds need it quiet. The last lines say what the figures come to.
     python -m tests.evidence.cluster_overhead
 """
 
-import json
 import os
 import pickle
 import tempfile
 import time
 from concurrent.futures import Executor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tests.command_line import SMALL
@@ -34,7 +33,7 @@ from trm_bt.runs.fold_task import (
 )
 from trm_bt.runs.request import training_bars
 from trm_bt.runs.train import save_trained
-from trm_bt.runs.trial import finish_trial, read_trial
+from trm_bt.runs.trial import finish_trial
 from trm_bt.runs.work import Work, lay_out
 from trm_bt.tasks import ResultFiles, Task, as_done, in_order
 
@@ -151,15 +150,14 @@ def print_sweep_bytes(bars: Bars) -> None:
     busy = time.process_time()
     trial = finish_trial(seen, config, decided)
     busy = time.process_time() - busy
-    figures = json.dumps(asdict(read_trial(trial, "").figures))
     print(
         f"a fold of {int(fold.split.mask(seen.bars.sessions).sum())} sessions, sent: "
         f"{len(pickle.dumps(sent)):,} bytes; back: {len(decided[0]):,} bytes"
     )
     print(
         f"a trial of {len(seen.bars.sessions):,} sessions, sent: its folds, "
-        f"{sum(map(len, decided)):,} bytes; back: {len(trial):,} bytes of parquet, of "
-        f"which {len(figures):,} are figures as JSON; {busy:.1f} processor seconds"
+        f"{sum(map(len, decided)):,} bytes; back: {len(trial):,} bytes of parquet; "
+        f"{busy:.1f} processor seconds"
     )
 
 

@@ -18,14 +18,7 @@ from trm_bt.cli.options import (
     WorkerOptions,
     app,
 )
-from trm_bt.cli.tables import (
-    audit_table,
-    check_table,
-    crisis_table,
-    model_table,
-    schedule_table,
-    strategy_table,
-)
+from trm_bt.cli.tables import audit_table, check_table, model_table, summary_parts
 from trm_bt.cli.terminal import Stages, Terminal
 from trm_bt.errors import ConfigError, LookAheadError, TRMError
 from trm_bt.text import shown
@@ -191,14 +184,7 @@ def backtest(
             force=output.force,
             progress=progress,
         )
-    terminal.show(
-        summary,
-        summary.bars.source,
-        crisis_table(summary.crises),
-        strategy_table(summary),
-        schedule_table(summary),
-        path=output.out / "index.html",
-    )
+    terminal.show(summary, *summary_parts(summary), path=output.out / "index.html")
 
 
 @Parameter(name="*")

@@ -84,10 +84,6 @@ class BarsOptions(SpanOptions):
     strict: bool = False
     """Also refuse bars with warnings, unless --accept overrides the rule."""
 
-    def universes(self) -> tuple[str, ...]:
-        """Return all bars that are given, those to decide first."""
-        return (self.bars,)
-
     def judgement(self) -> "Judgement":
         """Return which findings refuse bars."""
         from trm_bt.quality.rules import judge_by
@@ -146,7 +142,7 @@ class InputOptions(SettingsOptions, BarsOptions):
         """Return the request that these options make."""
         from trm_bt.runfolder.records import RunRequest
 
-        first, *pooled = self.universes()
+        first, *pooled = (self.bars,) if isinstance(self.bars, str) else self.bars
         return RunRequest(
             first,
             self.settings(),
@@ -183,10 +179,6 @@ class TrainingOptions(SeededSettingsOptions, InputOptions):
     """Inputs of a model: 'core' is SPY, TLT and VIX with proxies for the rest, 'all'
     every input that the bars have; or members, put_call or symbols by name; may be
     repeated. By default core, and all on the sample."""
-
-    def universes(self) -> tuple[str, ...]:
-        """Return all bars that are given, those to decide first."""
-        return self.bars
 
     def request(self, device: Device = "auto") -> "RunRequest":
         """Return the request that these options make."""

@@ -23,14 +23,7 @@ from trm_bt.cli.options import (
     app,
     command_line,
 )
-from trm_bt.cli.tables import (
-    compare_table,
-    crisis_table,
-    order_line,
-    runs_table,
-    schedule_table,
-    strategy_table,
-)
+from trm_bt.cli.tables import compare_table, order_line, runs_table, summary_parts
 from trm_bt.cli.terminal import Terminal
 from trm_bt.config import Preset, TRMConfig, WalkForwardConfig, explain
 from trm_bt.errors import ConfigError
@@ -295,12 +288,5 @@ def _run(
             executor=workers.workers(),
             progress=progress,
         )
-    terminal.show(
-        summary,
-        summary.bars.source,
-        crisis_table(summary.crises),
-        strategy_table(summary),
-        schedule_table(summary),
-        order_line(summary.orders),
-        path=output.out / "index.html",
-    )
+    parts = *summary_parts(summary), order_line(summary.orders)
+    terminal.show(summary, *parts, path=output.out / "index.html")

@@ -53,6 +53,12 @@ _COMPARE_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
 """Key in comparison.json, of a strategy or of the lead over it, and its form."""
 
 
+def summary_parts(summary: "Summary") -> tuple[Table | str, ...]:
+    """Return what every run of backtests prints: its bars, then its tables."""
+    tables = strategy_table(summary), schedule_table(summary)
+    return summary.bars.source, crisis_table(summary.crises), *tables
+
+
 def crisis_table(crises: "Sequence[CrisisRecord]") -> Table:
     """Return a row for each crisis of a run."""
     table = fitted(

@@ -74,7 +74,7 @@ def loss_curve(
         return _png(figure)
 
 
-def feature_picture(features: Features, out: Path) -> Path:
+def feature_picture(features: Features, out: Path) -> None:
     """Write a picture of the features, one panel each, with the crises shaded.
 
     Parameters
@@ -83,11 +83,6 @@ def feature_picture(features: Features, out: Path) -> Path:
         Rows and schema; the status of each feature stands over its panel.
     out : Path
         The PNG file to write.
-
-    Returns
-    -------
-    Path
-        `out`.
     """
     frame, status = features.frame, features.schema.status_by_name
     first, last = frame.index[0], frame.index[-1]
@@ -116,7 +111,6 @@ def feature_picture(features: Features, out: Path) -> Path:
         )
         picture = _png(figure)
     write_atomically(out, lambda draft: draft.write_bytes(picture))
-    return out
 
 
 def _png(figure: Figure) -> bytes:

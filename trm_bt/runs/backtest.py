@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from trm_bt.config import LabelConfig
 from trm_bt.errors import BarsError
 from trm_bt.evaluation.benchmarks import OURS
 from trm_bt.evaluation.trials import check_log, log_beside, record_run_trial
@@ -95,7 +94,8 @@ def backtest_checkpoint(
     summary = summarize(bars, done, plans, models, seed=seed)
     with staged_folder(out) as folder:
         save_results(done.results, done.crises, folder)
-        _save_labels(bars, features, request.config.labels, folder)
+        labels = compute_labels(bars, features, request.config.labels)
+        save_labels(labels, features, bars, request.config.labels, folder)
         write_json(folder / SUMMARY, summary)
         write_json(folder / RUN, record)
         announce(folder)
@@ -104,14 +104,6 @@ def backtest_checkpoint(
     save_now(decide(policy, bars, config=request.config), out)
     build(out, progress=progress)
     return summary
-
-
-def _save_labels(
-    bars: Bars, features: Features, config: LabelConfig, folder: Path
-) -> None:
-    """Label what was decided, and write the labels."""
-    labels = compute_labels(bars, features, config)
-    save_labels(labels, features, bars, config, folder)
 
 
 def _decided(

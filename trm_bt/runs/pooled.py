@@ -22,27 +22,15 @@ def training_universes(
 ) -> tuple[Bars, Pooled]:
     """Load the bars of a request, and the further ones that models are trained on.
 
-    Those that are decided have the inputs of a schema, if one is given.
-    """
-    bars = training_bars(request) if schema is None else bars_for(request, schema)
-    return bars, pooled_bars(request, bars)
-
-
-def pooled_bars(request: RunRequest, bars: Bars) -> Pooled:
-    """Load the further universes of a request.
-
-    Parameters
-    ----------
-    request : RunRequest
-        Its `pooled`; span, inputs and rules are those of the first universe.
-    bars : Bars
-        The first universe.
+    Those that are decided have the inputs of a schema, if one is given. The further
+    ones have the span, inputs and rules of the first.
 
     Raises
     ------
     BarsError
         If two universes have the same bars.
     """
+    bars = training_bars(request) if schema is None else bars_for(request, schema)
     inputs = request.inputs or ("core",)
     found, names = {}, {bars.sha256(): request.bars}
     for name in request.pooled:
@@ -54,7 +42,7 @@ def pooled_bars(request: RunRequest, bars: Bars) -> Pooled:
                 f"{names[digest]}. Give each `--bars` once."
             )
         names[digest] = name
-    return found
+    return bars, found
 
 
 def with_pooled(
