@@ -240,7 +240,7 @@ def test_regimes_are_those_of_the_training_rows():
         samples.where(is_old), samples.where(~is_old), TRMConfig(training=settings)
     )
 
-    regimes = Regimes.fit(samples.returns[:254], variances[:254], 5, 5.0)
+    regimes = Regimes.fit(samples.returns[:254], variances[:254], 5.0)
     expected = regimes.allocations(variances)
     assert len(set(expected.tolist())) == 2
     assert rows.old.winners.tolist() == expected[is_old].tolist()

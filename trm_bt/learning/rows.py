@@ -178,12 +178,8 @@ def _aimed(
         return rows
     if config.training.target == "utility":
         return replace(rows, winners=utilities.argmax(axis=1))
-    regimes = Regimes.fit(
-        old.returns,
-        _variances(old),
-        config.labels.horizon,
-        config.training.risk_aversion,
-    )
+    aversion = config.training.risk_aversion
+    regimes = Regimes.fit(old.returns, _variances(old), aversion)
     return replace(rows, winners=regimes.allocations(_variances(rows)))
 
 

@@ -14,7 +14,7 @@ class Regimes:
     riskiest : int
         Allocation whose realised variance tells the regime.
     limit : float
-        Its variance of a session above which an outcome is turbulent.
+        Its variance over the horizon above which an outcome is turbulent.
     calm, turbulent : int
         Class index of the best allocation of each.
     """
@@ -29,7 +29,6 @@ class Regimes:
         cls,
         returns: np.ndarray,
         variances: np.ndarray,
-        horizon: int,
         risk_aversion: float,
     ) -> "Regimes":
         r"""Fit on the outcomes of the rows to learn from.
@@ -39,17 +38,15 @@ class Regimes:
         returns : ndarray of shape (n_rows, n_allocations)
             Returns over the horizon, as decimals.
         variances : ndarray of shape (n_rows, n_allocations)
-            Realised variance of a session of each.
-        horizon : int
-            Sessions of the horizon.
+            Realised variance of each over the horizon.
         risk_aversion : float
             :math:`\lambda` below.
 
         Notes
         -----
         The limit is the median. In each regime the best allocation has the highest mean
-        of :math:`R - \lambda h s^2 / 2`, with :math:`R` the return over h sessions and
-        :math:`s^2` the realised variance of a session.
+        of :math:`R - \lambda V / 2`, with :math:`R` the return over the horizon and
+        :math:`V` its realised variance.
 
         References
         ----------
@@ -58,7 +55,7 @@ class Regimes:
         """
         riskiest = int(variances.mean(axis=0).argmax())
         limit = float(np.median(variances[:, riskiest]))
-        utilities = returns - risk_aversion / 2 * horizon * variances
+        utilities = returns - risk_aversion / 2 * variances
         is_turbulent = variances[:, riskiest] > limit
         calm, turbulent = (
             int(utilities[rows].mean(axis=0).argmax()) if rows.any() else 0
