@@ -15,29 +15,12 @@ _Row = tuple[float | str | bool, ...]
 _NAME: Final = "trm_run_recorder"
 _IN_FLIGHT: Final = (bt.Order.Created, bt.Order.Submitted, bt.Order.Accepted)
 _ORDER_COLUMNS: Final = (
-    "session",
-    "is_at_open",
-    "feed",
-    "type",
-    "size",
-    "price",
-    "pricelimit",
-    "trailamount",
-    "trailpercent",
-    "valid",
-    "oco",
-    "parent",
-    "transmit",
+    *("session", "is_at_open", "feed", "type", "size", "price", "pricelimit"),
+    *("trailamount", "trailpercent", "valid", "oco", "parent", "transmit"),
 )
 _REQUEST_COLUMNS: Final = ("session", "is_at_open", "what", "nth", "amount")
 _NOTICE_COLUMNS: Final = (
-    "nth",
-    "session",
-    "status",
-    "filled_on",
-    "size",
-    "price",
-    "commission",
+    *("nth", "session", "status", "filled_on", "size", "price", "commission"),
 )
 
 

@@ -141,9 +141,10 @@ def _splice_older(
     older = older_closes(source, frames["bond"], long_bond, first_wanted)
     if older is None:
         return None
-    frames["bond"] = splice(frames["bond"], older.closes)
-    notes["bond"] += older.warnings
-    return older.name
+    closes, name, warnings = older
+    frames["bond"] = splice(frames["bond"], closes)
+    notes["bond"] += warnings
+    return name
 
 
 def _core_provenance(

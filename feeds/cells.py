@@ -18,14 +18,8 @@ _DATE_FORMATS: Final = (
     *("%m-%d-%Y",),
 )
 _MONTHS: Final = (
-    *(
-        "jan sty ene gen",
-        "feb lut fev",
-        "mar mrz",
-        "apr kwi avr abr",
-        "may maj mai mag",
-    ),
-    *("jun cze juin giu", "jul lip juil lug", "aug sie aou ago"),
+    *("jan sty ene gen", "feb lut fev", "mar mrz", "apr kwi avr abr"),
+    *("may maj mai mag", "jun cze juin giu", "jul lip juil lug", "aug sie aou ago"),
     *("sep wrz set", "oct paz okt ott out", "nov lis", "dec gru dez dic"),
 )
 """Months by their first letters in English, Polish, German, French, Spanish, Italian

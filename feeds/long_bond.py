@@ -1,6 +1,5 @@
 """What stands before the first session of TLT: an older fund, yields, or nothing."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
@@ -17,23 +16,8 @@ from trm_bt.market.par_bond import par_bond_closes
 LongBond = Literal["fund", "yields", "none"]
 
 
-@dataclass(frozen=True)
-class OlderBond:
-    """Closes that stand before TLT's bars.
-
-    Parameters
-    ----------
-    closes : Series of shape (n_older,)
-        Up to TLT's first session, that one included.
-    name : str
-        What they are, for the provenance.
-    warnings : tuple of str
-        What is odd about them.
-    """
-
-    closes: pd.Series
-    name: str
-    warnings: tuple[str, ...] = ()
+OlderBond = tuple[pd.Series, str, tuple[str, ...]]
+"""Closes up to TLT's first session, that one included; what they are; what is odd."""
 
 
 def older_closes(
@@ -89,7 +73,7 @@ def older_closes(
             f", whose income of a month, {income.mean():.2%} on average, is paid on "
             "its last session and accrued over all of them"
         )
-    return OlderBond(closes, name, warnings)
+    return closes, name, warnings
 
 
 def _income(source: DataSource, closes: pd.Series) -> pd.Series:

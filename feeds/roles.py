@@ -16,21 +16,9 @@ BY_ORDER: Final = "by_order"
 _QUALIFIERS: Final = frozenset(
     # exchanges and data vendors, by their names and by the letters of Reuters
     (
-        *(
-            "us",
-            "usa",
-            "arca",
-            "arcx",
-            "xnys",
-            "xnas",
-            "nyse",
-            "nysearca",
-            "amex",
-            "nasdaq",
-            "nas",
-            "bats",
-        ),
-        *("iex", "pcx", "smart", "cboe", "cbo", "indexcboe", "tvc", "xo", *"aknopqx"),
+        *("us", "usa", "arca", "arcx", "xnys", "xnas", "nyse", "nysearca", "amex"),
+        *("nasdaq", "nas", "bats", "iex", "pcx", "smart", "cboe", "cbo", "indexcboe"),
+        *("tvc", "xo", *"aknopqx"),
         # kinds of instruments, and of bars
         *("i", "ind", "indx", "index", "equity", "etf", "fund", "stk", "usd"),
         *("d", "d1", "1d", "day", "daily", "adj", "adjusted", "csv", "txt", "history"),
@@ -40,41 +28,25 @@ _QUALIFIERS: Final = frozenset(
 _SERIES: Final = ("cash_rate", "put_call")
 
 
-def is_known(role: str, name: str) -> bool:
-    """Tell whether `name` is one that a role is known by.
+def known_role(name: str) -> str | None:
+    """Return the role that a name is known by, None for none.
 
     Any case is taken, and the exchange, country or kind that vendors add: what is left
     without them must be a known name.
 
     Examples
     --------
-    >>> [is_known("equity", name) for name in ("spy", "SPY US Equity", "SPYV")]
-    [True, True, False]
+    >>> [known_role(name) for name in ("SPY US Equity", ".VIX", "TLT.O", "SPYV")]
+    ['equity', 'volatility', 'bond', None]
     """
-    return role in _roles_of(name)
-
-
-def known_role(name: str) -> str | None:
-    """Return the role that a name is known by, None for none.
-
-    Examples
-    --------
-    >>> [known_role(name) for name in (".VIX", "TLT.O", "XLE")]
-    ['volatility', 'bond', None]
-    """
-    return next(iter(_roles_of(name)), None)
-
-
-def _roles_of(name: str) -> list[str]:
     if name.lower().endswith((".csv", ".txt")):  # Backtrader names a file by its path
         name = re.split(r"[/\\]", name)[-1]
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    return [
-        role
-        for role, (plain, symbol) in KNOWN_NAMES.items()
-        if name.lower() == plain
-        or (symbol in words and _QUALIFIERS.issuperset(set(words) - {symbol}))
-    ]
+    words = set(re.findall(r"[a-z0-9]+", name.lower()))
+    for role, (plain, symbol) in KNOWN_NAMES.items():
+        is_symbol = symbol in words and _QUALIFIERS.issuperset(words - {symbol})
+        if name.lower() == plain or is_symbol:
+            return role
+    return None
 
 
 def feeds_by_name(datas: Sequence[Feed]) -> dict[str, Feed]:
@@ -144,7 +116,7 @@ def _named(role: str, chosen: str | None, datas: Sequence[Feed]) -> Feed | None:
     exact = [feeds[name] for name in KNOWN_NAMES[role] if name in feeds]
     if exact:
         return exact[0]
-    spelled = [name for name in feeds if is_known(role, name)]
+    spelled = [name for name in feeds if known_role(name) == role]
     if len(spelled) > 1:
         raise BarsError(
             f"The role {role} must have one feed, but {spelled} may all be meant: pass "

@@ -14,15 +14,8 @@ from trm_bt.feeds.backtrader import local_number, sessions_of
 ASSETS: Final = ("equity", "bond")
 WEIGHT_COLUMNS: Final = (*ASSETS, "cash")
 ORDER_COLUMNS: Final = (
-    "decided_on",
-    "filled_on",
-    "asset",
-    "size",
-    "price",
-    "value",
-    "commission",
-    "status",
-    "slippage",
+    *("decided_on", "filled_on", "asset", "size", "price", "value", "commission"),
+    *("status", "slippage"),
 )
 EXECUTION_COLUMNS: Final = (
     "decided_on",
@@ -35,11 +28,7 @@ EXECUTION_COLUMNS: Final = (
 _BAR: Final = (
     "session",
     *[f"{what}_{name}" for what in ("size", "open", "close") for name in ASSETS],
-    "cash",
-    "others",
-    "broker_value",
-    "credit",
-    "flow",
+    *("cash", "others", "broker_value", "credit", "flow"),
 )
 _ORDER_NUMBERS: Final = tuple(
     name for name in ORDER_COLUMNS if name not in ("asset", "status")

@@ -222,7 +222,7 @@ def moving_average(
     equity = history.values[:, 0]
     averages = rolling(equity, lookback).mean(axis=-1)
     is_above = equity[lookback - 1 :] > averages
-    return monthly(history, padded(_one_of_three(np.where(is_above, 0, 2)), history))
+    return monthly(history, padded(np.eye(3)[np.where(is_above, 0, 2)], history))
 
 
 def dual_momentum(
@@ -245,9 +245,7 @@ def dual_momentum(
     earned = values[lookback:] / values[:-lookback]
     better = earned[:, :2].argmax(axis=1)
     is_ahead = earned[:, :2].max(axis=1) > earned[:, 2]
-    return monthly(
-        history, padded(_one_of_three(np.where(is_ahead, better, 2)), history)
-    )
+    return monthly(history, padded(np.eye(3)[np.where(is_ahead, better, 2)], history))
 
 
 WEIGHT_RULES: Final[Mapping[str, Rule]] = {
@@ -259,11 +257,6 @@ WEIGHT_RULES: Final[Mapping[str, Rule]] = {
     "dual_momentum": dual_momentum,
 }
 """Every rule by the name it has in tables."""
-
-
-def _one_of_three(assets: FloatArray) -> FloatArray:
-    """Return weights that hold one asset alone, by index, shape (n_rows, 3)."""
-    return np.asarray(np.eye(3)[assets])
 
 
 def rolling(values: FloatArray, lookback: int) -> FloatArray:

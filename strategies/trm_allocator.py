@@ -8,11 +8,11 @@ import backtrader as bt
 import pandas as pd
 from pydantic import ValidationError
 
-from trm_bt.config import StrategyConfig
+from trm_bt.config import StrategyConfig, explain
 from trm_bt.errors import BarsError, ConfigError, UniverseWarning
 from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.inputs import needed_inputs
-from trm_bt.feeds.roles import feeds_by_name, is_known, line_to_add
+from trm_bt.feeds.roles import feeds_by_name, known_role, line_to_add
 from trm_bt.feeds.values import Needs
 from trm_bt.indicators import TRMDecision, given_or_loaded_policy
 from trm_bt.market.decisions import Decision
@@ -21,7 +21,6 @@ from trm_bt.strategies.decision_table import decision_table
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.readouts import readout
 from trm_bt.strategies.rebalancing import RebalancingStrategy
-from trm_bt.text import shown
 
 _SHIPPED = StrategyConfig()
 _DECIDED: Final = "%.10s: the policy %s, confidence %.3f"
@@ -170,29 +169,20 @@ class TRMAllocator(RebalancingStrategy):
         return needs | {"equity": ("open", "close", "volume")}
 
     def _trm_check_params(self) -> None:
-        names = (
-            "decision",
-            "n_averaged",
-            "min_confidence",
-            "rebalance_band",
-            "min_trade_value",
-            "max_gap",
-        )
+        # a schedule may be more than a name, and is checked where it is read
+        names = [name for name in StrategyConfig.model_fields if name != "schedule"]
         try:
             StrategyConfig(**{name: getattr(self.p, name) for name in names})
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ConfigError(
-                f"TRMAllocator: `{first['loc'][0]}`: {first['msg']}, got "
-                f"{shown(first['input'])}."
-            ) from error
+            reason = explain(StrategyConfig, error)
+            raise ConfigError(f"TRMAllocator: {reason}") from error
 
     def _trm_warn_of_another_universe(self) -> None:
         """Warn if the caller names other funds than those that were evaluated."""
         others = [
             str(getattr(self.p, role))
             for role in ASSETS
-            if getattr(self.p, role) and not is_known(role, getattr(self.p, role))
+            if getattr(self.p, role) and known_role(getattr(self.p, role)) != role
         ]
         if others:
             warnings.warn(

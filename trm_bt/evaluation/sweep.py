@@ -321,12 +321,6 @@ def _verdict(judged: SweepJudged) -> list[str]:
     return sentences
 
 
-def is_better_than_median(judged: SweepJudged) -> bool:
-    """Return whether some setting is shown to beat the median one on all bars."""
-    found = [universe.superiority for universe in judged.universes.values()]
-    return all(p is not None and p <= LEVEL for p in found)
-
-
 def _against_median(judged: SweepJudged) -> str:
     middle = next(row for row in judged.ranking if row.number == judged.median)
     lead = judged.ranking[0].utility - middle.utility
@@ -336,7 +330,7 @@ def _against_median(judged: SweepJudged) -> str:
         for name, p in p_values.items()
     )
     what = f"{number(lead)} ahead of the median setting's {number(middle.utility)}"
-    if is_better_than_median(judged):
+    if all(p is not None and p <= LEVEL for p in p_values.values()):
         return (
             f"The best setting is better than the median one: {what}, and Hansen's "
             f"test finds a better one than the median on all bars ({tests})."

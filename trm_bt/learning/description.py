@@ -6,7 +6,7 @@ from typing import Annotated, Self
 import numpy as np
 import safetensors
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from trm_bt.config import TRMConfig
 from trm_bt.learning.dataset import Scaler
@@ -17,13 +17,7 @@ _N = len(FEATURE_NAMES)
 _Positive = Annotated[float, Field(gt=0)]
 
 
-class Strict(BaseModel):
-    """A record that holds what it declares, and finite numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Scaling(Strict):
+class Scaling(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Mean, deviation and range of each feature, in the order of `names`.
 
     Checkpoints of earlier versions have no range.
@@ -74,7 +68,7 @@ class Scaling(Strict):
         )
 
 
-class Description(Strict):
+class Description(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """All of a trained model but its parameters."""
 
     name: str

@@ -15,7 +15,6 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import CheckpointError
-from trm_bt.learning.description import Strict
 from trm_bt.manifest import MANIFEST
 from trm_bt.reading import read_bytes
 from trm_bt.text import key_path, reason_of, shorten
@@ -89,7 +88,7 @@ class _Version(BaseModel):
     format_version: int
 
 
-class _Manifest(Strict):
+class _Manifest(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """SHA-256 of each other file of the folder, in hexadecimal."""
 
     format_version: Literal[2]

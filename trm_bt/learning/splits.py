@@ -188,7 +188,10 @@ def by_calendar(
     begin = int(is_ready.argmax())
     if settings.first_decision is not None:
         begin = _position(sessions, begin, settings.first_decision, "first_decision")
-    starts = _starts(sessions, begin, settings.retrain_every, settings.retrain_on)
+    starts = [*range(begin, len(sessions), settings.retrain_every)]
+    if days := settings.retrain_on:
+        found = {_position(sessions, begin, day, "retrain_on") for day in days}
+        starts = sorted({begin, *found})
     return [
         Split(
             sessions[start].date().isoformat(),
@@ -236,16 +239,6 @@ def _plan(
     if reason := why_not(first):
         return CrisisPlan(crisis, reason=reason)
     return CrisisPlan(crisis, sessions[first], sessions[first + CRISIS_LEAD - 1])
-
-
-def _starts(
-    sessions: pd.DatetimeIndex, begin: int, every: int, dates: Sequence[date]
-) -> list[int]:
-    """Return the positions of the sessions that new models decide first."""
-    if not dates:
-        return list(range(begin, len(sessions), every))
-    found = {_position(sessions, begin, day, "retrain_on") for day in dates}
-    return sorted({begin, *found})
 
 
 def _position(sessions: pd.DatetimeIndex, begin: int, day: date, name: str) -> int:

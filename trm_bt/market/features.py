@@ -6,7 +6,7 @@ its own trailing sessions alone, so that one row or a whole history gives the sa
 bits. The batch function, the indicator and the labelling analyzer all call it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -115,28 +115,22 @@ class FeatureSchema(BaseModel, frozen=True, extra="forbid"):
 
         What is chosen from them is no matter here.
         """
-        if self.formula_version != other.formula_version:
-            return (
-                f"formula version {self.formula_version} against "
-                f"{other.formula_version}"
-            )
-        if self.members != other.members:
-            return f"members {list(self.members)} against {list(other.members)}"
-        if self.has_put_call != other.has_put_call:
-            return (
-                f"put/call input {'present' if self.has_put_call else 'absent'} "
-                f"against {'present' if other.has_put_call else 'absent'}"
-            )
-        ours, theirs = self.lookbacks.model_dump(), other.lookbacks.model_dump()
-        for name, value in ours.items():
-            if value != theirs[name]:
-                return f"`{name}` {value} against {theirs[name]}"
-        for name, mine, its in zip(
-            FEATURE_NAMES, self.status, other.status, strict=True
+        for (name, ours), (_, theirs) in zip(
+            self._facts(), other._facts(), strict=True
         ):
-            if mine != its:
-                return f"feature {name} {mine} against {its}"
+            if ours != theirs:
+                return f"{name} {ours} against {theirs}"
         return None
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        """Yield what features of this schema mean, by name, in order."""
+        yield "formula version", self.formula_version
+        yield "members", list(self.members)
+        yield "put/call input", "present" if self.has_put_call else "absent"
+        for name, value in self.lookbacks.model_dump().items():
+            yield f"`{name}`", value
+        for name, status in self.status_by_name.items():
+            yield f"feature {name}", status
 
 
 @dataclass(frozen=True)

@@ -189,9 +189,9 @@ def compute_labels(
     risks = {}
     if config.horizon > 1:
         variances = realised_variances(prices, config)[:, rows]
-        risks = _by_name(table.columns("variance"), variances)
+        risks = dict(zip(table.columns("variance"), variances, strict=True))
     columns = {
-        **_by_name(table.columns("return"), returns),
+        **dict(zip(table.columns("return"), returns, strict=True)),
         **risks,
         "winner": winner,
         "winner_return": returns[winner, np.arange(len(rows))],
@@ -201,7 +201,7 @@ def compute_labels(
         "crises": [";".join(names) for names in crises_on(sessions)],
     }
     if config.objective != "pnl":
-        columns |= _by_name(table.columns("score"), scores)
+        columns |= dict(zip(table.columns("score"), scores, strict=True))
     known = features.frame.loc[sessions, list(FEATURE_NAMES)]
     outcomes = pd.DataFrame(columns, index=sessions)
     return pd.concat([known, outcomes], axis=1).rename_axis("session")
@@ -218,12 +218,6 @@ def labelled_allocations(labels: pd.DataFrame) -> tuple[str, ...]:
     prefix = "return_"
     columns = map(str, labels.columns)
     return tuple(c.removeprefix(prefix) for c in columns if c.startswith(prefix))
-
-
-def _by_name(
-    names: Sequence[str], values: FloatAllocationsBySession
-) -> dict[str, FloatSessions]:
-    return dict(zip(names, values, strict=True))
 
 
 def _check_scores(

@@ -6,7 +6,7 @@ and an entry in `STAGES`.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, get_args
 
 from trm_bt.errors import BarsError
 from trm_bt.quality import moves, payouts, rows, values
@@ -21,17 +21,11 @@ from trm_bt.quality.findings import (
     has_errors,
 )
 
-_PRICED: Final[tuple[Role, ...]] = (
-    "equity",
-    "bond",
-    "volatility",
-    "member",
-    "fund_nav",
-    "index",
-)
+_ALL: Final[tuple[Role, ...]] = get_args(Role)
+_PRICED: Final = _ALL[:-1]
+"""All but the series."""
 _PAYING: Final[tuple[Role, ...]] = ("equity", "bond", "member", "fund_nav")
 _TRADED: Final[tuple[Role, ...]] = ("equity", "bond", "member")
-_ALL: Final[tuple[Role, ...]] = (*_PRICED, "series")
 _READ_RULES: Final = ("newest first", "other ticker", "unknown column", "not closed")
 """What is said of a file when it is read."""
 VOLUME_RULES: Final = ("volume", "zero volume", "volume of another unit")
