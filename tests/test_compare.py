@@ -16,7 +16,7 @@ from trm_bt import cli
 from trm_bt.backtest import run_backtest
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
-from trm_bt.evaluation.trials import read_trials, record_trial
+from trm_bt.evaluation.trials import TRIALS_BEFORE, read_trials, record_trial
 from trm_bt.runfolder.records import (
     STRATEGIES,
     BarsRecord,
@@ -128,7 +128,7 @@ def test_the_page_holds_the_verdict_and_asks_for_nothing(compared):
 def test_a_run_is_one_trial_however_often_it_is_compared(compared, monkeypatch, capsys):
     folder, facts = compared
     log = folder.parent / "trials"
-    assert facts["tests"]["deflated"]["n_trials"] == 1 + 377
+    assert facts["tests"]["deflated"]["n_trials"] == 1 + TRIALS_BEFORE
     assert facts["tests"]["overfitting_of_trials"] is None
     span = ("--start", "2008-09-02", "--end", "2009-02-27")
     arguments = (folder, "--json", "--force", *span, *QUICK, "--earlier-trials", 9)
@@ -136,7 +136,7 @@ def test_a_run_is_one_trial_however_often_it_is_compared(compared, monkeypatch, 
     again = json.loads(text)
     assert code == 0
     assert len(read_trials(log)) == 2
-    assert again["tests"]["deflated"]["n_trials"] == 10 + 377
+    assert again["tests"]["deflated"]["n_trials"] == 10 + TRIALS_BEFORE
     assert again["span"]["start"] == "2008-09-03"
     assert again["span"]["end"] == "2009-02-27"
 
