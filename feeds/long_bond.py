@@ -110,11 +110,11 @@ def _from_yields(
     twenty = yields["dgs20"] if "dgs20" in names else None
     closes = par_bond_closes(yields[names[0]], twenty)
     n_carried = int(yields.isna().all(axis=1).sum())
-    return OlderBond(
-        closes,
+    name = (
         f"a par bond of 24 years, repriced each session from {' and '.join(names)} "
-        f"({n_carried} sessions without a yield earn the coupon only)",
+        f"({n_carried} sessions without a yield earn the coupon only)"
     )
+    return closes, name, ()
 
 
 def splice(bond: pd.DataFrame, older: pd.Series) -> pd.DataFrame:

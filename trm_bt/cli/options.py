@@ -142,7 +142,10 @@ class InputOptions(SettingsOptions, BarsOptions):
         """Return the request that these options make."""
         from trm_bt.runfolder.records import RunRequest
 
-        first, *pooled = (self.bars,) if isinstance(self.bars, str) else self.bars
+        bars: tuple[str, ...] = (
+            (self.bars,) if isinstance(self.bars, str) else self.bars
+        )
+        first, *pooled = bars
         return RunRequest(
             first,
             self.settings(),
