@@ -136,9 +136,7 @@ def test_the_deflated_ratio_counts_every_trial():
     kurtosis = (centred**4).mean() / (centred**2).mean() ** 2
     normal = statistics.NormalDist()
     gamma = 0.5772156649015329
-    n_trials = (
-        3 + 7 + TRIALS_BEFORE
-    )  # of the log, named, and before the shipped settings
+    n_trials = 3 + 7 + TRIALS_BEFORE  # of the log, named, and before
     spread = math.sqrt(max(statistics.variance(ratios) / 252, 1 / (n - 1)))
     best = spread * (
         (1 - gamma) * normal.inv_cdf(1 - 1 / n_trials)

@@ -142,10 +142,8 @@ class InputOptions(SettingsOptions, BarsOptions):
         """Return the request that these options make."""
         from trm_bt.runfolder.records import RunRequest
 
-        bars: tuple[str, ...] = (
-            (self.bars,) if isinstance(self.bars, str) else self.bars
-        )
-        first, *pooled = bars
+        given: str | tuple[str, ...] = self.bars  # several, where models are trained
+        first, *pooled = [given] if isinstance(given, str) else given
         return RunRequest(
             first,
             self.settings(),
