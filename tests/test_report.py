@@ -25,8 +25,10 @@ from trm_bt.files import staged_folder
 from trm_bt.market.crises import Crisis
 from trm_bt.report import build, pages, show, tearsheet
 from trm_bt.report.colours import LIGHT
+from trm_bt.report.contents import Sheet
 from trm_bt.report.return_charts import growth_chart
 from trm_bt.report.returns import find_benchmark, find_returns
+from trm_bt.report.sections.measures import measures
 from trm_bt.report.templating import percent, safe_name
 from trm_bt.strategies.baselines import FixedMix
 
@@ -179,6 +181,29 @@ def test_a_long_window_shows_the_whole_sheet_and_leaves_out_ratios_without_cash(
     names = re.findall(r'<th scope="row">(.*?)</th>', "".join(rows))
     assert len(names) == len(set(names))  # nothing is measured twice
     assert {"Beta to SPY", "Beta to 60/40"} <= set(names)
+
+
+def test_each_benchmark_is_measured_against():
+    ours, spy, mix = (random_returns(300, seed=n) for n in range(3))
+    ours = 0.6 * spy + 0.3 * mix + 0.1 * ours
+    names = dict(zip(("TRM", "SPY", "60/40"), (ours, spy, mix), strict=True))
+    sheet = Sheet("it", *(one.rename(name) for name, one in names.items()))
+    rows = dict(re.findall(r'"row">(.*?)</th><td>(.*?)</td>', str(measures(sheet))))
+    for name, other in (("SPY", spy), ("60/40", mix)):
+        (variance, both), (_, other_variance) = np.cov(ours, other)
+        beta, gap = both / other_variance, ours - other
+        expected = {
+            "R^2": both**2 / variance / other_variance,
+            "Information Ratio": gap.mean() / gap.std(ddof=1),
+            "Beta": beta,
+            "Alpha": 252 * (ours.mean() - beta * other.mean()),
+            "Correlation": 100 * both / np.sqrt(variance * other_variance),
+            "Treynor Ratio": 100 * ((1 + ours).prod() - 1) / beta,
+        }
+        for metric, value in expected.items():
+            shown = rows[f"{metric} to {name}"].rstrip("%")
+            found = float(shown.replace("\N{MINUS SIGN}", "-"))
+            assert found == pytest.approx(value, abs=0.0051), f"{metric} to {name}"
 
 
 def test_tearsheets_say_what_cash_earned(run):

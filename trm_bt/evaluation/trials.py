@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,6 @@ import pyarrow as pa
 from pyarrow import parquet
 from pydantic import BaseModel, Field, ValidationError
 
-from trm_bt.backtest import BacktestResult
 from trm_bt.config import TRMConfig
 from trm_bt.errors import RunError
 from trm_bt.evaluation.metrics import Equity, excess_returns, sharpe
@@ -28,6 +27,9 @@ from trm_bt.market.bars import SESSIONS_PER_YEAR, Bars
 from trm_bt.market.labels import cash_returns
 from trm_bt.parquet import open_parquet, read_parquet
 from trm_bt.reading import RECORD_BYTES, TABLE_BYTES, check_json, read_bytes, read_text
+
+if TYPE_CHECKING:  # loads Backtrader, which pages do without
+    from trm_bt.backtest import BacktestResult
 
 LOG_NAME: Final = "trials"
 """Folder of the log, next to the run folders unless another one is given."""
@@ -155,7 +157,7 @@ def record_trial(
 
 
 def record_run_trial(
-    out: Path, config: TRMConfig, result: BacktestResult, bars: Bars
+    out: Path, config: TRMConfig, result: "BacktestResult", bars: Bars
 ) -> None:
     """Count a run of the allocator in the log next to its folder.
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import pandas as pd
 from markupsafe import Markup, escape
 
 from trm_bt.evaluation.metrics import MIN_SESSIONS
+from trm_bt.market.bars import SESSIONS_PER_YEAR
 from trm_bt.report.contents import Sheet
 from trm_bt.report.templating import fill
 
@@ -99,33 +100,42 @@ def _table(
         `Metric`, ours, the benchmark and the second one. What is measured against a
         benchmark has a row for each of them.
     """
-    with _contained():
-        first = _measured(returns, benchmark)
-        other = None
-        if second is not None:
-            other = _measured(returns, second).set_index("Metric").drop(index="")
+    if benchmark is None:
+        benchmark, second = second, None
     names = [str(one.name) for one in (returns, benchmark, second) if one is not None]
+    with _contained():
+        measured = _measured(pd.concat([returns, second], axis=1), benchmark)
+        to_second = {} if second is None else _relative(returns, second)
     rows: list[list[str]] = []
-    for row in first.to_dict("records"):
-        metric = str(row["Metric"])
-        cells = [_cell(row[name]) for name in names if name in row]
-        if other is None or second is None or not metric:
-            rows.append([metric, *cells, *[""] * (len(names) - len(cells))])
+    for row in measured.to_dict("records"):
+        metric, cells = str(row["Metric"]), [_cell(row[name]) for name in names]
+        if metric not in to_second:
+            rows.append([metric, *cells])
             continue
-        of_second = _cell(other.at[metric, second.name])
-        against = _cell(other.at[metric, returns.name])
-        if against == cells[0]:
-            rows.append([metric, *cells, of_second])
-        else:  # measured against a benchmark: a row for each
-            blank = ["\N{EN DASH}"] * (len(names) - 1)
-            rows += [
-                [f"{metric} to {benchmark.name}", cells[0], *blank]
-                if benchmark is not None
-                else [metric, cells[0], *blank],
-                [f"{metric} to {second.name}", against, *blank],
-            ]
+        blank = ["\N{EN DASH}"] * (len(names) - 1)
+        rows.append([f"{metric} to {names[1]}", cells[0], *blank])
+        rows.append([f"{metric} to {names[2]}", _cell(to_second[metric]), *blank])
     table = pd.DataFrame(rows, columns=["Metric", *names])
     return table[~table["Metric"].isin(_LEFT_OUT)]
+
+
+def _relative(returns: pd.Series, benchmark: pd.Series) -> dict[str, str]:
+    """Return what QuantStats measures against a benchmark, written as it writes it."""
+    import quantstats
+
+    stats: Any = quantstats.stats  # its functions have no types
+    beta, alpha = stats.greeks(returns, benchmark, prepare_returns=False)
+    r_squared = stats.r_squared(returns, benchmark, prepare_returns=False)
+    information = stats.information_ratio(returns, benchmark, prepare_returns=False)
+    treynor = stats.treynor_ratio(returns, benchmark, SESSIONS_PER_YEAR)
+    return {
+        "R^2": f"{round(r_squared, 2)}",
+        "Information Ratio": f"{round(information, 2)}",
+        "Beta": f"{round(beta, 2)}",
+        "Alpha": f"{round(alpha, 2)}",
+        "Correlation": f"{round(100 * returns.corr(benchmark), 2)}%",
+        "Treynor Ratio": f"{round(100 * treynor, 2)}%",
+    }
 
 
 def _cell(value: object) -> str:
@@ -136,12 +146,12 @@ def _cell(value: object) -> str:
     return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
 
 
-def _measured(returns: pd.Series, benchmark: pd.Series | None) -> pd.DataFrame:
+def _measured(returns: pd.DataFrame, benchmark: pd.Series | None) -> pd.DataFrame:
     """Return what `quantstats.reports.metrics` tells, with `Metric` as a column."""
     from quantstats import reports
 
     table: pd.DataFrame = reports.metrics(  # type: ignore[no-untyped-call]
-        returns.copy(),
+        returns,
         benchmark=None if benchmark is None else benchmark.copy(),
         display=False,
         mode="full",
@@ -149,7 +159,7 @@ def _measured(returns: pd.Series, benchmark: pd.Series | None) -> pd.DataFrame:
         prepare_returns=False,
         match_dates=False,
         internal="True",  # asks for text, percent signs included
-        strategy_title=returns.name,
+        strategy_title=returns.columns[0],
         benchmark_title=None if benchmark is None else benchmark.name,
     ).iloc[2:]  # the span stands on top of the page
     table.index = table.index.str.replace("\ufe6a", "")
