@@ -177,7 +177,7 @@ def hmm_regime(
     Parameters
     ----------
     history : History
-        From the first session that may be learnt from.
+        From the first session that may be learned from.
     known_by : Series of shape (n_decided,)
         As in `retrained`.
     allocations : Allocations, optional

@@ -120,7 +120,7 @@ def test_each_benchmark_has_its_sentence():
     assert "does not beat" in one(said, "best fixed allocation in hindsight (defens")
     assert "is no more than chance gives: t = 0.31, p = 0.38" in one(said, "alpha")
     assert "0.62, not above 0.95, after 46 trials" in one(said, "deflated")
-    assert "59% do as well, p = 0.59" in one(said, "No timing is shown")
+    assert "59% do as well, p = 0.59" in one(said, "No timing skill is shown")
     assert "p = 0.29" in one(said, "No benchmark is shown to be better")
     assert "in the 90% model confidence set, which holds 2 of 3" in one(said, "90%")
     assert "of the 23" in one(said, "probability of overfitting")
@@ -147,7 +147,7 @@ def test_good_numbers_are_said_too():
     )
     assert "is more than chance" in one(said, "alpha")
     assert "0.97, above 0.95" in one(said, "deflated")
-    assert one(said, "Its timing shows")
+    assert one(said, "Timing skill is shown")
     assert one(said, "At least one benchmark is better than TRM")
     assert "not in the 90%" in one(said, "model confidence set")
 

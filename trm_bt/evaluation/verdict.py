@@ -158,7 +158,8 @@ def _random(tests: ChanceTests) -> str | None:
     found = tests.random_starts
     if found is None:
         return None
-    shown = "Its timing shows" if found.p_value <= LEVEL else "No timing is shown"
+    is_shown = found.p_value <= LEVEL
+    shown = "Timing skill is shown" if is_shown else "No timing skill is shown"
     return (
         f"{shown}: of {count(found.n)} random starts of the same weights, "
         f"{found.share_as_good:.0%} do as well, {p_text(found.p_value)}."

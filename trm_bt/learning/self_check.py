@@ -37,7 +37,7 @@ _SETTINGS: Final = {
     "epochs": 60,
     "patience": 60,
 }
-"""What a loss must ask for if labels are to be learnt by heart."""
+"""What a loss must ask for if labels are to be learned by heart."""
 _MAX_LAST_LOSS: Final = 0.5
 _MAX_DRIFT: Final = 0.1
 
