@@ -1,11 +1,12 @@
 """Features against a plain-loop derivation, truncation and properties."""
 
 import math
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from tests.conftest import make_bars
 from trm_bt.config import FeatureConfig
@@ -269,6 +270,14 @@ def test_schemas_differ_either_way_round(changes, said):
     mine = said.split(" against ")[0].split()[-1]
     assert other.difference(schema).endswith(f" against {mine}")
     assert other.difference(other.model_copy()) is None
+
+
+def test_features_and_their_schema_cannot_be_changed(bars):
+    features = compute_features(bars)
+    with pytest.raises(ValidationError, match="frozen"):
+        features.schema.members = ("M",)
+    with pytest.raises(FrozenInstanceError):
+        features.schema = FeatureSchema()
 
 
 def test_the_inputs_of_a_schema_are_told():
