@@ -1,5 +1,7 @@
 """Counterfactual bars share the past up to a cut, bit for bit, and differ after it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,9 @@ from trm_bt.audit.counterfactual import (
     with_other_future,
     with_other_past,
 )
-from trm_bt.market.bars import ROLES
+from trm_bt.market.bars import CORE_ROLES, ROLES
+from trm_bt.quality.core_roles import check_volatility_role
+from trm_bt.quality.moves import find_foreign_closes
 
 
 @pytest.fixture
@@ -94,6 +98,25 @@ def test_the_next_session_opens_as_it_did_and_nothing_else_of_it_stays(
         assert other.put_call[opened] != full_bars.put_call[opened]
         assert other.cash_rate[opened] != full_bars.cash_rate[opened]
         assert (other.members.loc[opened] != full_bars.members.loc[opened]).all()
+
+
+def test_a_calm_volatility_index_stays_one(bars, generator):
+    calm = bars.volatility * (6 / bars.volatility["close"].min())
+    calm_bars = replace(bars, volatility=calm)
+    for position in range(100, 390, 5):
+        other = with_other_future(calm_bars, bars.sessions[position], generator)
+        closes = other.volatility["close"]
+        assert list(find_foreign_closes(closes, "volatility", "VIX")) == []
+
+
+@pytest.mark.parametrize("keeps_open", [False, True])
+def test_no_other_future_is_refused_as_bars(real_bars, generator, keeps_open):
+    # of calm years, in which a mirrored rise of the index leads below all it has been
+    for position in range(len(real_bars.sessions) - 2, 200, -40):
+        cut = real_bars.sessions[position]
+        other = with_other_future(real_bars, cut, generator, keeps_open=keeps_open)
+        closes = {role: getattr(other, role)["close"] for role in CORE_ROLES}
+        check_volatility_role(pd.DataFrame(closes), "VIX")
 
 
 def test_the_same_seed_gives_the_same_futures(bars):

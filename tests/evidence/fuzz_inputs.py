@@ -41,13 +41,17 @@ from tests.evidence.fuzz_cases import KINDS, MINE, Case, Fuzz, Inputs
 from tests.evidence.mutations import Rng
 from trm_bt.report import pages
 from trm_bt.report.contents import Sheet
+from trm_bt.report.csv_tables import CSV_TABLES
 
 SECONDS = 10
 GIGABYTES = 8
 ENDS = {0: "done", 1: "failed", 2: "refused", 130: "interrupted"}
 LONG = re.compile(r"([^ ])\1{80}")
 """Part of a long value of `mutations`, which no message may show whole."""
-OURS = ("index.html", "crises.csv", "tearsheets", "comparison", "manifest.json")
+OURS = (
+    *("index.html", "crises.csv", "tearsheets", "comparison", "manifest.json"),
+    *CSV_TABLES,
+)
 """What `report` and `compare` may write anew in a run folder."""
 
 

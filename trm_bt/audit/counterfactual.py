@@ -11,14 +11,13 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from trm_bt.market.bars import PRICE_COLUMNS, Bars
+from trm_bt.market.bars import PRICE_COLUMNS, VOLATILITY_LEVELS, Bars
 
 N_OTHER_SESSIONS: Final = 63
 """Sessions of the future that another future replaces; the later ones are cut off."""
 _DROPPED: Final = 0.25
 _DRIFT: Final = 0.005
 _INTRABAR: Final = 0.01
-_MAX_VOLATILITY: Final = 150.0
 _MOVE: Final = 0.02
 _RATE_MOVE: Final = 0.002
 _RATES: Final = (-0.01, 0.08)
@@ -177,7 +176,7 @@ def _mirrored(
         ahead = ahead.rename(columns={"high": "low", "low": "high"})[frame.columns]
     other = base**2 / ahead * path
     if role == "volatility":
-        return other.clip(upper=_MAX_VOLATILITY)
+        return other.clip(*VOLATILITY_LEVELS)  # what a Cerebro refuses is no leak
     if "volume" in frame:
         factors = np.exp(generator.normal(0.0, 0.5, n_rows))
         other["volume"] = (frame["volume"].iloc[1:] * factors).round()

@@ -31,7 +31,8 @@ in a session."""
 HIGHEST_RATE_SINCE_1990: Final = 0.09
 """The 3-month yield has stayed below this, and in percent it has peaked above it in any
 two years."""
-_MAX_VOLATILITY_LEVEL: Final = 200.0
+VOLATILITY_LEVELS: Final = (5.0, 200.0)
+"""Points that a volatility index stays between: VIX has closed at 8.5 to 83."""
 _MIN_DECAY_YEARS: Final = 4
 _YEARLY_DECAY: Final = -0.2
 """No four years of the index since 1990 fell by so much each."""
@@ -315,10 +316,11 @@ def check_volatility(close: pd.Series, name: str) -> None:
     year: its adjusted prices begin far above any index level, or each year of a long
     history ends far below the year before.
     """
-    if close.max() > _MAX_VOLATILITY_LEVEL:
-        first = close.index[int((close > _MAX_VOLATILITY_LEVEL).to_numpy().argmax())]
+    _, highest = VOLATILITY_LEVELS
+    if close.max() > highest:
+        first = close.index[int((close > highest).to_numpy().argmax())]
         raise BarsError(
-            f"{name}: a volatility index must stay below {_MAX_VOLATILITY_LEVEL:g} "
+            f"{name}: a volatility index must stay below {highest:g} "
             f"points, on {first.date()} got {close.loc[first]:g}. Give the index "
             "itself, not a fund such as VIXY."
         )

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.market.bars import PRICE_COLUMNS, check_volatility
+from trm_bt.market.bars import PRICE_COLUMNS, VOLATILITY_LEVELS, check_volatility
 from trm_bt.quality.findings import Finding, Role, Subject, on_rows
 
 
@@ -76,8 +76,6 @@ _COPIED: Final = (4, 10)
 """Returns in a row that stand elsewhere too: no fund has had four."""
 _MIN_SESSIONS: Final = 120
 """Statistics of fewer sessions tell nothing."""
-_LOWEST_VOLATILITY: Final = 5.0
-"""VIX has never been below 8.5."""
 
 
 def find_moves(bars: Subject) -> Iterator[Finding]:
@@ -168,13 +166,14 @@ def find_foreign_closes(close: pd.Series, role: Role, name: str) -> Iterator[Fin
         except BarsError as error:
             yield Finding("error", "role", 1, close.index[0].date(), str(error))
             return
-        is_low = close < _LOWEST_VOLATILITY
+        lowest, _ = VOLATILITY_LEVELS
+        is_low = close < lowest
         if is_low.any():
             yield on_rows(
                 "error",
                 "role",
                 close.index[is_low],
-                f"{name}: a volatility index stays above {_LOWEST_VOLATILITY:g} "
+                f"{name}: a volatility index stays above {lowest:g} "
                 f"points, got {close.min():g}",
             )
             return
