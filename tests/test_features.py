@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tests.conftest import make_bars
 from trm_bt.config import FeatureConfig
 from trm_bt.errors import BarsError
+from trm_bt.market import features as features_module
 from trm_bt.market.bars import Bars, Provenance
 from trm_bt.market.features import (
     FEATURE_NAMES,
@@ -270,6 +271,37 @@ def test_schemas_differ_either_way_round(changes, said):
     mine = said.split(" against ")[0].split()[-1]
     assert other.difference(schema).endswith(f" against {mine}")
     assert other.difference(other.model_copy()) is None
+
+
+def test_closes_of_members_are_computed_with_in_parts_of_eight_mebibytes(monkeypatch):
+    n_members, shapes = 70, []
+    n_at_once = 2**20 // n_members
+
+    def recorded(inputs, *others, compute=features_module._rows_of):
+        shapes.append(inputs["members"].shape)
+        return compute(inputs, *others)
+
+    monkeypatch.setattr(features_module, "_rows_of", recorded)
+    schema = FeatureSchema(members=tuple(map(str, range(n_members))))
+    n_sessions = 2 * n_at_once + schema.n_lookback - 1
+    draw = np.random.default_rng(0).uniform
+    inputs = {
+        name: draw(1.0, 2.0, n_sessions)
+        for name in ("equity", "volume", "bond", "volatility")
+    }
+    inputs["members"] = draw(1.0, 2.0, (n_sessions, n_members))
+    rows, _ = feature_rows(inputs, schema)
+    assert len(rows) == 2 * n_at_once
+    assert shapes == [(n_at_once + schema.n_lookback - 1, n_members)] * 2
+
+
+def test_a_schema_names_its_allocations_only_where_they_are_its_own():
+    assert "allocations" not in FeatureSchema().model_dump()
+    own = {"calm": (0.2, 0.5), "bold": (0.9, 0.1)}
+    schema = FeatureSchema(allocations=own)
+    read = FeatureSchema.model_validate(schema.model_dump(mode="json"))
+    assert read == schema
+    assert list(read.table.names) == ["calm", "bold"]
 
 
 def test_features_and_their_schema_cannot_be_changed(bars):
