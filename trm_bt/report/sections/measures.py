@@ -104,7 +104,8 @@ def _table(
         benchmark, second = second, None
     names = [str(one.name) for one in (returns, benchmark, second) if one is not None]
     with _contained():
-        measured = _measured(pd.concat([returns, second], axis=1), benchmark)
+        ours = returns if second is None else pd.concat([returns, second], axis=1)
+        measured = _measured(ours, names[0], benchmark)
         to_second = {} if second is None else _relative(returns, second)
     rows: list[list[str]] = []
     for row in measured.to_dict("records"):
@@ -146,12 +147,17 @@ def _cell(value: object) -> str:
     return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
 
 
-def _measured(returns: pd.DataFrame, benchmark: pd.Series | None) -> pd.DataFrame:
-    """Return what `quantstats.reports.metrics` tells, with `Metric` as a column."""
+def _measured(
+    returns: pd.Series | pd.DataFrame, name: str, benchmark: pd.Series | None
+) -> pd.DataFrame:
+    """Return what `quantstats.reports.metrics` tells, with `Metric` as a column.
+
+    `name` is that of one portfolio; several have their columns' names.
+    """
     from quantstats import reports
 
     table: pd.DataFrame = reports.metrics(  # type: ignore[no-untyped-call]
-        returns,
+        returns.copy(),
         benchmark=None if benchmark is None else benchmark.copy(),
         display=False,
         mode="full",
@@ -159,7 +165,7 @@ def _measured(returns: pd.DataFrame, benchmark: pd.Series | None) -> pd.DataFram
         prepare_returns=False,
         match_dates=False,
         internal="True",  # asks for text, percent signs included
-        strategy_title=returns.columns[0],
+        strategy_title=name,
         benchmark_title=None if benchmark is None else benchmark.name,
     ).iloc[2:]  # the span stands on top of the page
     table.index = table.index.str.replace("\ufe6a", "")
