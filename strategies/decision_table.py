@@ -77,7 +77,7 @@ def decision_table(
         None if d.allocation is None else table.names[d.allocation] for d in decisions
     ]
     columns = [
-        pd.DatetimeIndex([d.decided_on for d in decisions]),
+        pd.DatetimeIndex([d.decided_on for d in decisions]).as_unit("ns"),
         *np.reshape(rows, (n, len(FEATURE_NAMES))).T,
         *np.reshape([d.probabilities for d in decisions], (n, len(table))).T,
         [d.confidence for d in decisions],

@@ -238,7 +238,8 @@ def check_replayed(folder: Path, recorded: pd.Series, equity: pd.Series) -> None
     RunError
         At the first session on which the two differ.
     """
-    both = pd.concat([recorded, equity], axis=1, keys=["recorded", "now"]).sort_index()
+    keys = ["recorded", "now"]
+    both = pd.concat([recorded, equity], axis=1, keys=keys, sort=True)
     # a session that only one of the two has is a difference
     is_same = (both["now"] / both["recorded"] - 1.0).abs() <= _SAME_VALUE
     if not is_same.all():
