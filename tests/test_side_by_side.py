@@ -60,6 +60,17 @@ def test_crises_stand_beside_one_another_with_a_dash_where_a_run_has_none(runs):
         assert rows["Flash crash"][column].startswith(shown)
 
 
+def test_crises_stand_in_the_order_of_their_dates(tmp_path):
+    write_fake_run(tmp_path / "late", start="2010-01-04", end="2012-06-30")
+    write_fake_run(tmp_path / "early", start="2008-09-12", end="2010-12-30")
+    code, _, error = invoke("compare", tmp_path / "late", tmp_path / "early")
+    assert code == 0, error
+    page = (tmp_path / "side_by_side_late_early/index.html").read_text()
+    assert [row[0] for row in table_of(page, "side-crises")[1:]] == [
+        *("Financial crisis", "Flash crash", "European debt crisis")
+    ]
+
+
 def test_growth_begins_where_all_runs_have_sessions_and_links_lead_to_indexes(runs):
     place, _, page = runs
     both = pd.read_parquet(place / "b/equity.parquet").index

@@ -32,7 +32,10 @@ def side_by_side(page: "RunsContent") -> Markup:
 
 def _crises(page: "RunsContent") -> list[tuple[str, list[tuple[float, float] | None]]]:
     """Return return and drawdown of each run in the crises that one of them covers."""
-    names = {c.name: None for f in page.folders for c in f.summary.crises if c.covered}
+    starts = {
+        c.name: c.start for f in page.folders for c in f.summary.crises if c.covered
+    }
+    names = sorted(starts, key=lambda name: (starts[name], name))
     by_run = [{c.name: c for c in f.summary.crises} for f in page.folders]
     return [(name, [_cell(crises.get(name)) for crises in by_run]) for name in names]
 
