@@ -273,9 +273,9 @@ def test_schemas_differ_either_way_round(changes, said):
     assert other.difference(other.model_copy()) is None
 
 
-def test_closes_of_members_are_computed_with_in_parts_of_eight_mebibytes(monkeypatch):
+def test_closes_of_members_are_computed_with_in_parts_of_two_mebibytes(monkeypatch):
     n_members, shapes = 70, []
-    n_at_once = 2**20 // n_members
+    n_at_once = 2**18 // n_members
 
     def recorded(inputs, *others, compute=features_module._rows_of):
         shapes.append(inputs["members"].shape)

@@ -32,8 +32,8 @@ FORMULA_VERSION: Final = 2
 _ROLES: Final = {"volume": "equity"}
 """Role of an input where it does not bear the role's name."""
 _OBSERVED: Final[tuple[Status, ...]] = tuple("observed" for _ in FEATURES)
-_MAX_VALUES: Final = 2**20
-"""Closes of members computed with at once: eight MiB."""
+_MAX_VALUES: Final = 2**18
+"""Closes of members computed with at once: two MiB, which caches hold."""
 _CORE_INPUTS: Final = frozenset({*CORE_ROLES, *_ROLES})
 
 
