@@ -88,10 +88,10 @@ def test_the_twelve_windows_are_in_date_order_and_may_overlap():
     assert starts == sorted(starts)
     days = pd.DatetimeIndex(["2001-09-10", "2001-09-17", "2012-06-30", "2013-01-02"])
     assert crises_on(days) == [
-        ["dot_com_crash"],
-        ["dot_com_crash", "september_11"],
-        ["european_debt_crisis"],
-        [],
+        "dot_com_crash",
+        "dot_com_crash;september_11",
+        "european_debt_crisis",
+        "",
     ]
 
 

@@ -91,9 +91,9 @@ def main() -> None:
     memory = {jobs: max(m for _, m in measured) for jobs, measured in turns.items()}
     for jobs in turns:
         print(f"{jobs} job(s) {seconds[jobs]:8.1f} s {memory[jobs]:8.0f} MiB")
-    print(f"ratio    {seconds[2] / seconds[1]:8.2f}, at most 0.60 is wanted")
+    print(f"ratio    {seconds[2] / seconds[1]:8.2f}")
     print(f"ours     {ours * 1e3:8.1f} ms a crisis, QuantStats {page * 1e3:.0f} ms")
-    print(f"ratio    {ours / page:8.3f}, at most 0.100 is wanted")
+    print(f"ratio    {ours / page:8.3f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """How seconds and memory grow with the bars: features, labels, inference, backtests.
 
-Every measurement is made in a process of its own, on one thread: its processor seconds
-and how far its memory rose above what it had before. Bars are a random walk. Prints a
-Markdown table; the exponent is that of a power law fitted to the seconds.
+Every measurement is made in a process of its own, on one thread: its processor seconds,
+the median of up to five runs where they are short, and how far its memory rose above
+what it had before. Bars are a random walk. Prints a Markdown table; the exponent is
+that of a power law fitted to the seconds.
     python -m tests.bench.scaling [number of sessions ...]
 """
 
@@ -29,6 +30,8 @@ from trm_bt.strategies.broker import FractionalShares, QuietBroker
 
 SIZES = (1_000, 7_500, 75_000)
 FIRST = "1700-01-04"
+N_RUNS, LONG = 5, 3.0
+"""Runs at most, and seconds after which none is added."""
 MIX = 2
 """Number of the allocation that the fixed mix and the plain script hold."""
 
@@ -112,10 +115,13 @@ def measure(what: str, n_sessions: int) -> tuple[float, float]:
     torch.set_num_threads(1)
     do = work(what, n_sessions)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.process_time()
-    do()
-    seconds = time.process_time() - begun
-    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    seconds: list[float] = []
+    while len(seconds) < N_RUNS and sum(seconds) < LONG:
+        begun = time.process_time()
+        do()
+        seconds.append(time.process_time() - begun)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(np.median(seconds)), (after - before) / 1024
 
 
 def main() -> None:

@@ -97,12 +97,12 @@ def crises_of(name: CrisisSet) -> tuple[Crisis, ...]:
     return CRISES if name == "twelve" else (*HISTORIC, *CRISES)
 
 
-def crises_on(sessions: pd.DatetimeIndex) -> list[list[str]]:
-    """Return for each session, shape (n_sessions,), the crises it falls in."""
-    names: list[list[str]] = [[] for _ in range(len(sessions))]
+def crises_on(sessions: pd.DatetimeIndex) -> list[str]:
+    """Return the names of the crises of each session, (n_sessions,), joined by ";"."""
+    names = [""] * len(sessions)
     for crisis in CRISES:
         for row in np.flatnonzero(crisis.mask(sessions)):
-            names[row].append(crisis.name)
+            names[row] += f";{crisis.name}" if names[row] else crisis.name
     return names
 
 

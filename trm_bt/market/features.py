@@ -312,12 +312,15 @@ def feature_rows(
             f"Features need {n_lookback} sessions of bars, got {n_sessions}. "
             "Give more history or shorter lookbacks."
         )
-    # a row is a function of its own window: what does not fit the caches goes in parts
+    # a row is a function of its own window: what does not fit the caches goes in parts,
+    # and a table of members, whose columns are far apart in memory, session by session
     n_at_once = max(_MAX_VALUES // max(1, len(schema.members)), n_lookback)
     parts = [
         _rows_of(
             {
-                name: v[first : first + n_at_once + n_lookback - 1]
+                name: np.ascontiguousarray(
+                    v[first : first + n_at_once + n_lookback - 1]
+                )
                 for name, v in inputs.items()
             },
             schema,

@@ -198,7 +198,7 @@ def compute_labels(
         "margin": margin,
         "is_tie": is_tie,
         "known_on": bars.sessions[rows + config.n_ahead],
-        "crises": [";".join(names) for names in crises_on(sessions)],
+        "crises": crises_on(sessions),
     }
     if config.objective != "pnl":
         columns |= dict(zip(table.columns("score"), scores, strict=True))
