@@ -6,7 +6,7 @@ font. So it is imported and called where all of that is put back.
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +35,12 @@ _OF_EXCESS: Final = "Sharpe|Sortino|Omega|Treynor"
 """Rows that mean something of returns in excess of cash alone."""
 _LEFT_OUT: Final = {"All-time (ann.)", "Risk-Free Rate"}
 """Rows that repeat another one, CAGR, or say what the page itself says of cash."""
+_RELATIVE: Final = (
+    *("R^2", "Information Ratio"),
+    *("Beta", "Alpha", "Correlation", "Treynor Ratio"),
+)
+"""Measures against a benchmark, after the volatility and at the end, as QuantStats has
+them."""
 _NONE: Final = {"-", "nan", "nan%", ""}
 
 
@@ -100,22 +106,23 @@ def _table(
         `Metric`, ours, the benchmark and the second one. What is measured against a
         benchmark has a row for each of them.
     """
-    if benchmark is None:
-        benchmark, second = second, None
-    names = [str(one.name) for one in (returns, benchmark, second) if one is not None]
+    others = [one for one in (benchmark, second) if one is not None]
+    names = [str(one.name) for one in (returns, *others)]
     with _contained():
-        ours = returns if second is None else pd.concat([returns, second], axis=1)
-        measured = _measured(ours, names[0], benchmark)
-        to_second = {} if second is None else _relative(returns, second)
-    rows: list[list[str]] = []
-    for row in measured.to_dict("records"):
-        metric, cells = str(row["Metric"]), [_cell(row[name]) for name in names]
-        if metric not in to_second:
-            rows.append([metric, *cells])
-            continue
-        blank = ["\N{EN DASH}"] * (len(names) - 1)
-        rows.append([f"{metric} to {names[1]}", cells[0], *blank])
-        rows.append([f"{metric} to {names[2]}", _cell(to_second[metric]), *blank])
+        measured = _measured([returns, *others])
+        relative = [_relative(returns, other) for other in others]
+    of_each = [[metric, *map(_cell, cells)] for metric, *cells in measured]
+
+    def to_each(metrics: Sequence[str]) -> Iterator[list[str]]:
+        for metric in metrics:
+            for name, figures in zip(names[1:], relative, strict=True):
+                label = metric if len(others) == 1 else f"{metric} to {name}"
+                yield [label, _cell(figures[metric]), *["\N{EN DASH}"] * len(others)]
+
+    after = 1 + [metric for metric, *_ in of_each].index("Volatility (ann.)")
+    rows = [*of_each[:after], *to_each(_RELATIVE[:2]), *of_each[after:]]
+    if others:
+        rows += [[""] * (1 + len(names)), *to_each(_RELATIVE[2:])]
     table = pd.DataFrame(rows, columns=["Metric", *names])
     return table[~table["Metric"].isin(_LEFT_OUT)]
 
@@ -147,29 +154,26 @@ def _cell(value: object) -> str:
     return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
 
 
-def _measured(
-    returns: pd.Series | pd.DataFrame, name: str, benchmark: pd.Series | None
-) -> pd.DataFrame:
-    """Return what `quantstats.reports.metrics` tells, with `Metric` as a column.
-
-    `name` is that of one portfolio; several have their columns' names.
-    """
+def _measured(portfolios: Sequence[pd.Series]) -> list[list[str]]:
+    """Return what `quantstats.reports.metrics` tells, each metric with its figures."""
     from quantstats import reports
 
+    keys = [str(number) for number in range(len(portfolios))]
     table: pd.DataFrame = reports.metrics(  # type: ignore[no-untyped-call]
-        returns.copy(),
-        benchmark=None if benchmark is None else benchmark.copy(),
+        pd.concat(portfolios, axis=1, keys=keys) if keys[1:] else portfolios[0].copy(),
         display=False,
         mode="full",
         sep=True,
         prepare_returns=False,
         match_dates=False,
         internal="True",  # asks for text, percent signs included
-        strategy_title=name,
-        benchmark_title=None if benchmark is None else benchmark.name,
+        strategy_title=keys[0],
     ).iloc[2:]  # the span stands on top of the page
     table.index = table.index.str.replace("\ufe6a", "")
-    return table.rename_axis("Metric").reset_index()
+    return [
+        [metric, *map(str, row)]
+        for metric, row in zip(table.index, table[keys].to_numpy(), strict=True)
+    ]
 
 
 @contextmanager
