@@ -21,7 +21,7 @@ NAMES = (
 )
 HEAD = """# Figures of speed
 
-Made by `make bench`; [speed.md](speed.md) says what they mean. Each part is what one
+Made by `make bench`; [Speed](speed.md) says what they mean. Each part is what one
 program of `tests/bench` printed.
 """
 

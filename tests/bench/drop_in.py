@@ -243,7 +243,7 @@ def main() -> None:
     per_bar = taken.pop("bar by bar") / N_BAR_BY_BAR
     batch = taken["model, 1 step"] / (len(bars.sessions) - 59)
     print(f"On {processor_name()}; 3 feeds of {len(bars.sessions)} sessions.\n")
-    print("| times the plain script | of the processor | of the clock |\n|---|---|---|")
+    print("| relative to the plain script | processor | wall clock |\n|---|---|---|")
     for name, seconds in taken.items():
         of_processor, of_clock = seconds / taken["plain"]
         print(f"| {name} | {of_processor:.2f} | {of_clock:.2f} |")

@@ -44,8 +44,12 @@ def feature_rows() -> Tensor:
 
 def processor_name() -> str:
     """Return what the processor calls itself, and how many of it may be used."""
-    named = re.search(r"model name\s*: (.+)", _cpu_info())
-    name = named[1] if named else platform.processor() or platform.machine()
+    facts = dict(
+        re.findall(r"^(model name|cpu family|model)\s*: (.+)$", _cpu_info(), re.M)
+    )
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in facts:  # a hypervisor may hide all but these two
+        name += f" (family {facts['cpu family']}, model {facts['model']})"
     return f"{name}, {n_available_cpus()} cores"
 
 
