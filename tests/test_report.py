@@ -206,6 +206,21 @@ def test_each_benchmark_is_measured_against():
             assert found == pytest.approx(value, abs=0.0051), f"{metric} to {name}"
 
 
+def test_each_portfolio_is_measured_as_it_is_alone():
+    trending = random_returns(300).rolling(5).mean().fillna(0.0)  # is autocorrelated
+    portfolios = [trending, random_returns(300, seed=1), -random_returns(300, seed=2)]
+    named = [one.rename(str(number)) for number, one in enumerate(portfolios)]
+
+    def columns(sheet):
+        rows = re.findall(r'"row">(.*?)</th>((?:<td>.*?</td>)+)', str(measures(sheet)))
+        return {name: re.findall("<td>(.*?)</td>", cells) for name, cells in rows}
+
+    together = columns(Sheet("it", *named))
+    for number, one in enumerate(named):
+        for name, (figure,) in columns(Sheet("it", one)).items():
+            assert together[name][number] == figure, name
+
+
 def test_tearsheets_say_what_cash_earned(run):
     for name in ("out_of_sample", "flash_crash"):
         page = page_of(run, f"tearsheets/{name}.html")

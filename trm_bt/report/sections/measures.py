@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
@@ -129,9 +130,9 @@ def _table(
 
 def _relative(returns: pd.Series, benchmark: pd.Series) -> dict[str, str]:
     """Return what QuantStats measures against a benchmark, written as it writes it."""
-    import quantstats
+    from quantstats import stats as untyped
 
-    stats: Any = quantstats.stats  # its functions have no types
+    stats: Any = untyped
     beta, alpha = stats.greeks(returns, benchmark, prepare_returns=False)
     r_squared = stats.r_squared(returns, benchmark, prepare_returns=False)
     information = stats.information_ratio(returns, benchmark, prepare_returns=False)
@@ -157,7 +158,9 @@ def _cell(value: object) -> str:
 def _measured(portfolios: Sequence[pd.Series]) -> list[list[str]]:
     """Return what `quantstats.reports.metrics` tells, each metric with its figures."""
     from quantstats import reports
+    from quantstats import stats as untyped
 
+    stats: Any = untyped
     keys = [str(number) for number in range(len(portfolios))]
     table: pd.DataFrame = reports.metrics(  # type: ignore[no-untyped-call]
         pd.concat(portfolios, axis=1, keys=keys) if keys[1:] else portfolios[0].copy(),
@@ -170,6 +173,15 @@ def _measured(portfolios: Sequence[pd.Series]) -> list[list[str]]:
         strategy_title=keys[0],
     ).iloc[2:]  # the span stands on top of the page
     table.index = table.index.str.replace("\ufe6a", "")
+    # it takes the autocorrelation of the first portfolio for all of them
+    for key, one in zip(keys[1:], portfolios[1:], strict=True):
+        sortino = stats.smart_sortino(one, 0.0, SESSIONS_PER_YEAR)
+        smart = {
+            "Smart Sharpe": stats.smart_sharpe(one, 0.0, SESSIONS_PER_YEAR),
+            "Smart Sortino": sortino,
+            "Smart Sortino/√2": sortino / np.sqrt(2.0),
+        }
+        table.loc[list(smart), key] = [f"{round(it, 2)}" for it in smart.values()]
     return [
         [metric, *map(str, row)]
         for metric, row in zip(table.index, table[keys].to_numpy(), strict=True)
