@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
@@ -110,9 +109,12 @@ def _table(
     others = [one for one in (benchmark, second) if one is not None]
     names = [str(one.name) for one in (returns, *others)]
     with _contained():
-        measured = _measured([returns, *others])
+        measured = [_measured(one) for one in (returns, *others)]
         relative = [_relative(returns, other) for other in others]
-    of_each = [[metric, *map(_cell, cells)] for metric, *cells in measured]
+    of_each = [
+        [row[0][0], *(_cell(figure) for _, figure in row)]
+        for row in zip(*measured, strict=True)
+    ]
 
     def to_each(metrics: Sequence[str]) -> Iterator[list[str]]:
         for metric in metrics:
@@ -155,37 +157,26 @@ def _cell(value: object) -> str:
     return f"\N{MINUS SIGN}{text[1:]}" if text.startswith("-") else text
 
 
-def _measured(portfolios: Sequence[pd.Series]) -> list[list[str]]:
-    """Return what `quantstats.reports.metrics` tells, each metric with its figures."""
-    from quantstats import reports
-    from quantstats import stats as untyped
+def _measured(returns: pd.Series) -> list[tuple[str, str]]:
+    """Return what `quantstats.reports.metrics` tells of one portfolio, by metric.
 
-    stats: Any = untyped
-    keys = [str(number) for number in range(len(portfolios))]
+    Of several it takes the autocorrelation of the first for all, and its older versions
+    the average win too.
+    """
+    from quantstats import reports
+
     table: pd.DataFrame = reports.metrics(  # type: ignore[no-untyped-call]
-        pd.concat(portfolios, axis=1, keys=keys) if keys[1:] else portfolios[0].copy(),
+        returns.copy(),
         display=False,
         mode="full",
         sep=True,
         prepare_returns=False,
         match_dates=False,
         internal="True",  # asks for text, percent signs included
-        strategy_title=keys[0],
+        strategy_title="figure",
     ).iloc[2:]  # the span stands on top of the page
-    table.index = table.index.str.replace("\ufe6a", "")
-    # it takes the autocorrelation of the first portfolio for all of them
-    for key, one in zip(keys[1:], portfolios[1:], strict=True):
-        sortino = stats.smart_sortino(one, 0.0, SESSIONS_PER_YEAR)
-        smart = {
-            "Smart Sharpe": stats.smart_sharpe(one, 0.0, SESSIONS_PER_YEAR),
-            "Smart Sortino": sortino,
-            "Smart Sortino/√2": sortino / np.sqrt(2.0),
-        }
-        table.loc[list(smart), key] = [f"{round(it, 2)}" for it in smart.values()]
-    return [
-        [metric, *map(str, row)]
-        for metric, row in zip(table.index, table[keys].to_numpy(), strict=True)
-    ]
+    metrics = table.index.str.replace("\ufe6a", "")
+    return list(zip(metrics, map(str, table["figure"]), strict=True))
 
 
 @contextmanager
