@@ -139,14 +139,15 @@ def _relative(returns: pd.Series, benchmark: pd.Series) -> dict[str, str]:
     r_squared = stats.r_squared(returns, benchmark, prepare_returns=False)
     information = stats.information_ratio(returns, benchmark, prepare_returns=False)
     treynor = stats.treynor_ratio(returns, benchmark, SESSIONS_PER_YEAR)
-    return {
-        "R^2": f"{round(r_squared, 2)}",
-        "Information Ratio": f"{round(information, 2)}",
-        "Beta": f"{round(beta, 2)}",
-        "Alpha": f"{round(alpha, 2)}",
-        "Correlation": f"{round(100 * returns.corr(benchmark), 2)}%",
-        "Treynor Ratio": f"{round(100 * treynor, 2)}%",
-    }
+    figures = (
+        f"{round(r_squared, 2)}",
+        f"{round(information, 2)}",
+        f"{round(beta, 2)}",
+        f"{round(alpha, 2)}",
+        f"{round(100 * returns.corr(benchmark), 2)}%",
+        f"{round(100 * treynor, 2)}%",
+    )
+    return dict(zip(_RELATIVE, figures, strict=True))
 
 
 def _cell(value: object) -> str:
