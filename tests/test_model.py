@@ -349,39 +349,39 @@ KERNELS = {
     "sse41": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"},
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
     "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "ATEN_CPU_CAPABILITY": "avx512"},
-    "compatible": {"MKL_CBWR": "COMPATIBLE"},  # there 4 rows have other bits
+    "compatible": {"MKL_CBWR": "COMPATIBLE"},
 }
 """Settings by which this processor computes as another one would."""
 
 
 def check_bits_by_every_size() -> None:
-    """Compare rows in every small block, beside a block and alone; by both libraries.
+    """Compare rows in every small block, beside a block and alone.
 
-    The small block that is used must have been found to keep the bits, and must be
-    small enough to be of use.
+    By oneDNN a row alone must need no more than a small block. MKL is not held to this:
+    restricted to AVX2 on an Intel processor, it adds up the last two rows of a block in
+    another order than the others.
     """
-    for has_onednn in {nets.HAS_ONEDNN, False}:
-        nets.HAS_ONEDNN = has_onednn
-        for architecture in ("dual", "paper"):
-            config = ModelConfig(
-                architecture=architecture,
-                num_latent_steps=1,
-                num_recursion_cycles=1,
-                max_supervision_steps=2,
-            )
-            model = TinyRecursiveModel(config)
-            features = draw(BLOCK_ROWS + 9, 10, dtype=torch.float32)
-            with cpu_threads(1):
-                together = model.predict(features, n_threads=2)
-                for n_rows in (3, 7, 40):
-                    apart = [model.predict(rows) for rows in features.split(n_rows)]
-                    for name in ("logits", "halt_logits", "n_steps"):
-                        joined = torch.cat([getattr(found, name) for found in apart])
-                        assert torch.equal(joined, getattr(together, name)), n_rows
-                assert model._gives_the_bits_of_a_block(features, 16)
+    for architecture in ("dual", "paper"):
+        config = ModelConfig(
+            architecture=architecture,
+            num_latent_steps=1,
+            num_recursion_cycles=1,
+            max_supervision_steps=2,
+        )
+        model = TinyRecursiveModel(config)
+        features = draw(BLOCK_ROWS + 9, 10, dtype=torch.float32)
+        with cpu_threads(1):
+            together = model.predict(features, n_threads=2)
+            for n_rows in (1, 3, 7, 40):
+                apart = [model.predict(rows) for rows in features.split(n_rows)]
+                for name in ("logits", "halt_logits", "n_steps"):
+                    joined = torch.cat([getattr(found, name) for found in apart])
+                    assert torch.equal(joined, getattr(together, name)), n_rows
+            assert model._gives_the_bits_of_a_block(features, 2)
 
 
 @pytest.mark.evidence
+@pytest.mark.skipif(not nets.HAS_ONEDNN, reason="torch has no oneDNN")
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_small_blocks_have_the_bits_of_large_ones_on_other_processors(kernel):
     if kernel == "avx512" and torch.backends.cpu.get_cpu_capability() != "AVX512":
@@ -406,7 +406,8 @@ def test_a_block_that_adds_up_otherwise_is_not_used(monkeypatch):
         seen.add(len(rows))
         if len(rows) >= 32:
             return plain(rows, weight, added)
-        return plain(rows.flip(1).contiguous(), weight.flip(1).contiguous(), added)
+        dense = weight.to_dense() if weight.is_mkldnn else weight
+        return plain(rows.flip(1), nets.packed(dense.flip(1)), added)
 
     monkeypatch.setattr(nets, "affine", backwards_if_small)
     _drawn_answers.cache_clear()
@@ -414,7 +415,7 @@ def test_a_block_that_adds_up_otherwise_is_not_used(monkeypatch):
     _drawn_answers.cache_clear()
 
     assert torch.equal(found.logits, expected.logits)
-    assert seen == {16, 32, BLOCK_ROWS}  # 16 was tried, and 32 then used
+    assert seen == {16, 32, BLOCK_ROWS}  # 16 was tried for 9, and 32 then used
 
 
 @pytest.mark.parametrize("has_onednn", LIBRARIES)

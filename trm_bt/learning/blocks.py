@@ -17,8 +17,8 @@ from torch.nn import functional
 
 BLOCK_ROWS: Final = 128
 """Rows of a whole block."""
-SMALL_BLOCKS: Final = (4, 8, 16, 32, 64)
-"""Rows of the smaller ones; products of one or two rows add up in another order."""
+SMALL_BLOCKS: Final = (1, 2, 4, 8, 16, 32, 64)
+"""Rows of the smaller ones."""
 
 OfRows = Callable[..., tuple[Tensor, ...]]
 """From tensors of shape (n_rows, ...) to others of as many rows."""

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from trm_bt.config import ModelConfig
 from trm_bt.learning import nets
 from trm_bt.learning.blocks import BLOCK_ROWS, cut, in_blocks
-from trm_bt.learning.nets import Cycle, Dropout, DualNets, PaperNet, Parts, States
+from trm_bt.learning.nets import Cycle, Dropout, DualNets, PaperNet, States, Weights
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
 from trm_bt.processes import is_fork
@@ -136,6 +136,11 @@ class TinyRecursiveModel(nn.Module):
         """Return what recursion starts from, shape (n_rows, hidden_dim)."""
         return self.nets.initial_states(n_rows)
 
+    def weights(self) -> Weights:
+        """Return the weights of every product, in inference mode packed for it."""
+        weights = {"embedding": self.embedding.weight, **self.nets.weights()}
+        return {name: nets.packed(weight) for name, weight in weights.items()}
+
     def latent_recursion(
         self, embedded: Tensor, states: States, dropout: Dropout = None
     ) -> list[States]:
@@ -155,13 +160,13 @@ class TinyRecursiveModel(nn.Module):
         list of States
             Answer and latent after each of the n + 1 updates.
         """
-        parts = self.nets.parts()
-        entered = self.nets.enter(embedded, parts)
-        return list(self.nets.begin_pass(entered, parts, dropout)(states))
+        weights = self.weights()
+        entered = self.nets.enter(embedded, weights)
+        return list(self.nets.begin_pass(entered, weights, dropout)(states))
 
     def compute_halt_signal(self, states: States) -> Tensor:
         """Return the halt logits of states, shape (batch,)."""
-        return self.nets.halt_logits(states, None)
+        return self.nets.halt_logits(states, self.weights(), None)
 
     def forward(
         self,
@@ -189,11 +194,11 @@ class TinyRecursiveModel(nn.Module):
         Pass
             Logits, halt logits and final states.
         """
-        parts = self.nets.parts()
-        entered = self.nets.enter(self.embedding(features), parts)
+        weights = self.weights()
         return self._pass(
-            self.nets.begin_pass(entered, parts, dropout),
+            self.nets.begin_pass(self._enter(features, weights), weights, dropout),
             states or self.initial_states(len(features)),
+            weights,
             dropout,
             return_intermediate=return_intermediate,
         )
@@ -202,6 +207,7 @@ class TinyRecursiveModel(nn.Module):
         self,
         cycle: Cycle,
         states: States,
+        weights: Weights,
         dropout: Dropout = None,
         *,
         return_intermediate: bool = False,
@@ -216,14 +222,21 @@ class TinyRecursiveModel(nn.Module):
                     if return_intermediate:
                         trace.append(states)
         return Pass(
-            self.nets.logits(states),
-            self.nets.halt_logits(states, dropout),
+            self.nets.logits(states, weights),
+            self.nets.halt_logits(states, weights, dropout),
             states,
             trace,
         )
 
+    def _enter(self, features: Tensor, weights: Weights) -> Tensor:
+        """Embed rows of features, and return what they add in every latent step."""
+        embedded = nets.affine(features, weights["embedding"], self.embedding.bias)
+        return self.nets.enter(embedded, weights)
+
     @torch.inference_mode()
-    def predict(self, features: Tensor, *, n_threads: int = 1) -> Prediction:
+    def predict(
+        self, features: Tensor, *, weights: Weights | None = None, n_threads: int = 1
+    ) -> Prediction:
         """Run every row until its halt head says stop.
 
         A row halts after the first pass whose halt probability reaches
@@ -235,6 +248,8 @@ class TinyRecursiveModel(nn.Module):
         ----------
         features : Tensor of shape (n_rows, n_features)
             Standardised features.
+        weights : mapping of str to Tensor, optional
+            What `weights` returned in inference mode; spares packing them again.
         n_threads : int
             Blocks of rows computed at a time.
 
@@ -243,9 +258,9 @@ class TinyRecursiveModel(nn.Module):
         Prediction
             Logits, halt logits and steps of each row.
         """
-        parts = self.nets.parts()
+        weights = weights or self.weights()
         made = [
-            self._predict(rows, parts, n_threads) for rows in cut(features, _AT_ONCE)
+            self._predict(rows, weights, n_threads) for rows in cut(features, _AT_ONCE)
         ]
         return Prediction(
             torch.cat([one.logits for one in made]),
@@ -254,7 +269,9 @@ class TinyRecursiveModel(nn.Module):
             torch.cat([one.step_logits for one in made], dim=1),
         )
 
-    def _predict(self, features: Tensor, parts: Parts, n_threads: int) -> Prediction:
+    def _predict(
+        self, features: Tensor, weights: Weights, n_threads: int
+    ) -> Prediction:
         """Run so many rows that their states need little memory."""
         n_rows, max_steps = len(features), self.config.max_supervision_steps
         blocks = partial(
@@ -262,9 +279,7 @@ class TinyRecursiveModel(nn.Module):
             may_be=partial(self._gives_the_bits_of_a_block, features),
             n_threads=n_threads,
         )
-        (entered,) = blocks(
-            lambda rows: (self.nets.enter(self.embedding(rows), parts),), [features]
-        )
+        (entered,) = blocks(lambda rows: (self._enter(rows, weights),), [features])
         states = [state.clone() for state in self.initial_states(n_rows)]
         logits = features.new_empty(n_rows, self.n_allocations)
         step_logits = features.new_full((max_steps, *logits.shape), math.nan)
@@ -278,7 +293,7 @@ class TinyRecursiveModel(nn.Module):
             if not len(running):
                 break
             found = blocks(
-                partial(self._answer, parts),
+                partial(self._answer, weights),
                 [rows[running] for rows in (entered, *states)],
             )
             logits[running], halt_logits[running] = found[:2]
@@ -298,11 +313,11 @@ class TinyRecursiveModel(nn.Module):
         return allocation, confidence
 
     def _answer(
-        self, parts: Parts, entered: Tensor, answer: Tensor, latent: Tensor
+        self, weights: Weights, entered: Tensor, answer: Tensor, latent: Tensor
     ) -> tuple[Tensor, ...]:
         """Make a pass over a block; return logits, halt logits, answer and latent."""
-        cycle = self.nets.begin_pass(entered, parts, None)
-        made = self._pass(cycle, States(answer, latent))
+        cycle = self.nets.begin_pass(entered, weights, None)
+        made = self._pass(cycle, States(answer, latent), weights)
         return made.logits, made.halt_logits, *made.states
 
     def _gives_the_bits_of_a_block(self, rows: Tensor, n_rows: int) -> bool:
@@ -360,11 +375,11 @@ def _drawn_answers(
     model = model.to(dtype)
     rows = torch.randn(BLOCK_ROWS, widths[0], generator=drawn).to(dtype)
     starts = torch.randn(2, BLOCK_ROWS, config.hidden_dim, generator=drawn).to(dtype)
-    parts = model.nets.parts()
+    weights = model.weights()
 
     def answers(rows: Tensor, answer: Tensor, latent: Tensor) -> Tensor:
-        entered = model.nets.enter(model.embedding(rows), parts)
-        logits, halt_logits, *states = model._answer(parts, entered, answer, latent)
+        entered = model._enter(rows, weights)
+        logits, halt_logits, *states = model._answer(weights, entered, answer, latent)
         return torch.cat([entered, logits, halt_logits[:, None], *states], dim=1)
 
     blocks = zip(*(cut(each, n_rows) for each in (rows, *starts)), strict=True)

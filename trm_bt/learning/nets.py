@@ -10,7 +10,7 @@ arXiv:2510.04871.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trm_bt.config import ModelConfig
+from trm_bt.learning.blocks import BLOCK_ROWS
 
 HAS_ONEDNN: Final = bool(
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call] # torch's
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 )
-"""Whether torch offers oneDNN's products; see `affine`."""
+"""Whether torch offers oneDNN's products; see `packed`."""
 
 _SWIGLU_MULTIPLE: Final = 256
 _NORM_EPS: Final = 1e-5
@@ -48,8 +50,8 @@ class States(NamedTuple):
 Cycle = Callable[[States], Iterator[States]]
 """From the states before a cycle to those after each of its n + 1 updates."""
 
-Parts = tuple[Tensor, ...]
-"""Weights of a layer that is taken apart, in the order of its inputs."""
+Weights = Mapping[str, Tensor]
+"""Weights of each product by the layer's name, of shape (n_out, n_in)."""
 
 Dropout = np.random.Generator | None
 """Source of the dropout masks; None for no dropout."""
@@ -89,44 +91,47 @@ class DualNets(nn.Module):
         zeros = self.reason_out.weight.new_zeros(n_rows, self.config.hidden_dim)
         return States(zeros, zeros.clone())
 
-    def parts(self) -> Parts:
-        """Return W1 by its columns x, y and z, each of shape (hidden, hidden)."""
-        return column_parts(self.reason_in.weight, 3)
+    def weights(self) -> Weights:
+        """Return what rows are multiplied by, W1 by its columns x, y and z."""
+        matrices = _matrices(self)
+        parts = matrices.pop("reason_in").chunk(3, dim=1)
+        w1 = {f"reason_in.{x}": part for x, part in zip("xyz", parts, strict=True)}
+        return matrices | w1
 
-    def enter(self, embedded: Tensor, parts: Parts) -> Tensor:
+    def enter(self, embedded: Tensor, weights: Weights) -> Tensor:
         """Return what x adds in every latent step, shape (batch, hidden_dim)."""
-        return affine(embedded, parts[0], self.reason_in.bias)
+        return affine(embedded, weights["reason_in.x"], self.reason_in.bias)
 
-    def begin_pass(self, entered: Tensor, parts: Parts, dropout: Dropout) -> Cycle:
+    def begin_pass(self, entered: Tensor, weights: Weights, dropout: Dropout) -> Cycle:
         """Return the cycle of a pass over rows that have entered."""
-        return partial(self._cycle, entered, parts, dropout)
+        return partial(self._cycle, entered, weights, dropout)
 
-    def logits(self, states: States) -> Tensor:
+    def logits(self, states: States, weights: Weights) -> Tensor:
         """Return the logits of y, shape (batch, n_allocations)."""
-        logits: Tensor = self.readout(self.readout_norm(states.answer))
-        return logits
+        answer = self.readout_norm(states.answer)
+        return affine(answer, weights["readout"], self.readout.bias)
 
-    def halt_logits(self, states: States, dropout: Dropout) -> Tensor:
+    def halt_logits(self, states: States, weights: Weights, dropout: Dropout) -> Tensor:
         """Return the halt logits of z, shape (batch,)."""
-        hidden = self._activate(self.halt_in(states.latent), dropout)  # (batch, h / 2)
-        return torch.as_tensor(self.halt_out(hidden)).squeeze(1)  # (batch,)
+        inner = affine(states.latent, weights["halt_in"], self.halt_in.bias)
+        hidden = self._activate(inner, dropout)  # (batch, hidden / 2)
+        return affine(hidden, weights["halt_out"], self.halt_out.bias).squeeze(1)
 
     def _cycle(
-        self, entered: Tensor, parts: Parts, dropout: Dropout, states: States
+        self, entered: Tensor, weights: Weights, dropout: Dropout, states: States
     ) -> Iterator[States]:
         answer, latent = states
-        _, w1_answer, w1_latent = parts
-        fixed = affine(answer, w1_answer, entered)  # (batch, hidden)
+        fixed = affine(answer, weights["reason_in.y"], entered)  # (batch, hidden)
         for _ in range(self.config.num_latent_steps):
-            inner = affine(latent, w1_latent, fixed)  # W1 [x; y; z]
+            inner = affine(latent, weights["reason_in.z"], fixed)  # W1 [x; y; z]
             hidden = self._activate(inner, dropout)
-            out = affine(hidden, self.reason_out.weight, self.reason_out.bias)
+            out = affine(hidden, weights["reason_out"], self.reason_out.bias)
             latent = latent + self.reason_norm(out)
             yield States(answer, latent)
         both = torch.cat([answer, latent], dim=1)  # (batch, 2 hidden)
-        inner = affine(both, self.solve_in.weight, self.solve_in.bias)
+        inner = affine(both, weights["solve_in"], self.solve_in.bias)
         hidden = self._activate(inner, dropout)
-        out = affine(hidden, self.solve_out.weight, self.solve_out.bias)
+        out = affine(hidden, weights["solve_out"], self.solve_out.bias)
         yield States(answer + self.solve_norm(out), latent)
 
     def _activate(self, values: Tensor, dropout: Dropout) -> Tensor:
@@ -177,40 +182,42 @@ class PaperNet(nn.Module):
             self.answer_start.expand(n_rows, -1), self.latent_start.expand(n_rows, -1)
         )
 
-    def parts(self) -> Parts:
-        """Return nothing: no layer is taken apart."""
-        return ()
+    def weights(self) -> Weights:
+        """Return what rows are multiplied by."""
+        return _matrices(self)
 
-    def enter(self, embedded: Tensor, _: Parts) -> Tensor:
+    def enter(self, embedded: Tensor, _: Weights) -> Tensor:
         """Return what x adds in every latent step, which is x itself."""
         return embedded
 
-    def begin_pass(self, entered: Tensor, _: Parts, __: Dropout) -> Cycle:
+    def begin_pass(self, entered: Tensor, weights: Weights, _: Dropout) -> Cycle:
         """Return the cycle of a pass over rows that have entered."""
-        return partial(self._cycle, entered)
+        return partial(self._cycle, entered, weights)
 
-    def logits(self, states: States) -> Tensor:
+    def logits(self, states: States, weights: Weights) -> Tensor:
         """Return the logits of y, shape (batch, n_allocations)."""
-        logits: Tensor = self.readout(states.answer)
-        return logits
+        return affine(states.answer, weights["readout"], self.readout.bias)
 
-    def halt_logits(self, states: States, _: Dropout) -> Tensor:
+    def halt_logits(self, states: States, weights: Weights, _: Dropout) -> Tensor:
         """Return the halt logits of y, shape (batch,)."""
-        return torch.as_tensor(self.halt(states.answer)).squeeze(1)  # (batch,)
+        return affine(states.answer, weights["halt"], self.halt.bias).squeeze(1)
 
-    def _cycle(self, entered: Tensor, states: States) -> Iterator[States]:
+    def _cycle(
+        self, entered: Tensor, weights: Weights, states: States
+    ) -> Iterator[States]:
         answer, latent = states
         fixed = entered + answer  # x + y
         for _ in range(self.config.num_latent_steps):
-            latent = self._net(fixed + latent)
+            latent = self._net(fixed + latent, weights)
             yield States(answer, latent)
-        yield States(self._net(answer + latent), latent)
+        yield States(self._net(answer + latent, weights), latent)
 
-    def _net(self, values: Tensor) -> Tensor:
+    def _net(self, values: Tensor, weights: Weights) -> Tensor:
         """Apply the two blocks, shape (batch, hidden_dim) throughout."""
-        for gate_up, down in zip(self.gate_up, self.down, strict=True):
-            gate, up = gate_up(values).chunk(2, dim=1)  # each (batch, inner)
-            change = down(functional.silu(gate) * up)  # (batch, hidden)
+        for i in range(len(self.down)):
+            both = affine(values, weights[f"gate_up.{i}"], None)
+            gate, up = both.chunk(2, dim=1)  # each (batch, inner)
+            change = affine(functional.silu(gate) * up, weights[f"down.{i}"], None)
             values = functional.rms_norm(
                 values + change, values.shape[1:], eps=_NORM_EPS
             )
@@ -223,26 +230,55 @@ def _draw_cut_normal(tensor: Tensor, std: float) -> Tensor:
         return nn.init.trunc_normal_(tensor).mul_(std / _CUT_DEVIATION)
 
 
-def affine(rows: Tensor, weight: Tensor, added: Tensor) -> Tensor:
-    """Return ``rows @ weight.t() + added``.
+def _matrices(network: nn.Module) -> dict[str, Tensor]:
+    named = network.named_parameters()
+    return {name.removesuffix(".weight"): w for name, w in named if w.dim() == 2}
+
+
+def packed(weight: Tensor) -> Tensor:
+    """Return weights in the layout in which `affine` multiplies by them.
 
     Torch multiplies float32 matrices by MKL, which leaves half of an AMD processor's
-    vector units idle; oneDNN, which torch brings too, does not. It has no gradients, so
-    it is used in inference mode only. `tests.bench.model_speed` measures both.
+    vector units idle, and which adds up few rows in another order than many; oneDNN,
+    which torch brings too, does neither, once it has its own layout of the weights.
+    It has no gradients, so it is used in inference mode only.
+    `tests.bench.model_speed` measures both.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (n_out, n_in)
+        A layer's weights, or some of their columns.
+
+    Returns
+    -------
+    Tensor of shape (n_out, n_in)
+        A copy in oneDNN's layout, in inference mode on a processor, in float32, where
+        torch has it; else what was given.
+    """
+    is_plain = weight.device.type == "cpu" and weight.dtype == torch.float32
+    if not (HAS_ONEDNN and torch.is_inference_mode_enabled() and is_plain):
+        return weight
+    arranged: Tensor = torch.ops.mkldnn._reorder_linear_weight(
+        weight.contiguous(), BLOCK_ROWS
+    )
+    return arranged
+
+
+def affine(rows: Tensor, weight: Tensor, added: Tensor | None) -> Tensor:
+    """Return ``rows @ weight.t() + added``.
 
     Parameters
     ----------
     rows : Tensor of shape (batch, n_in)
         Inputs.
     weight : Tensor of shape (n_out, n_in)
-        A layer's weights.
-    added : Tensor of shape (n_out,) or (batch, n_out)
+        A layer's weights, `packed` or not.
+    added : Tensor of shape (n_out,) or (batch, n_out), optional
         A bias, or what is added to each row.
 
     Returns
     -------
     Tensor of shape (batch, n_out)
-        In inference mode on a processor, in float32, by oneDNN where torch has it.
 
     Examples
     --------
@@ -250,29 +286,17 @@ def affine(rows: Tensor, weight: Tensor, added: Tensor) -> Tensor:
     >>> affine(rows, weight, torch.tensor([0.5])).tolist()
     [[11.5]]
     """
-    is_plain = rows.device.type == "cpu" and rows.dtype == torch.float32
-    if HAS_ONEDNN and torch.is_inference_mode_enabled() and is_plain:
-        multiply = torch.ops.mkldnn._linear_pointwise
-        product: Tensor = (
-            multiply(rows, weight, added, "none", [], "")
-            if added.dim() == 1
-            else multiply.binary(rows, added, weight, None, "add")
-        )
-        return product
-    if added.dim() == 1:
-        return functional.linear(rows, weight, added)
-    return torch.addmm(added, rows, weight.t())
-
-
-def column_parts(weight: Tensor, n_parts: int) -> Parts:
-    """Split a layer's weights by its inputs, shape (n_out, n_in / n_parts) each.
-
-    In inference mode each is a copy: oneDNN is thousands of times slower on a view.
-    """
-    parts = weight.chunk(n_parts, dim=1)
-    if torch.is_inference_mode_enabled():
-        return tuple(part.contiguous() for part in parts)
-    return parts
+    by_onednn = torch.ops.mkldnn._linear_pointwise if weight.is_mkldnn else None
+    product: Tensor
+    if added is None or added.dim() == 1:
+        if by_onednn is None:
+            return functional.linear(rows, weight, added)
+        product = by_onednn(rows, weight, added, "none", [], "")
+    elif by_onednn is None:
+        return torch.addmm(added, rows, weight.t())
+    else:
+        product = by_onednn.binary(rows, added, weight, None, "add")
+    return product
 
 
 def keep_mask(like: Tensor, rate: float, generator: np.random.Generator) -> Tensor:
