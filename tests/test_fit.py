@@ -10,6 +10,7 @@ from torch import nn
 
 from tests.planted import naming
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
+from trm_bt.learning.devices import cpu_threads
 from trm_bt.learning.fit import (
     Batches,
     GrokFastFilter,
@@ -18,7 +19,7 @@ from trm_bt.learning.fit import (
     batch_rows,
     learning_rate,
 )
-from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
+from trm_bt.learning.model import TinyRecursiveModel
 
 SMALL = {"hidden_dim": 16, "num_latent_steps": 2, "num_recursion_cycles": 2}
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from trm_bt.config import ModelConfig
 from trm_bt.learning import nets
 from trm_bt.learning.blocks import BLOCK_ROWS
-from trm_bt.learning.model import TinyRecursiveModel, _drawn_answers, cpu_threads
+from trm_bt.learning.devices import cpu_threads
+from trm_bt.learning.model import TinyRecursiveModel, _drawn_answers
 
 SIZES = [(16, 6, 3), (32, 1, 1), (48, 2, 4), (64, 3, 2), (16, 4, 1)]
 FORMS = ["dual", "paper"]

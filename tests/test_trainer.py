@@ -11,8 +11,9 @@ from tests.planted import naming, planted_samples
 from trm_bt.config import ModelConfig, TrainingConfig, TRMConfig
 from trm_bt.errors import BarsError, TRMError
 from trm_bt.learning.dataset import known_by, samples_from_labels
+from trm_bt.learning.devices import cpu_threads
 from trm_bt.learning.losses import three_part_loss
-from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
+from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel, TrainingProgress
 from trm_bt.learning.rows import Rows
 from trm_bt.learning.trainer import TrainingRun, train

@@ -21,8 +21,8 @@ from platformdirs import user_cache_path
 from trm_bt.errors import TRMError
 from trm_bt.executors import n_free_cpus
 from trm_bt.files import write_atomically
-from trm_bt.learning.devices import full_precision
-from trm_bt.learning.model import TinyRecursiveModel, cpu_threads, kernel_bits
+from trm_bt.learning.devices import cpu_threads, full_precision
+from trm_bt.learning.model import TinyRecursiveModel, kernel_bits
 from trm_bt.learning.nets import Weights
 from trm_bt.learning.records import TrainedModel
 from trm_bt.reading import read_bytes

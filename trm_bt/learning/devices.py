@@ -33,3 +33,22 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def cpu_threads(n_threads: int) -> Iterator[None]:
+    """Make torch use `n_threads` inside the block, and as many as before after it.
+
+    A forked process has its parent's thread pool without the threads, and would wait
+    for them for ever: it uses one thread, inside the block and from then on.
+    """
+    if is_fork():
+        torch.set_num_threads(1)
+        yield
+        return
+    n_before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_before)

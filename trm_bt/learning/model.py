@@ -15,8 +15,6 @@ arXiv:2510.04871.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Final
@@ -30,7 +28,6 @@ from trm_bt.learning.blocks import BLOCK_ROWS, cut, in_blocks
 from trm_bt.learning.nets import Cycle, Dropout, DualNets, PaperNet, States, Weights
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
-from trm_bt.processes import is_fork
 
 _AT_ONCE: Final = 64 * BLOCK_ROWS
 """Rows whose states are there at a time: 16 MiB each at the default width."""
@@ -384,22 +381,3 @@ def _drawn_answers(
 
     blocks = zip(*(cut(each, n_rows) for each in (rows, *starts)), strict=True)
     return torch.cat([answers(*block) for block in blocks])
-
-
-@contextmanager
-def cpu_threads(n_threads: int) -> Iterator[None]:
-    """Make torch use `n_threads` inside the block, and as many as before after it.
-
-    A forked process has its parent's thread pool without the threads, and would wait
-    for them for ever: it uses one thread, inside the block and from then on.
-    """
-    if is_fork():
-        torch.set_num_threads(1)
-        yield
-        return
-    n_before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_before)

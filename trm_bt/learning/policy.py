@@ -15,8 +15,7 @@ from trm_bt.config import Device
 from trm_bt.errors import CheckpointError
 from trm_bt.learning.answers import Answers, fingerprint
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
-from trm_bt.learning.devices import pick_device
-from trm_bt.learning.model import cpu_threads
+from trm_bt.learning.devices import cpu_threads, pick_device
 from trm_bt.learning.records import TrainedModel
 from trm_bt.manifest import MANIFEST
 from trm_bt.market._typing import FloatArray

@@ -16,7 +16,8 @@ import torch
 from trm_bt.config import TRMConfig
 from trm_bt.errors import BarsError
 from trm_bt.learning.dataset import Samples
-from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
+from trm_bt.learning.devices import cpu_threads
+from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import EpochRecord, ProgressCallback
 from trm_bt.learning.trainer import TrainingRun
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from trm_bt.config import TRMConfig
 from trm_bt.errors import TRMError
 from trm_bt.learning.dataset import Samples, split_chronologically
-from trm_bt.learning.devices import full_precision, pick_device
+from trm_bt.learning.devices import cpu_threads, full_precision, pick_device
 from trm_bt.learning.fit import TrainingState
 from trm_bt.learning.losses import Losses, three_part_loss
 from trm_bt.learning.memory import check_memory
-from trm_bt.learning.model import TinyRecursiveModel, cpu_threads
+from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.pool import joined
 from trm_bt.learning.records import (
     EpochRecord,
