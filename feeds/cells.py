@@ -34,6 +34,12 @@ _MIDNIGHT: Final = re.compile(
 )
 """What stands after the date of a daily bar: midnight in New York, in Chicago for the
 indexes of the CBOE, or of the date itself; or the close without a zone."""
+_COMPACT: Final = re.compile(
+    r"^((?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
+    r"(?:00|0000|000000|0930|093000|16|1600|160000)(?:\.0)?$"
+)
+"""A date and the time of a daily bar in one row of digits; as seconds after 2029."""
+_YEARS: Final = (1900, 2100)
 _EPOCH_UNITS: Final[dict[Literal["ns", "us", "ms", "s"], float]] = {
     **{"ns": 1e17, "us": 1e14, "ms": 1e11, "s": 1e8}
 }
@@ -59,11 +65,16 @@ def parse_dates(written: pd.Series, path: Path) -> pd.DatetimeIndex:
         else None
     )
     if dates is None or dates.isna().any():
+        if written.dtype.kind == "f" and (written == written.round()).all():
+            written = written.astype("int64")
         dates = _parse_others(written.astype(str).str.strip(), path)
+    elif (dates.dt.strftime("%H:%M") == "16:00").all():
+        dates = dates.dt.normalize()
     return pd.DatetimeIndex(dates, name="session").as_unit("ns")
 
 
 def _parse_others(text: pd.Series, path: Path) -> pd.Series:
+    text = text.str.replace(_COMPACT, r"\1", regex=True)
     if text.str.fullmatch(r"-?\d{9,19}(\.0)?").any():
         stamps = pd.to_numeric(text.str.removesuffix(".0"), errors="coerce")
         if stamps.notna().all():
@@ -100,7 +111,14 @@ def _in_english(found: re.Match[str]) -> str:
 def _of_moments(stamps: pd.Series, path: Path) -> pd.Series:
     """Return the dates of seconds since 1970, or of finer units."""
     unit = next(u for u, least in _EPOCH_UNITS.items() if stamps.max() >= least)
-    moments = pd.Series(pd.to_datetime(stamps, unit=unit))
+    moments = pd.Series(pd.to_datetime(stamps, unit=unit, errors="coerce"))
+    is_date = moments.dt.year.between(*_YEARS)
+    if not is_date.all():
+        row = int((~is_date).to_numpy().argmax())
+        raise BarsError(
+            f"{path}: every row needs a New York trading date as YYYY-MM-DD, data row "
+            f"{row + 1} has {stamps.iloc[row]}."
+        )
     if (moments == moments.dt.normalize()).all():
         return moments
     local = moments.dt.tz_localize("UTC").dt.tz_convert("America/New_York")

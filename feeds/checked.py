@@ -1,5 +1,6 @@
 """A symbol's bars, refused if they break a rule."""
 
+from pathlib import Path
 from typing import Final
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.sources import DataSource
+from trm_bt.feeds.spellings import table_suffix
 from trm_bt.market.adjustment import adjusted_prices, with_closes, with_widest
 from trm_bt.quality.findings import Finding, Role, Subject, refuse
 from trm_bt.quality.rules import VOLUME_RULES, examine
@@ -44,10 +46,7 @@ def checked_prices(
     table = source.read(symbol)
     where = source.where(symbol)
     if table is None:
-        present = ", ".join(source.symbols()[:12]) or "nothing"
-        unread = ", ".join(source.unread()[:12])
-        others = f" (files not read: {unread})" if unread else ""
-        raise BarsError(f"{where}: is needed and missing; there is {present}{others}.")
+        raise BarsError(missing_sentence(source, symbol))
     if table.empty:
         raise BarsError(f"{where}: there must be at least one session, got none.")
     label = source.label(symbol)
@@ -64,6 +63,17 @@ def checked_prices(
     frame = adjusted_prices(table)
     sessions = nyse_sessions(frame.index[0], frame.index[-1])
     return frame.loc[frame.index.isin(sessions)], notes
+
+
+def missing_sentence(source: DataSource, symbol: str) -> str:
+    """Return the sentence for a symbol that a source lacks, with what it has."""
+    present = ", ".join(source.symbols()[:12]) or "nothing"
+    unread = [name for name in source.unread() if not table_suffix(Path(name))]
+    others = f" (files not read: {', '.join(unread[:12])}: save them as CSV)" * bool(
+        unread
+    )
+    where = source.where(symbol)
+    return f"{where}: is needed and missing; there is {present}{others}."
 
 
 def cut_span(table: pd.DataFrame, span: slice) -> pd.DataFrame:

@@ -1,8 +1,10 @@
 """How a text file of a table is laid out: encoding, separator, header lines."""
 
+import codecs
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
@@ -11,18 +13,20 @@ from pathlib import Path
 from typing import Final
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds.spellings import is_date, is_known, table_suffix
+from trm_bt.feeds.spellings import is_date, is_known
 from trm_bt.reading import TABLE_BYTES, read_bytes
 from trm_bt.text import shown
 
-_MOST_HEADER_LINES: Final = 12
+_MOST_HEADER_LINES: Final = 50
 _SEPARATORS: Final = (";", "\t", "|")
 """Those that are looked for before the comma, which may be a decimal sign."""
 _ENCODINGS: Final = ("utf-8-sig", "cp1252")
+_GZIP: Final = b"\x1f\x8b"
+_ZIP: Final = b"PK\x03\x04"
 _PAGE: Final = re.compile(r"\s*(<(!doctype|html|head|body|\?xml)|[{\[])", re.IGNORECASE)
 _VALUE: Final = re.compile(
     r"[-+$€]?\s?\d[\d.,\s]*[KMB%]?"
-    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*|\d{1,2}[- ][A-Za-z]{3}.*"
+    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*|\d{1,2}[- ][A-Za-z]{3,9}\.?[- ,]+\d{2,4}.*"
     r"|[A-Za-z]{3,9} \d{1,2}, \d{4}"
 )
 """A number or a date: what a header has none of."""
@@ -65,7 +69,10 @@ def layout_of(path: Path) -> tuple[Layout, str]:
     lines = list(islice(StringIO(text, newline=""), _MOST_HEADER_LINES))
     if not "".join(lines).strip():
         raise BarsError(f"{path}: must be a table, but is empty.")
-    separator, rows = _rows(lines)
+    try:
+        separator, rows = _rows(lines)
+    except csv.Error as error:
+        raise BarsError(f"{path}: cannot be read as a table: {error}.") from error
     values = [i for i, row in enumerate(rows) if any(map(_is_value, row))]
     n_skipped = values[0] if values else len(rows)
     n_known = [sum(map(is_known, row)) for row in rows[:n_skipped]]
@@ -108,11 +115,18 @@ def _rows(lines: Sequence[str]) -> tuple[str, list[list[str]]]:
 def _text_of(path: Path) -> str:
     """Return the text of a file, which may be compressed, without a byte order mark."""
     content = read_bytes(path, TABLE_BYTES)
-    if table_suffix(path).endswith(".gz"):
-        with gzip.open(BytesIO(content)) as file:
-            content = file.read(TABLE_BYTES + 1)
+    if content.startswith(_GZIP):
+        try:
+            with gzip.open(BytesIO(content)) as file:
+                content = file.read(TABLE_BYTES + 1)
+        except (EOFError, zlib.error) as error:
+            raise ValueError("it is damaged, or was not received whole") from error
         if len(content) > TABLE_BYTES:
             raise ValueError(f"must have at most {TABLE_BYTES:,} bytes, unpacked")
+    if content.startswith(_ZIP):
+        raise ValueError("it is a workbook or a zip archive; save its table as CSV")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
     for encoding in _ENCODINGS:
         try:
             return content.decode(encoding)

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds.checked import checked_prices
+from trm_bt.feeds.checked import checked_prices, find_all
 from trm_bt.feeds.series import load_cash_yield, load_put_call
 from trm_bt.feeds.sources import CORE_SYMBOLS, DataSource
 from trm_bt.market.bars import MAX_CARRIED_SESSIONS, Note, Provenance
+from trm_bt.quality.findings import refuse
 
 INSISTABLE: Final = ("members", "put_call")
 _SERIES: Final = ("rates", "putcall")
@@ -185,19 +186,37 @@ def read_optional_inputs(
     put_call = load_put_call(source) if has_put_call else None
     if put_call is not None:
         name = f"{source.origin('putcall')}: put/call ratio {put_call.name}"
-        said = tuple(finding.note for finding in source.oddities("putcall"))
+        said = _said_of_series(source, "putcall", span)
         found["put_call"] = OptionalInput(
             put_call.to_frame(), name, _PUT_CALL_BREAKS, said
         )
     cash = load_cash_yield(source)
     if cash is not None:
         name = f"{source.origin('rates')}: {cash.name}, percent a year"
-        said = tuple(finding.note for finding in source.oddities("rates"))
+        said = _said_of_series(source, "rates", span)
         # cash earns nothing where no rate is known
         found["cash_rate"] = OptionalInput(
             cash.to_frame() / 100.0, name, warnings=said, beyond=0.0
         )
     return found
+
+
+def _said_of_series(source: DataSource, symbol: str, span: slice) -> tuple[str, ...]:
+    """Refuse what breaks a rule, and return the warnings; holes are said where carried.
+
+    Raises
+    ------
+    BarsError
+        If a row breaks a rule.
+    """
+    label = source.label(symbol)
+    found = [
+        finding
+        for finding in find_all(source, symbol, "series", span, label)
+        if finding.rule != "missing sessions"
+    ]
+    refuse(found, source.where(symbol), label)
+    return tuple(finding.note for finding in found)
 
 
 def _is_absent(values: pd.DataFrame) -> np.ndarray:

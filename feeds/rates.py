@@ -6,8 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from trm_bt.errors import BarsError
-from trm_bt.feeds.tables import FileTable, read_file
+from trm_bt.feeds.tables import FileTable, appended, read_file
 
 _QUOTED: Final = {"irx": "dgs3mo", "tnx": "dgs10", "tyx": "dgs30"}
 """Yields that Yahoo quotes like an index, by the name of the file."""
@@ -28,13 +27,7 @@ def read_rates(paths: Sequence[Path]) -> FileTable:
     joined = frames[0]
     for frame, path in zip(frames[1:], paths[1:], strict=True):
         if not joined.columns.intersection(frame.columns).empty:
-            both = joined.index.intersection(frame.index)
-            if len(both):
-                raise BarsError(
-                    f"{path.parent}: must hold each yield once, {paths[0].name} and "
-                    f"{path.name} have {both[0].date()}. Remove one."
-                )
-            joined = pd.concat([joined, frame]).sort_index()
+            joined = appended(joined, frame, "each yield", (paths[0], path))
         else:
             joined = joined.join(frame, how="outer")
     return FileTable(

@@ -8,7 +8,6 @@ import pandas as pd
 from trm_bt.errors import BarsError
 from trm_bt.feeds.sources import DataSource
 from trm_bt.market.bars import (
-    HIGHEST_RATE_SINCE_1990,
     LARGEST_RATE_CHANGE,
     RATE_RANGE,
     check_positive,
@@ -22,6 +21,21 @@ TEN_YEARS: Final = "dgs10"
 _NO_CASH: Final = [*LONG_YIELDS, TEN_YEARS]
 _RANGE: Final = tuple(100 * limit for limit in RATE_RANGE)
 _LARGEST_CHANGE: Final = 100 * LARGEST_RATE_CHANGE
+_LOW_RATES: Final = (
+    ("1900-01-01", "1949-12-31"),
+    ("2008-09-15", "2016-12-31"),
+    ("2020-03-01", "2022-05-31"),
+)
+"""When short yields were below what they have been at all other times."""
+_LEAST_PERCENT: Final = 0.3
+"""Outside these times short yields, and at all times long ones, were higher; as a
+decimal, it would be 30% a year."""
+_LEAST_LOW_PERCENT: Final = 0.006
+_MIN_LOW: Final = 60
+"""In these times short yields were higher on some of so many sessions."""
+_RATIO_LEVELS: Final = (0.1, 5.0)
+_RATIO_SESSIONS: Final = 60
+"""Between these lies the median of the ratio over so many sessions."""
 _PUT_CALL_COLUMNS: Final = ("total_pc", "equity_pc", "p/c ratio")
 
 
@@ -68,7 +82,10 @@ def load_cash_yield(source: DataSource) -> pd.Series | None:
     yields = yields[yields.columns.difference(_NO_CASH, sort=False)]
     if yields.columns.empty:
         return None
-    return _the_column(yields, [CASH_YIELD], source.where("rates"))
+    where = source.where("rates")
+    cash = _the_column(yields, [CASH_YIELD], where)
+    _check_unit(cash, f"{where}: '{cash.name}' must be percent a year")
+    return cash
 
 
 def load_put_call(source: DataSource) -> pd.Series | None:
@@ -92,6 +109,7 @@ def load_put_call(source: DataSource) -> pd.Series | None:
     check_sessions(table.index, where)
     ratio = _the_column(table, _PUT_CALL_COLUMNS, where)
     check_positive(ratio.to_frame(), where)
+    _check_ratio(ratio, where)
     return ratio
 
 
@@ -107,12 +125,22 @@ def _the_column(table: pd.DataFrame, known: Sequence[str], where: str) -> pd.Ser
     return table[(found or columns)[0]].dropna()
 
 
+def _check_ratio(ratio: pd.Series, where: str) -> None:
+    median = ratio.rolling(_RATIO_SESSIONS, min_periods=1).median()
+    is_wrong = ~median.between(*_RATIO_LEVELS)
+    if is_wrong.any():
+        first = ratio.index[is_wrong][0]
+        least, most = _RATIO_LEVELS
+        raise BarsError(
+            f"{where}: '{ratio.name}' must be the volume of puts over that of calls, "
+            f"with a median from {least:g} to {most:g} of {_RATIO_SESSIONS} sessions; "
+            f"on {first.date()} it is {median[first]:g}. Give the ratio."
+        )
+
+
 def _check_percent(values: pd.Series, where: str) -> None:
     rule = f"{where}: '{values.name}' must be percent a year"
-    if 0 < values.max() < HIGHEST_RATE_SINCE_1990:
-        raise BarsError(
-            f"{rule}, got at most {values.max():g}: these look like decimals."
-        )
+    _check_unit(values, rule)
     lowest, highest = _RANGE
     is_outside = (values < lowest) | (values > highest)
     is_leap = values.diff().abs() > _LARGEST_CHANGE
@@ -123,3 +151,27 @@ def _check_percent(values: pd.Series, where: str) -> None:
         if is_wrong.any():
             first = values.index[is_wrong][0]
             raise BarsError(f"{rule}, {what}; on {first.date()} got {values[first]:g}.")
+
+
+def _check_unit(values: pd.Series, rule: str) -> None:
+    decimal = _decimals_in(values)
+    if len(decimal):
+        first, last = decimal.index[[0, -1]]
+        raise BarsError(
+            f"{rule}, got at most {decimal.max():g} on {len(decimal)} sessions from "
+            f"{first.date()} to {last.date()}: these look like decimals. Multiply "
+            "them by 100."
+        )
+
+
+def _decimals_in(values: pd.Series) -> pd.Series:
+    """Return the yields that are too low to be percent, of those given by date."""
+    above = values[values > 0]
+    is_low = pd.Series(data=False, index=above.index)
+    if values.name not in _NO_CASH:
+        for first, last in _LOW_RATES:
+            is_low |= (above.index >= first) & (above.index <= last)
+    low, is_decimal = above[is_low], ~is_low & (above < _LEAST_PERCENT)
+    if len(low) >= _MIN_LOW and low.max() < _LEAST_LOW_PERCENT:
+        is_decimal |= is_low
+    return above[is_decimal]

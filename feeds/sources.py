@@ -15,10 +15,10 @@ from trm_bt.feeds.rates import read_rates
 from trm_bt.feeds.spellings import symbol_of
 from trm_bt.feeds.tables import (
     FileTable,
-    file_of,
+    files_holding,
     files_of,
     rate_files,
-    read_file,
+    read_one_after_another,
     symbols_of,
 )
 from trm_bt.quality.findings import AS_RULED, Finding, Judgement, Role, on_rows
@@ -132,8 +132,8 @@ class FolderSource(DataSource):
         """Return the symbols that have a file, sorted."""
         found: set[str] = set()
         for path in files_of(self.folder):
-            own = symbol_of(path)
-            found |= {own} if own in _NAMED else {*symbols_of(path)} or {own}
+            own, held = symbol_of(path), {*symbols_of(path)}
+            found |= {own, *(held & _NAMED)} if own in _NAMED else held or {own}
         return tuple(sorted(map(_spelled, found)))
 
     def read(self, symbol: str) -> pd.DataFrame | None:
@@ -145,7 +145,7 @@ class FolderSource(DataSource):
             if symbol == "rates":
                 table = read_rates(paths)
             else:
-                table = read_file(paths[0], symbol)
+                table = read_one_after_another(paths, symbol)
             self._tables[symbol] = self._closed(table, paths[0].name)
             self._paths |= {*paths}
         return self._tables[symbol].frame
@@ -166,11 +166,10 @@ class FolderSource(DataSource):
         return tuple(sorted(name for name in names if not _NO_BARS.match(name)))
 
     def _files(self, symbol: str) -> list[Path]:
-        """Return the files of a symbol: one, except yields, which may have one each."""
+        """Return the files of a symbol: one, or several that each have a part."""
         if symbol == "rates":
             return rate_files(self.folder)
-        path = file_of(self.folder, symbol)
-        return [] if path is None else [path]
+        return files_holding(self.folder, symbol)
 
     def _closed(self, table: FileTable, name: str) -> FileTable:
         """Leave out the bars of sessions that have not closed, and say so."""
@@ -196,7 +195,12 @@ class FolderSource(DataSource):
         if not listed.is_file():
             return SECTORS if set(SECTORS) <= set(self.symbols()) else ()
         try:
-            names = read_text(listed).split()
+            lines = read_text(listed).splitlines()
+            names = [
+                _spelled(name.removesuffix(",").lower())
+                for line in lines
+                for name in line.split("#")[0].split()
+            ]
         except (OSError, ValueError) as error:
             raise BarsError(f"{listed}: cannot be read: {error}.") from error
         long = next((name for name in names if len(name) > _MAX_SYMBOL), None)

@@ -2,14 +2,16 @@
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 DATE_COLUMNS: Final = (
-    *("date", "datetime", "session", "trade date", "timestamp", "observation date"),
-    *("data", "datum", "day", "window start", "t"),
+    *("date", "datetime", "date/time", "trade date", "exchange date", "timestamp"),
+    *("observation date", "window start", "dates", "data", "datum", "dtyyyymmdd"),
+    *("session", "day", "t"),
 )
+"""Of several in a file the first of these is the one."""
 _NAMES: Final = {
     "open": "otwarcie, kurs otwarcia, eroffnung, eroffn, erster, open price, 1 open",
     "high": "najwyzszy, max, hoch, hochst, hochstkurs, tageshoch, high price, 2 high",
@@ -35,8 +37,8 @@ _NAMES: Final = {
         "split coefficient, 8 split coefficient"
     ),
     "capital gains": "capital gain, capital gains, capgains, cap gains, capitalgains",
-    **{f"dgs{n}mo": f"{n} mo, {n} month" for n in (1, 2, 3, 4, 6)},
-    **{f"dgs{n}": f"{n} yr, {n} year" for n in (1, 2, 3, 5, 7, 10, 20, 30)},
+    **{f"dgs{n}mo": f"{n} mo, {n} month, {n}-month" for n in (1, 2, 3, 4, 6)},
+    **{f"dgs{n}": f"{n} yr, {n} year, {n}-year" for n in (1, 2, 3, 5, 7, 10, 20, 30)},
 }
 _OURS: Final = {
     name: ours for ours, names in _NAMES.items() for name in names.split(", ")
@@ -56,7 +58,8 @@ _SYMBOLS: Final = {
     "VIX": "vixcls, cboe volatility index, cboe vix",
     "putcall": "totalpc, equitypc, put call, put call ratio, pcratio",
     "rates": (
-        "irx, tyx, dgs3mo, dgs20, dgs30, dgs10, dgs2, dtb3, tb3ms, "
+        "irx, tnx, tyx, dgs3mo, dgs20, dgs30, dgs10, dgs2, dtb3, tb3ms, "
+        "treasury rates, treasury rates all, "
         "daily treasury rates, daily treasury rates all"
     ),
 }
@@ -114,6 +117,18 @@ def our_names(columns: list[str]) -> list[str]:
 def is_date(column: str) -> bool:
     """Tell whether a column is one of dates by its name."""
     return fold(column) in DATE_COLUMNS
+
+
+def date_column(columns: Sequence[str]) -> str:
+    """Return the column of dates by its name, else `time` or the first.
+
+    Examples
+    --------
+    >>> date_column(["day", "date", "open"]), date_column(["ticker", "time", "open"])
+    ('date', 'time')
+    """
+    dates = sorted(filter(is_date, columns), key=lambda c: DATE_COLUMNS.index(fold(c)))
+    return dates[0] if dates else "time" if "time" in columns else columns[0]
 
 
 def is_known(column: str) -> bool:

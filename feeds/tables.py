@@ -20,14 +20,20 @@ from trm_bt.feeds.cells import parse_dates, parse_numbers
 from trm_bt.feeds.layout import Layout, layout_of
 from trm_bt.feeds.spellings import (
     PRICES,
+    date_column,
     is_date,
     is_read,
     is_unread,
     our_names,
-    split_ticker,
     symbol_of,
     symbols_in,
     table_suffix,
+)
+from trm_bt.feeds.tickers import (
+    TICKER_COLUMNS,
+    fields_of,
+    rows_of_symbol,
+    symbol_of_ticker,
 )
 from trm_bt.parquet import open_parquet, read_parquet
 from trm_bt.quality.findings import Finding, on_whole
@@ -35,11 +41,13 @@ from trm_bt.reading import TABLE_BYTES, read_bytes
 from trm_bt.text import shorten, shown
 
 _MISSING: Final = (".", "-", "ND")
-_TICKER_COLUMNS: Final = ("ticker", "symbol")
 _EVENT_ROW: Final = re.compile(
-    r"(?i)^(?:(?P<dividends>[\d.]+) dividend|(?P<new>[\d.]+)[:/](?P<old>[\d.]+) stock "
-    r"splits?)$"
+    r"(?i)^(?:(?P<dividends>[\d.]+) dividend|(?P<gains>[\d.]+) capital gains?|"
+    r"(?P<new>[\d.]+)[:/](?P<old>[\d.]+) stock splits?)$"
 )
+_DAILY_TIMES: Final = frozenset(
+    (*("0", "00", "000", "0000", "000000"), *("930", "0930", "93000", "093000")),
+) | {"1600", "160000", "2200", "220000"}
 _SPLITS: Final = ("stock splits", "splits")
 
 
@@ -59,22 +67,19 @@ class FileTable:
     findings: tuple[Finding, ...] = ()
 
 
-def file_of(folder: Path, symbol: str) -> Path | None:
-    """Return the file that holds `symbol`, None if there is none.
+def files_holding(folder: Path, symbol: str) -> list[Path]:
+    """Return the files that hold `symbol`, by name, of which there may be none.
 
     Case does not matter; neither do the ^ before an index, the .us of Stooq and what
-    else vendors put around a symbol. Where no file is named for the symbol, one whose
-    columns are the symbol's serves.
+    else vendors put around a symbol. Where no file is named for the symbol, those whose
+    columns or tickers are the symbol's serve.
     """
     paths = files_of(folder)
     found = [path for path in paths if symbol_of(path) == symbol.lower()]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise BarsError(f"{folder}: must hold {symbol} once, has {names}. Remove one.")
-    if found:
-        return found[0]
-    holding = (path for path in paths if symbol.lower() in symbols_of(path))
-    return next(holding, None)
+    return found or [path for path in paths if symbol.lower() in symbols_of(path)]
 
 
 def rate_files(folder: Path) -> list[Path]:
@@ -85,7 +90,9 @@ def rate_files(folder: Path) -> list[Path]:
     if len(called) > 1:
         names = " and ".join(path.name for path in called)
         raise BarsError(f"{folder}: must hold rates once, has {names}. Remove one.")
-    return called or named or [path for path in paths if "rates" in symbols_of(path)]
+    return called or [
+        path for path in paths if path in named or "rates" in symbols_of(path)
+    ]
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -110,14 +117,14 @@ def symbols_of(path: Path) -> tuple[str, ...]:
     """
     try:
         header, tickers = _header(path)
-        pairs = _fields(header, tickers)
-        named = [name for name in header if name.lower() in _TICKER_COLUMNS]
+        pairs = fields_of(header, tickers)
+        named = [name for name in header if name.lower() in TICKER_COLUMNS]
         found = {ticker for ticker, _ in pairs}
         if named and not any(found):
             found = set(_raw(path)[0][named[0]].dropna().astype(str))
     except (BarsError, OSError, ValueError):
         return ()  # says so where it is read
-    symbols = {_symbol(ticker) for ticker in found if ticker}
+    symbols = {symbol_of_ticker(ticker) for ticker in found if ticker.strip()}
     return tuple(sorted(symbols | {name.lower() for name in symbols_in(header)}))
 
 
@@ -164,15 +171,17 @@ def read_file(path: Path, symbol: str | None = None) -> FileTable:
         raise BarsError(f"{path}: cannot be read as a table: {reason}.") from error
     if not len(frame.columns):
         raise BarsError(f"{path}: must have a column of dates, but has no column.")
-    frame, found = _of_symbol(frame, tickers, wanted, path)
+    frame = frame.dropna(how="all")  # the tail that a spreadsheet leaves
+    frame, found = rows_of_symbol(frame, tickers, wanted, path)
     frame.columns = pd.Index(our_names(list(frame.columns)))
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
         raise BarsError(f"{path}: column {shown(repeated[0])} must be there only once.")
-    dates = [name for name in frame.columns if is_date(name)]
-    sessions = parse_dates(frame.pop(dates[0] if dates else frame.columns[0]), path)
+    sessions = parse_dates(frame.pop(date_column(list(frame.columns))), path)
     frame = _with_events(frame.set_index(sessions))
-    frame, odd = _of_numbers(frame, path)
+    odd = _odd_times(frame, path)
+    frame, others = _of_numbers(frame, path)
+    odd += others
     if {"close", "adj close"} & set(frame):
         frame = frame[frame.notna().any(axis=1)]
     if len(frame) > 1 and frame.index.is_monotonic_decreasing and frame.index.is_unique:
@@ -180,6 +189,43 @@ def read_file(path: Path, symbol: str | None = None) -> FileTable:
         words = f"{path.name}: the newest row comes first, the rows were reversed"
         odd.append(on_whole("newest first", words, "warning"))
     return FileTable(frame, (*found, *odd))
+
+
+def read_one_after_another(paths: Sequence[Path], symbol: str) -> FileTable:
+    """Read the files that hold a symbol, each of which has its own sessions.
+
+    Raises
+    ------
+    BarsError
+        If a file cannot be read, or two have a session in common.
+    """
+    tables = [read_file(path, symbol) for path in paths]
+    joined = tables[0].frame
+    for table, path in zip(tables[1:], paths[1:], strict=True):
+        joined = appended(joined, table.frame, symbol, (paths[0], path))
+    return FileTable(joined, tuple(odd for table in tables for odd in table.findings))
+
+
+def appended(
+    frame: pd.DataFrame, other: pd.DataFrame, symbol: str, paths: tuple[Path, Path]
+) -> pd.DataFrame:
+    """Return the rows of both frames by session, (n_rows, n_columns); none is in two.
+
+    Raises
+    ------
+    BarsError
+        If a session is in both; the sentence names `paths`, where they are from.
+    """
+    both = frame.index.intersection(other.index)
+    if len(both):
+        first, second = paths
+        raise BarsError(
+            f"{first.parent}: must hold {symbol} once, {first.name} and {second.name} "
+            f"have {both[0].date()}. Remove one."
+        )
+    joined = pd.concat([frame, other])
+    is_sorted = frame.index.is_monotonic_increasing
+    return joined.sort_index() if is_sorted else joined
 
 
 def _header(path: Path) -> tuple[list[str], Sequence[str]]:
@@ -243,60 +289,6 @@ def _has_commas(cells: pd.Series) -> bool:
     return is_text and bool(cells.astype(str).str.contains(r"\d,\d").any())
 
 
-def _fields(names: Sequence[str], tickers: Sequence[str]) -> list[tuple[str, str]]:
-    """Return ticker and field of each column, the ticker empty where there is none."""
-    if any(tickers):
-        return list(zip(tickers, names, strict=True))
-    pairs = [split_ticker(name) for name in names]
-    fields = {field for ticker, field in pairs if ticker}
-    if len(fields & {*PRICES}) < 2:
-        return [("", name) for name in names]
-    return [
-        (ticker, field if ticker else name)
-        for (ticker, field), name in zip(pairs, names, strict=True)
-    ]
-
-
-def _symbol(ticker: str) -> str:
-    return symbol_of(Path(f"{ticker.replace('/', '-')}.csv"))
-
-
-def _of_symbol(
-    frame: pd.DataFrame, tickers: Sequence[str], wanted: str, path: Path
-) -> tuple[pd.DataFrame, list[Finding]]:
-    """Return the columns and rows of one symbol, of which the file has one or more."""
-    pairs = _fields(list(frame.columns), tickers)
-    named = [
-        k
-        for k, name in enumerate(frame)
-        if str(name).strip(" <>").lower() in _TICKER_COLUMNS
-    ]
-    rows = frame.iloc[:, named[0]].astype(str) if named else None
-    symbols = {_symbol(ticker): ticker for ticker, _ in pairs if ticker}
-    if not symbols and rows is not None:
-        symbols = {_symbol(ticker): ticker for ticker in rows.unique()}
-    if not symbols:
-        return frame, []
-    if len(symbols) > 1 and wanted not in symbols:
-        raise BarsError(
-            f"{path}: must hold {wanted.upper()}, has "
-            f"{shorten(', '.join(sorted(symbols.values())))}."
-        )
-    found: list[Finding] = []
-    if wanted not in symbols:
-        (ticker,) = symbols.values()
-        words = f"{path.name}: was read as {wanted.upper()}, but its ticker is {ticker}"
-        found = [on_whole("other ticker", words, "warning")]
-        wanted = _symbol(ticker)
-    if any(ticker for ticker, _ in pairs):
-        is_wanted = [not ticker or _symbol(ticker) == wanted for ticker, _ in pairs]
-        names = [name for _, name in pairs]
-        frame = frame.set_axis(pd.Index(names), axis=1).loc[:, is_wanted]
-    elif rows is not None:
-        frame = frame[rows.map(_symbol) == wanted]
-    return frame, found
-
-
 def _with_events(frame: pd.DataFrame) -> pd.DataFrame:
     """Take rows such as `0.5 Dividend` and `2:1 Stock Split` out, into columns.
 
@@ -311,11 +303,27 @@ def _with_events(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     rows = frame[~is_event].copy()
     values = found[is_event].apply(pd.to_numeric)
+    values["capital gains"] = values.pop("gains")
     values["stock splits"] = values.pop("new") / values.pop("old")
     for name in values.columns.difference(frame.columns):
         paid = values[name].groupby(level=0).sum()
         rows[name] = paid.reindex(rows.index).fillna(0.0)
     return rows
+
+
+def _odd_times(frame: pd.DataFrame, path: Path) -> list[Finding]:
+    """Look whether a column of times is that of daily bars; it is not read."""
+    if "time" not in frame.columns:
+        return []
+    times = frame["time"].dropna().astype(str)
+    is_odd = ~times.str.replace(r"\D", "", regex=True).isin(_DAILY_TIMES)
+    if not is_odd.any():
+        return []
+    words = (
+        f"{path.name}: bars must be of whole sessions, its column 'time' has "
+        f"{shown(times[is_odd].iloc[0])}; it is not read"
+    )
+    return [on_whole("time of day", words, "warning")]
 
 
 def _of_numbers(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
@@ -324,7 +332,8 @@ def _of_numbers(frame: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Fin
     unread = [name for name in map(str, frame) if is_unread(name)]
     for name in map(str, frame.select_dtypes(exclude="number")):
         is_text = pd.to_numeric(frame[name], errors="coerce").isna()
-        if not is_read(name) and (is_text.any() if is_bars else is_text.all()):
+        is_odd = frame[name].dtype.kind in "bmM" or is_text.all()
+        if not is_read(name) and (is_odd or (is_bars and is_text.any())):
             unread.append(name)
     frame = parse_numbers(frame.drop(columns=unread), path)
     for name in frame.columns.intersection(list(_SPLITS)):

@@ -10,7 +10,12 @@ from pydantic import BaseModel
 
 from trm_bt.errors import BarsError, BarsWarning
 from trm_bt.feeds.assembly import assemble
-from trm_bt.feeds.checked import checked_prices, cut_span, find_all
+from trm_bt.feeds.checked import (
+    checked_prices,
+    cut_span,
+    find_all,
+    missing_sentence,
+)
 from trm_bt.feeds.exchange import nyse_sessions
 from trm_bt.feeds.sample import SampleSource
 from trm_bt.feeds.series import load_cash_yield, load_put_call
@@ -117,7 +122,7 @@ def validate_source(
     opened.judgement = judgement
     ordered = sorted(opened.symbols(), key=lambda s: (s not in ROLE_OF_SYMBOL, s))
     reports = [
-        _unreadable(symbol, f"{opened.where(symbol)}: is needed and missing.")
+        _unreadable(symbol, missing_sentence(opened, symbol))
         for symbol in _CORE
         if symbol not in ordered
     ]

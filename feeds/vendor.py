@@ -12,7 +12,7 @@ from trm_bt.feeds.exchange import FIRST_SESSION, SETTLED_AFTER, last_closed_sess
 from trm_bt.feeds.intake import Download, TransientFetchError, take_in
 from trm_bt.feeds.sources import FolderSource
 from trm_bt.feeds.store import BarStore
-from trm_bt.feeds.tables import file_of
+from trm_bt.feeds.tables import files_holding
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Vendor(FolderSource):
         found = {ours.get(symbol, symbol) for symbol in kept - {*self.yields.values()}}
         if kept & {*self.yields.values()}:
             found.add("rates")
-        if file_of(self.folder, "putcall"):
+        if files_holding(self.folder, "putcall"):
             found.add("putcall")
         return tuple(sorted(found))
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds.tables import file_of, read_table
+from trm_bt.feeds.tables import files_holding, read_table
 
 SPELLINGS = {
     "Yahoo": (
@@ -62,14 +62,14 @@ def test_thousands_are_read(tmp_path):
 @pytest.mark.parametrize("name", ["SPY.csv", "spy.us.csv", "^spy.parquet"])
 def test_a_file_is_found_by_its_symbol(tmp_path, name):
     (tmp_path / name).touch()
-    assert file_of(tmp_path, "SPY") == tmp_path / name
+    assert files_holding(tmp_path, "SPY") == [tmp_path / name]
 
 
 def test_two_files_of_one_symbol_are_refused(tmp_path):
     for name in ("SPY.csv", "spy.parquet"):
         (tmp_path / name).touch()
     with pytest.raises(BarsError, match=r"must hold SPY once, has SPY\.csv and spy"):
-        file_of(tmp_path, "SPY")
+        files_holding(tmp_path, "SPY")
 
 
 def test_the_header_of_a_cboe_file_follows_prose(tmp_path):

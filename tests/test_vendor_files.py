@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from trm_bt.errors import BarsError
-from trm_bt.feeds.tables import file_of, read_file, read_table, symbols_of
+from trm_bt.feeds.tables import files_holding, read_file, read_table, symbols_of
 
 DAYS = pd.DatetimeIndex(["2024-01-02", "2024-01-03", "2024-01-16"], name="session")
 DAYS = DAYS.as_unit("ns")
@@ -157,7 +157,7 @@ def test_every_suffix_of_a_table_is_one(tmp_path, name):
     text = written("%Y-%m-%d").encode()
     path = tmp_path / name
     path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
-    assert file_of(tmp_path, "SPY") == path
+    assert files_holding(tmp_path, "SPY") == [path]
     pd.testing.assert_frame_equal(read_table(path), BARS)
 
 
@@ -208,7 +208,7 @@ def test_a_download_of_several_symbols_serves_each(
     path = tmp_path / f"prices.{suffix}"
     wide.to_parquet(path) if suffix == "parquet" else wide.to_csv(path)
     assert symbols_of(path) == ("spy", "tlt")
-    assert file_of(tmp_path, "TLT") == path
+    assert files_holding(tmp_path, "TLT") == [path]
     for symbol, factor in (("SPY", 1), ("TLT", 2)):
         table = read_file(path, symbol).frame[list(BARS)]
         pd.testing.assert_frame_equal(table, BARS * factor)
@@ -225,7 +225,7 @@ def test_one_symbol_of_a_download_is_a_file_of_its_own(tmp_path):
 def test_rows_of_several_tickers_serve_each(tmp_path):
     long = pd.concat([BARS.assign(Ticker="SPY"), BARS.mul(2).assign(Ticker="TLT")])
     long.sort_index().to_csv(tmp_path / "all.csv")
-    assert file_of(tmp_path, "TLT") == tmp_path / "all.csv"
+    assert files_holding(tmp_path, "TLT") == [tmp_path / "all.csv"]
     pd.testing.assert_frame_equal(
         read_file(tmp_path / "all.csv", "TLT").frame, BARS * 2
     )
@@ -313,12 +313,12 @@ def test_a_number_that_nobody_reads_is_said(tmp_path):
 )
 def test_a_vendors_name_of_a_file_is_known(tmp_path, name, symbol):
     (tmp_path / name).write_text(written("%Y-%m-%d"))
-    assert file_of(tmp_path, symbol) == tmp_path / name
+    assert files_holding(tmp_path, symbol) == [tmp_path / name]
 
 
 def test_a_graph_of_fred_is_known_by_its_column(tmp_path):
     text = "observation_date,VIXCLS\n2024-01-01,.\n2024-01-02,13.2\n2024-01-03,\n"
     (tmp_path / "fredgraph.csv").write_text(text)
-    assert file_of(tmp_path, "VIX") == tmp_path / "fredgraph.csv"
+    assert files_holding(tmp_path, "VIX") == [tmp_path / "fredgraph.csv"]
     read = read_table(tmp_path / "fredgraph.csv")
     assert read["close"].to_dict() == {pd.Timestamp("2024-01-02"): 13.2}

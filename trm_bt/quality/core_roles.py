@@ -134,7 +134,7 @@ def _volatility_findings(moves: pd.DataFrame) -> list[Finding]:
             1: _correlation(equity[1:], volatility[:-1]),
         }
         nearest = min(lags, key=lambda lag: lags[lag])
-        if lags[nearest] < together:
+        if lags[nearest] < min(together, _EQUITY_TO_VOLATILITY):
             side = "late" if nearest < 0 else "early"
             words = (
                 "volatility must fall when equity rises on the same session, but from "

@@ -36,6 +36,9 @@ _FINEST: Final = 0.0015
 _LEAST_FACTOR: Final = 0.4
 """Of an adjusted to a traded price: all that a fund pays in twenty to thirty years."""
 _SMALL_STEPS: Final = 40
+_SINGLE_CENTS: Final = 1e-5
+_DOUBLE_CENTS: Final = 1e-7
+"""How far from a cent a traded price of float32 or float64 lies, relative to it."""
 _MOST_CENTS: Final = 1e5
 _MANY_PAID: Final = 12
 _LONG_GAP: Final = 3.5
@@ -128,7 +131,9 @@ def _on_one_grid(close: pd.Series, role: str) -> list[int]:
     """
     index = pd.DatetimeIndex(close.index)
     values = close.to_numpy(np.float64)
-    cents = np.abs(100.0 * values - np.round(100.0 * values)) < 1e-7 * values
+    is_single = bool((values == values.astype(np.float32)).all())
+    tolerance = _SINGLE_CENTS if is_single else _DOUBLE_CENTS
+    cents = np.abs(100.0 * values - np.round(100.0 * values)) < tolerance * values
     parts = np.abs(64.0 * values - np.round(64.0 * values)) < 0.005
     is_on = np.where(index.year > _DECIMALS_FROM, cents, cents | parts)
     by_year = pd.Series(is_on).groupby(index.year)

@@ -57,7 +57,8 @@ def find_columns(bars: Subject) -> Iterator[Finding]:
 def find_calendar(bars: Subject) -> Iterator[Finding]:
     """Look for sessions that are missing, and rows on none.
 
-    Those of a series are never an error: it is carried over holes, or not used.
+    Those of a series are no error: it is carried over holes, or not used. But a
+    put/call ratio of many weekends stands on other days than its own.
     """
     index, sessions = pd.DatetimeIndex(bars.frame.index), bars.sessions
     missing, extra = sessions.difference(index), index.difference(sessions)
@@ -80,8 +81,10 @@ def find_calendar(bars: Subject) -> Iterator[Finding]:
         # the exchange of the options computes the index on holidays of the other
         is_many = len(extra) > allowed and bars.role != "volatility"
         is_error = is_weekend or is_many
+        if bars.role == "series":
+            is_error = is_weekend and is_many and bars.symbol == "putcall"
         yield on_rows(
-            "error" if is_error and bars.role != "series" else "warning",
+            "error" if is_error else "warning",
             "extra sessions",
             extra,
             f"{bars.name}: bars must lie on sessions of the exchange, {len(extra)} "
