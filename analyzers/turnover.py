@@ -58,6 +58,8 @@ class TurnoverAnalyzer(CloseAnalyzer):
     def stop(self) -> None:
         """Make the table, and drop the rows."""
         table = self._by_session("traded", "commission", "value")
+        whole = {"traded": "sum", "commission": "sum", "value": "last"}
+        table = table.groupby(level=0).agg(whole)  # of bars within a session
         self._table = table.assign(turnover=table["traded"] / (2 * table["value"]))
         del self._done
 

@@ -37,6 +37,7 @@ class WeightsAnalyzer(CloseAnalyzer):
         """Make the table, and drop the rows."""
         names = [str(feed._name or f"data{i}") for i, feed in enumerate(self.datas)]
         table = self._by_session(*names, "cash")
+        table = table[~table.index.duplicated(keep="last")]  # bars within a session
         is_held = (table != 0).any() | (table.columns == "cash")
         table = table.loc[:, is_held]
         self._table = table.div(table.sum(axis=1), axis=0)

@@ -327,8 +327,9 @@ def _stamped_apart(
     return BarsError(
         f"{_pair(feeds, first, second)} must share one calendar, but stamp their bars "
         f"of {date_text(stamps[0])} {_time_text(stamps[0])} and "
-        f"{_time_text(stamps[1])}. Give daily bars one time of day, as "
-        "`frame.index.normalize()` does."
+        f"{_time_text(stamps[1])}. Give daily bars one time of day: frames by "
+        "`frame.index = frame.index.tz_localize(None).normalize()`, other feeds by "
+        "`sessionend=datetime.time(0, 0)`."
     )
 
 

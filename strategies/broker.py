@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -10,6 +11,7 @@ import backtrader as bt
 
 from trm_bt.errors import ConfigError
 from trm_bt.feeds._typing import Broker, Feed
+from trm_bt.strategies.sizing import Commission
 
 FINAL_STATES: Final = (
     bt.Order.Completed,
@@ -93,7 +95,8 @@ def check_worth(broker: Broker, feed: Feed) -> None:
             raise ConfigError(
                 f"The commission scheme of '{feed._name}' must let a share cost its "
                 f"price and be worth it, got {name}={got}. Weights are shares of "
-                "fully paid positions: set neither leverage nor mult nor margin."
+                "fully paid positions: set neither leverage nor mult nor margin, and "
+                "`stocklike=True` with a fee per share."
             )
     if feed._compensate is not None:
         raise ConfigError(
@@ -123,6 +126,8 @@ def value_elsewhere(
 
 def value_in(broker: Broker, feed: Feed) -> float:
     """Return what the broker says that the position in a feed is worth."""
+    if feed not in getattr(broker, "positions", {feed: None}):
+        return 0.0  # asking for it would make one
     position, price = broker.getposition(feed), feed.close[0]
     if not position.size:
         return 0.0
@@ -160,6 +165,27 @@ def size_under_way(broker: Broker, feed: Feed, own: Container[int]) -> float:
     )
 
 
+def cost_under_way(
+    broker: Broker, assets: Sequence[Feed], line: str, gap: float
+) -> float:
+    """Return what the purchases cost that are ordered at the market in other feeds.
+
+    At the price in `line`, the last that is known, and dearer by `gap`, as a decimal.
+    """
+    if not isinstance(broker, bt.brokers.BackBroker):
+        return 0.0
+    cost, ids = 0.0, {id(feed) for feed in assets}
+    for order in chain(broker.submitted, broker.pending):
+        is_other = id(order.data) not in ids and order.exectype in _AT_ONCE
+        if is_other and order.isbuy():
+            price = getattr(order.data.lines, line)[0] * (1.0 + gap)
+            size = order.executed.remsize
+            scheme = broker.getcommissioninfo(order.data)
+            cost += scheme.getoperationcost(size, price)
+            cost += scheme.getcommission(size, price)
+    return cost
+
+
 def would_go_short(broker: Broker, feed: Feed) -> bool:
     """Tell whether the sales ordered at the market are more than what is held."""
     orders = [order for order in broker.pending if order.data is feed]
@@ -184,6 +210,24 @@ def let_go(broker: Broker, order: bt.Order) -> None:
         children = broker._pchildren
         if order.ref in children and not children[order.ref]:
             del children[order.ref]
+
+
+def sale_costs(schemes: Sequence[bt.CommInfoBase]) -> list[Commission]:
+    """Return what a sale costs, from its size as a positive number and its price.
+
+    Backtrader gives a scheme the sizes of sales as negative numbers, by which some
+    charge a stamp duty on one side only.
+    """
+    return [partial(_of_sale, scheme) for scheme in schemes]
+
+
+def _of_sale(scheme: bt.CommInfoBase, size: float, price: float) -> float:
+    return float(scheme.getcommission(-size, price))
+
+
+def close_of_order(order: bt.Order) -> float:
+    """Return the close that an order was sent on, its price with cheat-on-close."""
+    return float(order.created.pclose)
 
 
 def open_of_fill(order: bt.Order) -> float:

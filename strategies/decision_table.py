@@ -146,4 +146,4 @@ def _step_probabilities(
     for row, steps in enumerate(by_decision):
         if steps is not None:
             filled[row, : len(steps)] = steps
-    return filled.reshape(len(by_decision), -1)
+    return filled.reshape(len(by_decision), n_steps * n_allocations)

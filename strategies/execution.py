@@ -22,9 +22,12 @@ from trm_bt.strategies.broker import (
     before_fills,
     charges_until,
     check_worth,
+    close_of_order,
+    cost_under_way,
     let_go,
     may_charge,
     open_of_fill,
+    sale_costs,
     size_under_way,
     slippage_of,
     value_elsewhere,
@@ -39,9 +42,11 @@ from trm_bt.strategies.sessions import SharedSessions
 from trm_bt.strategies.sizing import (
     MIN_DRIFT,
     checked_weights,
+    cost_rates_of,
     drift,
     payable_share,
     target_values,
+    worth_making,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +95,7 @@ class Execution:
         self._due_on = self._credit = self.session = 0.0
         self._may_decide = self._may_trade = self._has_begun = False
         self._open_orders: dict[int, Sent] = {}
-        self._unguard: Callable[[], None] = lambda: None
+        self._unguard: Callable[[], object] = object
         self._opens: dict[int, float] = {}
         self._held_after: dict[int, float] = {}
         self._ended: set[int] = set()
@@ -112,15 +117,17 @@ class Execution:
         self._is_charged = may_charge(broker, strategy.datas)
         self._flows = CashFlows(broker)
         self._is_logged = _LOG.isEnabledFor(logging.INFO)
-        self._costs = [broker.getcommissioninfo(feed) for feed in self.assets]
-        self._commissions = [cost.getcommission for cost in self._costs]
-        self._is_whole = [cost.getsize(2.0, 1.0) == 0 for cost in self._costs]
+        schemes = [broker.getcommissioninfo(feed) for feed in self.assets]
+        costs = [scheme.getcommission for scheme in schemes]
+        self._commissions = costs, sale_costs(schemes)
+        self._is_whole = [scheme.getsize(2.0, 1.0) == 0 for scheme in schemes]
         cerebro = strategy.cerebro
-        self._is_at_open = bool(cerebro.p.cheat_on_open and cerebro.p.broker_coo)
+        is_early = cerebro.p.cheat_on_open and cerebro.p.broker_coo
+        self._is_at_open = bool(is_early and not cerebro.p.oldsync)  # no `next_open`
         self.ledger.credits_first = self._is_at_open
         is_coc = bool(getattr(broker.p, "coc", False))
-        is_at_close = is_coc and not self._is_at_open
-        self.ledger.fills_at_close = is_at_close
+        self.ledger.fills_at_close = is_at_close = is_coc and not self._is_at_open
+        self._fill_reference = close_of_order if is_at_close else open_of_fill
         is_free = self._is_at_open or is_at_close
         self._gap = 0.0 if is_free else float(strategy.p.max_gap)
         if len(cerebro.runningstrats) > 1 and hasattr(broker, "check_submitted"):
@@ -132,8 +139,7 @@ class Execution:
     def close_session(self) -> None:
         """Account for the close, if every feed has it, before anything is decided."""
         self._may_decide = False
-        if not self.sessions.is_live:
-            self._may_trade = False
+        self._may_trade = self._may_trade and self.sessions.is_live
         if not self.sessions.has_new():
             return
         self.session = session = self.sessions.handle()
@@ -154,6 +160,7 @@ class Execution:
         if not self._may_decide:
             return
         self._may_decide = False
+        self._strategy._trm_weigh()
         memory, is_ready = self.memory, kind.is_ready(self._strategy)
         targets = kind.target_weights(self._strategy) if is_ready else None
         wanted = None if targets is None else checked_weights(targets)
@@ -203,7 +210,7 @@ class Execution:
     def note(self, order: bt.Order) -> None:
         """Note the open that an order is filled at; record it in its final state."""
         if order.status in _FILLING and order.ref in self._open_orders:
-            self._opens[order.ref] = open_of_fill(order)
+            self._opens[order.ref] = self._fill_reference(order)
         if order.status not in FINAL_STATES:
             return
         sent = self._open_orders.pop(order.ref, None)
@@ -308,12 +315,12 @@ class Execution:
         cash, flow = broker.getcash(), self._flows.since_last(session)
         if self._interest is not None:
             self._credit = self._interest.credit(session, cash)
-        elsewhere = value_elsewhere(broker, self._strategy.datas, self.assets)
         held = [broker.getposition(feed).size for feed in self.assets]
-        opens = [feed.open[0] for feed in self.assets]
-        closes = [feed.close[0] for feed in self.assets]
+        elsewhere = value_elsewhere(broker, self._strategy.datas, self.assets)
+        prices = [feed.open[0] for feed in self.assets]
+        prices += [feed.close[0] for feed in self.assets]
         of_account = cash, elsewhere, broker.getvalue(), self._credit, flow
-        self.ledger.bars.extend((session, *held, *opens, *closes, *of_account))
+        self.ledger.bars.extend((session, *held, *prices, *of_account))
 
     def _rebalance(self, prices: list[float], cash: float) -> None:
         """Send the orders that bring the weights to their targets at `prices`."""
@@ -329,8 +336,11 @@ class Execution:
             others += memory.still_to_come(ASSETS[i], held)
             sizes.append(held + others)
             cash -= others * price
+        line = "open" if self._is_at_open else "close"
+        cash -= cost_under_way(self._broker, self.assets, line, self._gap)
         values = [size * price for size, price in zip(sizes, prices, strict=True)]
-        if cash + sum(values) <= 0:
+        value = cash + sum(values)
+        if value <= 0:
             return
         params = self._strategy.p
         is_second_try, memory.must_trade = memory.must_trade, False
@@ -339,40 +349,30 @@ class Execution:
         if off <= max(band, MIN_DRIFT):
             _LOG.debug("weights are within %.4f of their targets, and held", off)
             return
-        value = cash + sum(values)
-        # of a large trade: a minimum fee would look like the rate of one share
-        rates = [
-            commission(value / price, price) / value
-            for commission, price in zip(self._commissions, prices, strict=True)
-        ]
-        wanted = target_values(memory.targets, values, cash, rates)
+        rates = [cost_rates_of(costs, prices, value) for costs in self._commissions]
+        wanted = target_values(memory.targets, values, cash, *rates)
+        least = params.min_trade_value
         trades = [
-            self._worth_making(self._in_lots(i, worth / price) - size, price)
+            worth_making(self._in_lots(i, worth / price) - size, price, least)
             for i, (worth, price, size) in enumerate(
                 zip(wanted, prices, sizes, strict=True)
             )
         ]
         gaps = [self._gap + slippage_of(self._broker, price) for price in prices]
-        share = payable_share(trades, prices, cash, gaps, self._commissions)
+        share = payable_share(trades, prices, cash, gaps, *self._commissions)
         memory.must_trade = share < 1.0 and not is_second_try
         self._send(trades, share)
 
     def _has_working_orders(self) -> bool:
         """Cancel what is still working; return whether the broker has yet to do so."""
         orders = [sent.order for sent in self._open_orders.values()]
-        for order in orders:
-            if order.alive():
-                self._broker.cancel(order)
+        for order in filter(bt.Order.alive, orders):
+            self._broker.cancel(order)
         return any(order.alive() for order in orders)
 
     def _in_lots(self, asset: int, size: float) -> float:
         """Round a size down to whole shares where the broker's sizes are whole."""
         return math.floor(size) if self._is_whole[asset] else size
-
-    def _worth_making(self, trade: float, price: float) -> float:
-        """Drop a trade that is too small to be made."""
-        least = self._strategy.p.min_trade_value
-        return trade if abs(trade) * price >= least else 0.0
 
     def _send(self, trades: list[float], share: float) -> None:
         """Send sells, then buys: a buy is only taken once its cash is there."""

@@ -8,9 +8,12 @@ exact at the fill after costs, while the decision still knows nothing after t. W
 ``broker.set_coc(True)`` both happen at the close of t.
 """
 
+import dis
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
+from types import CodeType
 from typing import ClassVar
 
 import backtrader as bt
@@ -196,6 +199,12 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
 
     def _trm_prepare(self) -> None:
         """Find the feeds, before any `__init__`."""
+        for name in ("target_weights", "is_ready"):
+            if not callable(getattr(type(self), name)):
+                raise ConfigError(
+                    f"`{name}` of {type(self).__name__} must be a method, which the "
+                    "allocator calls at each close. Give the attribute another name."
+                )
         feeds = self._trm_feeds()
         check_daily(feeds)
         self._trm = Execution(self, feeds, self._trm_needs(feeds))
@@ -211,6 +220,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         """Return the lines that are read, by role; each bar must have them."""
         rate = {"cash_rate": ("close",)} if "cash_rate" in feeds else {}
         return {**dict.fromkeys(ASSETS, ("open", "close")), **rate}
+
+    def _trm_weigh(self) -> None:
+        """Take in what is known at a close, once, before weights are asked for."""
 
     def _trm_models(self) -> list[str]:
         """Identify the deciding models, so that no other ones continue the state."""
@@ -302,15 +314,44 @@ def _refuse_unknown(kind: type[RebalancingStrategy], name: str) -> None:
 
 
 def _passes_on(kind: type, name: str) -> bool:
-    """Tell whether every override of a method names the one that it overrides."""
+    """Tell whether every override of a method may call the one that it overrides."""
     for owner in kind.__mro__:
         if owner is RebalancingStrategy:
             return True
-        own: Callable[..., object] | None = vars(owner).get(name)
-        if own is not None:
-            code = getattr(own, "__code__", None)
-            named = set() if code is None else {*code.co_names}
-            classes = {"super", *(one.__name__ for one in kind.__mro__)}
-            if name not in named or named.isdisjoint(classes):
-                return False
+        own = vars(owner).get(name)
+        if own is not None and not _may_call_overridden(own, name, kind):
+            return False
     return True
+
+
+def _may_call_overridden(method: object, name: str, kind: type) -> bool:
+    """Look for `super().name` or `Class.name` in a method, and in what it calls."""
+    classes = {"super", *(one.__name__ for one in kind.__mro__)}
+    for code in _reached(method, kind):
+        read = [*dis.get_instructions(code)]
+        attributes = {step.argval for step in read if "ATTR" in step.opname}
+        attributes |= {step.argval for step in read if step.opname == "LOAD_METHOD"}
+        if "getattr" in code.co_names:
+            attributes |= {step.argval for step in read if step.opname == "LOAD_CONST"}
+        if name in attributes and not classes.isdisjoint(code.co_names):
+            return True
+    return False
+
+
+def _reached(method: object, kind: type) -> Iterator[CodeType]:
+    """Yield the code of a method, of what it wraps, and of what it calls by name."""
+    own = kind.__mro__[: kind.__mro__.index(RebalancingStrategy)]
+    waiting, seen = [method], set()
+    while waiting:
+        one = waiting.pop()
+        code = one if isinstance(one, CodeType) else getattr(one, "__code__", None)
+        if code is None or code in seen:
+            continue
+        seen.add(code)
+        yield code
+        waiting += code.co_consts
+        for cell in getattr(one, "__closure__", None) or ():
+            with suppress(ValueError):  # not filled yet
+                waiting.append(cell.cell_contents)
+        spaces = [vars(owner) for owner in own] + [getattr(one, "__globals__", {})]
+        waiting += [space[n] for n in code.co_names for space in spaces if n in space]

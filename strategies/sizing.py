@@ -24,6 +24,7 @@ def target_values(
     held: Sequence[float],
     cash: float,
     cost_rates: Sequence[float],
+    sale_rates: Sequence[float] | None = None,
 ) -> list[float]:
     r"""Return the value to hold in each asset so that weights are exact after costs.
 
@@ -36,7 +37,9 @@ def target_values(
     cash : float
         Cash held now.
     cost_rates : sequence of n_assets floats
-        Cost of trading each asset, as a share of the traded value.
+        Cost of buying each asset, as a share of the traded value.
+    sale_rates : sequence of n_assets floats, optional
+        Cost of selling each asset; by default that of buying.
 
     Returns
     -------
@@ -48,6 +51,8 @@ def target_values(
     The value S left after costs solves
 
     .. math:: S + \sum_i c_i |w_i S - h_i| = (1 - \epsilon)(cash + \sum_i h_i)
+
+    with the rate of buying or of selling.
 
     The left side is convex and rises with S, so that Newton's method from the value
     before costs reaches the root in at most one step more than there are assets.
@@ -62,8 +67,10 @@ def target_values(
     before: list[float] = []
     for _ in range(_MAX_STEPS):
         slopes = [
-            cost if weight * scale > now else -cost
-            for weight, now, cost in zip(weights, held, cost_rates, strict=True)
+            buy if weight * scale > now else -sale
+            for weight, now, buy, sale in zip(
+                weights, held, cost_rates, sale_rates or cost_rates, strict=True
+            )
         ]
         if slopes == before:
             break
@@ -83,6 +90,7 @@ def affordable_share(
     cash: float,
     gaps: Sequence[float],
     commissions: Sequence[Commission],
+    sale_commissions: Sequence[Commission] | None = None,
 ) -> float:
     """Return the share of the buys that cash pays for if prices gap, at most 1.
 
@@ -98,6 +106,8 @@ def affordable_share(
         How much dearer the bought and cheaper the sold may get, as decimals.
     commissions : sequence of n_assets callables
         From size and price to the cost of a trade, in quote currency.
+    sale_commissions : sequence of n_assets callables, optional
+        The same of sales, whose sizes are positive here; by default as of purchases.
 
     Examples
     --------
@@ -108,14 +118,15 @@ def affordable_share(
     0.8
     """
     need, available = 0.0, cash
-    rows = zip(trades, prices, gaps, commissions, strict=True)
-    for trade, price, gap, commission in rows:
+    of_sales = sale_commissions or commissions
+    rows = zip(trades, prices, gaps, commissions, of_sales, strict=True)
+    for trade, price, gap, commission, of_sale in rows:
         if trade > 0:
             paid = price * (1.0 + gap)
             need += trade * paid + commission(trade, paid)
         elif trade < 0:
             paid = price * (1.0 - gap)
-            available -= trade * paid + commission(-trade, paid)
+            available -= trade * paid + of_sale(-trade, paid)
     if need <= max(available, 0.0):
         return 1.0
     return max(available, 0.0) * (1.0 - CASH_RESERVE) / need
@@ -127,6 +138,7 @@ def payable_share(
     cash: float,
     gaps: Sequence[float],
     commissions: Sequence[Commission],
+    sale_commissions: Sequence[Commission] | None = None,
 ) -> float:
     """Return `affordable_share`, less where a fee does not shrink with the trade.
 
@@ -136,14 +148,33 @@ def payable_share(
     >>> round(payable_share([10.0, 0.0], [10.0, 10.0], 55.0, [0.0, 0.0], fees), 6)
     0.5
     """
-    share = affordable_share(trades, prices, cash, gaps, commissions)
+    costs = commissions, sale_commissions
+    share = affordable_share(trades, prices, cash, gaps, *costs)
     for _ in range(_MAX_CUTS):
         cut = [trade * share if trade > 0 else trade for trade in trades]
-        again = affordable_share(cut, prices, cash, gaps, commissions)
+        again = affordable_share(cut, prices, cash, gaps, *costs)
         if share == 1.0 or again == 1.0:
             return share
         share *= again
     return 0.0
+
+
+def cost_rates_of(
+    commissions: Sequence[Commission], prices: Sequence[float], value: float
+) -> list[float]:
+    """Return the cost of trading so much of each asset, as a share of it.
+
+    Of a large trade: a minimum fee would look like the rate of one share.
+    """
+    return [
+        commission(value / price, price) / value
+        for commission, price in zip(commissions, prices, strict=True)
+    ]
+
+
+def worth_making(trade: float, price: float, least: float) -> float:
+    """Return a trade in shares, 0 if it is worth less than `least`."""
+    return trade if abs(trade) * price >= least else 0.0
 
 
 def drift(weights: Sequence[float], held: Sequence[float], cash: float) -> float:

@@ -86,15 +86,14 @@ class TRMAllocator(RebalancingStrategy):
         ("volatility", None),
     )
     _trm_roles = (*ASSETS, "volatility")
+    _trm_weighed: Decision | None
+    _trm_wanted: tuple[float, float] | None
+    _trm_averaging: Averaging
 
     def target_weights(self) -> tuple[float, float] | None:
         """Return the weights that the policy wants at this close; None keeps."""
-        decision: Decision = self._trm_signal.current
-        weights = self._trm_averaging.weigh(decision)
-        if _LOG.isEnabledFor(logging.INFO):
-            self._trm_log(decision)
-        self._trm_n_kept += weights is None
-        return weights
+        self._trm_weigh()
+        return self._trm_wanted
 
     def is_ready(self) -> bool:
         """Return whether there is a decision at the current close."""
@@ -120,6 +119,16 @@ class TRMAllocator(RebalancingStrategy):
         """Sessions on which a low confidence kept the earlier weights."""
         return self._trm_n_kept
 
+    def _trm_weigh(self) -> None:
+        decision: Decision | None = self._trm_signal.current
+        if decision is None or decision is self._trm_weighed:
+            return
+        self._trm_weighed = decision
+        self._trm_wanted = self._trm_averaging.weigh(decision)
+        if _LOG.isEnabledFor(logging.INFO):
+            self._trm_log(decision)
+        self._trm_n_kept += self._trm_wanted is None
+
     def _trm_log(self, decision: Decision) -> None:
         """Say what the policy decides."""
         chosen, name = decision.allocation, "abstains"
@@ -144,6 +153,8 @@ class TRMAllocator(RebalancingStrategy):
         super()._trm_prepare()
         self._trm_warn_of_another_universe()
         self._trm_n_kept = 0
+        self._trm_weighed = None
+        self._trm_wanted = None
         self._trm_averaging = Averaging(
             policy.schema.table.weights,
             n_averaged=self.p.n_averaged,
