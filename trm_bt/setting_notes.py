@@ -76,7 +76,7 @@ NOTES: Final[Mapping[str, str]] = {
     "training.min_labels": "Minimum number of labels to train a model.",
     "training.validation_fraction": "Newest share of labels, used to choose the epoch.",
     "training.num_threads": "Threads per training; another number gives another model.",
-    "training.device": "Device of training; another device gives other bits.",
+    "training.device": "Device of training; another gives slightly different numbers.",
     "walkforward.first_decision": "First date to decide, none for the earliest "
     "possible.",
     "walkforward.retrain_every": "Sessions between trainings.",
@@ -87,7 +87,7 @@ NOTES: Final[Mapping[str, str]] = {
     "strategy.decision": "Hold the most probable allocation, or a blend of all by "
     "probability.",
     "strategy.n_averaged": "Decisions whose probabilities are averaged.",
-    "strategy.min_confidence": "Confidence below which current holdings are kept.",
+    "strategy.min_confidence": "Confidence below which the earlier weights are kept.",
     "strategy.rebalance_band": "Distance from the target below which nothing is "
     "traded.",
     "strategy.min_trade_value": "Smallest order, in quote currency.",

@@ -340,8 +340,8 @@ def _settled(task: Task, future: "Future[_Reply]", keep: OnResult | None) -> Don
     except (BrokenProcessPool, CancelledError) as error:
         raise TRMError(
             f"The workers were lost before {task.name} was done, perhaps because "
-            "memory ran out or the cluster ended. Run the command again: finished "
-            "work is kept."
+            "memory ran out or the cluster ended, or because a script starts them "
+            'outside `if __name__ == "__main__":`. Run it again: finished work is kept.'
         ) from error
     except Exception as error:  # whatever a task raises is its own
         return Done(task, error=error)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from trm_bt.cli.fitting import fitted
+from trm_bt.figures import percent, signed
 
 if TYPE_CHECKING:
     from trm_bt.runfolder.holding import DecisionReport, PlannedOrder
@@ -28,7 +29,7 @@ def decision_lines(report: "DecisionReport") -> list[str]:
     if report.weights is None:
         lines.append("No weights have been decided yet: current holdings are kept.")
     else:
-        shares = ", ".join(f"{k} {v:.1%}" for k, v in report.weights.items())
+        shares = ", ".join(f"{k} {percent(v)}" for k, v in report.weights.items())
         lines.append(f"Weights, decided on {report.weights_decided_on}: {shares}.")
     if report.session_before is not None:
         lines.append(_change_line(report))
@@ -56,7 +57,8 @@ def decision_tables(report: "DecisionReport") -> list[Table]:
     chances = fitted("Probabilities", "allocation", ">probability", ">change")
     for name, value in report.probabilities.items():
         change = (report.probability_changes or {}).get(name)
-        chances.add_row(name, f"{value:.1%}", _figure(change, "+.1%"))
+        moved = "-" if change is None else f"{signed(100 * change, 1)}%"
+        chances.add_row(name, percent(value), moved)
     return [chances, table]
 
 
@@ -66,7 +68,9 @@ def _change_line(report: "DecisionReport") -> str:
     moved = {k: v for k, v in (report.weight_changes or {}).items() if v}
     if not moved:
         return f"Since {report.session_before} ({before}) no weight has changed."
-    shares = ", ".join(f"{name} {value:+.1%}" for name, value in moved.items())
+    shares = ", ".join(
+        f"{name} {signed(100 * value, 1)}%" for name, value in moved.items()
+    )
     return f"Since {report.session_before} ({before}): {shares}."
 
 

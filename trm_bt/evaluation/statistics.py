@@ -79,6 +79,8 @@ def block_length(excess: np.ndarray) -> float:
     ----------
     Politis, D. and White, H. (2004). Automatic block-length selection for the
     dependent bootstrap. Econometric Reviews 23(1), doi:10.1081/ETC-120028836.
+    Patton, A., Politis, D. and White, H. (2009). Correction to it. Econometric Reviews
+    28(4), doi:10.1080/07474930802459016.
     """
     from arch.bootstrap import optimal_block_length
 

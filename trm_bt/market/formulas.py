@@ -84,7 +84,7 @@ def spy_returns(equity: FloatSessions, lookback: int) -> Column:
 
 
 def volume_ratio(volume: FloatSessions, lookback: int) -> Column:
-    r"""Hold the session's volume against its recent mean, known at the close.
+    r"""Divide the session's volume by its recent mean, known at the close.
 
     Parameters
     ----------

@@ -84,6 +84,9 @@ def run(
 ) -> Summary:
     """Train the models of every split, decide out of sample, backtest and report.
 
+    More than one process are new ones, which import the caller's main module: guard a
+    script with ``if __name__ == "__main__"``.
+
     Parameters
     ----------
     bars : str, Path or RunRequest
