@@ -69,11 +69,9 @@ def missing_sentence(source: DataSource, symbol: str) -> str:
     """Return the sentence for a symbol that a source lacks, with what it has."""
     present = ", ".join(source.symbols()[:12]) or "nothing"
     unread = [name for name in source.unread() if not table_suffix(Path(name))]
-    others = f" (files not read: {', '.join(unread[:12])}: save them as CSV)" * bool(
-        unread
-    )
-    where = source.where(symbol)
-    return f"{where}: is needed and missing; there is {present}{others}."
+    if unread:
+        present += f" (files not read: {', '.join(unread[:12])}: save them as CSV)"
+    return f"{source.where(symbol)}: is needed and missing; there is {present}."
 
 
 def cut_span(table: pd.DataFrame, span: slice) -> pd.DataFrame:

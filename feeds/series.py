@@ -1,5 +1,6 @@
 """Series of a source that are no bars: Treasury yields and the put/call ratio."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,6 +22,8 @@ TEN_YEARS: Final = "dgs10"
 _NO_CASH: Final = [*LONG_YIELDS, TEN_YEARS]
 _RANGE: Final = tuple(100 * limit for limit in RATE_RANGE)
 _LARGEST_CHANGE: Final = 100 * LARGEST_RATE_CHANGE
+_PUBLISHED: Final = re.compile(r"dgs\d+(mo)?|d?tb\d+(ms)?|irx|dff|fedfunds|effr|sofr")
+"""Yields whose levels are known; what a broker pays may be any."""
 _LOW_RATES: Final = (
     ("1900-01-01", "1949-12-31"),
     ("2008-09-15", "2016-12-31"),
@@ -84,7 +87,8 @@ def load_cash_yield(source: DataSource) -> pd.Series | None:
         return None
     where = source.where("rates")
     cash = _the_column(yields, [CASH_YIELD], where)
-    _check_unit(cash, f"{where}: '{cash.name}' must be percent a year")
+    if _PUBLISHED.fullmatch(str(cash.name)):
+        _check_unit(cash, f"{where}: '{cash.name}' must be percent a year")
     return cash
 
 

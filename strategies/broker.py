@@ -126,7 +126,7 @@ def value_elsewhere(
 
 def value_in(broker: Broker, feed: Feed) -> float:
     """Return what the broker says that the position in a feed is worth."""
-    if feed not in getattr(broker, "positions", {feed: None}):
+    if isinstance(broker, bt.brokers.BackBroker) and feed not in broker.positions:
         return 0.0  # asking for it would make one
     position, price = broker.getposition(feed), feed.close[0]
     if not position.size:
@@ -177,12 +177,12 @@ def cost_under_way(
     cost, ids = 0.0, {id(feed) for feed in assets}
     for order in chain(broker.submitted, broker.pending):
         is_other = id(order.data) not in ids and order.exectype in _AT_ONCE
-        if is_other and order.isbuy():
+        if is_other and order.isbuy() and len(order.data):
             price = getattr(order.data.lines, line)[0] * (1.0 + gap)
-            size = order.executed.remsize
-            scheme = broker.getcommissioninfo(order.data)
-            cost += scheme.getoperationcost(size, price)
-            cost += scheme.getcommission(size, price)
+            size, scheme = order.executed.remsize, broker.getcommissioninfo(order.data)
+            paid = scheme.getoperationcost(size, price)
+            paid += scheme.getcommission(size, price)
+            cost += 0.0 if math.isnan(paid) else paid  # the feed has no price now
     return cost
 
 
