@@ -240,9 +240,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         self._trm_adds = not _passes_on(type(self), "next")
         self._trm_starts = type(self).nextstart is not bt.Strategy.nextstart
         self._trm.start()
-        self._trm_warn_of_rivals()
+        self._trm_warn_of_another_trader()
 
-    def _trm_warn_of_rivals(self) -> None:
+    def _trm_warn_of_another_trader(self) -> None:
         """Warn where an earlier strategy of ours trades one of these feeds."""
         ours = {id(feed): feed for feed in self._trm.assets}
         for other in self.cerebro.runningstrats:

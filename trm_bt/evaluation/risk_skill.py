@@ -263,16 +263,16 @@ def risk_sentence(skill: RiskSkill) -> str:
     if OURS not in skill.models:
         return f"{said}. TRM implies none: it does not learn to name the winner."
     if skill.best == OURS:
-        rivals = [name for name in skill.models if name != OURS]
-        rival = min(rivals, key=lambda name: skill.models[name].qlike)
+        others = [name for name in skill.models if name != OURS]
+        other = min(others, key=lambda name: skill.models[name].qlike)
     else:
-        rival = skill.best
-    found = skill.models[rival]
+        other = skill.best
+    found = skill.models[other]
     ends = [signed(value, 3) for value in (found.difference, found.low, found.high)]
     is_shown = found.p_value is not None and found.p_value <= LEVEL
     ours = number(skill.models[OURS].qlike, 3)
     return (
         f"{said}. The one that TRM's probabilities imply has {ours}: it differs from "
-        f"{MODELS[rival]} by {ends[0]} (95% interval {ends[1]} to {ends[2]}), "
+        f"{MODELS[other]} by {ends[0]} (95% interval {ends[1]} to {ends[2]}), "
         f"{'more' if is_shown else 'no more'} than chance gives."
     )

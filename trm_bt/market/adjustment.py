@@ -180,10 +180,12 @@ def doubtful_cash(raw: pd.DataFrame) -> pd.DataFrame:
     is_double = (paid > 0) & (gains > 0)
     for session in events.index[is_large | is_double.loc[events.index]]:
         event, base = events.loc[session], before[session]
-        rivals = [paid[session], gains[session]] if is_double[session] else []
+        candidates = [paid[session], gains[session]] if is_double[session] else []
         if is_large[session]:
-            rivals += [base * event["share"] / size for size in (10.0, 100.0)]
-        misses = {cash: abs(event["fall"] - cash / base) for cash in rivals if cash > 0}
+            candidates += [base * event["share"] / size for size in (10.0, 100.0)]
+        misses = {
+            cash: abs(event["fall"] - cash / base) for cash in candidates if cash > 0
+        }
         best = min(misses, key=lambda cash: misses[cash])
         miss = abs(event["fall"] - event["share"])
         if miss - misses[best] > _DECISIVE * noise:
