@@ -33,7 +33,7 @@ _VALUE: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """How the cells of a text file are found.
 
     Parameters
@@ -54,7 +54,7 @@ class Layout:
     tickers: tuple[str, ...] = ()
 
 
-def layout_of(path: Path) -> tuple[Layout, str]:
+def layout_of(path: Path) -> tuple[TableLayout, str]:
     """Read a text file whole, and find its layout by its first lines.
 
     Raises
@@ -101,7 +101,7 @@ def layout_of(path: Path) -> tuple[Layout, str]:
         header[0] = "index" if dates else "date"
     for row in rows[n_skipped : n_skipped + 1]:
         _refuse_longer(path, row, header, separator)
-    return Layout(separator, n_skipped, tuple(header), tickers), text
+    return TableLayout(separator, n_skipped, tuple(header), tickers), text
 
 
 def _rows(lines: Sequence[str]) -> tuple[str, list[list[str]]]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from trm_bt.errors import BarsError
 from trm_bt.feeds.cells import parse_dates, parse_numbers
-from trm_bt.feeds.layout import Layout, layout_of
+from trm_bt.feeds.layout import TableLayout, layout_of
 from trm_bt.feeds.spellings import (
     PRICES,
     date_column,
@@ -250,7 +250,9 @@ def _raw(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
     return frame, layout.tickers
 
 
-def _cells(text: str, layout: Layout, dtype: type[str] | None = None) -> pd.DataFrame:
+def _cells(
+    text: str, layout: TableLayout, dtype: type[str] | None = None
+) -> pd.DataFrame:
     cells = pd.read_csv(
         StringIO(text),
         header=None,

@@ -20,14 +20,14 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{number(value * 100, digits)}%" if value is not None else _DASH
 
 
-def share(value: float | None) -> str:
+def portion(value: float | None) -> str:
     """Return a decimal of 0 or more as a percentage that is 0 for nothing alone.
 
     Nor is it 100 for what is a little less.
 
     Examples
     --------
-    >>> share(0.1234), share(0.0), share(2e-9), share(0.9998), share(None)
+    >>> portion(0.1234), portion(0.0), portion(2e-9), portion(0.9998), portion(None)
     ('12.3%', '0.0%', '< 0.1%', '> 99.9%', '\N{EN DASH}')
     """
     text = percent(value)

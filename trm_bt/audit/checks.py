@@ -219,7 +219,7 @@ class RunningCheck:
             sessions = bars.bars.sessions
             raise ConfigError(
                 f"{self._name}: must work on all bars, {sessions[0].date()} "
-                f"to {sessions[-1].date()}, but raises {one_line(error)}."
+                f"to {sessions[-1].date()}, but raises {error_line(error)}."
             ) from error
         found = self._compare(first, again, bars)
         if found is not None:
@@ -237,7 +237,7 @@ class RunningCheck:
             try:
                 other = self._run(bars)
             except Exception as error:  # the user's own code may raise anything
-                text = one_line(error)
+                text = error_line(error)
                 return Difference(bars.cut, "(error)", "", text, bars.kind)
             self._require_given_bars(other, bars)
             found = self._compare(whole, other, bars)
@@ -363,6 +363,6 @@ def _cuts(
     return pick_cuts(candidates, settings.n_cuts, generator, events)
 
 
-def one_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Return an error's type and message on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -9,7 +9,7 @@ from typing import Final
 
 from trm_bt.audit.api import audit_features, audit_policy
 from trm_bt.audit.cerebro import audit_cerebro
-from trm_bt.audit.checks import AuditResult, AuditSettings, one_line
+from trm_bt.audit.checks import AuditResult, AuditSettings, error_line
 from trm_bt.audit.training import audit_training
 from trm_bt.errors import ConfigError
 from trm_bt.executors import Runner, opened, share
@@ -104,7 +104,7 @@ def load_function(name: str, option: str) -> Callable[..., object]:
     except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{option}: the module '{module_name}' must be importable from {folder}, "
-            f"and raises {one_line(error)}."
+            f"and raises {error_line(error)}."
         ) from error
     function: Callable[..., object] | None = getattr(module, attribute, None)
     if not callable(function):

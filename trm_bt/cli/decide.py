@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trm_bt.cli.decision_text import decision_lines, decision_tables
+from trm_bt.cli.decision_text import decision_tables, report_lines
 from trm_bt.cli.options import DeviceOption, InputOptions, app
 from trm_bt.cli.terminal import Terminal
 
@@ -38,4 +38,4 @@ def decide_command(
         config=None if inputs.config is None else request.config,
         portfolio=held,
     )
-    terminal.show(report, *decision_lines(report), *decision_tables(report))
+    terminal.show(report, *report_lines(report), *decision_tables(report))

@@ -16,7 +16,7 @@ def _figure(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def decision_lines(report: "DecisionReport") -> list[str]:
+def report_lines(report: "DecisionReport") -> list[str]:
     """Return what is held and why, in sentences."""
     if report.abstains_because is not None:
         said = f"{report.session}: cash. {report.abstains_because}"

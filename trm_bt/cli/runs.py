@@ -159,10 +159,10 @@ def compare_command(
             f"Options for a comparison with benchmarks apply to one run, got "
             f"{len(run_folders)}. Give only --out and --force."
         )
-    from trm_bt.runs.side_by_side import PAGE, place_beside, side_by_side
+    from trm_bt.runs.side_by_side import PAGE, place_beside, place_runs_beside
 
     target = out or place_beside(run_folders)
-    content = side_by_side(run_folders, out=target, force=force)
+    content = place_runs_beside(run_folders, out=target, force=force)
     differing = [f"{key}: {' | '.join(it)}" for key, it in content.differing.items()]
     terminal.show(
         content.to_dict(),

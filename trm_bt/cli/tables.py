@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from trm_bt.cli.fitting import fitted
-from trm_bt.figures import count, number, percent, share, signed
+from trm_bt.figures import count, number, percent, portion, signed
 
 if TYPE_CHECKING:
     from trm_bt.audit.checks import AuditResult
@@ -34,7 +34,7 @@ _STRATEGY_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
     "?>volatility": ("volatility_annual", percent),
     ">Sharpe": ("sharpe", number),
     ">drawdown": ("max_drawdown", percent),
-    ">turnover": ("turnover_annual", share),
+    ">turnover": ("turnover_annual", portion),
 }
 """Key in summary.json and its form by heading."""
 _COMPARE_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
@@ -45,7 +45,7 @@ _COMPARE_COLUMNS: Final[Mapping[str, tuple[str, _Form]]] = {
     "?>CAGR": ("cagr", percent),
     "?>volatility": ("volatility_annual", percent),
     ">drawdown": ("max_drawdown", percent),
-    ">turnover": ("turnover_annual", share),
+    ">turnover": ("turnover_annual", portion),
     "?>costs": ("lost_to_costs", percent),
     "?>regret": ("regret", _fine),
     "?>accuracy": ("accuracy", percent),
@@ -112,7 +112,7 @@ def schedule_table(summary: "Summary") -> Table:
     for name, row in summary.schedules.items():
         table.add_row(
             name,
-            share(row.turnover_annual),
+            portion(row.turnover_annual),
             _fine(row.costs_annual),
             count(row.orders),
             count(row.trading_sessions),

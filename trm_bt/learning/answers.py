@@ -135,7 +135,7 @@ class Answers:
             bits = kernel_bits(config, (rows.shape[1], self._n_allocations))
         parts = _VERSION, config.model_dump_json().encode(), bits
         found = hashlib.sha256(b"\n".join(parts))
-        found.update(fingerprint(self._trained).encode())
+        found.update(model_fingerprint(self._trained).encode())
         return found.hexdigest() + _SUFFIX
 
 
@@ -174,7 +174,7 @@ class Kept:
             _write(self._path, b"".join(self._by_row.values()))
 
 
-def fingerprint(model: TrainedModel) -> str:
+def model_fingerprint(model: TrainedModel) -> str:
     """Return the SHA-256 of a model's parameters and of what it takes for usual."""
     found = hashlib.sha256()
     for name, values in sorted(model.parameters.items()):

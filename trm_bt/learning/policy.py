@@ -13,7 +13,7 @@ import torch
 
 from trm_bt.config import Device
 from trm_bt.errors import CheckpointError
-from trm_bt.learning.answers import Answers, fingerprint
+from trm_bt.learning.answers import Answers, model_fingerprint
 from trm_bt.learning.checkpoint import is_checkpoint, load_checkpoint
 from trm_bt.learning.devices import cpu_threads, pick_device
 from trm_bt.learning.records import TrainedModel
@@ -135,7 +135,7 @@ class TRMPolicy:
     @property
     def fingerprints(self) -> list[str]:
         """SHA-256 of each model: of its parameters and of what it takes for usual."""
-        return [fingerprint(model) for models in self.members for model in models]
+        return [model_fingerprint(model) for models in self.members for model in models]
 
     def check_schema(self, schema: FeatureSchema) -> None:
         """Raise `CheckpointError` if features of `schema` cannot be decided on."""

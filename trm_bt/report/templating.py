@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from trm_bt.figures import count, number, percent, share
+from trm_bt.figures import count, number, percent, portion
 from trm_bt.market.feature_table import FEATURES
 from trm_bt.report.colours import AREAS, COMPARED, DARK, LIGHT, LINES
 
@@ -168,7 +168,7 @@ def environment() -> Environment:
     }
     templates.filters |= {
         "percent": percent,
-        "share": share,
+        "portion": portion,
         "in_words": in_words,
         "number": number,
         "exact": exact,

@@ -20,7 +20,7 @@ def place_beside(folders: Sequence[Path]) -> Path:
     return folders[0].absolute().parent / f"side_by_side_{names}"
 
 
-def side_by_side(
+def place_runs_beside(
     folders: Sequence[Path], *, out: Path | None = None, force: bool = False
 ) -> RunsContent:
     """Put runs side by side: settings that differ, figures, crises and equity.

@@ -40,7 +40,7 @@ _TRIALS_AHEAD: Final = 32
 
 
 @dataclass(frozen=True)
-class Trial:
+class SweepTrial:
     """A setting by number, with a seed of its own, on a universe by number."""
 
     setting: int
@@ -48,7 +48,7 @@ class Trial:
     universe: int
 
 
-Folds = Mapping[str, tuple[Fold, Trial]]
+Folds = Mapping[str, tuple[Fold, SweepTrial]]
 """A fold and one of the trials that need it, by the key of its result."""
 
 
@@ -99,7 +99,7 @@ class SweepWork:
             code=code_versions(),
         )
 
-    def laid_out(self, point: Point) -> Iterator[tuple[str, Trial]]:
+    def laid_out(self, point: Point) -> Iterator[tuple[str, SweepTrial]]:
         """Yield the trials of a point by key."""
         config = settings_at(self.request.requests[0].config, point)
         for n_before in range(self.request.n_seeds):
@@ -107,7 +107,7 @@ class SweepWork:
             own = config.model_copy(update={"seed": seed})
             for universe in range(len(self.request.requests)):
                 digest = self._bars_of(universe, own).digest
-                trial = Trial(self._number(point), own, universe)
+                trial = SweepTrial(self._number(point), own, universe)
                 yield key_of(digest, own.to_json()), trial
 
     def try_points(
@@ -131,12 +131,14 @@ class SweepWork:
         self._do_trials({k: t for k, t in trials.items() if k not in failed}, pool)
         return [{key: self._utilities[key] for key in own} for own in by_point]
 
-    def needed(self, trials: Mapping[str, Trial]) -> tuple[Folds, dict[str, Exception]]:
+    def needed(
+        self, trials: Mapping[str, SweepTrial]
+    ) -> tuple[Folds, dict[str, Exception]]:
         """Return the folds of trials, and the error of each trial that cannot have any.
 
         The longest trainings come first.
         """
-        folds: dict[str, tuple[Fold, Trial]] = {}
+        folds: dict[str, tuple[Fold, SweepTrial]] = {}
         refused: dict[str, Exception] = {}
         for key, trial in trials.items():
             try:
@@ -149,7 +151,7 @@ class SweepWork:
         return {key: folds[key] for key in order}, refused
 
     def do_folds(
-        self, trials: Mapping[str, Trial], pool: Executor
+        self, trials: Mapping[str, SweepTrial], pool: Executor
     ) -> dict[str, Exception]:
         """Do the folds that trials lack; return the errors of trials that need others.
 
@@ -218,7 +220,7 @@ class SweepWork:
             self._earned.values(), key=lambda t: (t.setting, t.seed, t.universe)
         )
 
-    def _do_trials(self, trials: Mapping[str, Trial], pool: Executor) -> None:
+    def _do_trials(self, trials: Mapping[str, SweepTrial], pool: Executor) -> None:
         """Do trials whose folds are done."""
         self._name_entries(self._trial_files, trials)
         tasks = (self._task(key, trial, pool) for key, trial in trials.items())
@@ -233,7 +235,7 @@ class SweepWork:
                 self.state.note_trial(done)
                 self._tell(pool)
 
-    def _task(self, key: str, trial: Trial, pool: Executor) -> Task:
+    def _task(self, key: str, trial: SweepTrial, pool: Executor) -> Task:
         """Return the task of a trial, with its folds unless its result is there."""
         decided = []
         if not self._trial_files.path(key).exists():
@@ -244,7 +246,7 @@ class SweepWork:
         given = self._shared_bars(trial, pool), trial.config, decided
         return Task(self._name(trial), finish_trial, given, key)
 
-    def _add(self, key: str, trial: Trial, content: bytes) -> float:
+    def _add(self, key: str, trial: SweepTrial, content: bytes) -> float:
         """Count a trial, keep what it earned, and return its utility."""
         result = read_trial(content, str(self._trial_files.path(key)))
         hashed = self._bars_of(trial.universe, trial.config)
@@ -265,14 +267,14 @@ class SweepWork:
             self._bars[key] = HashedBars.of(*training_universes(wanted))
         return self._bars[key]
 
-    def _shared_bars(self, trial: Trial, pool: Executor) -> HashedBars:
+    def _shared_bars(self, trial: SweepTrial, pool: Executor) -> HashedBars:
         """Return the bars of a trial as tasks get them; a cluster is sent them once."""
         bars = self._bars_of(trial.universe, trial.config)
         if bars.digest not in self._shared:
             self._shared[bars.digest] = share(pool, bars)
         return self._shared[bars.digest]
 
-    def _folds(self, trial: Trial) -> dict[str, Fold]:
+    def _folds(self, trial: SweepTrial) -> dict[str, Fold]:
         return folds_by_key(self._bars_of(trial.universe, trial.config), trial.config)
 
     def _number(self, point: Point) -> int:
@@ -283,11 +285,11 @@ class SweepWork:
             self._points.append(point)
         return self._numbers[name]
 
-    def _name(self, trial: Trial) -> str:
+    def _name(self, trial: SweepTrial) -> str:
         point = describe(self._points[trial.setting])
         return f"{point}, seed {trial.config.seed}, {self._universe(trial)}"
 
-    def _universe(self, trial: Trial) -> str:
+    def _universe(self, trial: SweepTrial) -> str:
         """Return what the bars of a trial are called."""
         return self.request.requests[trial.universe].bars
 

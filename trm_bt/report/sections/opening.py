@@ -7,7 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from trm_bt.evaluation.benchmarks import MATCHED, OURS
-from trm_bt.figures import number, percent, share
+from trm_bt.figures import number, percent, portion
 from trm_bt.market.decisions import IN_SAMPLE
 from trm_bt.report.contents import RunContent
 from trm_bt.report.headline import constant_mix, contrasts, habit, headline, worth
@@ -23,7 +23,7 @@ _TILES: Final = {
     "volatility_annual": ("Annual volatility", percent),
     "sharpe": ("Sharpe ratio", number),
     "max_drawdown": ("Max drawdown", percent),
-    "turnover_annual": ("Annual turnover", share),
+    "turnover_annual": ("Annual turnover", portion),
 }
 """Heading and form of the six figures."""
 _BESIDE: Final = {"sixty_forty": "60/40", MATCHED: "its average mix"}
