@@ -81,14 +81,19 @@ _NO_TABLES: Final = ("members", "readme", "license", "licence", "notes")
 def fold(text: str) -> str:
     """Return a name in lower case, without accents, dots, underscores and stars.
 
+    Nor has it the PX of Bloomberg, or a currency in brackets.
+
     Examples
     --------
     >>> fold(" <Adj. Close*> "), fold("Eröffn."), fold("Zamknięcie")
     ('adj close', 'eroffn', 'zamkniecie')
+    >>> fold("PX_OPEN"), fold("Open (USD)")
+    ('open', 'open')
     """
     plain = unicodedata.normalize("NFKD", text.lower().replace("ł", "l"))
     plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
-    return re.sub(r"[\s._*]+", " ", plain.strip(" <>'\"*")).strip()
+    plain = re.sub(r"[\s._*]+", " ", plain.strip(" <>'\"*")).strip()
+    return re.sub(r"^px |(?<=.) ?[(\[][a-z]{3}[)\]]$", "", plain)
 
 
 def our_names(columns: list[str]) -> list[str]:

@@ -231,6 +231,13 @@ def test_columns_beside_the_prices_are_no_tickers(folder, bars, others):
             assert same(load_bars(folder), bars)
 
 
+@pytest.mark.parametrize("pattern", ["PX_{}", "{} (USD)", "{} [EUR]"])
+def test_a_vendor_and_a_currency_in_names_are_no_tickers(folder, bars, pattern):
+    named = bars.equity.rename(columns=lambda name: pattern.format(name.title()))
+    (folder / "SPY.csv").write_text(text_of(named))
+    assert same(load_bars(folder), bars)
+
+
 def test_a_tail_of_empty_rows_is_left_out(folder, bars):
     dated = bars.equity.set_axis(bars.sessions.strftime("%Y%m%d"))
     (folder / "SPY.csv").write_text(text_of(dated) + ",,,,,\n" * 3)

@@ -54,7 +54,7 @@ DeviceOption = Annotated[
     Device,
     Parameter(
         name="--device",
-        help="Device on which models decide; cuda also trains them there.",
+        help="Device on which models decide; where a command trains, cuda also trains.",
     ),
 ]
 ForceOption = Annotated[
