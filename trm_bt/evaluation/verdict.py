@@ -75,15 +75,20 @@ def lead_text(found: Lead) -> str:
     >>> lead_text(Lead(0.1, 0.05, 0.15, 0.002, 0.02, 0.14))[-35:]
     'detectable with 80% power from 0.14'
     """
-    ends = f"{signed(found.low)} to {signed(found.high)}"
+    lead, low, high = (_told(x) for x in (found.difference, found.low, found.high))
     tested = (
-        f"difference {signed(found.difference)} ({CONFIDENCE:.0%} interval {ends}), "
+        f"difference {lead} ({CONFIDENCE:.0%} interval {low} to {high}), "
         f"{p_text(found.p_value)}, corrected {p_text(found.p_corrected)}"
     )
     if found.detectable is None:
         return tested
     least = number(found.detectable)
     return f"{tested}; detectable with {POWER:.0%} power from {least}"
+
+
+def _told(ratio: float) -> str:
+    """Return a difference with two digits, with three where they would hide its sign."""
+    return signed(ratio, 2 if abs(ratio) >= 0.005 else 3)
 
 
 def _against(

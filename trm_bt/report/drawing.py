@@ -226,10 +226,14 @@ def log_scale(axes: Axes) -> None:
     """Show growth of 1 on a log scale, marked with plain numbers, each once."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    fine = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if high / low < _FINE else (1.0, 2.0, 5.0)
-    axes.yaxis.set_major_locator(
-        MaxNLocator(5) if high / low < _EVEN else LogLocator(subs=fine)
-    )
+    if high / low < _EVEN:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    elif high / low < _FINE:
+        axes.yaxis.set_major_locator(
+            LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0))
+        )
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PLAIN)
     axes.set_ylabel("growth of 1, log scale")

@@ -104,7 +104,7 @@ def best_and_worst(values: Mapping[str, float | None]) -> tuple[str, str]:
 def contrasts(
     strategies: Mapping[str, StrategyFigures], leads: Mapping[str, Lead] | None = None
 ) -> list[Contrast]:
-    """Compare the model with SPY, 60/40 and the best fixed allocation.
+    """Compare the model with SPY, 60/40, its own mix and the best fixed allocation.
 
     Parameters
     ----------
@@ -123,9 +123,11 @@ def contrasts(
     if not {n for n, value in by_sharpe.items() if value is not None} - _NO_ALLOCATION:
         by_sharpe = {name: f.total_return for name, f in strategies.items()}
     best, _ = best_and_worst(by_sharpe)
+    mix = {MATCHED: "its own average mix"} if MATCHED in strategies else {}
     benchmarks = {
         "spy": label("spy"),
         "sixty_forty": label("sixty_forty"),
+        **mix,
         best: f"the best fixed allocation in hindsight ({label(best).lower()})",
     }
     return [

@@ -7,6 +7,7 @@ from typing import Final
 import pandas as pd
 
 from trm_bt.files import write_text_atomically
+from trm_bt.market.bars import PRICE_COLUMNS
 from trm_bt.report.contents import Sheet
 from trm_bt.report.returns import (
     clean_returns,
@@ -91,7 +92,9 @@ def tearsheet_html(
         if n_missing := int(aligned.isna().iloc[1:].sum()):
             missing = _sessions(n_missing)
             notes.append(f"The benchmark has no return on {missing}: counted as 0.")
-        aligned = aligned.fillna(0.0).rename(str(against.name or "Benchmark"))
+        is_named = against.name not in (None, *PRICE_COLUMNS)
+        name = str(against.name) if is_named else "Benchmark"
+        aligned = aligned.fillna(0.0).rename(name)
     sheet = Sheet(title, returns, aligned, notes=tuple(notes))
     return render_sheet(sheet)
 

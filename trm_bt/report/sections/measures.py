@@ -33,8 +33,12 @@ A list of what stays, unlike one of what goes, lets no new row of QuantStats sli
 """
 _OF_EXCESS: Final = "Sharpe|Sortino|Omega|Treynor"
 """Rows that mean something of returns in excess of cash alone."""
-_LEFT_OUT: Final = {"All-time (ann.)", "Risk-Free Rate"}
-"""Rows that repeat another one, CAGR, or say what the page itself says of cash."""
+_LEFT_OUT: Final = {
+    *("All-time (ann.)", "Risk-Free Rate"),
+    *("3Y (ann.)", "5Y (ann.)", "10Y (ann.)"),
+}
+"""Rows that repeat another one, CAGR, or say what the page itself says of cash; and of
+35, 59 and 119 months, which are not what their names say."""
 _RELATIVE: Final = (
     *("R^2", "Information Ratio"),
     *("Beta", "Alpha", "Correlation", "Treynor Ratio"),

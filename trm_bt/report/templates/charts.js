@@ -21,6 +21,7 @@
     number: value => value.toFixed(2),
     whole: value => Number.isInteger(value) ? String(value) : "",
   };
+  const DAY = 86400, YEAR = 365.25 * DAY;
   const ink = name => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
   const faint = colour => `${colour}cc`;
 
@@ -69,7 +70,7 @@
   function marks(_, __, low, high) {
     const found = [];
     if (high / low > 3) {
-      const digits = high / low > 30 ? [1, 2, 5] : [1, 1.5, 2, 3, 5, 7];
+      const digits = high / low > 30 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 7];
       for (let ten = 10 ** Math.floor(Math.log10(low)); ten <= high; ten *= 10) {
         for (const digit of digits) found.push(ten * digit);
       }
@@ -101,13 +102,22 @@
     return { series: series.reverse(), columns: sums.reverse() };
   }
 
+  /* Years, months, or days with the year below where it begins; in the order of ISO 8601. */
+  const dates = (_, splits, __, ___, apart) => splits.map((second, at) => {
+    const [day, before] = [second, splits[at - 1] ?? -Infinity].map(one =>
+      Number.isFinite(one) ? new Date(one * 1000).toISOString() : "");
+    if (apart >= 28 * DAY) return day.slice(0, apart >= 364 * DAY ? 4 : 7);
+    const year = day.slice(0, 4);
+    return day.slice(5, 10) + (before.startsWith(year) ? "" : "\n" + year);
+  });
+
   function options(chart, width, series) {
     const soft = ink("soft"), grid = { stroke: ink("line"), width: 1 };
     const axis = { stroke: soft, grid, ticks: grid, font: "12px system-ui, sans-serif" };
     const isWide = width > 700;
-    const across = { ...axis, size: 44 };
+    const across = { ...axis, size: 48, space: 72, values: dates };
     const upright = { ...axis, size: chart.classes && isWide ? 150 : 58 };
-    if (chart.format === "whole") upright.incrs = [1, 2, 5, 10, 20, 50];
+    if (chart.format === "whole") Object.assign(upright, { incrs: [1, 2, 5, 10, 20, 50], space: 15 });
     if (chart.classes) {
       upright.splits = () => chart.classes.map((_, at) => at);
       upright.values = () => chart.classes.map((name, at) => isWide ? name : String(at));
@@ -144,6 +154,9 @@
 
   /* The span that all charts show, whichever of them was enlarged. */
   const drawn = new Map(), whole = [seconds[0], seconds[seconds.length - 1]];
+  const choice = document.createElement("select");
+  const around = ([first, last]) =>
+    [Math.max(first - 90 * DAY, whole[0]), Math.min(last + 90 * DAY, whole[1])];
   let span = whole, isFollowing = false;
   function zoom(first, last) {
     span = [Math.max(first, whole[0]), Math.min(last, whole[1])];
@@ -154,6 +167,8 @@
       const [from, to] = button.span();
       button.node.setAttribute("aria-pressed", from === span[0] && to === span[1]);
     }
+    const shown = bands.findIndex(band => around(band).every((end, at) => end === span[at]));
+    choice.value = shown < 0 ? "" : shown;
   }
   function follow(plot, scale) {
     if (scale !== "x" || isFollowing || !drawn.size) return;
@@ -161,7 +176,6 @@
     if (min !== span[0] || max !== span[1]) queueMicrotask(() => zoom(min, max));
   }
 
-  const YEAR = 365.25 * 86400, DAY = 86400;
   const buttons = [["All", null], ["10 years", 10], ["5 years", 5], ["3 years", 3], ["1 year", 1]]
     .filter(([, years]) => years === null || whole[1] - whole[0] > years * YEAR)
     .map(([words, years]) => {
@@ -175,13 +189,11 @@
   const ranges = document.querySelector(".ranges");
   ranges.append(...buttons.map(button => button.node));
   if (bands.length) {
-    const choice = document.createElement("select");
     choice.setAttribute("aria-label", "Show one crisis");
     choice.append(new Option("Choose a crisis\u2026", ""), ...bands.map(([, , title], at) => new Option(title, at)));
     choice.addEventListener("change", () => {
       const band = bands[choice.value];
-      if (band) zoom(band[0] - 90 * DAY, band[1] + 90 * DAY);
-      else zoom(...whole);
+      zoom(...(band ? around(band) : whole));
     });
     ranges.append(choice);
   }
