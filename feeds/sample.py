@@ -82,8 +82,8 @@ _OLDER: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "the bond market's calendar",
             "18 years of maturity, because such a bond moves as much as the later one "
             "where both are known, 1990 to 2000",
-            "in the whole sample, 90 sessions before 1990 without a yield earn the accrued "
-            "coupon only",
+            "in the whole sample, 90 sessions before 1990 without a yield earn the "
+            "accrued coupon only",
         ),
     ),
     "volatility": (

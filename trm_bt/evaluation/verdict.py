@@ -87,7 +87,7 @@ def lead_text(found: Lead) -> str:
 
 
 def _told(ratio: float) -> str:
-    """Return a difference with two digits, with three where they would hide its sign."""
+    """Return a difference with two digits, or three where they would hide its sign."""
     return signed(ratio, 2 if abs(ratio) >= 0.005 else 3)
 
 
