@@ -91,6 +91,18 @@ def months_stamped_at_start(bars):
     return close(bars).resample("MS").last().reindex(bars.sessions, method="ffill")
 
 
+def next_close_stamped_at_16(bars):
+    return close(bars).shift(-1).pipe(stamped, hours=16)
+
+
+def mondays_stamped_on_sunday(bars):
+    return close(bars)[bars.sessions.day_of_week == 0].pipe(stamped, days=-1)
+
+
+def stamped(values, **later):
+    return values.set_axis(values.index + pd.Timedelta(**later))
+
+
 def rank_in_sample(bars):
     return close(bars).rank(pct=True)
 
@@ -195,6 +207,8 @@ FEATURE_LEAKS = (
     joined_by_position,
     weeks_stamped_at_start,
     months_stamped_at_start,
+    next_close_stamped_at_16,
+    mondays_stamped_on_sunday,
     rank_in_sample,
     drawdown_to_come,
     over_last_value,
@@ -276,6 +290,11 @@ CLEAN_FEATURES = {
     "truths with holes": lambda bars: (returns(bars) > 0).reindex(
         pd.bdate_range(bars.sessions[0], bars.sessions[-1])
     ),
+    "stamped at 16:00": lambda bars: (
+        close(bars).rolling(5).mean().pipe(stamped, hours=16)
+    ),
+    "weeks stamped on Sunday": lambda bars: close(bars).resample("W").last(),
+    "filled on every day": lambda bars: close(bars).asfreq("D").ffill(),
     "fast convolution": by_convolution,
     "trailing first component": trailing_first_component,
 }

@@ -146,9 +146,51 @@ def test_labels_that_say_they_are_known_too_early_are_caught(bars):
         known_on[50:] -= 1
         return labels.assign(known_on=bars.sessions[known_on])
 
-    found = audit_labels(hasty, bars, n_ahead=6).difference
-    assert found.column == "(row)"
-    assert (found.whole, found.other) == ("present", "absent")
+    def hasty_at_16(bars):
+        known_on = hasty(bars)["known_on"] + pd.Timedelta(hours=16)
+        return labels_of(bars).assign(known_on=known_on)
+
+    for leak in (hasty, hasty_at_16):
+        found = audit_labels(leak, bars, n_ahead=6).difference
+        assert found.column == "(row)"
+        assert (found.whole, found.other) == ("present", "absent")
+
+
+@pytest.mark.parametrize(
+    ("known_on", "start", "message"),
+    [
+        (["2024-01-09", pd.NaT], "2024-01-12", "known_on: .* one is missing"),
+        (["2024-01-09"], pd.NaT, "validation_start: .* one is missing"),
+        (
+            pd.DatetimeIndex(["2024-01-09"], tz="UTC"),
+            "2024-01-12",
+            "but they are .*UTC",
+        ),
+        (["soon"], "2024-01-12", "known_on: must hold dates, but .*soon"),
+    ],
+)
+def test_a_split_of_unclear_dates_is_refused(known_on, start, message):
+    with pytest.raises(ConfigError, match=message):
+        audit_split(known_on, start)
+
+
+def test_a_label_known_later_on_the_first_day_of_validation_is_known_too_late():
+    assert audit_split(["2024-01-10"], "2024-01-10 16:00").difference is not None
+    assert audit_split(["2024-01-10 16:00"], "2024-01-11").difference is None
+
+
+@pytest.mark.parametrize(
+    "settings", [{"n_cuts": 0}, {"seed": -1}, {"rtol": np.nan}, {"rtol": -1.0}]
+)
+def test_settings_that_would_look_at_nothing_are_refused(settings):
+    with pytest.raises(ConfigError, match=r"must be from|needs 1 cut"):
+        AuditSettings(**settings)
+
+
+def test_a_training_is_frozen_on_sessions_of_the_bars(bars):
+    for freezes in (bars.sessions[:0], bars.sessions[-1:]):
+        with pytest.raises(ConfigError, match="must be sessions of the bars, and not"):
+            audit_training(lambda bars, freeze: {"x": 1}, bars, freezes=freezes)
 
 
 @pytest.mark.parametrize("name", TRADE_LEAKS)

@@ -13,7 +13,7 @@ import pandas as pd
 from trm_bt.audit.cerebro import audit_cerebro as audit_cerebro
 from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, run_check
 from trm_bt.audit.counterfactual import Counterfactual
-from trm_bt.audit.differences import DatedTable, table_by_session
+from trm_bt.audit.differences import DatedTable, dates_of, table_by_session
 from trm_bt.audit.training import audit_split as audit_split
 from trm_bt.audit.training import audit_training as audit_training
 from trm_bt.errors import LookAheadError
@@ -106,14 +106,15 @@ def audit_labels(
     def evaluate(given: Counterfactual) -> Evaluation:
         values = table_by_session(function(given.bars), "labels").values
         sessions = given.bars.sessions
-        n_without = len(sessions) - 1 - int(sessions.get_indexer(values.index[-1:])[0])
+        n_labelled = int(sessions.searchsorted(values.index[-1], side="right"))
+        n_without = len(sessions) - n_labelled
         if n_without != n_ahead:
             raise LookAheadError(
                 f"Labels must be absent on the last {n_ahead} sessions, whose outcome "
                 f"is not known, but are absent on {n_without} where the bars end on "
                 f"{sessions[-1].date()}."
             )
-        table = DatedTable(values, pd.DatetimeIndex(values["known_on"]))
+        table = DatedTable(values, dates_of(values["known_on"], "labels: known_on"))
         return _from_first_value(table, values)
 
     return run_check("labels", evaluate, bars, settings or AuditSettings())

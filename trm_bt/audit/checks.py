@@ -64,6 +64,15 @@ class AuditSettings:
     rtol: float = DEFAULT_RTOL
     progress: Progress | None = None
 
+    def __post_init__(self) -> None:
+        if not (self.n_cuts is None or self.n_cuts >= 1) or self.seed < 0:
+            raise ConfigError(
+                "The audit needs 1 cut or more, and a seed of 0 or more, got "
+                f"{self.n_cuts} and {self.seed}."
+            )
+        if not 0.0 <= self.rtol < 1.0:
+            raise ConfigError(f"The tolerance must be from 0 to 1, got {self.rtol}.")
+
 
 @dataclass(frozen=True)
 class AuditResult:
@@ -162,7 +171,7 @@ def run_check(
         If the evaluation fails on all bars, gives another result for the same bars a
         second time, or the same one for bars with another past.
     """
-    check = RunningCheck(name, evaluate, settings)
+    check = RunningCheck(name, evaluate, bars.sessions, settings)
     try:
         whole = check.whole(whole_bars(bars))
     except LookAheadError as error:
@@ -191,8 +200,15 @@ def run_check(
 class RunningCheck:
     """A check under way: its runs, its comparisons, and the clock."""
 
-    def __init__(self, name: str, evaluate: Evaluate, settings: AuditSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        evaluate: Evaluate,
+        sessions: pd.DatetimeIndex,
+        settings: AuditSettings,
+    ) -> None:
         self._name, self._evaluate, self._settings = name, evaluate, settings
+        self._sessions = sessions
         self._started = time.perf_counter()
         self._n_runs = self._n_values = 0
         self._largest = 0.0
@@ -264,7 +280,9 @@ class RunningCheck:
                 return
             # however much is tolerated elsewhere, any change here is one
             rtol = min(self._settings.rtol, DEFAULT_RTOL)
-            if any(seen.difference for seen in _agreements(whole, other, bars, rtol)):
+            if any(
+                one.difference for one in self._agreements(whole, other, bars, rtol)
+            ):
                 return
         raise ConfigError(
             f"{self._name}: does not depend on the bars: with other prices on the same "
@@ -301,10 +319,35 @@ class RunningCheck:
         self, whole: Evaluation, other: Evaluation, bars: Counterfactual
     ) -> Difference | None:
         """Count what all tables hold; return the difference that is known first."""
-        seen = list(_agreements(whole, other, bars, self._settings.rtol))
+        seen = list(self._agreements(whole, other, bars, self._settings.rtol))
         self._n_values += sum(agreement.n_values for agreement in seen)
         self._largest = max(self._largest, *[one.largest for one in seen], 0.0)
         return earliest(one.difference for one in seen if one.difference is not None)
+
+    def _agreements(
+        self, whole: Evaluation, other: Evaluation, bars: Counterfactual, rtol: float
+    ) -> Iterator[Agreement]:
+        """Compare table by table what both evaluations must know.
+
+        A row of a Sunday may know no more than the Friday before, where it is there.
+        """
+        for name in whole.tables | other.tables:
+            pair = whole.tables.get(name, _NOTHING), other.tables.get(name, _NOTHING)
+            is_at_open = any(table.is_at_open for table in pair)
+            last = until = bars.opened if is_at_open else bars.cut
+            later = self._sessions[self._sessions > last]
+            if len(later) and not is_at_open:
+                until = later[0] - pd.Timedelta(days=1)
+            ours, theirs = (table.between(other.shown_from, until) for table in pair)
+            ours, theirs = ours.sharing(last, theirs), theirs.sharing(last, ours)
+            seen = compare_tables(ours, theirs, rtol)
+            found = seen.difference
+            if found is not None:
+                column = found.column
+                if len(whole.tables) != 1:
+                    column = f"{name}: {column}"
+                found = replace(found, column=column, counterfactual=bars.kind)
+            yield replace(seen, difference=found)
 
     def _require_given_bars(self, other: Evaluation, bars: Counterfactual) -> None:
         last = bars.bars.sessions[-1]
@@ -315,25 +358,6 @@ class RunningCheck:
                     f"they end on {last.date()} gives a result of "
                     f"{table.known_on.max().date()}."
                 )
-
-
-def _agreements(
-    whole: Evaluation, other: Evaluation, bars: Counterfactual, rtol: float
-) -> Iterator[Agreement]:
-    """Compare table by table what both evaluations must know."""
-    for name in whole.tables | other.tables:
-        pair = whole.tables.get(name, _NOTHING), other.tables.get(name, _NOTHING)
-        is_at_open = any(table.is_at_open for table in pair)
-        last = bars.opened if is_at_open else bars.cut
-        ours, theirs = (table.between(other.shown_from, last) for table in pair)
-        seen = compare_tables(ours, theirs, rtol)
-        found = seen.difference
-        if found is not None:
-            column = found.column
-            if len(whole.tables) != 1:
-                column = f"{name}: {column}"
-            found = replace(found, column=column, counterfactual=bars.kind)
-        yield replace(seen, difference=found)
 
 
 def _cuts(
@@ -358,8 +382,8 @@ def _cuts(
         is_sparse = table.known_on.nunique() < len(sessions) / 2
         events = events.union(table.known_on.unique() if is_sparse else table.events())
     # A row may depend on the session it came with, or the one it was made before.
-    places = sessions.get_indexer(events.intersection(sessions))
-    events = sessions[np.unique(np.r_[places, np.maximum(places - 1, 0)].astype(int))]
+    places = sessions.searchsorted(events, side="right") - 1
+    events = sessions[np.unique(np.maximum(np.r_[places, places - 1], 0))]
     return pick_cuts(candidates, settings.n_cuts, generator, events)
 
 

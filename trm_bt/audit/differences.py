@@ -43,6 +43,16 @@ class DatedTable:
         is_in = np.asarray(self.known_on <= last)
         if first is not None:
             is_in &= np.asarray(self.known_on >= first)
+        return self._picked(is_in)
+
+    def sharing(self, last: pd.Timestamp, other: "DatedTable") -> "DatedTable":
+        """Return the table without rows after `last` that another table lacks."""
+        is_in = np.asarray(self.known_on <= last)
+        if is_in.all():
+            return self
+        return self._picked(is_in | self.values.index.isin(other.values.index))
+
+    def _picked(self, is_in: np.ndarray) -> "DatedTable":
         return replace(self, values=self.values[is_in], known_on=self.known_on[is_in])
 
     def events(self) -> pd.DatetimeIndex:
@@ -59,7 +69,8 @@ def table_by_session(values: object, name: str) -> DatedTable:
     Parameters
     ----------
     values : DataFrame or Series
-        By session: an index of tz-naive dates, each once, in any order.
+        By session: an index of tz-naive dates, each once, in any order. A time of day
+        says nothing.
     name : str
         Name of the values in errors.
 
@@ -88,7 +99,25 @@ def table_by_session(values: object, name: str) -> DatedTable:
         twice = values.columns[values.columns.duplicated()][0]
         raise ConfigError(f"{name}: columns must be unique, '{twice}' is repeated.")
     ordered = values.sort_index()
-    return DatedTable(ordered, pd.DatetimeIndex(ordered.index))
+    return DatedTable(ordered, pd.DatetimeIndex(ordered.index).normalize())
+
+
+def dates_of(values: object, name: str) -> pd.DatetimeIndex:
+    """Return dates without their time of day, shape (n_dates,).
+
+    Raises
+    ------
+    ConfigError
+        If one is missing, has a time zone, or is no date.
+    """
+    try:
+        dates = pd.DatetimeIndex(values)  # type: ignore[arg-type] # whatever was given
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name}: must hold dates, but {error}.") from error
+    if dates.tz is not None or dates.hasnans:
+        kind = "one is missing" if dates.hasnans else f"they are {dates.dtype}"
+        raise ConfigError(f"{name}: must hold tz-naive dates, but {kind}.")
+    return dates.normalize()
 
 
 @dataclass(frozen=True)

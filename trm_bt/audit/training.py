@@ -9,7 +9,7 @@ import pandas as pd
 
 from trm_bt.audit.checks import AuditResult, AuditSettings, Evaluation, RunningCheck
 from trm_bt.audit.counterfactual import Counterfactual, counterfactuals_at, whole_bars
-from trm_bt.audit.differences import DatedTable, Difference
+from trm_bt.audit.differences import DatedTable, Difference, dates_of
 from trm_bt.errors import ConfigError, LookAheadError
 from trm_bt.market.bars import Bars
 
@@ -97,9 +97,13 @@ def audit_counterfactual_training(
         tables = {name: _table(flat, given.cut) for name, flat in _flat("", learned)}
         return Evaluation(tables)
 
-    check = RunningCheck("training", evaluate, settings)
+    check = RunningCheck("training", evaluate, bars.sessions, settings)
     generator = np.random.default_rng(settings.seed)
-    freezes = freezes_of(bars) if freezes is None else freezes
+    freezes = freezes_of(bars) if freezes is None else dates_of(freezes, "freezes")
+    if not len(freezes) or not freezes.isin(bars.sessions[:-1]).all():
+        raise ConfigError(
+            "freezes: must be sessions of the bars, and not the last one."
+        )
     detail = f"retrained, frozen on {', '.join(str(f.date()) for f in freezes)}"
     for n_seen, freeze in enumerate(freezes):
         check.report(n_seen, len(freezes))
@@ -136,6 +140,11 @@ def audit_split(
         Of the check "split"; its difference names the first training row whose label
         was not known when validation began, and so overlaps a validation label.
 
+    Raises
+    ------
+    ConfigError
+        If a date is missing or has a time zone.
+
     Examples
     --------
     >>> known_on = pd.DatetimeIndex(["2024-01-09", "2024-01-10", "2024-01-11"])
@@ -144,14 +153,16 @@ def audit_split(
     >>> print(audit_split(known_on, pd.Timestamp("2024-01-10")).difference)
     2024-01-10 known_on: known by 2024-01-10 against validation starts 2024-01-10
     """
-    late = known_on[known_on >= validation_start]
+    known_on = dates_of(known_on, "known_on")
+    (start,) = dates_of([validation_start], "validation_start")
+    late = known_on[known_on >= start]
     found = None
     if len(late):
         found = Difference(
             late.min(),
             "known_on",
             f"known by {late.min().date()}",
-            f"validation starts {validation_start.date()}",
+            f"validation starts {start.date()}",
         )
     detail = f"{len(late)} of {len(known_on)} training labels are known too late"
     return AuditResult("split", detail, n_values=len(known_on), difference=found)
