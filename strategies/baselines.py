@@ -1,8 +1,12 @@
 """Fixed mixes of equity, bond and cash, as benchmarks."""
 
 import math
+from collections.abc import Mapping
+
+import pandas as pd
 
 from trm_bt.errors import ConfigError
+from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
 
 
@@ -13,7 +17,7 @@ class FixedMix(RebalancingStrategy):
 
     Params
     ------
-    weights : tuple of 3 floats
+    weights : tuple of 3 floats, or mapping or Series by equity, bond and cash
         Weights of equity, bond and cash, summing to 1.
 
     Raises
@@ -26,9 +30,12 @@ class FixedMix(RebalancingStrategy):
 
     def _trm_prepare(self) -> None:
         super()._trm_prepare()
+        given = self.p.weights
         try:
-            weights = [float(weight) for weight in self.p.weights]
-        except (TypeError, ValueError):
+            if isinstance(given, Mapping | pd.Series):  # by label, in any order
+                given = [given[asset] for asset in (*ASSETS, "cash")]
+            weights = [float(weight) for weight in given]
+        except (KeyError, TypeError, ValueError):
             weights = []
         is_sound = len(weights) == 3 and min(weights) >= 0
         if not is_sound or not math.isclose(sum(weights), 1.0, abs_tol=1e-9):

@@ -18,7 +18,9 @@ from typing import ClassVar
 
 import backtrader as bt
 import pandas as pd
+from pydantic import ValidationError
 
+from trm_bt.config import StrategyConfig, explain
 from trm_bt.errors import ConfigError, SetupWarning
 from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.calendars import check_daily
@@ -39,6 +41,7 @@ class _Prepared(bt.strategy.MetaStrategy):
         _obj, args, kwargs = super().dopreinit(_obj, *args, **kwargs)
         if kwargs and type(_obj).__init__ is bt.Strategy.__init__:
             _refuse_unknown(type(_obj), next(iter(kwargs)))
+        _obj._trm_check_params()
         _obj._trm_prepare()
         return _obj, args, kwargs
 
@@ -98,9 +101,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         with different times of day, or feeds that are not live stand on different
         sessions or lack a value.
     ConfigError
-        If `target_weights` returns invalid weights, the broker's
-        commission scheme has leverage, a multiplier or a margin, or `state` is another
-        kind of file.
+        If a param is out of range, `target_weights` returns invalid weights, the
+        broker's commission scheme has leverage, a multiplier or a margin, or `state` is
+        another kind of file.
     CheckpointError
         If `state` was written by other models, or for other feeds.
 
@@ -124,6 +127,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         ("state", None),
     )
     _trm_roles: ClassVar[tuple[str, ...]] = ASSETS
+    _trm_bounded: ClassVar[tuple[str, ...]] = (
+        *("rebalance_band", "min_trade_value", "max_gap"),
+    )
     _trm: Execution
     _orderspending: list[bt.Order]
 
@@ -208,6 +214,15 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         feeds = self._trm_feeds()
         check_daily(feeds)
         self._trm = Execution(self, feeds, self._trm_needs(feeds))
+
+    def _trm_check_params(self) -> None:
+        try:
+            StrategyConfig(
+                **{name: getattr(self.p, name) for name in self._trm_bounded}
+            )
+        except ValidationError as error:
+            reason = explain(StrategyConfig, error)
+            raise ConfigError(f"{type(self).__name__}: {reason}") from error
 
     def _trm_feeds(self) -> dict[str, Feed]:
         """Return the feeds by role, those of the assets first."""

@@ -1,5 +1,7 @@
 """A strategy that trades a table of target weights."""
 
+from bisect import bisect_right
+
 import numpy as np
 import pandas as pd
 
@@ -8,6 +10,8 @@ from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.rebalancing import RebalancingStrategy
 
 _ROUND_OFF = 1e-9
+_SINGLE = 1e-6
+"""Rounding of three shares in single precision."""
 
 
 class ScheduledWeights(RebalancingStrategy):
@@ -16,15 +20,16 @@ class ScheduledWeights(RebalancingStrategy):
     Params
     ------
     weights : DataFrame of shape (n_sessions, 3)
-        Columns equity, bond and cash by session; each row is at least 0 and sums to 1.
-        On a session without a row the weights decided before are kept.
+        Columns equity, bond and cash by tz-naive date; each row is at least 0 and sums
+        to 1. A row of a day without a session, such as a month's last Saturday, is in
+        force from the next session; on one without a row the weights are kept.
     rebalance_band, max_gap, decide_from
         As in `RebalancingStrategy`.
 
     Raises
     ------
     ConfigError
-        If there is no table, or a row of it is no long-only portfolio.
+        If there is no table, or a row of it has no date or is no long-only portfolio.
     """
 
     params = (("weights", None),)
@@ -32,15 +37,20 @@ class ScheduledWeights(RebalancingStrategy):
     def _trm_prepare(self) -> None:
         super()._trm_prepare()
         weights = check_weights(self.p.weights)
+        weights = weights.sort_index()
         # Backtrader's date numbers are proleptic ordinals
-        ordinals = [session.toordinal() for session in weights.index]
-        pairs = weights[list(ASSETS)].itertuples(index=False, name=None)
-        self._trm_schedule = dict(zip(ordinals, pairs, strict=True))
+        self._trm_days = [day.toordinal() for day in weights.index]
+        self._trm_pairs = weights[list(ASSETS)].to_numpy(np.float64).tolist()
 
     def target_weights(self) -> tuple[float, float] | None:
-        """Return the row of this session, None where there is none."""
-        pair = self._trm_schedule.get(int(self._trm.session))
-        return None if pair is None else (float(pair[0]), float(pair[1]))
+        """Return the newest row since the session before, None where there is none."""
+        session, dates = int(self._trm.session), self._trm.assets[0].datetime
+        before = int(dates[-1]) if len(dates) > 1 else session - 1
+        at = bisect_right(self._trm_days, session) - 1
+        if at < 0 or self._trm_days[at] <= before:
+            return None
+        equity, bond = self._trm_pairs[at]
+        return equity, bond
 
 
 def check_weights(weights: pd.DataFrame) -> pd.DataFrame:
@@ -56,6 +66,11 @@ def check_weights(weights: pd.DataFrame) -> pd.DataFrame:
     ConfigError
         If it is no such table, or a row has a weight below 0 or does not sum to 1.
 
+    Returns
+    -------
+    DataFrame of shape (n_sessions, 3)
+        The table, without times of day.
+
     Examples
     --------
     >>> table = pd.DataFrame(
@@ -69,17 +84,29 @@ def check_weights(weights: pd.DataFrame) -> pd.DataFrame:
 got [0.6, 0.5, 0.0].
     """
     columns = [*ASSETS, "cash"]
-    if isinstance(weights, pd.DataFrame) and weights.index.has_duplicates:
-        twice = weights.index[weights.index.duplicated()][0]
-        raise ConfigError(f"`weights` must have one row per session, {twice} has two.")
     if not isinstance(weights, pd.DataFrame) or not {*columns} <= {*weights.columns}:
         got = list(weights) if isinstance(weights, pd.DataFrame) else type(weights)
         raise ConfigError(
             f"`weights` must be a DataFrame with the columns {columns}, got {got}."
         )
-    values = weights[columns].to_numpy(np.float64)
+    index = weights.index
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is not None or index.hasnans:
+        raise ConfigError(
+            "`weights` must be indexed by tz-naive dates, each row by one, got "
+            f"{index.dtype}{' with a hole' if index.hasnans else ''}."
+        )
+    weights = weights.set_axis(index.normalize())
+    if weights.empty:
+        raise ConfigError("`weights` must have a row, got none.")
+    if weights.index.has_duplicates:
+        twice = weights.index[weights.index.duplicated()][0]
+        raise ConfigError(f"`weights` must have one row per session, {twice} has two.")
+    try:
+        values = weights[columns].to_numpy(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"`weights` must be numbers, but {error}.") from error
     is_right = (values >= -_ROUND_OFF).all(axis=1)
-    is_right &= np.abs(values.sum(axis=1) - 1.0) <= _ROUND_OFF
+    is_right &= np.abs(values.sum(axis=1) - 1.0) <= _SINGLE
     if not is_right.all():
         row = int(is_right.argmin())
         raise ConfigError(

@@ -6,10 +6,9 @@ from typing import Final
 
 import backtrader as bt
 import pandas as pd
-from pydantic import ValidationError
 
-from trm_bt.config import StrategyConfig, explain
-from trm_bt.errors import BarsError, ConfigError, UniverseWarning
+from trm_bt.config import StrategyConfig
+from trm_bt.errors import BarsError, UniverseWarning
 from trm_bt.feeds._typing import Feed
 from trm_bt.feeds.inputs import needed_inputs
 from trm_bt.feeds.roles import feeds_by_name, known_role, line_to_add
@@ -86,6 +85,10 @@ class TRMAllocator(RebalancingStrategy):
         ("volatility", None),
     )
     _trm_roles = (*ASSETS, "volatility")
+    # a schedule may be more than a name, and is checked where it is read
+    _trm_bounded = tuple(
+        name for name in StrategyConfig.model_fields if name != "schedule"
+    )
     _trm_weighed: Decision | None
     _trm_wanted: tuple[float, float] | None
     _trm_averaging: Averaging
@@ -148,7 +151,6 @@ class TRMAllocator(RebalancingStrategy):
         )
 
     def _trm_prepare(self) -> None:
-        self._trm_check_params()
         self._trm_loaded = policy = given_or_loaded_policy(self.p)
         super()._trm_prepare()
         self._trm_warn_of_another_universe()
@@ -178,15 +180,6 @@ class TRMAllocator(RebalancingStrategy):
         inputs = needed_inputs(self._trm_loaded.schema)
         needs = {**dict.fromkeys(inputs, ("close",)), **super()._trm_needs(feeds)}
         return needs | {"equity": ("open", "close", "volume")}
-
-    def _trm_check_params(self) -> None:
-        # a schedule may be more than a name, and is checked where it is read
-        names = [name for name in StrategyConfig.model_fields if name != "schedule"]
-        try:
-            StrategyConfig(**{name: getattr(self.p, name) for name in names})
-        except ValidationError as error:
-            reason = explain(StrategyConfig, error)
-            raise ConfigError(f"TRMAllocator: {reason}") from error
 
     def _trm_warn_of_another_universe(self) -> None:
         """Warn if the caller names other funds than those that were evaluated."""

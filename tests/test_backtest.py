@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,12 +13,13 @@ from tests.fakes import FakePolicy
 from tests.simulation import simulate
 from trm_bt.backtest import run_backtest
 from trm_bt.config import BacktestConfig
-from trm_bt.errors import BarsError, TRMError
+from trm_bt.errors import BarsError, ConfigError, TRMError
 from trm_bt.feeds import load_bars
 from trm_bt.market.bars import Bars
 from trm_bt.strategies.baselines import FixedMix
 from trm_bt.strategies.decision_table import DECISION_COLUMNS
 from trm_bt.strategies.ledger import ORDER_COLUMNS
+from trm_bt.strategies.rebalancing import RebalancingStrategy
 from trm_bt.strategies.trm_allocator import TRMAllocator
 
 MIXES = [(1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.2, 0.5, 0.3), (0.0, 0.0, 1.0)]
@@ -121,6 +123,63 @@ def test_earlier_history_changes_nothing(bars):
     assert policy.schema.n_lookback == 60
     pd.testing.assert_series_equal(whole.equity, cut.equity, check_exact=True)
     pd.testing.assert_frame_equal(whole.decisions, cut.decisions, check_exact=True)
+
+
+class Trend:
+    """All equity above its average of 100 sessions, else all bonds."""
+
+    def __init__(self):
+        self.average = bt.ind.SMA(self.data.close, period=100)
+
+    def target_weights(self):
+        is_above = self.data.close[0] > self.average[0]
+        return (1.0, 0.0) if is_above else (0.0, 1.0)
+
+
+def test_a_subclass_has_the_history_and_the_feeds_of_any_strategy(bars):
+    first = bars.sessions[200]
+    kinds = [
+        type("Trending", (Trend, base), {}) for base in (FixedMix, RebalancingStrategy)
+    ]
+    ours, theirs = (run_backtest(bars, kind, decide_from=first) for kind in kinds)
+    assert ours.equity.index[0] == first
+    assert ours.n_completed > 0
+    pd.testing.assert_series_equal(ours.equity, theirs.equity, check_exact=True)
+
+
+def test_the_first_session_may_have_a_time_of_day(bars):
+    first = bars.sessions[200]
+    for strategy in (FixedMix, type("Half", (FixedMix,), {})):
+        later = run_backtest(bars, strategy, decide_from=first + pd.Timedelta(hours=16))
+        assert later.equity.index[0] == first
+    for wrong in ("garbage", 20050601):
+        with pytest.raises(ConfigError, match="`decide_from` must be a date"):
+            run_backtest(bars, FixedMix, decide_from=wrong)
+
+
+def test_weights_with_labels_are_read_by_them(bars):
+    by_name = {"cash": 0.6, "bond": 0.4, "equity": 0.0}
+    plain = run_backtest(bars, FixedMix, params={"weights": (0.0, 0.4, 0.6)})
+    for given in (by_name, pd.Series(by_name)):
+        found = run_backtest(bars, FixedMix, params={"weights": given})
+        pd.testing.assert_series_equal(found.equity, plain.equity, check_exact=True)
+    with pytest.raises(ConfigError, match="must be shares of equity, bond and cash"):
+        run_backtest(bars, FixedMix, params={"weights": {"SPY": 0.6, "TLT": 0.4}})
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"rebalance_band": 5},
+        {"rebalance_band": -1.0},
+        {"min_trade_value": float("nan")},
+        {"min_trade_value": float("inf")},
+        {"max_gap": 1.5},
+    ],
+)
+def test_a_param_that_would_stop_all_trading_is_refused(bars, params):
+    with pytest.raises(ConfigError, match=f"FixedMix: `{next(iter(params))}`"):
+        run_backtest(bars, FixedMix, params=params)
 
 
 def test_without_history_the_allocator_waits_in_cash(bars):

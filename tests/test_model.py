@@ -487,3 +487,16 @@ def test_cuda_decides_as_the_processor_where_the_margin_is_clear():
     is_clear = top[:, 0] - top[:, 1] > 1e-3
 
     assert torch.equal(here.argmax(1)[is_clear], there.argmax(1)[is_clear])
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_of_the_caller_changes_nothing(default):
+    expected = TinyRecursiveModel().state_dict()
+    torch.set_default_dtype(default)
+    try:
+        found = TinyRecursiveModel().state_dict()
+        assert torch.get_default_dtype() == default
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, value in expected.items():
+        assert torch.equal(found[name], value)

@@ -27,7 +27,7 @@ from trm_bt.report import build, pages, show, tearsheet
 from trm_bt.report.colours import LIGHT
 from trm_bt.report.contents import Sheet
 from trm_bt.report.return_charts import growth_chart
-from trm_bt.report.returns import find_benchmark, find_returns
+from trm_bt.report.returns import find_benchmark, find_returns, with_base
 from trm_bt.report.sections.measures import measures
 from trm_bt.report.templating import percent, safe_name
 from trm_bt.strategies.baselines import FixedMix
@@ -402,6 +402,24 @@ def test_a_benchmark_named_as_a_column_of_prices_is_called_a_benchmark(tmp_path)
     for name, shown in (("close", "Benchmark"), (None, "Benchmark"), ("QQQ", "QQQ")):
         page = tearsheet(ours, tmp_path / "page.html", benchmark=theirs.rename(name))
         assert f'<th scope="col">{shown}</th>' in page.read_text()
+
+
+@pytest.mark.parametrize("as_prices", [True, False])
+def test_a_benchmark_of_other_days_earns_what_it_earned_between_them(
+    tmp_path, as_prices
+):
+    ours = random_returns(80)
+    days = pd.date_range(ours.index[0] - pd.Timedelta(days=5), ours.index[-1])
+    turns = np.arange(len(days))
+    prices = pd.Series(0.02 * np.exp(0.003 * turns) * (1 + turns % 3), days)
+    given = prices.astype(object) if as_prices else prices.pct_change().iloc[1:]
+    page = tearsheet(ours, tmp_path / "page.html", benchmark=given).read_text()
+    base = prices[with_base(ours).index[0]]
+    row = re.search(r"Cumulative Return</th>(.*?)</tr>", page).group(1)
+    shown = re.findall(r"<td>(.*?)</td>", row)[1].replace(",", "")
+    shown = shown.replace("\N{MINUS SIGN}", "-")
+    total = 100 * (prices[ours.index[-1]] / base - 1)
+    assert float(shown.rstrip("%")) == pytest.approx(total, abs=0.006)
 
 
 def test_no_row_is_of_another_span_than_its_name_says(tmp_path):

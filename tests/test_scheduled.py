@@ -34,6 +34,43 @@ def test_a_session_without_a_row_keeps_the_weights_before(bars):
     assert_simulated(result, bars, kept[["equity", "bond"]], config)
 
 
+def test_a_row_between_sessions_is_in_force_from_the_next_one(bars):
+    month_ends = pd.date_range(bars.sessions[0], bars.sessions[-1], freq="ME")
+    weights = random_weights(month_ends, 4)
+    places = bars.sessions.searchsorted(month_ends)
+    assert not month_ends.isin(bars.sessions).all()
+    moved = weights.set_axis(bars.sessions[places])
+    given, wanted = (
+        run_backtest(bars, ScheduledWeights, params={"weights": table}).equity
+        for table in (weights.set_axis(month_ends + pd.Timedelta(hours=16)), moved)
+    )
+    pd.testing.assert_series_equal(given, wanted, check_exact=True)
+
+
+def test_shares_in_single_precision_are_shares(bars):
+    weights = random_weights(bars.sessions, 5).astype(np.float32)
+    assert len(run_backtest(bars, ScheduledWeights, params={"weights": weights}).equity)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.iloc[:0], "must have a row"),
+        (lambda table: table.tz_localize("UTC"), "tz-naive dates"),
+        (lambda table: table.reset_index(drop=True), "tz-naive dates"),
+        (lambda table: table.astype(object).assign(bond="x"), "numbers"),
+        (
+            lambda table: pd.concat([table, table.shift(freq=pd.Timedelta(hours=16))]),
+            "one row per session",
+        ),
+    ],
+)
+def test_a_table_without_clear_dates_and_numbers_is_refused(bars, change, message):
+    table = change(random_weights(bars.sessions, 6))
+    with pytest.raises(ConfigError, match=message):
+        run_backtest(bars, ScheduledWeights, params={"weights": table})
+
+
 def test_a_schedule_starts_where_it_is_told(bars):
     weights = random_weights(bars.sessions, 5)
     first = bars.sessions[150]

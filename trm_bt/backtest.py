@@ -10,7 +10,7 @@ import pandas as pd
 
 from trm_bt.config import BacktestConfig
 from trm_bt.errors import TRMError
-from trm_bt.feeds.backtrader import add_bars
+from trm_bt.feeds.backtrader import add_bars, first_day
 from trm_bt.market.bars import ROLES, Bars
 from trm_bt.market.features import describe_provenance
 from trm_bt.strategies.baselines import FixedMix
@@ -110,7 +110,7 @@ def run_backtest(
     cerebro.broker.addcommissioninfo(
         FractionalShares(commission=config.cost_bps / 10_000.0)
     )
-    is_given = issubclass(strategy, _WITH_GIVEN_WEIGHTS)
+    is_given = strategy in _WITH_GIVEN_WEIGHTS
     roles = ("equity", "bond", "cash_rate") if is_given else ROLES
     add_bars(cerebro, needed, roles=roles)
     cerebro.addstrategy(strategy, decide_from=decide_from, **params)
@@ -125,14 +125,18 @@ def _needed_bars(
     params: StrategyParams,
     decide_from: pd.Timestamp | str | None,
 ) -> Bars:
-    """Leave out the sessions that nothing looks back on: they only take time."""
+    """Leave out the sessions that nothing looks back on: they only take time.
+
+    A subclass may look back as far as it likes.
+    """
     if decide_from is None:
         return bars
-    ahead = bars.between(decide_from)
-    if issubclass(strategy, _WITH_GIVEN_WEIGHTS):
+    first = first_day("decide_from", decide_from)
+    ahead = bars.between(pd.Timestamp.fromordinal(first))
+    if strategy in _WITH_GIVEN_WEIGHTS:
         return ahead
     policy = params.get("policy")
-    if policy is None:
+    if policy is None or strategy is not TRMAllocator:
         return bars
     n_before = len(bars.sessions) - len(ahead.sessions) - policy.schema.n_lookback + 1
     return bars.between(bars.sessions[max(n_before, 0)])

@@ -36,6 +36,24 @@ def full_precision() -> Iterator[None]:
 
 
 @contextmanager
+def single_precision() -> Iterator[None]:
+    """Make new tensors float32 inside the block, whatever the caller's default is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def gradients() -> Iterator[None]:
+    """Record gradients inside the block, even where the caller has turned that off."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
+
+
+@contextmanager
 def cpu_threads(n_threads: int) -> Iterator[None]:
     """Make torch use `n_threads` inside the block, and as many as before after it.
 

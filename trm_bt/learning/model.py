@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from trm_bt.config import ModelConfig
 from trm_bt.learning import nets
 from trm_bt.learning.blocks import BLOCK_ROWS, cut, in_blocks
+from trm_bt.learning.devices import single_precision
 from trm_bt.learning.nets import Cycle, Dropout, DualNets, PaperNet, States, Weights
 from trm_bt.market.allocations import ALLOCATION_NAMES
 from trm_bt.market.features import FEATURE_NAMES
@@ -114,7 +115,7 @@ class TinyRecursiveModel(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config or ModelConfig()
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), single_precision():
             torch.default_generator.manual_seed(seed)
             self.embedding = nn.Linear(n_features, self.config.hidden_dim)
             self.nets: DualNets | PaperNet = (

@@ -16,7 +16,13 @@ from torch import Tensor
 from trm_bt.config import TRMConfig
 from trm_bt.errors import TRMError
 from trm_bt.learning.dataset import Samples, split_chronologically
-from trm_bt.learning.devices import cpu_threads, full_precision, pick_device
+from trm_bt.learning.devices import (
+    cpu_threads,
+    full_precision,
+    gradients,
+    pick_device,
+    single_precision,
+)
 from trm_bt.learning.fit import TrainingState
 from trm_bt.learning.losses import Losses, three_part_loss
 from trm_bt.learning.memory import check_memory
@@ -94,7 +100,12 @@ def train(
     old, new = split_chronologically(samples, config.training.validation_fraction)
     old = joined(old)
     mark = "" if unfinished is None else fingerprint(samples, config, name)
-    with cpu_threads(config.training.num_threads), full_precision():
+    with (
+        cpu_threads(config.training.num_threads),
+        full_precision(),
+        single_precision(),
+        gradients(),
+    ):
         training = TrainingRun(name, old, new, config, progress)
         if unfinished is not None:
             load_state(unfinished, training.state, mark)

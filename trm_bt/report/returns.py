@@ -15,7 +15,7 @@ _MISSING: Final = (
 )
 
 
-_PRICE: Final = 0.5
+_PRICE: Final = 0.005
 """Median above which a benchmark that is always above 0 holds prices, not returns."""
 
 
@@ -89,10 +89,9 @@ def find_benchmark(given: pd.Series | str | None, source: object) -> pd.Series |
     if isinstance(given, str):
         return _of_prices(_feed_closes(given, source))
     if isinstance(given, pd.Series):
-        known = given.dropna()
-        is_numeric = pd.api.types.is_numeric_dtype(known)
-        are_prices = is_numeric and bool((known > 0).all() and known.median() > _PRICE)
-        return _of_prices(given) if are_prices else given
+        known = pd.to_numeric(given.dropna(), errors="coerce")
+        are_prices = bool((known > 0).all() and known.median() > _PRICE)
+        return _of_prices(known) if are_prices else given
     if given is not None:
         raise RunError(
             "`benchmark` must be a Series of daily returns or prices, or the name of a "
@@ -108,8 +107,31 @@ def find_benchmark(given: pd.Series | str | None, source: object) -> pd.Series |
 
 
 def _of_prices(prices: pd.Series) -> pd.Series:
-    moves: pd.Series = prices.pct_change(fill_method=None).iloc[1:]
+    moves: pd.Series = prices.dropna().pct_change(fill_method=None).iloc[1:]
     return moves
+
+
+def on_sessions(returns: pd.Series, sessions: pd.DatetimeIndex) -> pd.Series:
+    """Return what was earned from session to session, whatever days lie between.
+
+    Parameters
+    ----------
+    returns : Series of shape (n_days,)
+        Simple daily returns in order.
+    sessions : DatetimeIndex of shape (n_sessions + 1,)
+        The base, and the sessions after it.
+
+    Returns
+    -------
+    Series of shape (n_sessions + 1,)
+        NaN at the base, and on sessions without a return since the session before.
+    """
+    place = sessions.searchsorted(pd.DatetimeIndex(returns.index))
+    is_inside = (place > 0) & (place < len(sessions))
+    kept, days = returns[is_inside], sessions[place[is_inside]]
+    if not days.has_duplicates:
+        return kept.set_axis(days).reindex(sessions)
+    return ((1.0 + kept).groupby(days).prod() - 1.0).reindex(sessions)
 
 
 def _feed_closes(symbol: str, source: object) -> pd.Series:

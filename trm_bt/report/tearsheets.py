@@ -14,6 +14,7 @@ from trm_bt.report.returns import (
     find_benchmark,
     find_flows,
     find_returns,
+    on_sessions,
     with_base,
 )
 from trm_bt.report.sections.calendar import calendar
@@ -88,11 +89,12 @@ def tearsheet_html(
     aligned = None
     against = find_benchmark(benchmark, strategy_or_returns)
     if against is not None:
-        aligned = clean_returns(against, "benchmark").reindex(returns.index)
+        sessions = pd.DatetimeIndex(returns.index)
+        aligned = on_sessions(clean_returns(against, "benchmark"), sessions)
         if n_missing := int(aligned.isna().iloc[1:].sum()):
             missing = _sessions(n_missing)
             notes.append(f"The benchmark has no return on {missing}: counted as 0.")
-        is_named = against.name not in (None, *PRICE_COLUMNS)
+        is_named = against.name not in (None, returns.name, *PRICE_COLUMNS)
         name = str(against.name) if is_named else "Benchmark"
         aligned = aligned.fillna(0.0).rename(name)
     sheet = Sheet(title, returns, aligned, notes=tuple(notes))
