@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import get_args
 
@@ -23,13 +24,13 @@ __all__ = ["load_bars"]
 def load_bars(
     source: str | Path,
     *,
-    start: str | None = None,
-    end: str | None = None,
-    observed: Sequence[str] = (),
+    start: str | date | None = None,
+    end: str | date | None = None,
+    observed: str | Sequence[str] = (),
     long_bond: LongBond = "fund",
     history: History = "none",
     inputs: str | Sequence[str] = "all",
-    accept: Sequence[str] = (),
+    accept: str | Sequence[str] = (),
     strict: bool = False,
 ) -> Bars:
     """Load validated bars from the embedded sample, a store or a folder of files.
@@ -39,10 +40,10 @@ def load_bars(
     source : str or Path
         "sample"; "yahoo", the store that ``trm-bt fetch`` fills; or a folder, which is
         such a store or has one CSV or parquet file for each symbol.
-    start, end : str, optional
-        First and last date, inclusive, as YYYY-MM-DD. The sample begins in 1990, or in
-        1962 if `start` is earlier.
-    observed : sequence of {"members", "put_call"}
+    start, end : str or date, optional
+        First and last date, inclusive, text as YYYY-MM-DD. The sample begins in 1990,
+        or in 1962 if `start` is earlier.
+    observed : str or sequence of {"members", "put_call"}
         Optional inputs that must be observed; the span is shortened until they are.
     long_bond : {"fund", "yields", "none"}
         Substitute before TLT's first session: the returns of VUSTX if available, a par
@@ -55,10 +56,11 @@ def load_bars(
         "all" available optional inputs; "core" for equity, bond and volatility only,
         with proxies for the rest; or "members", "put_call" and symbols of members by
         name. The cash rate is not affected.
-    accept : sequence of str
+    accept : str or sequence of str
         Rules that are overruled, as RULE or RULE:SYMBOL; the provenance says so.
     strict : bool
-        Whether warnings refuse the bars too, unless they are accepted.
+        Whether findings that warn refuse the bars too, unless they are accepted; what
+        is merely not used is said as before.
 
     Returns
     -------
@@ -76,7 +78,9 @@ def load_bars(
         If a date is invalid, or the source is missing or breaks a rule; the sentence
         names the place.
     """
+    start, end = (str(x)[:10] if isinstance(x, date) else x for x in (start, end))
     check_span(start, end)
+    observed, accept = ((x,) if isinstance(x, str) else x for x in (observed, accept))
     judgement = judge_by(accept, is_strict=strict)
     _check_choice("long_bond", long_bond, get_args(LongBond))
     _check_choice("history", history, get_args(History))

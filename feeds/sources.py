@@ -220,12 +220,12 @@ def _spelled(symbol: str) -> str:
     return symbol if symbol in ("rates", "putcall") else symbol.upper()
 
 
-def check_span(start: str | None, end: str | None) -> None:
+def check_span(start: object, end: object) -> None:
     """Raise `BarsError` unless both are dates as YYYY-MM-DD, where given."""
     for name, value in (("start", start), ("end", end)):
         if value is None:
             continue
         try:
-            iso_date(value)
+            iso_date(str(value))
         except ValueError as error:
             raise BarsError(f"`{name}` {error}.") from error

@@ -38,6 +38,8 @@ CALM_CLASS: Final = int(ALLOCATION_WEIGHTS[:, 0].argmax())
 ROUGH_CLASS: Final = int(ALLOCATION_WEIGHTS[:, 0].argmin())
 """The allocation with the least, of the eight."""
 _NONE: Final = -1
+_FEWEST: Final = 20
+"""Returns without which no regimes are fitted."""
 
 
 def weights_of_classes(
@@ -200,6 +202,8 @@ def hmm_regime(
     classes = np.full(len(known_by), _NONE, dtype=np.int64)
     for known_on, is_decided in _blocks(known_by):
         n_known = int(sessions.searchsorted(known_on, side="right"))
+        if n_known < _FEWEST:
+            continue
         model = _fit_regimes(returns[:n_known])
         rows = sessions.get_indexer(known_by.index[is_decided])
         filtered = filtered_states(

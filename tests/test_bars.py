@@ -117,3 +117,16 @@ def _changed_digests(bars):
         values = getattr(bars, role).copy()
         values.iloc[-1] *= 1 + 1e-15
         yield replace(bars, **{role: values}).sha256()
+
+
+def test_equity_needs_its_volume(bars):
+    with pytest.raises(BarsError, match="equity: column 'volume' is missing, got"):
+        replace(bars, equity=bars.equity[["open", "high", "low", "close"]])
+
+
+@pytest.mark.parametrize(
+    "start", ["garbage", 20160601, pd.Timestamp("2005-01-03", tz="UTC")]
+)
+def test_bars_are_cut_at_dates(bars, start):
+    with pytest.raises(BarsError, match="Bars are cut at tz-naive dates, got"):
+        bars.between(start)

@@ -176,6 +176,54 @@ def test_the_last_of_a_repeated_option_counts():
     assert json.loads(out)["seed"] == 6
 
 
+@pytest.mark.parametrize("number", ["1.5", "0x10", "1_000", "1e3", "\u0663"])
+def test_what_is_no_whole_number_is_not_rounded_to_one(number):
+    code, out, error = invoke("config", "--seed", number)
+    assert (code, out) == (2, "")
+    assert "--seed: must be a whole number, got" in error
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ("validate", "--bars", "nosuch", "--bars", "sample"),
+        ("audit", "--features", "my:leak", "--features", "my:sound"),
+    ],
+)
+def test_what_is_to_be_checked_is_given_once(tokens):
+    code, out, error = invoke(*tokens)
+    assert (code, out) == (2, "")
+    assert f"Parameter {tokens[1]} specified multiple times" in error
+
+
+@pytest.mark.parametrize(
+    "option", [("--inputs", "members"), ("--device", "cpu"), ("--bars", "b")]
+)
+def test_an_audit_of_functions_ignores_no_option(option):
+    tokens = ("audit", "--bars", "sample", "--features", "my:own")
+    code, _, error = invoke(*tokens, *option)
+    assert code == 2
+    assert f"`{option[0]}" in error
+    assert "is for this set-up, not your own functions" in error
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "wide"])
+def test_a_width_of_no_column_ends_nothing(columns):
+    surroundings = {**os.environ, "COLUMNS": columns}
+    done = in_a_process("labels", "--help", env=surroundings, timeout=60)
+    assert done.returncode == 0
+    assert "--allocations" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX closes the stream")
+def test_a_closed_stream_is_no_bug():
+    command = '"$0" -c "from trm_bt.cli import main; main()" config >&-'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_is_printed(flag):
     code, out, error = invoke(flag)

@@ -1,5 +1,6 @@
 """Bars of a folder: splice, calendar, optional inputs, every kind of bad file."""
 
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -299,3 +300,24 @@ def test_an_empty_span_is_refused(folder):
         BarsError, match="have no session between 2050-01-01 and the end"
     ):
         load_bars(folder, start="2050-01-01")
+
+
+@pytest.mark.parametrize(
+    "kind", [date.fromisoformat, pd.Timestamp, datetime.fromisoformat]
+)
+def test_dates_may_be_dates(kind):
+    span = {"start": "2005-01-03", "end": "2005-06-30"}
+    given = load_bars("sample", **{name: kind(day) for name, day in span.items()})
+    assert given.sha256() == load_bars("sample", **span).sha256()
+
+
+def test_a_number_is_no_date():
+    with pytest.raises(BarsError, match="`start` must be a date as YYYY-MM-DD"):
+        load_bars("sample", start=20050103)
+
+
+def test_one_input_may_be_given_alone():
+    with pytest.raises(BarsError, match="no observed 'members'"):
+        load_bars("sample", observed="members")
+    with pytest.raises(BarsError, match="got 'wicked'"):
+        load_bars("sample", accept="wicked")

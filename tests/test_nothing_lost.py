@@ -13,6 +13,7 @@ from tests.command_line import SMALL, in_a_process, invoke, write_folder, write_
 from tests.conftest import make_bars
 from trm_bt.cli.options import app
 from trm_bt.evaluation.trials import LOG_NAME
+from trm_bt.files import staged_folder
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +234,49 @@ def test_a_page_says_of_every_command_what_it_may_delete():
         name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])
     ]
     assert sorted(named) == sorted(name for name in app if not name.startswith("-"))
+
+
+@pytest.mark.parametrize(
+    ("command", "marker", "other"),
+    [
+        ("sample", "equity.csv", "run.json"),
+        ("labels", "labels.csv", "run.json"),
+        ("backtest", "equity.parquet", "checkpoints/model/checkpoint.json"),
+    ],
+)
+def test_force_does_not_replace_a_result_of_another_kind(
+    tmp_path, command, marker, other
+):
+    out = tmp_path / "run"
+    with staged_folder(out) as folder:
+        for name in (marker, other):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("hours of training")
+    before = contents(out)
+    options = ("--checkpoint", out) if command == "backtest" else ()
+    code, _, error = invoke(command, *options, "--out", out, "--force")
+    assert code == 2
+    assert "or a result of the same kind, but holds" in error
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("command", ["sample", "labels", "train"])
+def test_nothing_is_written_into_a_checkpoint(tmp_path, command):
+    with staged_folder(tmp_path / "model") as folder:
+        (folder / "checkpoint.json").write_text("{}")
+    before = contents(tmp_path)
+    out = tmp_path / "model/inner/out"
+    code, _, error = invoke(command, "--out", out, "--end", "1991-12-31")
+    assert code == 2
+    assert f"must not be in the checkpoint {tmp_path / 'model'}" in error
+    assert contents(tmp_path) == before
+
+
+def test_a_home_folder_that_the_shell_left_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, _, _ = invoke("sample", "--out=~/sample", "--end", "1990-06-30")
+    assert code == 0
+    assert (tmp_path / "home/sample/equity.csv").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]

@@ -29,7 +29,7 @@ from trm_bt.fields import (
 )
 from trm_bt.files import write_text_atomically
 from trm_bt.reading import TEXT_BYTES, read_json
-from trm_bt.text import key_path, shown
+from trm_bt.text import key_path, reason_of, shown
 
 
 class BarsConfig(Settings):
@@ -357,7 +357,9 @@ class TRMConfig(Settings):
         try:
             text = read_json(path, TEXT_BYTES)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: cannot be read as JSON: {error}.") from error
+            raise ConfigError(
+                f"{path}: cannot be read as JSON: {reason_of(error)}."
+            ) from error
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

@@ -21,6 +21,8 @@ from trm_bt.reading import RECORD_BYTES, read_json
 from trm_bt.text import reason_of
 
 MANIFEST: Final = "manifest.json"
+DESCRIPTION_FILE: Final = "checkpoint.json"
+"""What tells a folder as a checkpoint, which holds no other file."""
 WORK_LOCK: Final = ".lock"
 """In a work folder, the file that its writer locks."""
 _WORK_FORM: Final = r"\.[a-z0-9_]{8}\.draft"
@@ -148,7 +150,8 @@ def check_target(target: Path) -> None:
     ------
     RunError
         If it has no name of its own, is a symbolic link, has one that leads nowhere
-        above it, or stands below a file or a folder that is not writable.
+        above it, or stands in a checkpoint, or below a file or a folder that is not
+        writable.
     """
     if target.name in ("", "..") or len(os.fsencode(target.name)) > _LONGEST_NAME:
         raise RunError(
@@ -159,6 +162,12 @@ def check_target(target: Path) -> None:
         raise RunError(
             f"{target}: must not be a symbolic link. Give the folder itself."
         )
+    for parent in target.absolute().parents:
+        if (parent / DESCRIPTION_FILE).is_file():
+            raise RunError(
+                f"{target}: must not be in the checkpoint {parent}, which another file "
+                "would damage. Choose another --out."
+            )
     try:
         above = target.absolute().parent
         while not os.path.lexists(above):
@@ -174,7 +183,9 @@ def check_target(target: Path) -> None:
             )
 
 
-def check_replaceable(target: Path, *, force: bool, marker: str | None = None) -> None:
+def check_replaceable(
+    target: Path, *, force: bool, marker: str | None = None, without: str | None = None
+) -> None:
     """Refuse a target that could not be written, or that holds what must not be lost.
 
     Raises
@@ -182,7 +193,8 @@ def check_replaceable(target: Path, *, force: bool, marker: str | None = None) -
     RunError
         As `check_target` does; if `target` holds anything that this package did not
         write, with the name of the first; if it holds something, but not the file
-        `marker`, which tells a result of this kind; or if `force` is false.
+        `marker`, which tells a result of this kind, or beside it `without`, which tells
+        another kind; or if `force` is false.
     """
     check_target(target)
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
@@ -203,6 +215,11 @@ def check_replaceable(target: Path, *, force: bool, marker: str | None = None) -
         raise RunError(
             f"{target}: must be a new folder or one that holds {marker}, but is "
             "neither. Choose another --out."
+        )
+    if without is not None and (target / without).exists():
+        raise RunError(
+            f"{target}: must be a new folder or a result of the same kind, but holds "
+            f"{without}, which tells another. Choose another --out."
         )
     if not force:
         raise RunError(

@@ -6,6 +6,7 @@ package, 130 interrupted by Ctrl-C.
 
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import traceback
 import warnings
 from importlib.metadata import version
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Final, NoReturn
 
 from cyclopts import CycloptsError
@@ -37,6 +39,8 @@ _BAD_INPUT: Final = 2
 _BUG: Final = 70
 _INTERRUPTED: Final = 130
 _LONGEST_PATH: Final = 255
+_HOME: Final = re.compile(r"^(--[a-z-]+=)?~(?=/|$)")
+_FEWEST_COLUMNS: Final = 20
 _TRAINED: Final = "Run the same command again: trained models are kept."
 _RESUMING: Final = {
     "run": _TRAINED,
@@ -51,6 +55,7 @@ def main() -> None:
     """Run the command line and turn errors into one sentence and an exit code."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
+    _mend_surroundings()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a locale may lack a character
             stream.reconfigure(errors="backslashreplace")
@@ -91,6 +96,8 @@ def main() -> None:
 def _how_to_resume(tokens: list[str]) -> str:
     """Say how to resume a command that was interrupted."""
     command = tokens[0] if tokens else ""
+    if command == "train" and "--self-check" in tokens:
+        return "Run it again."
     if command == "train" and "--resume" not in tokens:
         return "Run it again with --resume."
     return _RESUMING.get(command, "No partial result was left: run it again.")
@@ -110,12 +117,31 @@ def _run(tokens: list[str]) -> None:
     for number, token in enumerate(tokens, 1):
         if not _is_text(token):
             raise ConfigError(f"Argument {number} must be text, got {shown(token)}.")
+    tokens = [_HOME.sub(_expanded, token) for token in tokens]
     command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     bound.apply_defaults()
     for options in bound.arguments.values():
         if isinstance(options, Terminal):
             options.start_logging()
     command(*bound.args, **bound.kwargs)
+
+
+def _mend_surroundings() -> None:
+    """Go on where the caller has closed a stream, or set a width of no column.
+
+    Help of a few columns is never done.
+    """
+    if sys.stdout is None or sys.stderr is None:
+        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - stays
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    width = os.environ.get("COLUMNS", "")
+    if width and not (width.isdecimal() and int(width) >= _FEWEST_COLUMNS):
+        del os.environ["COLUMNS"]
+
+
+def _expanded(home: re.Match[str]) -> str:
+    """Return a home folder that the shell left as it was, as in --out=~/run."""
+    return f"{home[1] or ''}{Path.home()}"
 
 
 def _show_warning(

@@ -41,11 +41,11 @@ def sample(
     from trm_bt.feeds import load_bars
     from trm_bt.files import staged_folder
     from trm_bt.manifest import check_replaceable
-    from trm_bt.runfolder.records import BarsRecord
+    from trm_bt.runfolder.records import RUN, BarsRecord
 
     bars = load_bars("sample", start=span.start, end=span.end)
     if out is not None:
-        check_replaceable(out, marker="equity.csv", force=force)
+        check_replaceable(out, marker="equity.csv", without=RUN, force=force)
         with staged_folder(out) as folder:
             for role, values in bars.by_role().items():
                 values.to_csv(folder / f"{role}.csv")

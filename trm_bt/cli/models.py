@@ -13,6 +13,7 @@ from trm_bt.cli.options import (
     CrisesOptions,
     DeviceOption,
     ForceOption,
+    Once,
     OutputOptions,
     TrainingOptions,
     WorkerOptions,
@@ -194,13 +195,13 @@ class AuditOptions:
 
     checkpoint: Path | None = None
     """Audit the decisions and trades of this checkpoint too."""
-    features: str | None = None
+    features: Annotated[str | None, Once] = None
     """Audit module:function, from Bars to features."""
-    policy: str | None = None
+    policy: Annotated[str | None, Once] = None
     """Audit module:function, from Bars to decisions."""
-    training: str | None = None
+    training: Annotated[str | None, Once] = None
     """Audit module:function, from Bars and a freeze to a model."""
-    cerebro: str | None = None
+    cerebro: Annotated[str | None, Once] = None
     """Audit module:function, from Bars to a Cerebro."""
     cuts: str = "200"
     """Number of sessions to cut after, or 'all'; training has two freezes instead."""
@@ -238,8 +239,15 @@ def audit_command(
     from trm_bt.runs.request import requested_bars
 
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
-    if functions and audit.checkpoint is not None:
-        raise ConfigError("`--checkpoint` is for this set-up, not your own functions.")
+    of_set_up = {
+        "--checkpoint": audit.checkpoint is not None,
+        "--inputs": bool(inputs.inputs),
+        "--device": device != "auto",
+        "--bars, more than once,": len(inputs.bars) > 1,
+    }
+    found = [name for name, is_given in of_set_up.items() if is_given]
+    if functions and found:
+        raise ConfigError(f"`{found[0]}` is for this set-up, not your own functions.")
     request, runner = inputs.request(), workers.workers(1)
     with terminal.progress() as progress:
         settings = AuditSettings(n_cuts, config.seed, audit.rtol, progress)

@@ -4,19 +4,22 @@ A class of options is flattened into the signature of every command that takes i
 text below a field is its help.
 """
 
+import re
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 from cyclopts.validators import Number
 
 from trm_bt.config import CrisisSet, Device, TRMConfig
 from trm_bt.executors import ExecutorName, Workers
 from trm_bt.fields import MAX_SEED
+from trm_bt.text import shown
 
 if TYPE_CHECKING:
     from trm_bt.quality.findings import Judgement
@@ -47,9 +50,23 @@ def show_completion(
     print(app.generate_completion(shell=shell))
 
 
-NotNegative = Annotated[int, Parameter(validator=Number(gte=0, lte=1_000_000))]
-Positive = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
-Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=MAX_SEED))]
+def whole_number(_: object, tokens: Sequence[Token]) -> int:
+    """Return a whole number; 1.5 is none, and is not rounded to one."""
+    text = tokens[0].value
+    if not re.fullmatch("[+-]?[0-9]+", text, re.ASCII):
+        raise ValueError(f"must be a whole number, got {shown(text)}")
+    return int(text)
+
+
+def _between(least: int, most: int) -> Parameter:
+    return Parameter(converter=whole_number, validator=Number(gte=least, lte=most))
+
+
+NotNegative = Annotated[int, _between(0, 1_000_000)]
+Positive = Annotated[int, _between(1, 1_000_000)]
+Seed = Annotated[int, _between(0, MAX_SEED)]
+Once = Parameter(allow_repeating=False)
+"""For what a second value would hide, such as bars that are to be checked."""
 DeviceOption = Annotated[
     Device,
     Parameter(
@@ -77,7 +94,7 @@ class SpanOptions:
 class BarsOptions(SpanOptions):
     """Which bars."""
 
-    bars: str = "sample"
+    bars: Annotated[str, Once] = "sample"
     """'sample', 'yahoo', or a folder of bars."""
     accept: tuple[str, ...] = ()
     """Override a rule of `trm-bt validate`, as RULE or RULE:SYMBOL; may be repeated."""

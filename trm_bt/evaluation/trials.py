@@ -229,13 +229,13 @@ def _read_trial(file: Path) -> Trial:
             raise ValueError(f"must be named {trial.file_name}")
         return trial
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error)
+        reason = "it says nothing of one" if isinstance(error, KeyError) else str(error)
         if isinstance(error, ValidationError):
             reason = error.errors()[0]["msg"]
         raise RunError(
             f"{file}: must hold a trial of this version, but cannot be read: "
-            f"{reason}. Remove it, and make that run again or count it by "
-            "--earlier-trials."
+            f"{reason}. Give a folder of trials alone; or move the file away, and make "
+            "that run again or count it by --earlier-trials."
         ) from error
 
 

@@ -23,7 +23,6 @@ from trm_bt.learning.memory import n_parameters
 from trm_bt.learning.model import TinyRecursiveModel
 from trm_bt.learning.records import TrainedModel
 from trm_bt.learning.sealed import (
-    DESCRIPTION_FILE,
     EXTRAS,
     MAX_BYTES,
     WEIGHTS_FILE,
@@ -34,7 +33,7 @@ from trm_bt.learning.sealed import (
     manifest_of,
     parse,
 )
-from trm_bt.manifest import MANIFEST, check_replaceable
+from trm_bt.manifest import DESCRIPTION_FILE, MANIFEST, check_replaceable
 from trm_bt.text import reason_of, shorten, shown
 
 MANIFEST_FILE: Final = MANIFEST

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from trm_bt.errors import CheckpointError
-from trm_bt.manifest import MANIFEST
+from trm_bt.manifest import DESCRIPTION_FILE, MANIFEST
 from trm_bt.reading import read_bytes
 from trm_bt.text import key_path, reason_of, shorten
 
@@ -23,7 +23,6 @@ FORMAT_VERSION: Final = 2
 """Version of the layout that this package writes, and the only one that it reads."""
 
 WEIGHTS_FILE: Final = "model.safetensors"
-DESCRIPTION_FILE: Final = "checkpoint.json"
 EXTRAS: Final = ("MODEL_CARD.md", "history.json", "training.png")
 """Files for people, which a checkpoint may have; the model does not depend on them."""
 MAX_BYTES: Final[Mapping[str, int]] = {
@@ -70,7 +69,7 @@ class Layout:
                 path,
                 f"must list {', '.join(needed[:-1])} and {needed[-1]}, may list "
                 f"{', '.join(EXTRAS)}, got "
-                f"{shorten(sorted(names ^ {*needed}))}",
+                f"{shorten(sorted(names))}",
             )
 
 

@@ -15,6 +15,7 @@ from trm_bt.errors import ConfigError
 from trm_bt.fields import AllocationConfig
 from trm_bt.market._typing import FloatArray
 from trm_bt.reading import read_json
+from trm_bt.text import reason_of
 
 ALLOCATIONS: Final[Mapping[str, tuple[float, float, float]]] = MappingProxyType(
     {
@@ -112,7 +113,9 @@ def read_allocations(path: Path) -> tuple[AllocationConfig, ...]:
     except ValidationError as error:  # a ValueError as well
         raise ConfigError(f"{path}: {explain(LabelConfig, error)}") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as JSON: {error}.") from error
+        raise ConfigError(
+            f"{path}: cannot be read as JSON: {reason_of(error)}."
+        ) from error
     if read is None:
         raise ConfigError(f"{path}: must hold a table of allocations, got null.")
     return read

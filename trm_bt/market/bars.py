@@ -13,7 +13,7 @@ import pandas as pd
 
 from trm_bt.errors import BarsError
 from trm_bt.market._typing import FloatSessions
-from trm_bt.text import shorten, span_text
+from trm_bt.text import shorten, shown, span_text
 
 CORE_ROLES: Final = ("equity", "bond", "volatility")
 """Roles that all bars have, with open, high, low and close."""
@@ -114,6 +114,8 @@ class Provenance:
 class Bars:
     """Daily bars of all roles on one calendar; checked when made.
 
+    The frames are kept, not copied: what is changed in them later is not checked.
+
     Parameters
     ----------
     equity, bond : DataFrame of shape (n_sessions, 5)
@@ -153,6 +155,10 @@ class Bars:
     def __post_init__(self) -> None:
         for role in CORE_ROLES:
             check_ohlc(getattr(self, role), role)
+        if "volume" not in self.equity:
+            raise BarsError(
+                f"equity: column 'volume' is missing, got {shorten([*self.equity])}."
+            )
         check_volatility(self.volatility["close"], "volatility")
         for role, values in self.by_role().items():
             _check_same_calendar(self.sessions, values.index, role)
@@ -202,9 +208,15 @@ class Bars:
         Raises
         ------
         BarsError
-            If no session lies between the two.
+            If no session lies between the two, or one is no tz-naive date.
         """
-        picked = self.sessions.slice_indexer(start, end)
+        try:
+            picked = self.sessions.slice_indexer(start, end)
+        except (TypeError, ValueError) as error:
+            given = " and ".join(shown(x) for x in (start, end) if x is not None)
+            raise BarsError(
+                f"Bars are cut at tz-naive dates, got {given}: {error}."
+            ) from error
         if len(self.sessions[picked]) == 0:
             raise BarsError(
                 f"No session lies {span_text(start, end)}; the bars run from "

@@ -17,7 +17,7 @@ from trm_bt.reading import read_json
 from trm_bt.runfolder.records import RUN, SUMMARY, RunRecord, Summary, table_columns
 from trm_bt.runfolder.sweeps import SWEEP
 from trm_bt.runfolder.tables import read_columns
-from trm_bt.text import key_path, shown
+from trm_bt.text import key_path, reason_of, shown
 
 _INDEX: Final = {
     "equity": ("session",),
@@ -126,7 +126,9 @@ def _read_record(path: Path, record: type[_AnyRecord]) -> _AnyRecord:
     except ValidationError as error:  # a ValueError as well
         raise RunError(f"{path}: {_explain(error)} Repeat the run.") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as JSON: {error}.") from error
+        raise RunError(
+            f"{path}: cannot be read as JSON: {reason_of(error)}."
+        ) from error
 
 
 def _explain(error: ValidationError) -> str:

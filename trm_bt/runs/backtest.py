@@ -19,6 +19,7 @@ from trm_bt.market.labels import compute_labels
 from trm_bt.processes import Progress, no_progress
 from trm_bt.report import build
 from trm_bt.runfolder.records import (
+    CHECKPOINTS,
     OUT_OF_SAMPLE,
     RUN,
     SUMMARY,
@@ -74,7 +75,7 @@ def backtest_checkpoint(
     BarsError, CheckpointError, ConfigError, RunError
         If the input is bad; nothing is written then.
     """
-    check_replaceable(out, marker="equity.parquet", force=force)
+    check_replaceable(out, marker="equity.parquet", without=CHECKPOINTS, force=force)
     if not allow_in_sample:
         check_log(log_beside(out))
     bars, progress = requested_bars(request), progress or no_progress

@@ -13,7 +13,7 @@ from trm_bt.market.bars import Bars
 from trm_bt.market.features import Features
 from trm_bt.market.label_table import LABELS_FILE, summarize_labels
 from trm_bt.market.labels import features_and_labels
-from trm_bt.runfolder.records import BarsRecord, LabelsRecord, RunRequest
+from trm_bt.runfolder.records import RUN, BarsRecord, LabelsRecord, RunRequest
 from trm_bt.runfolder.store import write_json
 from trm_bt.runs.request import requested_bars
 
@@ -45,7 +45,7 @@ def write_labels(
     BarsError, ConfigError, RunError
         If the input is bad; nothing is written then.
     """
-    check_replaceable(out, marker="labels.csv", force=force)
+    check_replaceable(out, marker="labels.csv", without=RUN, force=force)
     config, bars = request.config, requested_bars(request)
     features, labels = features_and_labels(bars, config)
     if only_crises:

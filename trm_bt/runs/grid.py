@@ -16,7 +16,7 @@ from trm_bt.errors import ConfigError
 from trm_bt.learning.memory import check_memory
 from trm_bt.reading import TEXT_BYTES, read_json
 from trm_bt.runfolder.records import RunRequest
-from trm_bt.text import shown
+from trm_bt.text import reason_of, shown
 
 Point = dict[str, JsonValue]
 """Values of settings by dotted name."""
@@ -70,7 +70,9 @@ def read_grid(path: Path) -> Grid:
     try:
         content = json.loads(read_json(path, TEXT_BYTES))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as JSON: {error}.") from error
+        raise ConfigError(
+            f"{path}: cannot be read as JSON: {reason_of(error)}."
+        ) from error
     is_grid = isinstance(content, dict) and all(
         isinstance(values, list) and values for values in content.values()
     )

@@ -11,8 +11,8 @@ from trm_bt import report
 from trm_bt.errors import CheckpointError, RunError
 from trm_bt.files import staged_folder
 from trm_bt.learning.checkpoint import is_checkpoint, read_checkpoint, store_checkpoint
-from trm_bt.learning.sealed import DESCRIPTION_FILE, HUB, manifest_of
-from trm_bt.manifest import MANIFEST, check_replaceable
+from trm_bt.learning.sealed import HUB, manifest_of
+from trm_bt.manifest import DESCRIPTION_FILE, MANIFEST, check_replaceable
 from trm_bt.runfolder.records import ModelRecord
 from trm_bt.runs.results import model_record
 

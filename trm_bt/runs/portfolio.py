@@ -15,7 +15,7 @@ from trm_bt.runfolder.holding import PlannedOrder
 from trm_bt.strategies.ledger import ASSETS
 from trm_bt.strategies.schedule import Weights
 from trm_bt.strategies.sizing import MIN_DRIFT, affordable_share, drift, target_values
-from trm_bt.text import shown
+from trm_bt.text import reason_of, shown
 
 _MOST: Final = 1e15
 """Shares, or cash in quote currency."""
@@ -50,7 +50,9 @@ class Portfolio:
         try:
             held = json.loads(read_json(path))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: cannot be read as JSON: {error}.") from error
+            raise ConfigError(
+                f"{path}: cannot be read as JSON: {reason_of(error)}."
+            ) from error
         if not isinstance(held, dict) or "cash" not in held:
             raise ConfigError(
                 f'{path}: a portfolio must be an object such as {{"cash": 1000, "SPY": '
