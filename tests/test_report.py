@@ -422,6 +422,18 @@ def test_a_benchmark_of_other_days_earns_what_it_earned_between_them(
     assert float(shown.rstrip("%")) == pytest.approx(total, abs=0.006)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.astype(object).where(r.index != r.index[3], "x"), "must hold num"),
+        (lambda r: r.set_axis(r.index.where(r.index != r.index[3])), "one has none"),
+    ],
+)
+def test_returns_without_a_number_or_a_date_are_refused(tmp_path, change, message):
+    with pytest.raises(RunError, match=message):
+        tearsheet(change(random_returns(80)), tmp_path / "page.html")
+
+
 def test_no_row_is_of_another_span_than_its_name_says(tmp_path):
     page = tearsheet(random_returns(3_000), tmp_path / "page.html").read_text()
     assert "CAGR" in page

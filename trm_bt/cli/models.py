@@ -240,14 +240,14 @@ def audit_command(
 
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
     of_set_up = {
-        "--checkpoint": audit.checkpoint is not None,
-        "--inputs": bool(inputs.inputs),
-        "--device": device != "auto",
-        "--bars, more than once,": len(inputs.bars) > 1,
+        "`--checkpoint`": audit.checkpoint is not None,
+        "`--inputs`": bool(inputs.inputs),
+        "`--device`": device != "auto",
+        "A second `--bars`": len(inputs.bars) > 1,
     }
     found = [name for name, is_given in of_set_up.items() if is_given]
     if functions and found:
-        raise ConfigError(f"`{found[0]}` is for this set-up, not your own functions.")
+        raise ConfigError(f"{found[0]} is for this set-up, not your own functions.")
     request, runner = inputs.request(), workers.workers(1)
     with terminal.progress() as progress:
         settings = AuditSettings(n_cuts, config.seed, audit.rtol, progress)

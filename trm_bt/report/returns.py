@@ -203,7 +203,12 @@ def clean_returns(returns: pd.Series, name: str) -> pd.Series:
     """Return daily returns, (n_sessions,), on naive sessions, or raise `RunError`."""
     if not isinstance(returns.index, pd.DatetimeIndex):
         raise RunError(f"`{name}` must be indexed by dates, got {returns.index.dtype}.")
-    cleaned = returns.dropna().astype(np.float64)
+    if returns.index.hasnans:
+        raise RunError(f"`{name}` must have a date for each return, one has none.")
+    try:
+        cleaned = returns.dropna().astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"`{name}` must hold numbers, but {error}.") from error
     cleaned.index = pd.DatetimeIndex(cleaned.index).tz_localize(None).normalize()
     if cleaned.empty:
         raise RunError(f"`{name}` must hold at least one return, got none.")
