@@ -239,15 +239,8 @@ def audit_command(
     from trm_bt.runs.request import requested_bars
 
     config, functions, n_cuts = inputs.settings(), audit.functions(), audit.n_cuts()
-    of_set_up = {
-        "`--checkpoint`": audit.checkpoint is not None,
-        "`--inputs`": bool(inputs.inputs),
-        "`--device`": device != "auto",
-        "A second `--bars`": len(inputs.bars) > 1,
-    }
-    found = [name for name, is_given in of_set_up.items() if is_given]
-    if functions and found:
-        raise ConfigError(f"{found[0]} is for this set-up, not your own functions.")
+    if functions:
+        _refuse_what_is_ignored(inputs, audit, device)
     request, runner = inputs.request(), workers.workers(1)
     with terminal.progress() as progress:
         settings = AuditSettings(n_cuts, config.seed, audit.rtol, progress)
@@ -275,3 +268,18 @@ def audit_command(
             f"{len(leaks)} of {len(results)} checks found values that depend on the "
             f"future, first {leaks[0].name}: {leaks[0].difference}."
         )
+
+
+def _refuse_what_is_ignored(
+    inputs: TrainingOptions, audit: AuditOptions, device: str
+) -> None:
+    """Refuse options of this set-up beside functions, which do not read them."""
+    of_set_up = {
+        "`--checkpoint`": audit.checkpoint is not None,
+        "`--inputs`": bool(inputs.inputs),
+        "`--device`": device != "auto",
+        "A second `--bars`": len(inputs.bars) > 1,
+    }
+    for name, is_given in of_set_up.items():
+        if is_given:
+            raise ConfigError(f"{name} is for this set-up, not your own functions.")
