@@ -1,4 +1,5 @@
 import html
+import itertools
 import json
 import logging
 import os
@@ -180,6 +181,8 @@ def test_a_long_window_shows_the_whole_sheet_and_leaves_out_ratios_without_cash(
     ]
     names = re.findall(r'<th scope="row">(.*?)</th>', "".join(rows))
     assert len(names) == len(set(names))  # nothing is measured twice
+    is_rule = ["<td colspan" in row for row in rows]
+    assert not any(pair == (True, True) for pair in itertools.pairwise(is_rule))
     assert {"Beta to SPY", "Beta to 60/40"} <= set(names)
 
 

@@ -63,6 +63,8 @@ def measures(page: Sheet) -> Markup:
             table = table[names.isin(_SHORT_MEASURES)]
         elif page.is_cash_paid:
             table = table[~names.str.contains(_OF_EXCESS)]
+        is_rule = table["Metric"] == ""  # one is enough where a group is left out
+        table = table[~(is_rule & is_rule.shift(fill_value=True))]
     return fill(
         "measures",
         page,
