@@ -83,6 +83,11 @@ def test_a_checkpoint_is_backtested_after_its_span(bars_folder, checkpoint, tmp_
     )
     build(out, executor=1)  # as `trm-bt report` does
     assert "the folder of a backtest holds no model" in invoke("decide", out)[2]
+    small = write_settings(tmp_path / "small.json", SMALL)
+    walk = ("walkforward", "--bars", bars_folder, "--config", small, "--out", out)
+    code, _, error = invoke(*walk, "--force")
+    assert (code, (out / "decisions.parquet").is_file()) == (2, True)
+    assert "holds a backtest, which no run replaces" in error
 
     span = ("--start", "2001-09-04", "--end", "2002-04-30")
     code, _, error = invoke(*arguments, *span, "--allow-in-sample", "--force")

@@ -177,7 +177,8 @@ def with_inputs_of(bars: Bars, schema: FeatureSchema) -> Bars:
         if name not in there:
             raise BarsError(
                 f"The model reads {schema.inputs}, but the bars have no '{name}'. Give "
-                "bars that have it, or train with `--inputs core`."
+                "bars that have it on every session, from a later start if need be, or "
+                "train with `--inputs core`."
             )
     picked = list(schema.members)
     return replace(

@@ -13,7 +13,13 @@ from trm_bt.manifest import (
     names_in,
     read_manifest,
 )
-from trm_bt.runfolder.records import COMPARISON, RUN, TEARSHEETS, RunRecord
+from trm_bt.runfolder.records import (
+    CHECKPOINTS,
+    COMPARISON,
+    RUN,
+    TEARSHEETS,
+    RunRecord,
+)
 from trm_bt.runfolder.store import read_run_record, write_json
 
 
@@ -46,6 +52,10 @@ def claim(out: Path, record: RunRecord, models: Iterable[Path], *, force: bool) 
             check_replaceable(out / TEARSHEETS, force=True)
             files = [name for name in read_manifest(out) if name[-1] != "/"]
             return earlier.is_reported and all((out / name).is_file() for name in files)
+        if earlier.finished and not (out / CHECKPOINTS).is_dir():
+            raise RunError(
+                f"{out}: holds a backtest, which no run replaces. Choose another --out."
+            )
         if not force:
             raise RunError(
                 f"{out}: holds a run with other settings, bars or versions. Choose "
