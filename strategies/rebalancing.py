@@ -128,7 +128,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
     )
     _trm_roles: ClassVar[tuple[str, ...]] = ASSETS
     _trm_bounded: ClassVar[tuple[str, ...]] = (
-        *("rebalance_band", "min_trade_value", "max_gap"),
+        "rebalance_band",
+        "min_trade_value",
+        "max_gap",
     )
     _trm: Execution
     _orderspending: list[bt.Order]
@@ -216,10 +218,9 @@ class RebalancingStrategy(bt.Strategy, metaclass=_Prepared):
         self._trm = Execution(self, feeds, self._trm_needs(feeds))
 
     def _trm_check_params(self) -> None:
+        given = {name: getattr(self.p, name) for name in self._trm_bounded}
         try:
-            StrategyConfig(
-                **{name: getattr(self.p, name) for name in self._trm_bounded}
-            )
+            StrategyConfig(**given)
         except ValidationError as error:
             reason = explain(StrategyConfig, error)
             raise ConfigError(f"{type(self).__name__}: {reason}") from error
